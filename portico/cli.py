@@ -1,0 +1,298 @@
+"""The command line: flags -> Config -> bind -> serve until stopped.
+
+Exit codes: 0 after a stop that was asked for, 2 for a mistake of the operator (one clear line, no
+traceback), 130 for Ctrl+C before the server was ready. The banner goes to stderr, the access log to
+stdout. What belongs to the whole process (signals, the limit on descriptors, standard streams) is
+touched here and nowhere else. The server's modules are imported only when one is to be started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+
+from portico import __version__
+from portico.config import Config, ConfigError, check_root, suggestion
+from portico.options import LIMITS, OPTIONS, OTHER, SWITCH, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+    from typing import NoReturn
+
+STOPPED, MISUSED, INTERRUPTED = 0, 2, 130
+STDOUT, STDERR = 1, 2
+
+INTRO = """\
+Serve a folder over HTTP. With no options at all: the current folder, at
+http://127.0.0.1:8080/, to this machine only. Ctrl+C stops it.
+"""
+
+OUTRO = """\
+examples:
+  portico                      serve the current folder
+  portico site --port 0        serve the folder "site" on any free port
+  portico site --host 0.0.0.0  let others in your network read it as well
+  portico --no-access-log      without a line for each response
+
+Every option can also be set by an environment variable (PORTICO_PORT=8000) or
+in the configuration file (port = 8000). Flags weigh most, the file least.
+"""
+
+
+class UsageError(ConfigError):
+    """A command line that makes no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that a mistake is an exception instead of the end of the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (that of the process, unless one is given) and return the exit code."""
+    _open_standard_streams()
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except SystemExit:  # how argparse ends after --help and --version
+        return STOPPED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        _flush()
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        config = Config.load(parse(argv), os.environ)
+        root = check_root(config)
+    except UsageError as problem:
+        return _refuse(f"{problem}\nportico --help shows all options.")
+    except ConfigError as problem:
+        return _refuse(str(problem))
+
+    from portico.server.listen import BindError, bind
+
+    _raise_descriptor_limit()
+    try:
+        listeners = bind(config)
+    except BindError as problem:
+        return _refuse(str(problem))
+    return _serve(config, root, listeners)
+
+
+def _serve(config: Config, root: str, listeners: list[socket.socket]) -> int:
+    from portico.server.listen import is_loopback, reachable_urls
+    from portico.server.worker import Worker
+
+    from portico.server.accesslog import AccessLog
+
+    log = None
+    if config.access_log:
+        color = wants_color(config.color, STDOUT)
+        log = AccessLog(STDOUT, config.log_format, color=color)
+    worker = Worker(config, listeners, log=log)
+    restore = _handle_signals(worker.stop)
+    try:
+        warnings = what_to_know(root, local=all(map(is_loopback, listeners)))
+        _say(banner(config, root, reachable_urls(config, listeners), warnings))
+        begin = time.monotonic()
+        worker.run()
+        _say(_farewell(worker.requests, time.monotonic() - begin))
+    finally:
+        restore()
+    return STOPPED
+
+
+def parse(argv: Sequence[str]) -> dict[str, object]:
+    """The values given by flags, by option name, not yet checked. Raises UsageError."""
+    parser = _parser()
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        word = unknown[0].partition("=")[0]
+        if word.startswith("-"):
+            raise UsageError(f"there is no option {word}{suggestion(word, _flags())}")
+        cure = f"; if that is the port: --port {word}" if word.isdigit() else ""
+        raise UsageError(f"one folder is served, so {word!r} is too much{cure}")
+    return vars(given)
+
+
+def _flags() -> list[str]:
+    flags = [option.flag for option in OPTIONS if not option.positional]
+    negated = [f"--no-{option.flag[2:]}" for option in OPTIONS if option.kind is SWITCH]
+    return [*flags, *negated, "--help", "--version"]
+
+
+def _parser() -> Parser:
+    def formatter(prog: str) -> argparse.HelpFormatter:
+        # A given width also spares the import of shutil, by which argparse would find one.
+        return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=80)
+
+    parser = Parser(
+        prog="portico",
+        usage="portico [options] [DIR]",
+        description=INTRO,
+        epilog=OUTRO,
+        formatter_class=formatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    about = {LIMITS: "Times are in seconds, sizes in bytes (or 512K, 8M, 1G)."}
+    titles = dict.fromkeys(option.group for option in OPTIONS)
+    groups = {title: parser.add_argument_group(title, about.get(title)) for title in titles}
+    for option in OPTIONS:
+        _add(groups[option.group], option)
+    version = f"portico {__version__}"
+    add = groups[OTHER].add_argument
+    add("--version", action="version", version=version, help="Show the version.")
+    add("-h", "--help", action="help", help="Show this text.")
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    default = f" (default: {option.shown_default})" if option.shown_default else ""
+    meaning = f"{option.meaning}{default}".replace("%", "%%")
+    if option.positional:
+        group.add_argument(option.name, nargs="?", metavar=option.flag, help=meaning)
+    elif option.kind is SWITCH:
+        group.add_argument(option.flag, action=argparse.BooleanOptionalAction, help=meaning)
+    else:
+        action = "append" if option.repeatable else "store"
+        group.add_argument(option.flag, action=action, metavar=option.kind.metavar, help=meaning)
+
+
+def banner(config: Config, root: str, urls: list[str], warnings: list[str]) -> str:
+    """What is shown at the start: the folder, its addresses, and what the operator should know."""
+    lit = wants_color(config.color, STDERR)
+
+    def paint(code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if lit else text
+
+    lines = [f"Portico {__version__} serves {paint('1', _printable(root))}", ""]
+    lines += [f"    {paint('36', url)}" for url in urls]
+    lines.append("")
+    lines += [paint("33", f"Warning: {text}") for text in warnings]
+    lines += ["Press Ctrl+C to stop.", ""]
+    return "\n".join(lines)
+
+
+def what_to_know(root: str, *, local: bool) -> list[str]:
+    """Warnings: of a folder that holds far too much, and if not only this machine can reach it."""
+    found = []
+    home = os.path.realpath(os.path.expanduser("~"))
+    if root == os.sep:
+        found.append("this is the whole file system of this machine.")
+    elif home == root or home.startswith(root + os.sep):
+        found.append("your whole home directory lies in this folder.")
+    if not local:
+        found.append("whoever can reach this machine over the network can read this folder.")
+    return found
+
+
+def _farewell(requests: int, seconds: float) -> str:
+    over = "\r" if os.isatty(STDERR) else ""  # over the ^C that the terminal has shown
+    answered = "1 request" if requests == 1 else f"{requests} requests"
+    return f"{over}Stopped after {answered} in {duration(seconds)}; every connection closed.\n"
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: the largest unit, and from the hour on the next one as well."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def wants_color(choice: str, descriptor: int) -> bool:
+    """Resolve --color for a stream: auto means a terminal that has not asked for none."""
+    if choice != "auto":
+        return choice == "always"
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and os.isatty(descriptor)
+
+
+def _printable(text: str) -> str:
+    """Control characters and undecodable bytes of file names must not reach a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _refuse(problem: str) -> int:
+    _say(f"portico: error: {problem}\n")
+    return MISUSED
+
+
+def _say(text: str) -> None:
+    """Write to stderr, if somebody is there to read it; serving does not depend on that."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        return
+
+
+def _open_standard_streams() -> None:
+    """Give a closed stdin, stdout or stderr to /dev/null, before a socket gets its number.
+
+    The access log would otherwise be written to whatever connection happened to be number 1.
+    """
+    for descriptor in (0, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _flush() -> None:
+    """Empty the streams here: at its end the interpreter would complain of a reader that left."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+        except (AttributeError, ValueError):
+            continue
+
+
+def _raise_descriptor_limit() -> None:
+    """Let the process have as many descriptors open as the system grants it."""
+    try:
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ImportError, OSError, ValueError):
+        return  # no such limit on this system, or not this high: what there is must do
+
+
+def _handle_signals(stop: Callable[[], None]) -> Callable[[], None]:
+    """Have SIGINT and SIGTERM call `stop`; the function returned puts the old handlers back."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop()
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return restore

@@ -1,0 +1,274 @@
+"""HTTP/1.1 messages as bytes (RFC 9112): heads cut, parsed and written, content unframed.
+
+Pure: bytes in, values out, ProtocolError for what breaks the grammar. A head takes three steps,
+
+1. `head_end` finds where it ends,
+2. `HeadParser.key` checks the syntax of each line and keeps only the fields that can matter,
+3. `HeadParser.interpret` gives those their meaning,
+
+so that a caller who has answered the same key before can stop after step 2. What makes step 2 cheap
+is a bounded memory of lines already checked: a browser repeats nearly all of its lines, and a
+look-up costs a tenth of a match.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portico.bounded import Bounded
+from portico.http import fields
+from portico.http.grammar import (
+    ABSOLUTE_FORM,
+    CHUNK_LINE,
+    FIELD_LINE,
+    HOST,
+    ORIGIN_FORM,
+    REQUEST_LINE,
+)
+from portico.http.message import CHUNKED, Field, ProtocolError, RequestHead
+from portico.http.status import REASONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HEAD_LIMIT = 16384
+"""Octets of a request head. Browsers stay below 8 KiB; large cookies come to 16."""
+TARGET_LIMIT = 8000
+"""Octets of a request target: the least that RFC 9112, 3 recommends to support."""
+FIELDS_LIMIT = 100
+"""Field lines of a head or a trailer section. Browsers send about 15."""
+CHUNK_LINE_LIMIT = 256
+"""Octets of a chunk-size line with its extensions, which nobody sends."""
+_LINE_LIMITS = {"size": CHUNK_LINE_LIMIT, "data end": 0, "trailer": HEAD_LIMIT}
+
+_LINES_REMEMBERED = 4096
+_LINE_REMEMBERED_LIMIT = 512
+"""Longer lines (cookies, tokens) are checked each time; so the memory of lines is at most 5 MiB."""
+
+HeadKey = tuple[bytes | Field, ...]
+"""A head without what cannot matter: the request line as it came, then the fields kept."""
+
+
+def head_end(data: bytes, scanned: int = 0) -> int:
+    """The index behind the head that `data` begins with, or -1 when it is not complete.
+
+    `scanned` octets were seen by an earlier call that answered -1. Raises ProtocolError for a head
+    that is too large, and at once for a line end other than CRLF: its sender would wait in vain.
+    """
+    end = data.find(b"\r\n\r\n", max(0, scanned - 3), HEAD_LIMIT)
+    if end >= 0:
+        return end + 4
+    if len(data) >= HEAD_LIMIT:
+        if data.find(b"\r\n", 0, HEAD_LIMIT) < 0:
+            raise ProtocolError(414, f"The request line exceeds {HEAD_LIMIT} octets.")
+        raise ProtocolError(431, f"The request head exceeds {HEAD_LIMIT} octets.")
+    if _line_end_is_bare(data, scanned):
+        raise ProtocolError(400, "Lines end with CR LF; this one does not.")
+    return -1
+
+
+def _line_end_is_bare(data: bytes, scanned: int) -> bool:
+    """Does a CR or LF stand alone behind the first `scanned` octets? The last CR may get its LF.
+
+    RFC 9112, 2.2 lets a recipient take a bare LF for a line end; two parties that differ in this
+    see two different messages, so it is refused.
+    """
+    begin = scanned - data.endswith(b"\r", 0, scanned)
+    rest = data[begin : len(data) - data.endswith(b"\r")].replace(b"\r\n", b"")
+    return b"\n" in rest or b"\r" in rest
+
+
+class HeadParser:
+    """Parses request heads and remembers the lines it has found valid.
+
+    `keep` names the fields (lower case) that end up in a RequestHead; all others are checked and
+    dropped. None keeps every field.
+    """
+
+    __slots__ = ("_keep", "_lines")
+
+    def __init__(self, keep: frozenset[str] | None = None) -> None:
+        self._keep = None if keep is None else keep | _FRAMING
+        self._lines: Bounded[bytes, Field | tuple[()]] = Bounded(_LINES_REMEMBERED)
+
+    def parse(self, head: bytes) -> RequestHead:
+        """Parse a complete head, its final empty line included. Raises ProtocolError."""
+        return self.interpret(self.key(head))
+
+    def key(self, head: bytes) -> HeadKey:
+        """Check each field line of a complete head; what is left decides the answer.
+
+        Raises ProtocolError. The request line is not looked into: `interpret` does that.
+        """
+        # What exceeds the limit stays in the last piece, which then is no line found valid before.
+        lines = head[:-4].split(b"\r\n", FIELDS_LIMIT)
+        request_line = lines.pop(0)
+        kept = list(map(self._lines.young.get, lines))
+        if None in kept:
+            if not request_line:  # one empty line before it is ignored (RFC 9112, 2.2)
+                return self.key(head[2:])
+            if head.count(b"\r\n") > FIELDS_LIMIT + 2:
+                raise ProtocolError(431, f"The head has more than {FIELDS_LIMIT} field lines.")
+            for index, field in enumerate(kept):
+                if field is None:
+                    kept[index] = self._field(lines[index])
+        return request_line, *filter(None, kept)
+
+    def _field(self, line: bytes) -> Field | tuple[()]:
+        """The field in `line`, or () when it is not to be kept."""
+        known = self._lines.get(line)
+        if known is not None:
+            return known
+        found = FIELD_LINE.fullmatch(line)
+        if found is None:
+            raise ProtocolError(400, "A field line is malformed.")
+        name = found[1].decode("ascii").lower()
+        field: Field | tuple[()] = ()
+        if self._keep is None or name in self._keep:
+            field = (name, found[2].decode("latin-1").strip(" \t"))
+        if len(line) <= _LINE_REMEMBERED_LIMIT:
+            self._lines.put(line, field)
+        return field
+
+    def interpret(self, key: HeadKey) -> RequestHead:
+        """Give a key its meaning: framing, target, authority, persistence. Raises ProtocolError."""
+        request_line, *kept = key
+        request = _request_line(request_line)  # type: ignore[arg-type]
+        request.fields = tuple(kept)  # type: ignore[arg-type]
+        version = request.version
+        request.content_length = fields.content_length(
+            request.all("content-length"), request.all("transfer-encoding"), version
+        )
+        authority = fields.host(request.all("host"), version)
+        request.authority = request.authority or authority
+        request.keep_alive = fields.keep_alive(request.all("connection"), version)
+        request.expects_continue = fields.expects_continue(request.all("expect"), version)
+        return request
+
+
+_FRAMING = frozenset(
+    {"connection", "content-length", "expect", "host", "transfer-encoding"},
+)
+
+
+def _request_line(line: bytes) -> RequestHead:
+    """Parse a request line, its target in one of the four forms of RFC 9112, 3.2."""
+    found = REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise ProtocolError(400, "The request line is malformed.")
+    method, target = found[1].decode("ascii"), found[2].decode("ascii")
+    if found[3] != b"1":
+        raise ProtocolError(505, "This server speaks HTTP/1.1 and HTTP/1.0.")
+    if len(target) > TARGET_LIMIT:
+        raise ProtocolError(414, f"The request target exceeds {TARGET_LIMIT} octets.")
+    request = RequestHead(method, target, 0 if found[4] == b"0" else 1, ())
+    if origin := ORIGIN_FORM.fullmatch(target):
+        request.path, request.query = origin[1], origin[2]
+    elif absolute := ABSOLUTE_FORM.fullmatch(target):
+        if not HOST.fullmatch(absolute[1]):
+            raise ProtocolError(400, "The request target does not name a host.")
+        request.authority, request.path = absolute[1], absolute[2] or "/"
+        request.query = absolute[3]
+    elif target == "*" and method == "OPTIONS":
+        request.path = target
+    elif method != "CONNECT":
+        raise ProtocolError(400, "The request target is malformed.")
+    return request
+
+
+class ContentReader:
+    """Cuts one request's content out of the connection's bytes (RFC 9112, 6.3 and 7.1).
+
+    Feed it what was received until `complete`. Chunk extensions and trailer fields are checked and
+    dropped.
+    """
+
+    __slots__ = ("_left", "_line", "_state", "_trailer_lines", "complete")
+
+    def __init__(self, content_length: int) -> None:
+        chunked = content_length == CHUNKED
+        self._left = 0 if chunked else content_length
+        self._state = "size" if chunked else "content"
+        self._line = b""
+        self._trailer_lines = 0
+        self.complete = content_length == 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Split `data` into the content found in it and what follows the content.
+
+        Raises ProtocolError where the chunked coding is broken.
+        """
+        if self.complete:
+            return b"", data
+        if self._state == "content":
+            content = data[: self._left]
+            self._left -= len(content)
+            self.complete = self._left == 0
+            return content, data[len(content) :]
+        pieces: list[bytes] = []
+        at = 0
+        while at < len(data) and not self.complete:
+            if self._state == "data":
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                self._left -= len(piece)
+                at += len(piece)
+                if self._left == 0:
+                    self._state = "data end"
+            else:
+                at = self._take_line(data, at)
+        return b"".join(pieces), data[at:]
+
+    def _take_line(self, data: bytes, at: int) -> int:
+        """Consume (part of) one line of the chunked coding; return the index after it."""
+        most = _LINE_LIMITS[self._state] + 2
+        seen = len(self._line)
+        line = self._line + data[at : at + most - seen]
+        end = line.find(b"\r\n", max(0, seen - 1))
+        if end < 0:
+            if len(line) == most or _line_end_is_bare(line, seen):
+                raise ProtocolError(400, "The chunked coding is malformed.")
+            self._line = line
+            return len(data)
+        self._line = b""
+        self._end_line(line[:end])
+        return at + end + 2 - seen
+
+    def _end_line(self, line: bytes) -> None:
+        """Act on one whole line: a chunk's size, the end of its data, or a trailer field."""
+        if self._state == "size":
+            found = CHUNK_LINE.fullmatch(line)
+            if found is None:
+                raise ProtocolError(400, "A chunk size is malformed.")
+            self._left = int(found[1], 16)
+            self._state = "data" if self._left else "trailer"
+        elif self._state == "data end":
+            self._state = "size"
+        elif not line:
+            self.complete = True
+        else:
+            self._trailer_lines += 1
+            if self._trailer_lines > FIELDS_LIMIT or not FIELD_LINE.fullmatch(line):
+                raise ProtocolError(400, "The trailer section is malformed.")
+
+
+def status_line(status: int) -> bytes:
+    """A response's first line, CRLF included (RFC 9112, 4)."""
+    return f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode("ascii")
+
+
+def field_lines(response_fields: Iterable[Field]) -> bytes:
+    """Field lines as they are sent, each with its CRLF (RFC 9112, 5).
+
+    Raises ValueError for a value that would split the message: the last line of defence, whatever
+    a file name or a configuration held.
+    """
+    lines: list[bytes] = []
+    for name, value in response_fields:
+        line = f"{name}: {value}".encode("latin-1")
+        found = FIELD_LINE.fullmatch(line)
+        if found is None or found.end(1) != len(name):
+            msg = f"not a field line: {line!r}"
+            raise ValueError(msg)
+        lines.append(line)
+    return b"\r\n".join([*lines, b""])

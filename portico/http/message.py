@@ -1,0 +1,97 @@
+"""What passes between the parser, the site and the writer: RequestHead, Response, ProtocolError.
+
+No parsing and no I/O here. Content is anything that has a length: bytes, or a placeholder such as a
+slice of an open file, which only the side that sends it knows how to read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Field = tuple[str, str]
+"""A field: its name in lower case, its value without surrounding white space."""
+
+CHUNKED = -1
+"""The value of `RequestHead.content_length` for content in the chunked transfer coding."""
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol: answer with `status` and close (RFC 9112, 2.2)."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class RequestHead:
+    """A request without its content (RFC 9110, 6.2): all that an answer can depend on.
+
+    `fields` holds the fields that the parser was told to keep, in their order.
+    """
+
+    __slots__ = (
+        "authority",
+        "content_length",
+        "expects_continue",
+        "fields",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "target",
+        "version",
+    )
+
+    def __init__(self, method: str, target: str, version: int, fields: tuple[Field, ...]) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        """The minor version: 0 or 1."""
+        self.fields = fields
+        self.path = ""
+        """The target's path, percent-encoded as it came; "*" for the asterisk-form."""
+        self.query: str | None = None
+        self.authority = ""
+        """Host and port as the client names them: from an absolute-form target, else from Host."""
+        self.content_length = 0
+        """Octets of content that follow; CHUNKED when only its coding tells."""
+        self.keep_alive = True
+        self.expects_continue = False
+
+    def get(self, name: str) -> str | None:
+        """The value of field `name` (lower case), several lines joined by ", " (RFC 9110, 5.3)."""
+        values = self.all(name)
+        return ", ".join(values) if values else None
+
+    def all(self, name: str) -> list[str]:
+        """The values of field `name` (lower case), one for each line."""
+        return [value for key, value in self.fields if key == name]
+
+
+class Sized(Protocol):
+    """A piece of content: bytes, or a placeholder for them."""
+
+    def __len__(self) -> int: ...
+
+
+class Response:
+    """A complete answer: everything is decided before the first octet is sent.
+
+    For HEAD and 304 `content` is empty, and the fields are those that GET would have had.
+    """
+
+    __slots__ = ("close", "content", "fields", "status")
+
+    def __init__(
+        self, status: int, fields: list[Field], content: Sequence[Sized] = (), *, close: bool = False
+    ) -> None:
+        self.status = status
+        self.fields = fields
+        """Without Date, Server and Connection, which the sender adds."""
+        self.content = content
+        self.close = close
+        """The connection must not be used for another request."""

@@ -1,0 +1,231 @@
+"""The options: each is declared once, in OPTIONS, and everything else derives from that table.
+
+Flags, `PORTICO_<NAME>` environment variables, TOML keys, `--help` and docs/reference.md are made of
+it. Config declares its attributes besides, for type checkers, and a test holds them to the table.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNITS = {"": 0, "K": 10, "KIB": 10, "M": 20, "MIB": 20, "G": 30, "GIB": 30}
+"""What may follow a size, in capitals, and the power of two it stands for."""
+
+MAX_DIGITS = 18
+"""Longer numbers are refused unread: all bounds are smaller, and int() of them gets slow."""
+
+
+class Kind:
+    """What values an option takes.
+
+    `convert` turns what was given (text, or a native value from TOML or the library) into the
+    value kept, or raises ValueError, with its own message or with none: `expects` then says it.
+    """
+
+    __slots__ = ("convert", "expects", "metavar", "type_name")
+
+    def __init__(
+        self, type_name: str, metavar: str, expects: str, convert: Callable[[object], object]
+    ) -> None:
+        self.type_name = type_name
+        self.metavar = metavar
+        self.expects = expects
+        self.convert = convert
+
+
+def _number(text: str) -> int | None:
+    digits = text.removeprefix("-")
+    if len(digits) > MAX_DIGITS or not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(text)
+
+
+def _whole(metavar: str, low: int, high: int) -> Kind:
+    def convert(raw: object) -> int:
+        value = _number(raw) if isinstance(raw, str) else raw
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError
+
+    return Kind("int", metavar, f"a whole number from {low} to {high}", convert)
+
+
+def _seconds(high: int) -> Kind:
+    low = 0.001
+
+    def convert(raw: object) -> float:
+        value = raw
+        if isinstance(raw, str) and raw.isascii() and raw.replace(".", "", 1).isdigit():
+            value = float(raw)
+        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+            return float(value)
+        raise ValueError
+
+    return Kind("float", "SECONDS", f"a number of seconds from {low} to {high}", convert)
+
+
+def _size(high: int) -> Kind:
+    def convert(raw: object) -> int:
+        value = raw
+        if isinstance(raw, str):
+            digits = raw.rstrip("KMGIBkmgib")
+            number, power = _number(digits), UNITS.get(raw[len(digits) :].upper())
+            value = None if number is None or power is None else number << power
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= high:
+            return value
+        raise ValueError
+
+    expects = f"a number of bytes, or a size such as 512K, 8M or 1G, up to {high >> 30}G"
+    return Kind("int", "SIZE", expects, convert)
+
+
+def _one_of(metavar: str, *choices: str) -> Kind:
+    def convert(raw: object) -> str:
+        if isinstance(raw, str) and raw in choices:
+            return raw
+        raise ValueError
+
+    expects = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    return Kind("str", metavar, expects, convert)
+
+
+def _switch(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    word = raw.lower() if isinstance(raw, str) else ""
+    if word in {"yes", "true", "on", "1"}:
+        return True
+    if word in {"no", "false", "off", "0"}:
+        return False
+    raise ValueError
+
+
+def _path(raw: object) -> str:
+    value = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    raise ValueError
+
+
+def _host(raw: object) -> str:
+    if isinstance(raw, str):
+        host = raw[1:-1] if raw.startswith("[") and raw.endswith("]") else raw
+        plain = all(letter.isalnum() or letter in "-._:%" for letter in host)
+        if host and plain and host.count(":") != 1:
+            return host
+    raise ValueError(f"{raw!r} is not a host name or an IP address; give no scheme, port or path")
+
+
+def _answered_host(raw: object) -> str:
+    """A host in the form in which it is compared with that of a request, or a pattern of hosts."""
+    if raw == "*":
+        return "*"
+    if isinstance(raw, str) and raw.startswith("*."):
+        return "*." + _answered_host(raw[2:])
+    host = _host(raw).lower().removesuffix(".")
+    return f"[{host}]" if ":" in host else host
+
+
+def _hosts(raw: object) -> tuple[str, ...]:
+    listed: object = raw
+    if isinstance(raw, str):
+        listed = [name.strip() for name in raw.split(",") if name.strip()]
+    if isinstance(listed, list | tuple):
+        return tuple(_answered_host(name) for name in listed)
+    raise ValueError
+
+
+SWITCH = Kind("bool", "", "yes or no", _switch)
+FOLDER = Kind("str", "DIR", "the path of a folder", _path)
+FILE = Kind("str", "FILE", "the path of a file", _path)
+HOST = Kind("str", "HOST", "a host name or an IP address", _host)
+HOSTS = Kind("tuple[str, ...]", "NAME", "a list of hosts; *.name is all below it, * any", _hosts)
+
+
+class Option:
+    """One row of the table.
+
+    `meaning` is a sentence for --help and for the reference page; `{values}` in it stands for what
+    its kind expects. `default` is the attribute's value when nobody gives one: not converted.
+    """
+
+    __slots__ = ("default", "group", "kind", "meaning", "name")
+
+    def __init__(self, name: str, kind: Kind, group: str, meaning: str, default: object) -> None:
+        self.name = name
+        self.kind = kind
+        self.group = group
+        self.meaning = meaning.replace("{values}", kind.expects)
+        self.default = default
+
+    @property
+    def attribute(self) -> str:
+        """Its name in a Config: a flag that may be repeated fills an attribute in the plural."""
+        return self.name + "s" if self.repeatable else self.name
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the flag may be given several times."""
+        return self.kind is HOSTS
+
+    @property
+    def positional(self) -> bool:
+        """Whether it is given on the command line without a flag."""
+        return self.kind is FOLDER
+
+    @property
+    def flag(self) -> str:
+        """How the command line names it."""
+        return self.kind.metavar if self.positional else "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "PORTICO_" + self.name.upper()
+
+    @property
+    def shown_default(self) -> str:
+        """The default as an operator would write it; empty where there is none to write."""
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        if self.kind.metavar == "SIZE" and isinstance(self.default, int):
+            return f"{self.default >> 20}M"
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        return str(self.default) if self.default != () else ""
+
+
+SERVING, NETWORK, LOG = "What is served", "Network", "Log and colour"
+LIMITS, OTHER = "Limits", "Configuration and help"
+
+DAY = 86_400
+PORT = _whole("PORT", 0, 65_535)
+CONNECTIONS = _whole("N", 1, 1_000_000)
+SECONDS = _seconds(DAY)
+SIZE = _size(1 << 40)
+LOG_FORMAT = _one_of("FORM", "common", "combined", "json")
+COLOR = _one_of("WHEN", "auto", "always", "never")
+
+# fmt: off
+OPTIONS: tuple[Option, ...] = (
+    Option("root", FOLDER, SERVING, "The folder to serve.", "."),
+    Option("listing", SWITCH, SERVING, "List a folder that has no index.html.", default=True),
+    Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "127.0.0.1"),
+    Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
+    Option("allow_host", HOSTS, NETWORK, "Answer to this name as well; may be repeated.", ()),
+    Option("access_log", SWITCH, LOG, "Write a line to stdout for each response.", default=True),
+    Option("log_format", LOG_FORMAT, LOG, "Form of these lines: {values}.", "common"),
+    Option("color", COLOR, LOG, "Colour: {values}; auto obeys NO_COLOR.", "auto"),
+    Option("max_connections", CONNECTIONS, LIMITS, "Connections open at the same time.", 4096),
+    Option("head_timeout", SECONDS, LIMITS, "Until a request's head is complete.", 10.0),
+    Option("idle_timeout", SECONDS, LIMITS, "Until an idle connection is closed.", 60.0),
+    Option("send_timeout", SECONDS, LIMITS, "Until a client that reads nothing is given up.", 30.0),
+    Option("grace", SECONDS, LIMITS, "Time to finish what is being sent when stopped.", 5.0),
+    Option("cache_size", SIZE, LIMITS, "Memory for replies kept ready; 0 keeps none.", 8 << 20),
+    Option("config", FILE, OTHER, "Read options from this TOML file.", ""),
+)
+# fmt: on

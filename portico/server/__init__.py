@@ -1,0 +1,1 @@
+"""Every socket, process and thread: the floor that moves bytes and keeps time."""

@@ -1,0 +1,353 @@
+"""One client's connection: a state machine over its socket.
+
+    state     waits for       what happens then
+    IDLE      octets          a request begins; nothing of it is here yet
+    HEAD      octets          more of a head that began to arrive
+    TURN      its next turn   the rest of many requests that came at once is answered
+    CONTENT   octets          content that nobody asked for is thrown away
+    SEND      room to send    the rest of a reply goes out; meanwhile nothing is read
+    LINGER    octets          our side is closed; what still comes is thrown away, so that the
+                              client is not reset before it has read the last reply
+    CLOSED
+
+Each state has a deadline, after which the connection is dropped. Requests that arrive together
+(pipelining) are answered one by one, and nothing is read while a reply waits for room, so a client
+that does not read its replies costs a bounded amount of memory.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from types import MethodType
+from typing import TYPE_CHECKING
+
+from portico.http.h1 import ContentReader, head_end
+from portico.http.message import ProtocolError
+from portico.server.loop import READ, WRITE
+from portico.server.outbox import FileChanged, Outbox
+from portico.server.service import DISCARD_LIMIT
+
+if TYPE_CHECKING:
+    from portico.server.loop import Loop
+    from portico.server.memo import Reply
+    from portico.server.service import Service
+
+RECEIVE = 16384
+"""Octets received in one call: a whole head fits."""
+REQUESTS_AT_ONCE = 32
+"""Pipelined requests answered before other connections have their turn."""
+LINGER_SECONDS = 2.0
+"""How long a client has to read the last reply after it has sent too much."""
+LINGER_LIMIT = 1 << 20
+"""Octets thrown away in that time."""
+
+IDLE, HEAD, TURN, CONTENT, SEND, LINGER, CLOSED = range(7)
+
+
+class Connection:
+    """Serves one accepted socket until it is closed; then calls `on_close(connection)`."""
+
+    __slots__ = (
+        "_buffer",
+        "_content",
+        "_loop",
+        "_on_close",
+        "_outbox",
+        "_peer",
+        "_reply",
+        "_scanned",
+        "_service",
+        "_socket",
+        "_thrown_away",
+        "_watched",
+        "deadline",
+        "fd",
+        "state",
+    )
+
+    def __init__(
+        self,
+        accepted: tuple[socket.socket, str],
+        loop: Loop,
+        service: Service,
+        on_close: Callable[[Connection], None],
+    ) -> None:
+        """`accepted` is the socket, which must not block, and the client's address for the log."""
+        self._socket, self._peer = accepted
+        self._loop = loop
+        self._service = service
+        self._on_close = on_close
+        self.fd = self._socket.fileno()
+        self.state = IDLE
+        self.deadline = service.now + service.config.head_timeout
+        """When the present state has lasted too long, in monotonic seconds."""
+        self._buffer = b""
+        self._scanned = 0
+        self._content: ContentReader | None = None
+        self._thrown_away = 0
+        self._outbox: Outbox | None = None
+        self._reply: Reply | None = None
+        """The reply that waits in the outbox."""
+        self._watched: int | None = None
+
+    def start(self) -> None:
+        """Serve what has already arrived, then wait for more."""
+        self._on_request(READ)
+        if self.state == IDLE:
+            self._watch(IDLE)
+
+    def expire(self) -> None:
+        """The deadline has passed. A request that was begun gets 408, the others have no reply."""
+        if self.state == HEAD:
+            self._refuse(ProtocolError(408, "The request did not arrive in time."))
+        else:
+            self.close()
+
+    def drain(self) -> None:
+        """The worker stops: end now if nothing is under way, else with the present exchange."""
+        if self.state == IDLE:
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket, whatever the state. A reply that was cut short is logged as such."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        if self._reply is not None and self._outbox is not None:
+            self._count(self._reply, max(0, self._outbox.sent - self._reply.head_length))
+        if self._watched is not None:
+            self._loop.closing(self.fd)
+        self._socket.close()
+        self._on_close(self)
+
+    # What the loop calls, by state
+
+    def _on_request(self, _events: int) -> None:
+        """IDLE: take a request. The short way is for a known head that came alone and whole."""
+        try:
+            data = self._socket.recv(RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        service = self._service
+        reply = service.memo.heads.young.get(data)
+        if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
+            self._send(reply)
+        elif data:
+            self._take(data)
+        else:
+            self.close()
+
+    def _on_more(self, _events: int) -> None:
+        """HEAD and CONTENT: take more of it."""
+        if data := self._receive():
+            self._take(data)
+
+    def _on_turn(self) -> None:
+        """TURN: go on with what had arrived."""
+        if self.state == TURN:
+            self._watch(IDLE)
+            self._take(b"")
+
+    def _on_broken(self, _events: int) -> None:
+        """TURN: the only events that come unasked are errors."""
+        self.close()
+
+    def _on_room(self, _events: int) -> None:
+        """SEND: send more of the reply, then go on with what had arrived."""
+        self._flush()
+        if self.state == IDLE:
+            self._take(b"")
+
+    def _on_linger(self, _events: int) -> None:
+        """LINGER: throw away whatever comes, until the client closes."""
+        if data := self._receive():
+            self._thrown_away += len(data)
+            if self._thrown_away > LINGER_LIMIT:
+                self.close()
+
+    def _receive(self) -> bytes:
+        """What has arrived, perhaps nothing; closes at the end of the stream or on an error."""
+        try:
+            data = self._socket.recv(RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+        return data
+
+    # Requests
+
+    def _take(self, data: bytes) -> None:
+        """Answer the requests in what was received, one by one, as far as they are whole."""
+        self._buffer += data
+        answered = 0
+        while self._buffer:
+            if self._content is not None and not self._discard(self._content):
+                break
+            if answered == REQUESTS_AT_ONCE:
+                self._watch(TURN)
+                self._loop.soon(self._on_turn)
+                return
+            if self._buffer and not self._take_one():
+                break
+            answered += 1
+            # What follows may have been sent after this turn of the loop began.
+            self._service.epoch += 1
+        if self.state in {IDLE, HEAD, CONTENT}:
+            self._watch(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
+
+    def _take_one(self) -> bool:
+        """Answer the first request in the buffer; False when there is none that can be answered."""
+        buffer = self._buffer
+        if not self._scanned and buffer.startswith(b"\r\n"):
+            buffer = buffer[2:]  # one empty line before a request is forgiven (RFC 9112, 2.2)
+        try:
+            end = head_end(buffer, self._scanned)
+        except ProtocolError as error:
+            self._refuse(error)
+            return False
+        if end < 0:
+            self._buffer = buffer
+            self._scanned = len(buffer)
+            return False
+        self._buffer = buffer[end:]
+        self._scanned = 0
+        reply, request = self._service.reply_to(buffer[:end])
+        if request is not None:
+            self._content = ContentReader(request.content_length)
+        self._send(reply)
+        return self.state == IDLE
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what is no request, then end."""
+        received, self._buffer = self._buffer, b""
+        self._send(self._service.refuse(error, received))
+
+    def _discard(self, content: ContentReader) -> bool:
+        """Throw away what the buffer holds of a request's content; True at the content's end."""
+        received = len(self._buffer)
+        try:
+            self._buffer = content.feed(self._buffer)[1]
+        except ProtocolError:
+            self._finish(linger=True)
+            return False
+        self._thrown_away += received - len(self._buffer)
+        if content.complete:
+            self._content = None
+            self._thrown_away = 0
+            return True
+        if self._thrown_away > DISCARD_LIMIT:
+            self._finish(linger=True)
+        return False
+
+    # Replies
+
+    def _send(self, reply: Reply) -> None:
+        """Send a reply; what the socket does not take at once waits in the outbox."""
+        data = reply.data
+        sent = 0
+        if not reply.content:
+            try:
+                sent = self._socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self.close()
+                return
+            if sent == len(data):
+                self._sent(reply)
+                return
+        self._reply = reply
+        self._outbox = Outbox((memoryview(data)[sent:], *reply.content), sent)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what the outbox holds, as far as it goes."""
+        outbox, reply = self._outbox, self._reply
+        assert outbox is not None  # noqa: S101 (the outbox and its reply come and go together)
+        assert reply is not None  # noqa: S101
+        before = outbox.sent
+        try:
+            done = outbox.flush(self._socket)
+        except (OSError, FileChanged):
+            self.close()
+            return
+        if done:
+            self._outbox = self._reply = None
+            self._sent(reply)
+        elif self.state != SEND:
+            self._watch(SEND)
+        elif outbox.sent > before:
+            self.deadline = self._service.now + self._service.config.send_timeout
+
+    def _sent(self, reply: Reply) -> None:
+        """The reply is out: count it, and go on to what follows it."""
+        service = self._service
+        service.requests += 1
+        if service.log is not None:
+            service.log.add(self._peer, reply.log_text, reply.length)
+        if reply.close or service.draining:
+            self._finish(linger=reply.linger)
+        elif self.state != IDLE:
+            self._watch(IDLE)
+        else:
+            self.deadline = service.idle_deadline
+
+    def _count(self, reply: Reply, length: int) -> None:
+        """Count and log an exchange that ended after `length` octets of content."""
+        self._service.requests += 1
+        if self._service.log is not None:
+            self._service.log.add(self._peer, reply.log_text, length)
+
+    def _finish(self, *, linger: bool) -> None:
+        """End the connection after its last reply. Linger if the client may be sending still."""
+        if not linger and not self._buffer:
+            self.close()
+            return
+        self._buffer = b""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._watch(LINGER)
+
+    def _watch(self, state: int) -> None:
+        """Enter `state`, unless it is the present one: its events, its handler, its deadline."""
+        events, handler, deadline = _STATES[state]
+        if state == self.state and events == self._watched:
+            return
+        self.state = state
+        self.deadline = deadline(self._service)
+        bound = MethodType(handler, self)
+        if self._watched is None:
+            self._loop.watch(self.fd, events, bound)
+        elif events != self._watched:
+            self._loop.change(self.fd, events, bound)
+        else:
+            self._loop.handle(self.fd, bound)
+        self._watched = events
+
+
+def _head_deadline(service: Service) -> float:
+    return service.now + service.config.head_timeout
+
+
+# What each state waits for, what happens then, and until when.
+_STATES: dict[
+    int,
+    tuple[int, Callable[[Connection, int], None], Callable[[Service], float]],
+] = {
+    IDLE: (READ, Connection._on_request, lambda service: service.idle_deadline),
+    HEAD: (READ, Connection._on_more, _head_deadline),
+    TURN: (0, Connection._on_broken, _head_deadline),
+    CONTENT: (READ, Connection._on_more, _head_deadline),
+    SEND: (WRITE, Connection._on_room, lambda service: service.now + service.config.send_timeout),
+    LINGER: (READ, Connection._on_linger, lambda service: service.now + LINGER_SECONDS),
+}

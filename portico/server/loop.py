@@ -1,0 +1,214 @@
+"""A readiness loop: waits for sockets, calls their handlers, keeps timers. It knows no HTTP.
+
+One turn: wait, note the time, call `on_turn`, call the handler of each ready descriptor, then what
+was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a handler
+need not read or write all there is.
+
+Not thread-safe, but for `wake`, which may also be called from a signal handler.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import selectors
+import socket
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = 0x001
+"""Ready to be read; EPOLLIN."""
+WRITE = 0x004
+"""Ready to be written; EPOLLOUT."""
+
+_EVENTS_AT_ONCE = 512
+"""Descriptors handled in a turn: bounds how long timers and signals wait."""
+
+
+class Poller(Protocol):
+    """What the loop needs of the system; epoll has just this shape."""
+
+    def register(self, fd: int, eventmask: int) -> None: ...
+    def modify(self, fd: int, eventmask: int) -> None: ...
+    def unregister(self, fd: int) -> None: ...
+    def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]: ...
+    def close(self) -> None: ...
+
+
+class SelectorPoller:
+    """The standard library's best selector (kqueue, poll, select) in the shape of epoll."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, fd: int, eventmask: int) -> None:
+        self._selector.register(fd, _to_selector(eventmask))
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        self._selector.modify(fd, _to_selector(eventmask))
+
+    def unregister(self, fd: int) -> None:
+        self._selector.unregister(fd)
+
+    def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
+        ready = self._selector.select(timeout)
+        return [
+            (
+                key.fd,
+                (READ if events & selectors.EVENT_READ else 0)
+                | (WRITE if events & selectors.EVENT_WRITE else 0),
+            )
+            for key, events in ready[:maxevents]
+        ]
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+def _to_selector(eventmask: int) -> int:
+    return (selectors.EVENT_READ if eventmask & READ else 0) | (
+        selectors.EVENT_WRITE if eventmask & WRITE else 0
+    )
+
+
+def new_poller() -> Poller:
+    """epoll where there is one, else the best that the standard library's selectors offer."""
+    return select.epoll() if hasattr(select, "epoll") else SelectorPoller()
+
+
+class Loop:
+    """Calls `handler(events)` for each watched descriptor that is ready, until `stop`.
+
+    `on_turn(now)` is called when a turn begins, `on_rest()` before the loop waits again, `on_bug(fd)`
+    when a handler has raised. `now` is in seconds of time.monotonic().
+    """
+
+    def __init__(
+        self,
+        on_turn: Callable[[float], None],
+        on_rest: Callable[[], None],
+        on_bug: Callable[[int], None],
+    ) -> None:
+        self._on_turn = on_turn
+        self._on_rest = on_rest
+        self._on_bug = on_bug
+        self._poller = new_poller()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._soon: list[Callable[[], None]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers_made = 0
+        self._stopped = False
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self.watch(self._woken.fileno(), READ, self._on_wake)
+        self.now = time.monotonic()
+
+    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Call `handler` whenever `fd` is ready for one of `events`, or broken."""
+        self._poller.register(fd, events)
+        self._handlers[fd] = handler
+
+    def change(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Wait for other events of a watched descriptor, or with another handler."""
+        self._poller.modify(fd, events)
+        self._handlers[fd] = handler
+
+    def handle(self, fd: int, handler: Callable[[int], None]) -> None:
+        """Replace the handler of a watched descriptor; it waits for the same events."""
+        self._handlers[fd] = handler
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`."""
+        del self._handlers[fd]
+        self._poller.unregister(fd)
+
+    def closing(self, fd: int) -> None:
+        """Stop watching `fd`, which is closed next. epoll drops a closed descriptor by itself."""
+        del self._handlers[fd]
+        if isinstance(self._poller, SelectorPoller):
+            self._poller.unregister(fd)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Make `call` at the end of the next turn, after others have had their turn."""
+        self._soon.append(call)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Make `call` after `seconds`."""
+        self._timers_made += 1
+        heapq.heappush(self._timers, (self.now + seconds, self._timers_made, call))
+
+    def wake(self) -> None:
+        """End the current wait, from another thread or from a signal handler."""
+        try:
+            self._waker.send(b"!")
+        except OSError:  # full, so the loop wakes anyway; or closed, so there is none to wake
+            return
+
+    def stop(self) -> None:
+        """Let `run` return at the end of this turn."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Turn until stopped. A handler that raises is our bug: reported, and the rest goes on."""
+        poll = self._poller.poll
+        handlers = self._handlers
+        while not self._stopped:
+            ready = poll(self._patience(), _EVENTS_AT_ONCE)
+            self.now = now = time.monotonic()
+            self._on_turn(now)
+            for fd, events in ready:
+                handler = handlers.get(fd)
+                if handler is None:
+                    continue
+                try:
+                    handler(events)
+                except Exception:  # noqa: BLE001
+                    report_bug()
+                    self._on_bug(fd)
+            self._run_due()
+            self._on_rest()
+
+    def close(self) -> None:
+        """Give back the loop's own descriptors."""
+        self._woken.close()
+        self._waker.close()
+        self._poller.close()
+
+    def _patience(self) -> float | None:
+        """How long the loop may wait, in seconds; None for ever."""
+        if self._soon:
+            return 0
+        if self._timers:
+            return max(0.0, self._timers[0][0] - time.monotonic())
+        return None
+
+    def _run_due(self) -> None:
+        """Make the calls that were put off for now."""
+        if self._soon:
+            calls, self._soon = self._soon, []
+            for call in calls:
+                _run_guarded(call)
+        while self._timers and self._timers[0][0] <= self.now:
+            _run_guarded(heapq.heappop(self._timers)[2])
+
+    def _on_wake(self, _events: int) -> None:
+        self._woken.recv(4096)
+
+
+def _run_guarded(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except Exception:  # noqa: BLE001
+        report_bug()
+
+
+def report_bug() -> None:
+    """Tell the operator of an exception that should not have come this far."""
+    sys.stderr.write("portico: a bug, please report it:\n")
+    traceback.print_exc()

@@ -1,0 +1,111 @@
+"""What is still to be sent on one connection: octets and slices of open files, in their order.
+
+Rule: whole or visibly cut. The last octets of a file are read ahead and held back until a look at
+the file, taken after all others were sent, shows that it is still as it was when its length was
+announced. If it is not, `FileChanged` tells the connection to end before the message is complete.
+
+Limit: what the kernel has taken over by sendfile it may still read from the file, so a change in
+place within the moment before the client has received it can slip through; a file that is replaced
+(written elsewhere, then renamed) never shows this.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, cast
+
+from portico.site.files import FileSlice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from portico.http.message import Sized
+
+TURN = 1 << 20
+"""Octets sent on one connection before others have their turn."""
+TAIL = 1024
+"""Octets of a file that are held back to the end."""
+
+_MORE = getattr(socket, "MSG_MORE", 0)
+_HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
+_HAS_SENDFILE = hasattr(os, "sendfile")
+
+
+class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
+    """A file changed while it was sent."""
+
+
+class Outbox:
+    """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
+
+    __slots__ = ("_pieces", "sent")
+
+    def __init__(self, pieces: Iterable[Sized], sent: int = 0) -> None:
+        """Queue `pieces`, each bytes, a memoryview or a FileSlice; `sent` octets are out already."""
+        self._pieces: list[memoryview | FileSlice] = [
+            piece if isinstance(piece, FileSlice) else memoryview(cast("bytes", piece))
+            for piece in pieces
+            if len(piece)
+        ]
+        self.sent = sent
+
+    def flush(self, sock: socket.socket) -> bool:
+        """Send what the socket takes, at most a TURN; True when nothing is left.
+
+        Raises OSError when the connection is broken, FileChanged when a file is.
+        """
+        budget = TURN
+        try:
+            while self._pieces and budget > 0:
+                piece = self._pieces[0]
+                count = (
+                    self._send_slice(sock, piece, min(budget, len(piece)))
+                    if isinstance(piece, FileSlice)
+                    else self._send_octets(sock)
+                )
+                budget -= count
+                self.sent += count
+        except (BlockingIOError, InterruptedError):
+            return False
+        return not self._pieces
+
+    def _send_octets(self, sock: socket.socket) -> int:
+        """Send the octets at the front in one call, joined with what follows them."""
+        pieces = self._pieces
+        run = 1
+        while run < len(pieces) and not isinstance(pieces[run], FileSlice):
+            run += 1
+        flags = _MORE if run < len(pieces) else 0
+        octets = cast("list[memoryview]", pieces[:run])
+        if run > 1 and _HAS_SENDMSG:
+            sent = count = sock.sendmsg(octets, (), flags)
+        else:
+            sent = count = sock.send(octets[0], flags)
+        while pieces and count >= len(pieces[0]):
+            count -= len(pieces.pop(0))
+            if not count:
+                break
+        if count:
+            pieces[0] = cast("memoryview", pieces[0])[count:]
+        return sent
+
+    def _send_slice(self, sock: socket.socket, piece: FileSlice, count: int) -> int:
+        """Send some of the file slice at the front."""
+        left = len(piece)
+        if left <= TAIL:
+            tail = piece.file.read(left, piece.offset)
+            if len(tail) < left or piece.file.changed():
+                raise FileChanged
+            self._pieces[0] = memoryview(tail)
+            return self._send_octets(sock)
+        count = min(count, left - TAIL)
+        if _HAS_SENDFILE:
+            sent = os.sendfile(sock.fileno(), piece.file.fd, piece.offset, count)
+        else:
+            octets = piece.file.read(min(count, 65536), piece.offset)
+            sent = sock.send(octets) if octets else 0
+        if sent == 0:
+            raise FileChanged
+        self._pieces[0] = FileSlice(piece.file, piece.offset + sent, left - sent)
+        return sent

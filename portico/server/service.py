@@ -1,0 +1,142 @@
+"""What the connections of one worker share: the way from a request's head to a reply, and the clock.
+
+1. The whole head, if it is known.
+2. Its key (see `http.h1`), if that is known.
+3. Parsing and the site's answer; kept for next time when the answer rests on witnesses.
+
+Limit: a request with content is never kept, since its head is not all of it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from portico.http.dates import imf_fixdate
+from portico.http.h1 import HeadParser
+from portico.http.message import ProtocolError, RequestHead
+from portico.server.loop import report_bug
+from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
+from portico.site.answer import FIELDS_READ
+
+if TYPE_CHECKING:
+    from portico.config import Config
+    from portico.server.accesslog import AccessLog
+    from portico.site.answer import Site
+
+
+class Service:
+    """One worker's site, memories, clock and counters.
+
+    An epoch (see `site.origin`) ends with each turn of the loop, and whenever a connection takes up
+    a request that may have been sent within this turn.
+    """
+
+    def __init__(self, config: Config, site: Site, memory: int, log: AccessLog | None) -> None:
+        self.config = config
+        self.site = site
+        self.log = log
+        self.memo = Memo(memory)
+        self.draining = False
+        """The worker is about to stop: each reply is the last of its connection."""
+        self.requests = 0
+        """Requests answered since the start."""
+        self.epoch = 0
+        self.now = 0.0
+        self.idle_deadline = 0.0
+        """When a connection that begins to wait now has waited too long, in monotonic seconds."""
+        self._parser = HeadParser(FIELDS_READ if log is None else FIELDS_READ | log.fields)
+        self._second = 0
+        self._date = b""
+        self.begin_turn(time.monotonic())
+
+    def begin_turn(self, now: float) -> None:
+        """Take the time, once for all that happens in this turn. `now` is monotonic."""
+        self.now = now
+        self.epoch += 1
+        self.idle_deadline = now + self.config.idle_timeout
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._date = imf_fixdate(second).encode("ascii")
+
+    def begin_drain(self) -> None:
+        """From now on each reply is the last of its connection, so those made before are no use."""
+        self.draining = True
+        self.memo = Memo(0)
+
+    def is_current(self, reply: Reply) -> bool:
+        """Does `reply` still hold? If so its `data` is brought up to date."""
+        if reply.holds(self.epoch):
+            reply.write(self.epoch, self._second, self._date)
+            return True
+        return False
+
+    def reply_to(self, head: bytes) -> tuple[Reply, RequestHead | None]:
+        """The reply to a complete head, and the parsed request if its content follows."""
+        memo = self.memo
+        reply = memo.heads.get(head)
+        if reply is not None:
+            if self.is_current(reply):
+                return reply, None
+            memo.heads.drop(head)
+        try:
+            key = self._parser.key(head)
+            reply = memo.replies.get(key)
+            if reply is not None and self.is_current(reply):
+                memo.keep_head(head, reply)
+                return reply, None
+            request = self._parser.interpret(key)
+        except ProtocolError as error:
+            return self.refuse(error, head), None
+        reply = self._answer(request)
+        if self.log is not None:
+            request_line = head.partition(b"\r\n")[0]
+            reply.log_text = self.log.describe(request_line, request, reply.status)
+        if request.content_length or request.expects_continue:
+            return reply, request
+        if reply.may_be_kept and not self.draining:
+            memo.replies.put(key, reply)
+            memo.keep_head(head, reply)
+        return reply, None
+
+    def refuse(self, error: ProtocolError, received: bytes) -> Reply:
+        """The last reply on a connection whose peer broke the protocol by what was `received`."""
+        reply = self._ready(Reply(self.site.refuse(error), CLOSE, None))
+        if self.log is not None:
+            reply.log_text = self.log.describe(received.partition(b"\r\n")[0], None, reply.status)
+        return reply
+
+    def _answer(self, request: RequestHead) -> Reply:
+        try:
+            response, witnesses = self.site.answer(request, self.epoch)
+        except ProtocolError as error:
+            response, witnesses = self.site.refuse(error), None
+        except Exception:  # noqa: BLE001
+            report_bug()
+            response = self.site.refuse(ProtocolError(500, "The fault is on this side."))
+            witnesses = None
+        if not _will_be_read(request):
+            response.close = True
+        connection = b"" if request.version else KEEP_ALIVE
+        if response.close or self.draining or not request.keep_alive:
+            connection = CLOSE
+        return self._ready(Reply(response, connection, witnesses))
+
+    def _ready(self, reply: Reply) -> Reply:
+        reply.write(self.epoch, self._second, self._date)
+        return reply
+
+
+DISCARD_LIMIT = 65536
+"""Octets of content that are read and thrown away to save a connection: about what a peer has sent
+before it sees the answer. Beyond that a new connection is cheaper."""
+
+
+def _will_be_read(request: RequestHead) -> bool:
+    """Is the request's content, which nobody asked for, read so that the connection can go on?
+
+    Not when the client waits for 100 (Continue): it may send the content or not (RFC 9110, 10.1.1).
+    """
+    return request.content_length <= DISCARD_LIMIT and not request.expects_continue
+

@@ -1,0 +1,215 @@
+"""One worker: a loop, its listening sockets and the connections it has accepted.
+
+It touches no signal and nothing global, so that several can live in one process. `stop` only queues;
+the loop acts: the first call lets it drain (accept no more, end idle connections, finish what is
+under way within the grace time), the second ends it at once.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from typing import TYPE_CHECKING
+
+from portico.server.connection import CONTENT, HEAD, IDLE, Connection
+from portico.server.listen import is_loopback
+from portico.server.loop import READ, Loop
+from portico.server.service import Service
+from portico.site.answer import LOOPBACK_HOSTS, Site
+from portico.site.files import Folder
+
+if TYPE_CHECKING:
+    import socket
+
+    from portico.config import Config
+    from portico.server.accesslog import AccessLog
+
+ACCEPTS_AT_ONCE = 64
+"""Connections accepted from one listening socket before the others have their turn."""
+SWEEP_SECONDS = 0.5
+"""How often deadlines are looked at; so this is how much too late one is noticed."""
+EXPIRE_SWEEPS = 20
+"""Sweeps after which memories let go of what was not used."""
+SHORTAGE_SECONDS = 0.25
+"""How long accepting rests when the system is out of descriptors or memory."""
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Worker:
+    """Serves `config.root` on `listeners` until it is stopped; closes them at the end."""
+
+    def __init__(
+        self, config: Config, listeners: list[socket.socket], log: AccessLog | None = None
+    ) -> None:
+        self._config = config
+        self._listeners = listeners
+        self._log = log
+        self._folder = Folder(config.root, config.cache_size // 2)
+        hosts = None
+        if all(map(is_loopback, listeners)) or config.allow_hosts:
+            own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
+            hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
+        site = Site(self._folder, hosts=hosts, listing=config.listing)
+        self._service = Service(config, site, config.cache_size // 2, log)
+        self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
+        self._connections: dict[int, Connection] = {}
+        self._accepting = False
+        self._sweeping = False
+        self._sweeps = 0
+        self._sweeps_left = 0
+        self._short = False
+        self._stops = 0
+
+    @property
+    def requests(self) -> int:
+        """Requests answered so far."""
+        return self._service.requests
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return len(self._connections)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        try:
+            self._accept_again()
+            self._loop.run()
+        finally:
+            for listener in self._listeners:
+                listener.close()
+            for connection in list(self._connections.values()):
+                connection.close()
+            self._rest()
+            self._loop.close()
+
+    def stop(self) -> None:
+        """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
+        self._stops += 1
+        self._loop.wake()
+
+    def _rest(self) -> None:
+        """At the end of each turn."""
+        if self._log is not None:
+            self._log.flush()
+        if self._stops:
+            self._obey()
+
+    def _obey(self) -> None:
+        """Act on `stop`."""
+        if self._stops > 1:
+            self._loop.stop()
+            return
+        if not self._service.draining:
+            self._service.begin_drain()
+            self._stop_accepting()
+            for listener in self._listeners:
+                self._accept(listener)  # who is in the queue has been promised an answer
+                listener.close()
+            for connection in list(self._connections.values()):
+                connection.drain()
+            self._loop.later(self._config.grace, self._loop.stop)
+        if not self._connections:
+            self._loop.stop()
+
+    # Accepting
+
+    def _accept_again(self) -> None:
+        if not self._accepting and not self._service.draining:
+            self._accepting = True
+            for listener in self._listeners:
+                self._loop.watch(listener.fileno(), READ, partial(self._accept, listener))
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for listener in self._listeners:
+                self._loop.forget(listener.fileno())
+
+    def _accept(self, listener: socket.socket, _events: int = READ) -> None:
+        """Accept what waits at `listener`."""
+        self._sweep_from_now_on()
+        for _ in range(ACCEPTS_AT_ONCE):
+            if len(self._connections) >= self._config.max_connections and not self._make_room():
+                self._stop_accepting()  # `_closed` begins again
+                return
+            try:
+                accepted, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno in _SHORTAGES:
+                    self._wait_for_room()
+                return
+            accepted.setblocking(False)
+            # Its request may have been sent after this turn of the loop began.
+            self._service.epoch += 1
+            peer = str(address[0]).removeprefix("::ffff:")
+            connection = Connection((accepted, peer), self._loop, self._service, self._closed)
+            self._connections[connection.fd] = connection
+            connection.start()
+
+    def _closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+        del self._connections[connection.fd]
+        if not self._accepting and not self._short:
+            self._accept_again()
+
+    def _make_room(self) -> bool:
+        """Close connections that have waited long for their client; True if there were any.
+
+        So whoever holds all connections open without using them harms no one else. Several go at
+        once, so that the search among thousands is not made for each newcomer.
+        """
+        waiting = [each for each in self._connections.values() if each.state in (IDLE, HEAD, CONTENT)]
+        waiting.sort(key=lambda each: (each.state != IDLE, each.deadline))
+        victims = waiting[: 1 + len(waiting) // 32]
+        for connection in victims:
+            connection.close()
+        return bool(victims)
+
+    def _wait_for_room(self) -> None:
+        """Out of descriptors or memory: make room, and accept again a little later."""
+        self._short = True
+        self._stop_accepting()
+        self._make_room()
+        self._loop.later(SHORTAGE_SECONDS, self._after_shortage)
+
+    def _after_shortage(self) -> None:
+        self._short = False
+        self._accept_again()
+
+    # Deadlines
+
+    def _sweep_from_now_on(self) -> None:
+        self._sweeps_left = 2 * EXPIRE_SWEEPS + 1
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.later(SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """End what has lasted too long. With nothing left to look after, sweep no more."""
+        now = self._loop.now
+        for connection in list(self._connections.values()):
+            if connection.deadline < now:
+                connection.expire()
+        if not self._connections:
+            self._sweeps_left -= 1
+        self._sweeps += 1
+        if self._sweeps % EXPIRE_SWEEPS == 0:
+            self._service.memo.expire()
+            self._folder.expire()
+        self._sweeping = self._sweeps_left > 0
+        if self._sweeping:
+            self._loop.later(SWEEP_SECONDS, self._sweep)
+
+    def _on_bug(self, fd: int) -> None:
+        """A handler has raised: its connection cannot be trusted any more."""
+        if fd in self._connections:
+            self._connections[fd].close()
+
+
+def _host_of(listener: socket.socket) -> str:
+    """The host by which a client would name a listening socket's address."""
+    host = str(listener.getsockname()[0])
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,320 @@
+"""The folder on disk as an origin: containment, index files, whole reads, shared descriptors.
+
+Rules:
+- Check what you send. A path is opened first; then the descriptor, not the path, is asked where it
+  really lies and what it is. So a symlink may lead anywhere within the root, and one that is swapped
+  between two looks gains nothing.
+- Whole. A small file is read between two equal signatures. A large one is sent from a descriptor
+  whose signature is compared again before the last piece (`OpenFile.changed`).
+- Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
+
+Limits: a change made in place without a change of size, within the same tick of the file system's
+clock as the change before, leaves no trace in a signature. A file that young is not reused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+
+from portico.bounded import Bounded
+from portico.site.origin import Directory, Entry, Failed, File, Found, Missing, Moved
+
+SMALL = 32768
+"""Octets up to which a file is kept in memory. Above, sendfile costs less than a copy."""
+_READ_TRIES = 8
+"""Times that a file which changes while it is read is read again."""
+_OPEN_FILES = 256
+"""Descriptors of large files kept open for reuse."""
+
+_FINE_CLOCK_NS = 50_000_000
+"""Kernels stamp files with a clock that ticks every 1 to 10 ms; this is well above."""
+_COARSE_CLOCK_NS = 2_000_000_000
+"""The coarsest clock in use: FAT's."""
+
+# O_NONBLOCK: if a FIFO or a device took the regular file's place just now, do not wait in open().
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+_INDEX = "index.html"
+
+Signature = tuple[int, int, int, int, int]
+"""What tells one state of a file from another: device, inode, size, mtime_ns, ctime_ns."""
+
+
+def signature(status: os.stat_result) -> Signature:
+    """The signature in a stat result."""
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Would a change from now on show in the signature? Not while the file's clock stands still."""
+    changed = max(status.st_ctime_ns, status.st_mtime_ns)
+    tick = _FINE_CLOCK_NS if changed % 1_000_000_000 else _COARSE_CLOCK_NS
+    return not 0 <= time.time_ns() - changed < tick
+
+
+def status_of(error: OSError) -> int:
+    """The status that an error of the operating system comes to. Its text reaches no client."""
+    return _STATUS.get(error.errno or 0, 500)
+
+
+_STATUS = {
+    errno.ENOENT: 404,
+    errno.ENOTDIR: 404,
+    errno.ELOOP: 404,
+    errno.ENAMETOOLONG: 404,
+    errno.EINVAL: 404,
+    errno.ENXIO: 404,
+    errno.EACCES: 403,
+    errno.EPERM: 403,
+    errno.EMFILE: 503,
+    errno.ENFILE: 503,
+    errno.ENOMEM: 503,
+    errno.EAGAIN: 503,
+    errno.ENOSPC: 507,
+    errno.EDQUOT: 507,
+}
+
+
+class PathWitness:
+    """A path and the signature of what it leads to; None for a path that leads nowhere."""
+
+    __slots__ = ("_epoch", "_path", "_settled", "_signature")
+
+    def __init__(self, path: str, status: os.stat_result | None, epoch: int) -> None:
+        self._path = path
+        self._signature = None if status is None else signature(status)
+        self._settled = status is None or is_settled(status)
+        self._epoch = epoch
+
+    def holds(self, epoch: int) -> bool:
+        """Does the path still lead to the same file in the same state?"""
+        if self._epoch == epoch:
+            return True
+        try:
+            now = signature(os.stat(self._path))
+        except OSError as error:
+            if self._signature is not None or status_of(error) != 404:
+                return False
+        else:
+            if now != self._signature or not self._settled:
+                return False
+        self._epoch = epoch
+        return True
+
+
+class OpenFile:
+    """A descriptor that closes itself when nothing refers to it any more."""
+
+    __slots__ = ("_signature", "fd")
+
+    def __init__(self, fd: int, status: os.stat_result) -> None:
+        self.fd = fd
+        self._signature = signature(status)
+
+    def changed(self) -> bool:
+        """Has the file's content changed since it was opened?
+
+        Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
+        ctime, which a rename or a removed name moves too, is left out.
+        """
+        now = os.fstat(self.fd)
+        return (now.st_size, now.st_mtime_ns) != self._signature[2:4]
+
+    def read(self, count: int, offset: int) -> bytes:
+        """At most `count` octets from `offset`."""
+        return read_at(self.fd, count, offset)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class FileSlice:
+    """`count` octets of an open file from `offset`: content that is sent without being read."""
+
+    __slots__ = ("_count", "file", "offset")
+
+    def __init__(self, file: OpenFile, offset: int, count: int) -> None:
+        self.file = file
+        self.offset = offset
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+
+class Folder:
+    """Serves the files below one folder; implements `origin.Origin`.
+
+    `memory` is the number of octets of file content that may be kept.
+    """
+
+    def __init__(self, root: str, memory: int) -> None:
+        # As it was named, not where its symlinks lead today: "current" may lead to the next release.
+        self._below = os.path.join(os.path.abspath(root), "")
+        self._real = os.path.realpath(root)
+        self._small: Bounded[str, File] = Bounded(memory, _weight)
+        self._large: Bounded[str, File] = Bounded(_OPEN_FILES if memory else 0)
+
+    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
+        """What the path of `names` stands for: see `origin`."""
+        if "" in names[:-1]:
+            return Missing(())
+        path = self._below + os.sep.join(names)
+        is_folder = names[-1] == ""
+        file = path + _INDEX if is_folder else path
+        try:
+            known = self._known(file, epoch)
+            if known is not None:
+                return known
+            return self._folder(path, epoch) if is_folder else self._file(path, names[-1], epoch)
+        except OSError as error:
+            status = status_of(error)
+            return Missing((PathWitness(path, None, epoch),)) if status == 404 else Failed(status)
+        except ValueError:  # no name of this system, such as one with a lone surrogate
+            return Missing(None)
+
+    def expire(self) -> None:
+        """Let go of what was not used since the last call, so that no deleted file is kept open."""
+        self._large.turn()
+
+    def _known(self, path: str, epoch: int) -> File | None:
+        """The file at `path` from memory, if it is still the same."""
+        for memory in (self._small, self._large):
+            known = memory.get(path)
+            if known is not None:
+                if known.witnesses and all(witness.holds(epoch) for witness in known.witnesses):
+                    return known
+                memory.drop(path)
+        return None
+
+    def _folder(self, path: str, epoch: int) -> Found:
+        """The index file of the folder at `path`, which ends with a slash, or its entries."""
+        try:
+            index = self._file(path + _INDEX, _INDEX, epoch)
+        except FileNotFoundError:
+            index = None
+        return index if isinstance(index, File) else Directory(self._entries(path))
+
+    def _file(self, path: str, name: str, epoch: int) -> Found:
+        """Look, open, ask the descriptor where it lies, read, and look whether all stood still."""
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
+            return Moved((PathWitness(path, status, epoch),))
+        if not stat.S_ISREG(status.st_mode):
+            return Missing(None)
+        fd = os.open(path, _FLAGS)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or not self._contains(real_path(fd, path)):
+                return Missing(None)
+            content: bytes | FileSlice
+            if status.st_size <= SMALL:
+                memory = self._small
+                content, status = _read_whole(fd, status)
+            else:
+                memory = self._large
+                file, fd = OpenFile(fd, status), -1
+                content = FileSlice(file, 0, status.st_size)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        witness = PathWitness(path, status, epoch)
+        found = File(name, status.st_size, status.st_mtime, content, (witness,))
+        memory.put(path, found)
+        return found
+
+    def _entries(self, path: str) -> list[Entry]:
+        """What may be served of the folder at `path`, read through a descriptor that was checked."""
+        fd = os.open(path, _FLAGS | getattr(os, "O_DIRECTORY", 0))
+        try:
+            if not self._contains(real_path(fd, path)):
+                raise FileNotFoundError(errno.ENOENT, "outside of the root")
+            with os.scandir(fd if os.scandir in os.supports_fd else path) as names:
+                return [entry for name in names if (entry := self._entry(path, name)) is not None]
+        finally:
+            os.close(fd)
+
+    def _entry(self, folder: str, name: os.DirEntry[str]) -> Entry | None:
+        """One line of a listing; None for what would not be served."""
+        if name.name.startswith("."):
+            return None
+        try:
+            if name.is_symlink() and not self._contains(
+                os.path.realpath(os.path.join(folder, name.name))
+            ):
+                return None
+            status = name.stat()
+        except OSError:
+            return None
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not is_folder and not stat.S_ISREG(status.st_mode):
+            return None
+        return Entry(name.name, is_folder, status.st_size, status.st_mtime)
+
+    def _contains(self, real: str) -> bool:
+        """Does the real path `real` lie in the root, wherever the root lies by now?"""
+        if not _is_below(real, self._real):
+            self._real = os.path.realpath(self._below)
+        return _is_below(real, self._real)
+
+
+def real_path(fd: int, path: str) -> str:
+    """Where the open descriptor really lies; `path` is what it was opened by.
+
+    Raises FileNotFoundError when that cannot be told, as for a file that was just replaced.
+    """
+    with contextlib.suppress(OSError):  # where there is no /proc
+        real = os.readlink(f"/proc/self/fd/{fd}")
+        if not real.endswith(" (deleted)"):
+            return real
+    real = os.path.realpath(path)
+    if os.path.samestat(os.stat(real, follow_symlinks=False), os.fstat(fd)):
+        return real
+    raise FileNotFoundError(errno.ENOENT, "moved while it was opened")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
+def _read_whole(fd: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
+    """A small file's content and the status that it was read under, never a mixture of two.
+
+    Raises OSError(EAGAIN) for a file that did not stand still, or that outgrew what is small.
+    """
+    for _ in range(_READ_TRIES):
+        content = read_at(fd, SMALL + 1, 0)
+        after = os.fstat(fd)
+        if signature(after) == signature(status) and len(content) == status.st_size:
+            return content, after
+        status = after
+    raise OSError(errno.EAGAIN, "the file changes all the time")
+
+
+def read_at(fd: int, count: int, offset: int) -> bytes:
+    """At most `count` octets of a file from `offset`."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, count, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, count)
+
+
+def _weight(path: str, file: File) -> int:
+    """About the octets of memory that a kept file takes."""
+    return len(path) + len(file.content) + 1024

@@ -1,0 +1,82 @@
+"""A request target's path as names on disk: safe by form, before the disk is touched.
+
+Rule: the path is cut at its slashes first and decoded once, so that no encoded octet can become a
+separator, and what comes out is a tuple of single names. What could mean more than a name somewhere
+(a parent folder, a backslash, NUL; on Windows a drive, a stream, a device) is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from portico.http.message import ProtocolError
+
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+# Unreserved characters and those sub-delims that mean nothing in a path (RFC 3986, 3.3).
+_PLAIN = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@"
+)
+
+# What Windows reads as more than a name: reserved characters (":" opens a drive or a stream),
+# devices with any suffix, dots and spaces at the end (dropped, so two names are one), 8.3 aliases.
+_WINDOWS_UNSAFE = re.compile(
+    r"""[<>:"|?*\x00-\x1f]"""
+    r"|^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9\xb2\xb3])(?:\.|$)"
+    r"|[. ]$|~[0-9]",
+    re.IGNORECASE,
+)
+
+
+def path_names(path: str, *, windows: bool = os.name == "nt") -> tuple[str, ...]:
+    """The names that the absolute path of a request target consists of.
+
+    A path that ends with a slash (it names a folder) gives "" as its last name; so "/" gives
+    ("",). Raises ProtocolError(400) for a path that can name no file here, whatever the disk holds.
+    """
+    if "%" in path:
+        if _BAD_PERCENT.search(path):
+            raise ProtocolError(400, "A percent sign must be followed by two hexadecimal digits.")
+        names = tuple([_decode(name) for name in path[1:].split("/")])
+    else:
+        names = tuple(path[1:].split("/"))
+    for name in names:
+        if name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
+            raise ProtocolError(400, "The path must name a file below this site.")
+        if windows and _WINDOWS_UNSAFE.search(name):
+            raise ProtocolError(400, "The path has a name that is not safe on this system.")
+    return names
+
+
+def is_hidden(names: tuple[str, ...]) -> bool:
+    """Is one of `names` a dotfile or a dot folder, "/.well-known/" (RFC 8615) aside?"""
+    return any(
+        name.startswith(".") and not (index == 0 and name == ".well-known")
+        for index, name in enumerate(names)
+    )
+
+
+def encode_name(name: str) -> str:
+    """One name on disk as a path segment of a URL, such that `path_names` gives it back."""
+    return "".join(
+        [chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in os.fsencode(name)]
+    )
+
+
+def encode_path(names: tuple[str, ...]) -> str:
+    """The absolute path that consists of `names`: never "//…", never another site's address.
+
+    Raises ValueError when `names` begin with an empty one, but for ("",), which is the root.
+    """
+    if names[0] == "" and len(names) > 1:
+        msg = f"not a path below the root: {names!r}"
+        raise ValueError(msg)
+    return "/" + "/".join(map(encode_name, names))
+
+
+def _decode(name: str) -> str:
+    """`name` with its percent-encoded octets decoded, once."""
+    octets = _ENCODED.sub(lambda found: bytes.fromhex(found[1].decode()), name.encode("ascii"))
+    return os.fsdecode(octets)
