@@ -74,10 +74,8 @@ def _run(argv: Sequence[str]) -> int:
     try:
         config = Config.load(parse(argv), os.environ)
         root = check_root(config)
-    except UsageError as problem:
-        return _refuse(f"{problem}\nportico --help shows all options.")
     except ConfigError as problem:
-        return _refuse(str(problem))
+        return _refuse(problem)
 
     from portico.server.listen import BindError, bind
 
@@ -85,15 +83,14 @@ def _run(argv: Sequence[str]) -> int:
     try:
         listeners = bind(config)
     except BindError as problem:
-        return _refuse(str(problem))
+        return _refuse(problem)
     return _serve(config, root, listeners)
 
 
 def _serve(config: Config, root: str, listeners: list[socket.socket]) -> int:
+    from portico.server.accesslog import AccessLog
     from portico.server.listen import is_loopback, reachable_urls
     from portico.server.worker import Worker
-
-    from portico.server.accesslog import AccessLog
 
     log = None
     if config.access_log:
@@ -134,7 +131,7 @@ def _flags() -> list[str]:
 def _parser() -> Parser:
     def formatter(prog: str) -> argparse.HelpFormatter:
         # A given width also spares the import of shutil, by which argparse would find one.
-        return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=80)
+        return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=79)
 
     parser = Parser(
         prog="portico",
@@ -207,7 +204,7 @@ def _farewell(requests: int, seconds: float) -> str:
 def duration(seconds: float) -> str:
     """A time as one says it: the largest unit, and from the hour on the next one as well."""
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{int(seconds)} s"
     minutes = int(seconds // 60)
     if minutes < 60:
         return f"{minutes} min"
@@ -231,8 +228,9 @@ def _printable(text: str) -> str:
     )
 
 
-def _refuse(problem: str) -> int:
-    _say(f"portico: error: {problem}\n")
+def _refuse(problem: Exception) -> int:
+    hint = "portico --help shows all options.\n" if isinstance(problem, UsageError) else ""
+    _say(f"portico: error: {_printable(str(problem))}\n{hint}")
     return MISUSED
 
 

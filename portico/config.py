@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.attribute)}
 
 
+LIKE_ENOUGH = 0.6
+"""How like a known name a wrong one must be to be taken for it: one or two letters off."""
+
+
 class ConfigError(Exception):
     """The operator's mistake: the message says where it is, what is wrong and what to do."""
 
@@ -172,8 +176,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     import difflib
 
     names, bare = sorted(known), word.strip("-")
-    longer = [name for name in names if bare and name.strip("-").startswith(bare)]
-    close = longer or difflib.get_close_matches(word, names, 2)
+    close = [name for name in names if bare and name.strip("-").startswith(bare)]
+    if not close:
+        likeness = {name: difflib.SequenceMatcher(None, word, name).ratio() for name in names}
+        best = max(likeness.values())
+        close = [name for name in names if likeness[name] == best > LIKE_ENOUGH]
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 

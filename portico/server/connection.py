@@ -205,15 +205,12 @@ class Connection:
     def _take_one(self) -> bool:
         """Answer the first request in the buffer; False when there is none that can be answered."""
         buffer = self._buffer
-        if not self._scanned and buffer.startswith(b"\r\n"):
-            buffer = buffer[2:]  # one empty line before a request is forgiven (RFC 9112, 2.2)
         try:
             end = head_end(buffer, self._scanned)
         except ProtocolError as error:
             self._refuse(error)
             return False
         if end < 0:
-            self._buffer = buffer
             self._scanned = len(buffer)
             return False
         self._buffer = buffer[end:]

@@ -53,10 +53,12 @@ class Reply:
         "data",
         "epoch",
         "head_length",
+        "holds_file",
         "length",
         "linger",
         "log_text",
         "status",
+        "weight",
     )
 
     def __init__(self, response: Response, connection: bytes, witnesses: Witnesses) -> None:
@@ -75,9 +77,14 @@ class Reply:
         self._after_date = b"\r\n" + field_lines(response.fields) + connection + b"\r\n"
         self.head_length = len(self._before_date) + 29 + len(self._after_date)
         self.content: tuple[Sized, ...] = tuple(response.content)
-        if self.length <= JOINED and all(isinstance(piece, bytes) for piece in self.content):
-            self._after_date += b"".join(self.content)  # type: ignore[arg-type]
+        octets = [piece for piece in self.content if isinstance(piece, bytes)]
+        self.holds_file = len(octets) < len(self.content)
+        """Does it keep a file open?"""
+        if self.length <= JOINED and not self.holds_file:
+            self._after_date += b"".join(octets)
             self.content = ()
+        self.weight = 2 * len(self._after_date) + _OVERHEAD + sum(map(len, octets))
+        """About the octets of memory it takes."""
 
     def write(self, epoch: int, second: int, date: bytes) -> None:
         """Bring `data` up to `date`, the IMF-fixdate of `second`."""
@@ -101,30 +108,20 @@ class Reply:
         """Is there anything by which to tell that it still holds?"""
         return self._witnesses is not None
 
-    @property
-    def weight(self) -> int:
-        """About the octets of memory it takes; an open file weighs its share of all there may be."""
-        own = 2 * len(self._after_date) + _OVERHEAD
-        return own + sum(len(piece) for piece in self.content if isinstance(piece, bytes))
-
-    @property
-    def holds_file(self) -> bool:
-        """Does it keep a file open?"""
-        return any(not isinstance(piece, bytes) for piece in self.content)
-
 
 class Memo:
     """Replies by head and by key. `memory` is the number of octets that both may take."""
 
     def __init__(self, memory: int) -> None:
         share = memory // 2
+        # An open file weighs its share of as many as there may be.
         file_weight = share // _OPEN_FILES
 
         def weigh_head(head: bytes, reply: Reply) -> int:
-            return max(len(head) + 128, file_weight if reply.holds_file else 0)
+            return file_weight if reply.holds_file else len(head) + 128
 
         def weigh_reply(key: HeadKey, reply: Reply) -> int:
-            return max(len(key[0]) + reply.weight, file_weight if reply.holds_file else 0)
+            return file_weight if reply.holds_file else len(key[0]) + reply.weight
 
         self.heads: Bounded[bytes, Reply] = Bounded(share, weigh_head)
         self.replies: Bounded[HeadKey, Reply] = Bounded(share, weigh_reply)

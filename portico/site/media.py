@@ -248,5 +248,5 @@ def is_compressible(media_type: str) -> bool:
     return (
         essence.startswith("text/")
         or essence.endswith(("+json", "+xml"))
-        or (essence in _COMPRESSIBLE)
+        or essence in _COMPRESSIBLE
     )
