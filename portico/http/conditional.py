@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from portico.http.dates import parse_http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Final, Literal
 
     from portico.http.message import Field
 
     Outcome = Literal[0, 200, 304, 412]
+    Tags = list[str] | tuple[str, ...]
 
 PROCEED: Final = 0
 """Perform the request; a Range field applies."""
@@ -126,9 +127,7 @@ def if_match(value: str | None, validators: Validators) -> bool | None:
         return None
     if value == "*":
         return validators.exists
-    return any(
-        strong_match(tag, own) for tag in entity_tags(value) or () for own in validators.tags
-    )
+    return strong_match(entity_tags(value) or (), validators.tags)
 
 
 def if_unmodified_since(value: str | None, validators: Validators, now: float) -> bool | None:
@@ -181,12 +180,12 @@ def if_range_holds(value: str, validators: Validators, now: float) -> bool:
     return date is not None and date == validators.last_modified and now >= date + 1
 
 
-def strong_match(ones: Sequence[str], others: Sequence[str]) -> bool:
+def strong_match(ones: Tags, others: Tags) -> bool:
     """Is a tag of `ones` the same as one of `others`, both strong (RFC 9110, 8.8.3.2)?"""
     return any(tag in ones and tag[:2] != "W/" for tag in others)
 
 
-def weak_match(ones: Sequence[str], others: Sequence[str]) -> bool:
+def weak_match(ones: Tags, others: Tags) -> bool:
     """Is a tag of `ones` the same as one of `others`, weak or not (RFC 9110, 8.8.3.2)?"""
     opaque = [tag.removeprefix("W/") for tag in ones]
     return any(tag.removeprefix("W/") in opaque for tag in others)

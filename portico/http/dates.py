@@ -52,7 +52,7 @@ def imf_fixdate(seconds: float) -> str:
 
 
 def common_log_date(seconds: float) -> str:
-    """`seconds` since the epoch in local time, as access logs write it: "06/Nov/1994:08:49:37 +0000"."""
+    """`seconds` since the epoch in local time, as in access logs: "06/Nov/1994:08:49:37 +0000"."""
     local = time.localtime(seconds)
     minutes = local.tm_gmtoff // 60
     sign = "-" if minutes < 0 else "+"

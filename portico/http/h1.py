@@ -45,7 +45,7 @@ _LINES_REMEMBERED = 4096
 _LINE_REMEMBERED_LIMIT = 512
 """Longer lines (cookies, tokens) are checked each time; so the memory of lines is at most 5 MiB."""
 
-HeadKey = tuple[bytes | Field, ...]
+HeadKey = tuple[bytes, *tuple[Field, ...]]
 """A head without what cannot matter: the request line as it came, then the fields kept."""
 
 
@@ -112,7 +112,7 @@ class HeadParser:
             for index, field in enumerate(kept):
                 if field is None:
                     kept[index] = self._field(lines[index])
-        return request_line, *filter(None, kept)
+        return request_line, *filter(None, kept)  # type: ignore[arg-type]
 
     def _field(self, line: bytes) -> Field | tuple[()]:
         """The field in `line`, or () when it is not to be kept."""
@@ -133,8 +133,8 @@ class HeadParser:
     def interpret(self, key: HeadKey) -> RequestHead:
         """Give a key its meaning: framing, target, authority, persistence. Raises ProtocolError."""
         request_line, *kept = key
-        request = _request_line(request_line)  # type: ignore[arg-type]
-        request.fields = tuple(kept)  # type: ignore[arg-type]
+        request = _request_line(request_line)
+        request.fields = tuple(kept)
         version = request.version
         request.content_length = fields.content_length(
             request.all("content-length"), request.all("transfer-encoding"), version

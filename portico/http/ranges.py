@@ -29,13 +29,13 @@ WASTE_LIMIT = 4096
 """Octets by which a multipart answer may exceed the whole: some parts of a tiny file are answered
 as asked, hundreds of them are not."""
 
-_BEYOND = 10**18
-"""Stands for any number of more than _DIGITS digits: both lie behind the end of every file."""
 _DIGITS = 18
+_BEYOND = 10**18
+"""Stands for every number of more than _DIGITS digits: no file is that long."""
 
-# Those bchars (RFC 2046, 5.1.1) that need no quotes as a parameter: some clients misread a quoted
-# boundary (RFC 9110, 14.6).
-_BOUNDARY = re.compile(r"[0-9A-Za-z'+_.-]{1,70}")
+# Of the bchars of RFC 2046, 5.1.1 the plainest: some clients misread a boundary that needs quotes
+# (RFC 9110, 14.6), and the standard library's e-mail parser one that holds an apostrophe.
+_BOUNDARY = re.compile(r"[0-9A-Za-z._-]{1,70}")
 
 
 def parse_range(value: str, length: int) -> list[Range] | None:
@@ -125,9 +125,9 @@ def unsatisfied_range(length: int) -> str:
 class Multipart:
     """Several ranges as one content: multipart/byteranges (RFC 9110, 14.6 and 15.3.7.2).
 
-    To be sent: each part's head and then its octets, at last `closing`. Each delimiter begins with
-    the CRLF that belongs to it (RFC 2046, 5.1.1), the first one too: zsync always skips a line
-    before a delimiter. The CRLF after the closing one is for it too, which reads to the line's end.
+    To be sent: each part's head and then its octets, at last `closing`. Every delimiter begins with
+    its CRLF (RFC 2046, 5.1.1), the first one too, and the last one ends with another: zsync skips a
+    line before each delimiter, and takes whatever follows the last on its line for a part of it.
     """
 
     __slots__ = ("closing", "content_length", "content_type", "parts")

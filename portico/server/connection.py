@@ -95,7 +95,9 @@ class Connection:
         """Serve what has already arrived, then wait for more."""
         self._on_request(READ)
         if self.state == IDLE:
+            deadline = self.deadline  # sooner for a client that has said nothing yet
             self._watch(IDLE)
+            self.deadline = deadline
 
     def expire(self) -> None:
         """The deadline has passed. A request that was begun gets 408, the others have no reply."""
@@ -107,7 +109,12 @@ class Connection:
     def drain(self) -> None:
         """The worker stops: end now if nothing is under way, else with the present exchange."""
         if self.state == IDLE:
+            self._service.epoch += 1  # a request that came just now is answered
+            self._on_request(READ)
+        if self.state == IDLE:
             self.close()
+        elif self.state == CONTENT:
+            self._finish(linger=True)
 
     def close(self) -> None:
         """Close the socket, whatever the state. A reply that was cut short is logged as such."""
@@ -144,6 +151,7 @@ class Connection:
     def _on_more(self, _events: int) -> None:
         """HEAD and CONTENT: take more of it."""
         if data := self._receive():
+            self._service.epoch += 1  # what came with it may have been sent within this turn
             self._take(data)
 
     def _on_turn(self) -> None:
@@ -152,9 +160,10 @@ class Connection:
             self._watch(IDLE)
             self._take(b"")
 
-    def _on_broken(self, _events: int) -> None:
-        """TURN: the only events that come unasked are errors."""
-        self.close()
+    def _on_broken(self, events: int) -> None:
+        """TURN: what comes unasked is an error, or meant who had this descriptor before."""
+        if events & ~(READ | WRITE):
+            self.close()
 
     def _on_room(self, _events: int) -> None:
         """SEND: send more of the reply, then go on with what had arrived."""
@@ -192,7 +201,7 @@ class Connection:
                 break
             if answered == REQUESTS_AT_ONCE:
                 self._watch(TURN)
-                self._loop.soon(self._on_turn)
+                self._loop.soon(self.fd, self._on_turn)
                 return
             if self._buffer and not self._take_one():
                 break
@@ -255,6 +264,7 @@ class Connection:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
+                self._count(reply, 0)
                 self.close()
                 return
             if sent == len(data):
@@ -290,7 +300,7 @@ class Connection:
         if service.log is not None:
             service.log.add(self._peer, reply.log_text, reply.length)
         if reply.close or service.draining:
-            self._finish(linger=reply.linger)
+            self._finish(linger=reply.linger or service.draining)
         elif self.state != IDLE:
             self._watch(IDLE)
         else:
@@ -304,7 +314,7 @@ class Connection:
 
     def _finish(self, *, linger: bool) -> None:
         """End the connection after its last reply. Linger if the client may be sending still."""
-        if not linger and not self._buffer:
+        if not linger and not self._buffer and self._content is None:
             self.close()
             return
         self._buffer = b""

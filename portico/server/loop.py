@@ -9,6 +9,7 @@ Not thread-safe, but for `wake`, which may also be called from a signal handler.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import select
 import selectors
@@ -47,13 +48,16 @@ class SelectorPoller:
         self._selector = selectors.DefaultSelector()
 
     def register(self, fd: int, eventmask: int) -> None:
-        self._selector.register(fd, _to_selector(eventmask))
+        if eventmask:  # selectors refuse to wait for nothing but errors
+            self._selector.register(fd, _to_selector(eventmask))
 
     def modify(self, fd: int, eventmask: int) -> None:
-        self._selector.modify(fd, _to_selector(eventmask))
+        self.unregister(fd)
+        self.register(fd, eventmask)
 
     def unregister(self, fd: int) -> None:
-        self._selector.unregister(fd)
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
 
     def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
         ready = self._selector.select(timeout)
@@ -99,7 +103,7 @@ class Loop:
         self._on_bug = on_bug
         self._poller = new_poller()
         self._handlers: dict[int, Callable[[int], None]] = {}
-        self._soon: list[Callable[[], None]] = []
+        self._soon: list[tuple[int, Callable[[], None]]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
         self._stopped = False
@@ -134,9 +138,9 @@ class Loop:
         if isinstance(self._poller, SelectorPoller):
             self._poller.unregister(fd)
 
-    def soon(self, call: Callable[[], None]) -> None:
-        """Make `call` at the end of the next turn, after others have had their turn."""
-        self._soon.append(call)
+    def soon(self, fd: int, call: Callable[[], None]) -> None:
+        """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
+        self._soon.append((fd, call))
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Make `call` after `seconds`."""
@@ -192,8 +196,9 @@ class Loop:
         """Make the calls that were put off for now."""
         if self._soon:
             calls, self._soon = self._soon, []
-            for call in calls:
-                _run_guarded(call)
+            for fd, call in calls:
+                if not _run_guarded(call):
+                    self._on_bug(fd)
         while self._timers and self._timers[0][0] <= self.now:
             _run_guarded(heapq.heappop(self._timers)[2])
 
@@ -201,14 +206,17 @@ class Loop:
         self._woken.recv(4096)
 
 
-def _run_guarded(call: Callable[[], None]) -> None:
+def _run_guarded(call: Callable[[], None]) -> bool:
+    """Make `call`; False if it raised."""
     try:
         call()
     except Exception:  # noqa: BLE001
         report_bug()
+        return False
+    return True
 
 
 def report_bug() -> None:
-    """Tell the operator of an exception that should not have come this far."""
-    sys.stderr.write("portico: a bug, please report it:\n")
-    traceback.print_exc()
+    """Tell the operator, if stderr still has a reader, of an exception that should not come here."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"portico: a bug, please report it:\n{traceback.format_exc()}")

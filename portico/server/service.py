@@ -91,8 +91,7 @@ class Service:
             return self.refuse(error, head), None
         reply = self._answer(request)
         if self.log is not None:
-            request_line = head.partition(b"\r\n")[0]
-            reply.log_text = self.log.describe(request_line, request, reply.status)
+            reply.log_text = self.log.describe(key[0], request, reply.status)
         if request.content_length or request.expects_continue:
             return reply, request
         if reply.may_be_kept and not self.draining:
@@ -104,7 +103,8 @@ class Service:
         """The last reply on a connection whose peer broke the protocol by what was `received`."""
         reply = self._ready(Reply(self.site.refuse(error), CLOSE, None))
         if self.log is not None:
-            reply.log_text = self.log.describe(received.partition(b"\r\n")[0], None, reply.status)
+            line = received.removeprefix(b"\r\n").partition(b"\r\n")[0]
+            reply.log_text = self.log.describe(line, None, reply.status)
         return reply
 
     def _answer(self, request: RequestHead) -> Reply:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from portico.server.connection import CONTENT, HEAD, IDLE, Connection
 from portico.server.listen import is_loopback
-from portico.server.loop import READ, Loop
+from portico.server.loop import READ, Loop, report_bug
 from portico.server.service import Service
 from portico.site.answer import LOOPBACK_HOSTS, Site
 from portico.site.files import Folder
@@ -82,6 +82,9 @@ class Worker:
                 connection.close()
             self._rest()
             self._loop.close()
+            self._service.begin_drain()  # forgets the replies, and with them their open files
+            self._folder.expire()
+            self._folder.expire()  # what was used since the last call goes only now
 
     def stop(self) -> None:
         """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
@@ -147,7 +150,11 @@ class Worker:
             peer = str(address[0]).removeprefix("::ffff:")
             connection = Connection((accepted, peer), self._loop, self._service, self._closed)
             self._connections[connection.fd] = connection
-            connection.start()
+            try:
+                connection.start()
+            except Exception:  # noqa: BLE001
+                report_bug()
+                connection.close()
 
     def _closed(self, connection: Connection) -> None:
         """A connection has ended."""
@@ -193,6 +200,8 @@ class Worker:
         for connection in list(self._connections.values()):
             if connection.deadline < now:
                 connection.expire()
+        if not self._short:
+            self._accept_again()  # one that kept a newcomer waiting may be idle by now
         if not self._connections:
             self._sweeps_left -= 1
         self._sweeps += 1

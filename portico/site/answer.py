@@ -42,6 +42,7 @@ _KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "OPTIONS", "PATCH", "POST", "PU
 # "no-cache" lets a client keep a copy but not use it unasked, so that a change is always seen.
 _CACHE: Field = ("Cache-Control", "no-cache")
 _NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
+_VARY: Field = ("Vary", "Accept")
 
 Answer = tuple[Response, Witnesses]
 
@@ -63,18 +64,21 @@ class Site:
         self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
 
     def answer(self, request: RequestHead, epoch: int) -> Answer:
-        """Decide the Response to `request`; see the module's head for the steps.
-
-        Raises ProtocolError for a request that breaks a rule; `refuse` answers it.
-        """
-        response, witnesses = self._decide(request, epoch)
+        """Decide the Response to `request`; see the module's head for the steps."""
+        try:
+            response, witnesses = self._decide(request, epoch)
+        except ProtocolError as error:
+            response, witnesses = self.refuse(error, request), None
         if request.method == "HEAD":
             response.content = ()
         return response, witnesses
 
-    def refuse(self, error: ProtocolError) -> Response:
-        """The Response to a request that could not be understood; the connection then ends."""
-        response = _error(error.status, None, error.detail)
+    def refuse(self, error: ProtocolError, request: RequestHead | None = None) -> Response:
+        """The Response to a request that broke a rule; the connection then ends.
+
+        `request` is that request, as far as it could be understood.
+        """
+        response = _error(error.status, request, error.detail)
         response.close = True
         return response
 
@@ -138,8 +142,8 @@ def _file(status: int, file: File) -> Response:
         _CACHE,
         _NO_SNIFF,
     ]
-    if status != 200:
-        del fields[2]  # the date belongs to the page, not to the resource that is missing
+    if status != 200:  # the date belongs to the page, not to the resource that is missing
+        fields[2] = _VARY
     return Response(status, fields, (file.content,) if file.size else ())
 
 
@@ -157,7 +161,7 @@ def _error(
     fields: Iterable[Field] = (),
 ) -> Response:
     """An error as a page for a person, or as problem details (RFC 9457) for a program."""
-    fields = [*fields, ("Vary", "Accept")]
+    fields = [*fields, _VARY]
     if request is not None and pages.prefers_problem(request.get("accept")):
         return _made(status, "application/problem+json", pages.problem(status, detail), fields)
     return _page(status, detail, fields)

@@ -2,14 +2,17 @@
 
 Rules:
 - Check what you send. A path is opened first; then the descriptor, not the path, is asked where it
-  really lies and what it is. So a symlink may lead anywhere within the root, and one that is swapped
-  between two looks gains nothing.
-- Whole. A small file is read between two equal signatures. A large one is sent from a descriptor
-  whose signature is compared again before the last piece (`OpenFile.changed`).
+  really lies and what it is. So a symlink may lead anywhere within the root, and one that is
+  swapped between two looks gains nothing.
+- Whole. A small file is read between two equal signatures, and twice while it is young. A large one
+  is sent from a descriptor whose signature is compared again before the last piece
+  (`OpenFile.changed`). What is disturbed while it is looked up is looked up again.
 - Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
 
 Limits: a change made in place without a change of size, within the same tick of the file system's
-clock as the change before, leaves no trace in a signature. A file that young is not reused.
+clock as the change before, leaves no trace in a signature. A file that young is not reused. And a
+large file that is opened in the middle of a write in place may be sent half old, half new, since
+the write has left its stamp before. To be safe, write elsewhere and rename.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ import time
 
 from portico.bounded import Bounded
 from portico.site.origin import Directory, Entry, Failed, File, Found, Missing, Moved
+from portico.site.target import is_safe
 
 SMALL = 32768
 """Octets up to which a file is kept in memory. Above, sendfile costs less than a copy."""
-_READ_TRIES = 8
-"""Times that a file which changes while it is read is read again."""
+_TRIES = 32
+"""Looks at a path before we give up, because what it leads to changes during each of them."""
+_DOUBTS = 2
+"""Looks that find a path outside of the root before we believe it."""
 _OPEN_FILES = 256
 """Descriptors of large files kept open for reuse."""
 
@@ -63,9 +69,12 @@ def signature(status: os.stat_result) -> Signature:
 
 def is_settled(status: os.stat_result) -> bool:
     """Would a change from now on show in the signature? Not while the file's clock stands still."""
-    changed = max(status.st_ctime_ns, status.st_mtime_ns)
-    tick = _FINE_CLOCK_NS if changed % 1_000_000_000 else _COARSE_CLOCK_NS
-    return not 0 <= time.time_ns() - changed < tick
+    now = time.time_ns()
+    for stamp in (status.st_ctime_ns, status.st_mtime_ns):
+        tick = _FINE_CLOCK_NS if stamp % 1_000_000_000 else _COARSE_CLOCK_NS
+        if abs(now - stamp) < tick:
+            return False
+    return True
 
 
 def status_of(error: OSError) -> int:
@@ -89,6 +98,10 @@ _STATUS = {
     errno.ENOSPC: 507,
     errno.EDQUOT: 507,
 }
+
+
+class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
+    """What a path leads to changed while it was looked up: look again."""
 
 
 class PathWitness:
@@ -165,9 +178,11 @@ class Folder:
     """
 
     def __init__(self, root: str, memory: int) -> None:
-        # As it was named, not where its symlinks lead today: "current" may lead to the next release.
-        self._below = os.path.join(os.path.abspath(root), "")
-        self._real = os.path.realpath(root)
+        # As it was named, not where its symlinks lead today: "current" may lead to the next
+        # release. And not abspath(), which takes "link/.." for "." where the system follows link.
+        self._below = os.path.join(os.getcwd(), root, "")
+        self._real, self._root = "", (0, 0)
+        self._doubts = 0
         self._small: Bounded[str, File] = Bounded(memory, _weight)
         self._large: Bounded[str, File] = Bounded(_OPEN_FILES if memory else 0)
 
@@ -178,16 +193,23 @@ class Folder:
         path = self._below + os.sep.join(names)
         is_folder = names[-1] == ""
         file = path + _INDEX if is_folder else path
-        try:
-            known = self._known(file, epoch)
-            if known is not None:
-                return known
-            return self._folder(path, epoch) if is_folder else self._file(path, names[-1], epoch)
-        except OSError as error:
-            status = status_of(error)
-            return Missing((PathWitness(path, None, epoch),)) if status == 404 else Failed(status)
-        except ValueError:  # no name of this system, such as one with a lone surrogate
-            return Missing(None)
+        known = self._known(file, epoch)
+        if known is not None:
+            return known
+        self._doubts = _DOUBTS
+        look = self._folder if is_folder else self._file
+        for _ in range(_TRIES):
+            try:
+                return look(path, names[-1], epoch)
+            except Disturbed:
+                continue
+            except OSError as error:
+                status = status_of(error)
+                gone = (PathWitness(path, None, epoch),)
+                return Missing(gone) if status == 404 else Failed(status)
+            except ValueError:  # no name of this system, such as one with a lone surrogate
+                return Missing(None)
+        return Failed(503)
 
     def expire(self) -> None:
         """Let go of what was not used since the last call, so that no deleted file is kept open."""
@@ -203,7 +225,7 @@ class Folder:
                 memory.drop(path)
         return None
 
-    def _folder(self, path: str, epoch: int) -> Found:
+    def _folder(self, path: str, _name: str, epoch: int) -> Found:
         """The index file of the folder at `path`, which ends with a slash, or its entries."""
         try:
             index = self._file(path + _INDEX, _INDEX, epoch)
@@ -240,7 +262,7 @@ class Folder:
         return found
 
     def _entries(self, path: str) -> list[Entry]:
-        """What may be served of the folder at `path`, read through a descriptor that was checked."""
+        """What may be served of the folder at `path`, read through a checked descriptor."""
         fd = os.open(path, _FLAGS | getattr(os, "O_DIRECTORY", 0))
         try:
             if not self._contains(real_path(fd, path)):
@@ -252,7 +274,7 @@ class Folder:
 
     def _entry(self, folder: str, name: os.DirEntry[str]) -> Entry | None:
         """One line of a listing; None for what would not be served."""
-        if name.name.startswith("."):
+        if name.name.startswith(".") or not is_safe(name.name):
             return None
         try:
             if name.is_symlink() and not self._contains(
@@ -268,25 +290,35 @@ class Folder:
         return Entry(name.name, is_folder, status.st_size, status.st_mtime)
 
     def _contains(self, real: str) -> bool:
-        """Does the real path `real` lie in the root, wherever the root lies by now?"""
-        if not _is_below(real, self._real):
-            self._real = os.path.realpath(self._below)
-        return _is_below(real, self._real)
+        """Does the real path `real` lie in the root, wherever the root lies by now?
+
+        Raises Disturbed at first if not, since the root may just have become another folder.
+        """
+        status = os.stat(self._below)
+        root = status.st_dev, status.st_ino
+        if root != self._root or not _is_below(real, self._real):
+            self._root, self._real = root, os.path.realpath(self._below)
+        contained = _is_below(real, self._real)
+        if not contained and self._doubts:
+            self._doubts -= 1
+            raise Disturbed
+        return contained
 
 
 def real_path(fd: int, path: str) -> str:
     """Where the open descriptor really lies; `path` is what it was opened by.
 
-    Raises FileNotFoundError when that cannot be told, as for a file that was just replaced.
+    Raises Disturbed when that cannot be told, as for a file that was just replaced or deleted.
     """
     with contextlib.suppress(OSError):  # where there is no /proc
         real = os.readlink(f"/proc/self/fd/{fd}")
         if not real.endswith(" (deleted)"):
             return real
     real = os.path.realpath(path)
-    if os.path.samestat(os.stat(real, follow_symlinks=False), os.fstat(fd)):
-        return real
-    raise FileNotFoundError(errno.ENOENT, "moved while it was opened")
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(real, follow_symlinks=False), os.fstat(fd)):
+            return real
+    raise Disturbed
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -296,15 +328,16 @@ def _is_below(path: str, folder: str) -> bool:
 def _read_whole(fd: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
     """A small file's content and the status that it was read under, never a mixture of two.
 
-    Raises OSError(EAGAIN) for a file that did not stand still, or that outgrew what is small.
+    Raises Disturbed for a file that did not stand still.
     """
-    for _ in range(_READ_TRIES):
-        content = read_at(fd, SMALL + 1, 0)
-        after = os.fstat(fd)
-        if signature(after) == signature(status) and len(content) == status.st_size:
-            return content, after
-        status = after
-    raise OSError(errno.EAGAIN, "the file changes all the time")
+    content = read_at(fd, SMALL + 1, 0)
+    # A write that is under way has left its stamp already; only the content shows it.
+    if not is_settled(status) and read_at(fd, SMALL + 1, 0) != content:
+        raise Disturbed
+    after = os.fstat(fd)
+    if signature(after) != signature(status) or len(content) != status.st_size:
+        raise Disturbed
+    return content, after
 
 
 def read_at(fd: int, count: int, offset: int) -> bytes:

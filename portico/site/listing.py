@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "by_name", "foot", "head", "human_size", "listing_page", "pieces", "row"]
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
-_DIGITS = re.compile("([0-9]+)")
 
 _PARENT = '<tr><th scope="row"><a href="../">Parent folder</a></th><td></td><td></td></tr>\n'
 
@@ -71,7 +70,7 @@ def by_name(entry: Entry) -> tuple[object, ...]:
 
         name = "".join(char for char in normalize("NFKD", name) if not combining(char))
     parts: list[object] = []
-    for index, part in enumerate(_DIGITS.split(name)):
+    for index, part in enumerate(re.split("([0-9]+)", name)):
         # Every second part is a number. Its length goes first instead of int(), which is slow
         # for long runs of digits and refuses very long ones.
         number = part.lstrip("0")
@@ -145,15 +144,15 @@ def _size(size: int) -> str:
 
 
 def human_size(size: int) -> str:
-    """Return *size*, in bytes, with three digits or fewer and a binary unit (IEC 80000-13)."""
+    """Return *size*, in bytes, shortened to a few digits and a binary unit (IEC 80000-13)."""
     if size < 1024:
         return f"{size} B"
-    number = float(size)
-    for unit in _UNITS:
+    number, power = float(size), 0
+    while round(number) >= 1024 and power < len(_UNITS) - 1:
         number /= 1024
-        if round(number) < 1024 or unit == _UNITS[-1]:
-            break
-    # 9.96 would be written 10.0, 99.96 would be written 100.0: the digits after rounding decide.
+        power += 1
+    unit = _UNITS[power]
+    # Rounded before compared, for 99.96 would otherwise be written with four digits, as 100.0.
     return f"{number:.1f} {unit}" if round(number, 1) < 100 else f"{number:.0f} {unit}"
 
 

@@ -45,7 +45,7 @@ nav li::after{content:"/"/"";margin:0 .45rem}
 table{width:100%;margin-top:1.75rem;border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 th{padding:0;font-weight:400;text-align:left}
-thead th{position:sticky;top:0;padding:.6rem 0;background:var(--paper);color:var(--soft);
+thead th{position:sticky;top:0;z-index:1;padding:.6rem 0;background:var(--paper);color:var(--soft);
 font-size:.8125rem;box-shadow:inset 0 -1px var(--line)}
 thead th:first-child{padding-left:.6rem}
 tbody tr{border-bottom:1px solid var(--line)}
@@ -71,7 +71,7 @@ td{font-size:.8125rem}}
 
 # The digest of `STYLE`, for its policy. Written out, because `hashlib` would take 4 MiB of memory
 # in every process; a test computes it anew.
-_STYLE_DIGEST = "'sha256-l6dvoC2boGfjAPBTqYC9uZQtGNxeeHS660Big0iSIY0='"
+_STYLE_DIGEST = "'sha256-h6/tvNU/MAv/oI5KIzGWawryyHL7mMcidDMntqjKrV0='"
 
 CLOSING = "</main>\n</body>\n</html>\n"
 
@@ -188,14 +188,15 @@ _LOST = (403, 404)
 
 # Characters that a reader would not see, or that would change how the rest is seen: controls,
 # zero-width and bidirectional formatting, and what stands for bytes that are not UTF-8.
-# Joiners (U+200C, U+200D) stay: several scripts, and many emoji, are spelt with them.
-_UNSEEN = re.compile(
+# Joiners (U+200C, U+200D) stay: several scripts, and many emoji, are spelt with them. This and the
+# next pattern are compiled when first used, for that would cost the start some milliseconds.
+_UNSEEN = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
 # qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ) (RFC 9110, 12.4.2)
-_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+_QVALUE = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
 
 # The ranges that speak for text/html, and how closely each names it (RFC 9110, 12.5.1).
 _HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
@@ -298,7 +299,8 @@ def shown(text: str) -> str:
     Control and formatting characters are written as an escape. So are bytes that are not UTF-8,
     which `os.fsdecode` left as lone surrogates: the byte 0xE9 is shown as `\xe9`.
     """
-    text = _UNSEEN.sub(_spelt_out, text)
+    if not text.isprintable():
+        text = re.sub(_UNSEEN, _spelt_out, text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace('"', "&quot;").replace("'", "&#39;")
 
@@ -315,5 +317,5 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
     for member in accept.split(","):
         name, *parameters = (part.strip(" \t").lower() for part in member.split(";"))
         weights = [value[2:] for value in parameters if value.startswith("q=")] or ["1"]
-        if _QVALUE.fullmatch(weights[0]):
+        if re.fullmatch(_QVALUE, weights[0]):
             yield name, float(weights[0])

@@ -24,7 +24,7 @@ _PLAIN = frozenset(
 # devices with any suffix, dots and spaces at the end (dropped, so two names are one), 8.3 aliases.
 _WINDOWS_UNSAFE = re.compile(
     r"""[<>:"|?*\x00-\x1f]"""
-    r"|^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9\xb2\xb3])(?:\.|$)"
+    r"|^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9\xb2\xb3]) *(?:\.|$)"
     r"|[. ]$|~[0-9]",
     re.IGNORECASE,
 )
@@ -39,15 +39,20 @@ def path_names(path: str, *, windows: bool = os.name == "nt") -> tuple[str, ...]
     if "%" in path:
         if _BAD_PERCENT.search(path):
             raise ProtocolError(400, "A percent sign must be followed by two hexadecimal digits.")
-        names = tuple([_decode(name) for name in path[1:].split("/")])
+        names = tuple([_decode(name, windows) for name in path[1:].split("/")])
     else:
         names = tuple(path[1:].split("/"))
     for name in names:
-        if name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
+        if not is_safe(name, windows=windows):
             raise ProtocolError(400, "The path must name a file below this site.")
-        if windows and _WINDOWS_UNSAFE.search(name):
-            raise ProtocolError(400, "The path has a name that is not safe on this system.")
     return names
+
+
+def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
+    """Is `name` nothing but a name to the system: no way up or elsewhere, no device?"""
+    if name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
+        return False
+    return not (windows and _WINDOWS_UNSAFE.search(name))
 
 
 def is_hidden(names: tuple[str, ...]) -> bool:
@@ -76,7 +81,12 @@ def encode_path(names: tuple[str, ...]) -> str:
     return "/" + "/".join(map(encode_name, names))
 
 
-def _decode(name: str) -> str:
+def _decode(name: str, windows: bool) -> str:  # noqa: FBT001
     """`name` with its percent-encoded octets decoded, once."""
     octets = _ENCODED.sub(lambda found: bytes.fromhex(found[1].decode()), name.encode("ascii"))
-    return os.fsdecode(octets)
+    if not windows:
+        return os.fsdecode(octets)
+    try:
+        return octets.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # names are not octets there, so these name nothing
+        raise ProtocolError(400, "The path has a name that is not UTF-8.") from None

@@ -1,0 +1,280 @@
+"""``python3 -m bench``: choose, run, print, write.
+
+1. Read the options; find the servers and the load.
+2. Scenario by scenario: measure, and print the table at once.
+3. Measure start and memory.
+4. Write JSON and the report, if asked for.
+
+Every child has ended when the command does, also after Ctrl+C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import machine, measure, memory, record, report, scenarios, servers, startup, table
+from bench.load import Load
+from bench.running import StartError
+from bench.setup import Pythons
+
+EXAMPLES = """\
+examples:
+  python3 -m bench                                    everything, about eight minutes
+  python3 -m bench --scenario small --server portico --server nginx
+  python3 -m bench scenarios --rounds 2               a quick look, without start and memory
+  python3 -m bench memory --requests 100000
+  python3 -m bench --peers-python /tmp/peers/bin/python --report docs --json result.json
+  python3 -m bench --from-json result.json --report docs
+
+It wants two idle cores, wrk, and whichever servers are to be compared.
+"""
+PARTS = ("scenarios", "startup", "memory")
+STOPS = (signal.SIGINT, signal.SIGTERM)
+# What one slice takes beyond its seconds: wrk starting and ending.
+OVERHEAD_SECONDS = 0.15
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    words = argparse.ArgumentParser(
+        prog="python3 -m bench",
+        description="Run Portico beside other servers and print what a request costs each of them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = words.add_argument
+    add("part", nargs="?", choices=PARTS, help="only this part (default: all three)")
+    add("--scenario", action="append", metavar="NAME", help="only this one; repeatable")
+    add("--server", action="append", metavar="NAME", help="only this one; repeatable")
+    add("--seconds", type=positive, default=1, help="length of a slice (default: 1)")
+    add("--rounds", type=positive, default=5, help="slices per server and scenario (default: 5)")
+    add("--connections", type=positive, metavar="N", help="instead of each scenario's own number")
+    add("--starts", type=positive, default=startup.TIMES, help="starts per server (default: 15)")
+    add(
+        "--requests",
+        type=positive,
+        default=memory.REQUESTS,
+        help="requests of the memory measurement (default: 1000000)",
+    )
+    add("--python", default=sys.executable, help="interpreter for Portico and http.server")
+    add("--peers-python", default=sys.executable, help="interpreter that has uvicorn and the like")
+    add("--json", type=Path, metavar="FILE", help="write everything measured")
+    add("--report", type=Path, metavar="DIR", help="write benchmarks.md and its drawings")
+    add("--from-json", type=Path, metavar="FILE", help="measure nothing; report what FILE holds")
+    add("--list", action="store_true", help="list scenarios and servers, and which are here")
+    return words
+
+
+def positive(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = parser().parse_args(words)
+    before = {order: signal.signal(order, interrupted) for order in STOPS}
+    try:
+        return bench(options)
+    except KeyboardInterrupt:
+        say("")
+        print("bench: stopped; all servers have ended", file=sys.stderr)
+        return 130
+    except (ValueError, FileNotFoundError, StartError, subprocess.CalledProcessError) as problem:
+        print(f"bench: {problem}", file=sys.stderr)
+        return 2
+    finally:
+        for order, handler in before.items():
+            signal.signal(order, handler)
+
+
+def interrupted(_: int, __: object) -> None:
+    """Stop once; while the children are being ended, further requests to stop change nothing."""
+    for order in STOPS:
+        signal.signal(order, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def say(text: str) -> None:
+    """Tell whoever waits what is going on, in place, if anybody is there."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def bench(options: argparse.Namespace) -> int:
+    """What ``main`` does, with the options read."""
+    chosen = [wider(one, options.connections) for one in scenarios.by_names(options.scenario)]
+    if options.from_json:
+        done = record.load(options.from_json)
+        print_record(done)
+        write(done, options)
+        return 0
+    pythons = Pythons(interpreter(options.python), interpreter(options.peers_python))
+    versions = {one.name: one.version(pythons) for one in servers.by_names(options.server)}
+    present = [one for one in servers.by_names(options.server) if versions[one.name]]
+    if options.list:
+        print_list(versions)
+        return 0
+    if not present:
+        raise ValueError("none of these servers is installed; --list shows which are")
+    done = record.Record(
+        dt.datetime.now(dt.UTC).date().isoformat(),
+        options.rounds,
+        options.seconds,
+        machine.describe(),
+        [
+            record.Participant(one.name, one.title, one.kind, versions[one.name] or "")
+            for one in present
+        ],
+    )
+    cores = machine.pick_cores()
+    with tempfile.TemporaryDirectory(prefix="portico-bench-") as name, machine.on_core(cores.load):
+        folder = Path(name)
+        folder.chmod(0o755)
+        plan = measure.Plan(
+            folder,
+            folder / "site",
+            pythons,
+            cores,
+            Load(folder),
+            options.rounds,
+            options.seconds,
+            say,
+        )
+        run(plan, done, (present, chosen), options)
+    write(done, options)
+    return 1 if failed(done) else 0
+
+
+def run(
+    plan: measure.Plan,
+    done: record.Record,
+    what: tuple[list[servers.Server], list[scenarios.Scenario]],
+    options: argparse.Namespace,
+) -> None:
+    """Measure the chosen parts into *done*, printing each as it comes."""
+    present, chosen = what
+    narrow = options.scenario is not None or options.server is not None
+    parts = [options.part] if options.part else PARTS[:1] if narrow else PARTS
+    before = machine.stolen()
+    if "scenarios" in parts:
+        print(announce(plan, present, chosen))
+        scenarios.make_files(plan.site, {one.files for one in chosen} | {"page"})
+        for scenario in chosen:
+            result, configured = measure.run(plan, scenario, present)
+            done.results.append(result)
+            remember(done, scenario.name, configured)
+            say("")
+            print_result(done, result)
+    names = [one.name for one in present]
+    if "startup" in parts:
+        done.startup = startup.measure(plan, options.starts, names)
+        say("")
+        print_table("start: command to first answer", table.startup_rows(done))
+    if "memory" in parts:
+        own = [one for one in present if options.server or one.name == "portico"]
+        done.memory = [memory.measure(plan, one, options.requests) for one in own]
+        say("")
+        print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+    stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
+    done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
+
+
+def wider(scenario: scenarios.Scenario, connections: int | None) -> scenarios.Scenario:
+    """The scenario, with another number of connections if one was given."""
+    return scenario if connections is None else scenario.with_connections(connections)
+
+
+def interpreter(name: str) -> str:
+    """The full path of an interpreter; ValueError if there is none."""
+    found = shutil.which(name)
+    if found is None:
+        raise ValueError(f"no interpreter {name!r}")
+    return str(Path(found).absolute())
+
+
+def announce(
+    plan: measure.Plan, present: list[servers.Server], chosen: list[scenarios.Scenario]
+) -> str:
+    """What is about to happen and how long it will take."""
+    slices = sum(
+        measure.takes_part(server, scenario, plan.rounds, turn)
+        for server in present
+        for scenario in chosen
+        for turn in range(plan.rounds)
+    )
+    minutes = slices * (plan.seconds + OVERHEAD_SECONDS) / 60
+    cores = f"servers on core {plan.cores.server}, load on core {plan.cores.load}"
+    if plan.cores.server == plan.cores.load:
+        cores = "one core for servers and load: the figures compare, but poorly"
+    return (
+        f"{len(present)} servers, {len(chosen)} scenarios, {plan.rounds} rounds of"
+        f" {plan.seconds} s, about {max(minutes, 1):.0f} min; {cores}"
+    )
+
+
+def remember(done: record.Record, scenario: str, configured: dict[str, str]) -> None:
+    """Keep how each server was started."""
+    done.servers = [one.configured(scenario, configured.get(one.name, "")) for one in done.servers]
+
+
+def print_list(versions: dict[str, str | None]) -> None:
+    """Scenarios, and servers with their versions."""
+    print("scenarios:")
+    for scenario in scenarios.SCENARIOS:
+        print(f"  {scenario.name:13}{scenario.title}")
+    print("servers:")
+    for name, version in versions.items():
+        print(f"  {name:13}{version or 'not installed'}")
+
+
+def print_record(done: record.Record) -> None:
+    """All tables of a record."""
+    for result in done.results:
+        print_result(done, result)
+    if done.startup:
+        print_table("start: command to first answer", table.startup_rows(done))
+    if done.memory:
+        print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+
+
+def print_result(done: record.Record, result: measure.Result) -> None:
+    """One scenario's table."""
+    scenario = result.scenario
+    title = f"{scenario.name}: {scenario.title}; {scenario.connections} connections"
+    print_table(title, table.scenario_rows(done, result))
+
+
+def print_table(title: str, rows: tuple[list[str], list[list[str]]]) -> None:
+    """A table under its title."""
+    print(f"\n{title}\n{table.plain(*rows)}", flush=True)
+
+
+def write(done: record.Record, options: argparse.Namespace) -> None:
+    """JSON and report, as far as asked for."""
+    if options.json:
+        record.save(done, options.json)
+        print(f"\nwrote {options.json}")
+    if options.report:
+        for path in report.write(done, options.report):
+            print(f"wrote {path}")
+
+
+def failed(done: record.Record) -> bool:
+    """Whether Portico answered anything wrongly."""
+    own = [cell for result in done.results for cell in result.cells if cell.server == "portico"]
+    return any(cell.problem or cell.failures() for cell in own)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

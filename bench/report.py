@@ -1,0 +1,149 @@
+"""The report: a record as Markdown, with its drawings beside it; pure but for ``write``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import plot, table
+from bench.measure import Result
+from bench.record import Record
+
+PAGE = "benchmarks.md"
+ALL = "benchmarks-cpu.svg"
+SMALL = "benchmarks-small.svg"
+
+METHOD = """\
+The servers of a scenario are started together, each with one worker, and take turns under load:
+a slice of {seconds} s each, {rounds} rounds (the slower references only in the first two), each
+round beginning with the next server. So whatever slows the machine for a while slows all of them.
+Servers run on one core, the load on another: [wrk](https://github.com/wg/wrk) with one thread,
+and for new connections a small client of our own, compiled on the spot (`bench/connect.c`).
+
+- **CPU** is the time the server's processes used, by the kernel's own clocks, user and system,
+  divided by the requests answered (or by the MiB sent). It says what a request costs, also where
+  the load could not keep the server busy.
+- **busy** is the share of its core that the server used. Below 100 % the load was the limit, and
+  requests per second say more about wrk than about the server.
+- **ratio** is Portico's CPU time divided by the other's, taken within each round: the median, with
+  the smallest and the largest in brackets. Below 1, Portico costs less.
+- Before it is timed, each server is asked once, and status, length and bytes of its answer are
+  checked. One that answers wrongly is left out of that scenario. During the slices, answers of
+  another status or length and errors of sockets are failures; remarks list them.
+- **C loop (limit)** receives and sends fixed bytes and does nothing else (`bench/limit.c`). It is
+  no web server, and shows what the kernel alone costs.
+"""
+
+LIMITS = """\
+- One machine, loopback, no network card, no TLS, files in the page cache. A disk or a network in
+  the way changes more than the choice of server.
+- The kernel does part of the work of TCP in the name of whoever runs at that moment. On loopback
+  some of the server's sending is done in the load's name, and the other way round.
+- The load waits for an answer before it asks again. Latencies are those of a server under as much
+  load as it bears, with {connections} connections at once; they leave out the requests that a slow
+  answer kept from being sent. They compare servers with each other, no more.
+- A server that is not kept busy finds fewer requests each time it wakes, and so pays more for
+  each. This touches the fastest most.
+- A virtual machine shares its cores with strangers. The spread shows how much that disturbed;
+  differences smaller than the spread are none.
+- The servers do not do the same. nginx, h2o, lighttpd and Caddy can do much that Portico cannot.
+- The configurations are what we take to be fast for each server. A correction is welcome.
+"""
+
+
+def render(record: Record) -> str:
+    """The whole page."""
+    method = METHOD.format(seconds=record.seconds, rounds=record.rounds)
+    parts = ["# Benchmarks", _preface(record)]
+    if record.results:
+        parts += ["## In short", summary(record)]
+        parts += [f"![CPU time per request, by scenario and server]({ALL})"]
+        parts += ["## How it is measured", method, "## Scenarios"]
+    for result in record.results:
+        parts += [_heading(result), table.markdown(*table.scenario_rows(record, result))]
+    if record.startup is not None:
+        text = "From starting the command to its first answer, in turn, on one core."
+        parts += ["## Start", text, table.markdown(*table.startup_rows(record))]
+    if record.memory:
+        text = (
+            "100,000 different heads and paths, a fifth of the paths files and the rest 404, asked"
+            " for at random; the processes' resident, proportional and private memory after that."
+        )
+        parts += ["## Memory", text, table.markdown(*table.memory_rows(record))]
+    parts += ["## What the figures do not show", LIMITS.format(connections=_connections(record))]
+    parts += [
+        "## Machine",
+        table.markdown(["", "value"], [list(x) for x in record.machine.items()]),
+    ]
+    parts += ["## Servers", _versions(record), *_configurations(record)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def summary(record: Record) -> str:
+    """One row per scenario: what ours costs, and the ratio to each contender."""
+    base = record.base()
+    peers = [one for one in record.servers if one.kind != "reference" and one.name != base]
+    heading = ["CPU time", record.title(base), *(f"/ {one.title}" for one in peers)]
+    rows = []
+    for result in record.results:
+        ours = next((cell for cell in result.cells if cell.server == base), None)
+        cost = ours.cost(result.scenario.unit) if ours else None
+        own = f"{table.figure(cost.median)} {_unit(result)}" if cost else "-"
+        ratios = [str(result.ratio(base, peer.name) or "") for peer in peers]
+        rows.append([result.scenario.name, own, *ratios])
+    return table.markdown(heading, rows)
+
+
+def drawings(record: Record) -> dict[str, str]:
+    """The SVG files of a report by name."""
+    title = "CPU time of the server per request"
+    note = "One core, shorter is better; the line spans all rounds. A gap marks a bar cut short."
+    found = {ALL: plot.draw(title, note, plot.panels(record), 2)}
+    small = plot.panels(record, ["small"])
+    if small:
+        found[SMALL] = plot.draw(title, note, small, 1)
+    return found if record.results else {}
+
+
+def write(record: Record, folder: Path) -> list[Path]:
+    """Write the page and its drawings into *folder*; what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {PAGE: render(record), **drawings(record)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _preface(record: Record) -> str:
+    return (
+        f"Written by `python3 -m bench --report docs` on {record.made}; run it to get your own"
+        " figures. It uses those of the servers below that it finds."
+    )
+
+
+def _heading(result: Result) -> str:
+    scenario = result.scenario
+    kind = "new" if scenario.new_connection else "keep-alive"
+    load = f"{scenario.connections} {kind} connections at once"
+    return f"### {scenario.name}\n\n{scenario.title}; {load}."
+
+
+def _unit(result: Result) -> str:
+    return "µs" if result.scenario.unit == "request" else "µs/MiB"
+
+
+def _connections(record: Record) -> str:
+    counts = sorted({result.scenario.connections for result in record.results}, reverse=True)
+    return " or ".join(str(count) for count in counts) or "64"
+
+
+def _versions(record: Record) -> str:
+    rows = [[one.title, one.version] for one in record.servers]
+    return table.markdown(["server", "version"], rows)
+
+
+def _configurations(record: Record) -> list[str]:
+    return [
+        f"<details><summary>{one.title}</summary>\n\n```\n{one.configuration}\n```\n\n</details>"
+        for one in record.servers
+        if one.configuration
+    ]

@@ -1,0 +1,534 @@
+"""Hostile paths against a real server: an error each time, no secret, and it serves on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from portico import Server
+from tests.server.clients import Answer, Client, get, request
+from tests.unprivileged import public_folder, unprivileged
+
+SECRET = b"what lies outside of the root"
+PAGE = b"<!doctype html><p>page"
+
+
+@pytest.fixture(autouse=True)
+def _no_complaint(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever clients do, it is no reason for a traceback."""
+    yield
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "site"
+    (root / "folder").mkdir(parents=True)
+    (root / "page.html").write_bytes(PAGE)
+    (root / "folder" / "file.txt").write_bytes(b"text")
+    (root / ".env").write_bytes(SECRET)
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_bytes(SECRET)
+    beside = tmp_path / "site-secret"
+    beside.mkdir()
+    (beside / "secret.txt").write_bytes(SECRET)
+    (beside / "index.html").write_bytes(SECRET)
+    (tmp_path / "secret.txt").write_bytes(SECRET)
+    return root
+
+
+@pytest.fixture
+def server(root: Path) -> Iterator[Server]:
+    with Server(root) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.url) as client:
+        yield client
+
+
+def ask_afresh(server: Server, head: bytes, method: str = "GET") -> Answer:
+    """The answer to a request on a connection of its own."""
+    with Client(server.url) as client:
+        return client.ask(head, method=method)
+
+
+ATTACKS = [
+    *("/../secret.txt", "/folder/../../secret.txt", "/../site-secret/secret.txt", "/..", "/../"),
+    *("/folder/..", "/folder/../page.html", "/./page.html", "/folder/./file.txt", "/."),
+    *("/%2e%2e/secret.txt", "/%2E%2e/secret.txt", "/.%2e/secret.txt", "/%2e./secret.txt"),
+    *("/%252e%252e/secret.txt", "/%252e%252e%252fsecret.txt", "/..%252fsecret.txt"),
+    *("/%25252e%25252e/secret.txt", "/%2%65%2%65/secret.txt", "/%%32%65%%32%65/secret.txt"),
+    *("/..%2fsecret.txt", "/..%2Fsecret.txt", "/%2e%2e%2fsecret.txt", "/folder%2ffile.txt"),
+    *("/..%5csecret.txt", "/..%5Csecret.txt", "/..\\secret.txt", "/folder\\..\\..\\secret.txt"),
+    *("/%c0%ae%c0%ae/secret.txt", "/%C0%AE%c0%ae%c0%afsecret.txt", "/..%c0%afsecret.txt"),
+    *("/%e0%80%ae%e0%80%ae/secret.txt", "/%f0%80%80%ae%f0%80%80%ae/secret.txt"),
+    *("/..%c1%9csecret.txt", "/%uff0e%uff0e/secret.txt", "/%u002e%u002e/secret.txt"),
+    *("/%EF%BC%8E%EF%BC%8E/secret.txt", "/..%E2%88%95secret.txt", "/..%ef%bc%8fsecret.txt"),
+    *("/..;/secret.txt", "/..%3b/secret.txt", "/....//secret.txt", "/.../secret.txt"),
+    *("/..%00/secret.txt", "/page.html%00", "/page.html%00.png", "/%00", "/%00/page.html"),
+    *("/..%0d%0a/secret.txt", "/..%20/secret.txt", "/..%09/secret.txt", "/.%20./secret.txt"),
+    *("//secret.txt", "///secret.txt", "//../secret.txt", "//etc/passwd", "/%2fetc/passwd"),
+    *("/%2Fetc%2Fpasswd", "//page.html", "/folder//file.txt", "/folder/file.txt/"),
+    *("/\\evil.example/..", "/%5cevil.example", "//evil.example", "//evil.example/%2e%2e"),
+    *("/C:/secret.txt", "/C:%5csecret.txt", "/c%3a/secret.txt", "/%5c%5chost%5cshare%5csecret"),
+    *(
+        "/page.html::$DATA",
+        "/page.html%3a%3a$DATA",
+        "/CON",
+        "/aux.txt",
+        "/page.html.",
+        "/PAGE~1.HTM",
+    ),
+    *("/page.html%20", "/page.html%2e", "/page.html...", "/nul.html"),
+    *("/.env", "/%2eenv", "/.git/config", "/%2Egit/config", "/folder/../.env", "/.git/", "/.git"),
+    *("/.well-known/../.env", "/.well-known/%2e%2e/.env", "/.well-known/.env"),
+    *("/site-secret/secret.txt", "/folder/%2e%2e%2f%2e%2e%2fsecret.txt", "/~root/", "/~/"),
+    *("/%", "/%2", "/%zz", "/page.html%", "/%-1", "/%+2", "/page%2ehtml%"),
+    *("/proc/self/environ", "/dev/stdin", "/proc/self/cwd/secret.txt"),
+    *("http://localhost/../secret.txt", "http://localhost/%2e%2e/secret.txt"),
+    *("http://localhost//secret.txt", "http://localhost/..%2fsecret.txt", "http://localhost/.env"),
+    *("http://evil.example/page.html", "http://evil.example", "https://localhost.evil.example/"),
+    *("http:///page.html", "http://localhost@evil.example/", "http://", "file:///etc/passwd"),
+    *("ftp://localhost/page.html", "secret.txt", "../secret.txt", "*", "?", "localhost:80", "#"),
+    *("page.html", "/page.html#", "/#/../secret.txt", "http:/page.html", "http:page.html", "\\"),
+]
+
+
+@pytest.mark.parametrize("target", ATTACKS)
+def test_hostile_target_gets_an_error_and_no_secret(server: Server, target: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = ask_afresh(server, request(method, target), method)
+        assert answer.status in {400, 404, 421}, answer
+        assert SECRET not in answer.content
+        assert "location" not in answer.fields
+    assert ask_afresh(server, get("/page.html")).content == PAGE
+
+
+def test_hostile_targets_on_one_connection_do_not_disturb_each_other(server: Server) -> None:
+    """What can be answered at all does not cost the connection; what cannot be ends it."""
+    client = Client(server.url)
+    for target in ATTACKS:
+        answer = client.ask(get(target))
+        assert answer.status in {400, 404, 421}
+        assert answer.closes == (answer.status == 400)
+        if answer.closes:
+            assert client.at_end()
+            client.close()
+            client = Client(server.url)
+        assert client.ask(get("/page.html")).content == PAGE
+    client.close()
+
+
+@pytest.mark.parametrize("octet", [*range(0x21), 0x7F, 0x80, 0xC0, 0xFF])
+def test_octets_that_belong_in_no_target_are_refused(server: Server, octet: int) -> None:
+    with Client(server.url) as client:
+        head = b"GET /page.html%c HTTP/1.1\r\nHost: localhost\r\n\r\n" % octet
+        assert client.ask(head).status == 400
+        assert client.until_end() == b""
+    assert ask_afresh(server, get("/page.html")).content == PAGE
+
+
+LINKS = {
+    "file": "../secret.txt",
+    "folder/file": "../../site-secret/secret.txt",
+    "beside": "../site-secret",
+    "up": "..",
+    "root": "/",
+    "index/index.html": "../../secret.txt",
+    "404.html": "../secret.txt",
+    "chain": "folder/file",
+    "self": "/proc/self/cwd",
+}
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_links_that_lead_out_are_missing_and_not_listed(
+    root: Path, client: Client, absolute: bool
+) -> None:
+    (root / "index").mkdir()
+    for name, goal in LINKS.items():
+        link = root / name
+        link.symlink_to(os.path.normpath(link.parent / goal) if absolute else goal)
+    for path in (
+        *("/file", "/folder/file", "/beside", "/beside/", "/beside/secret.txt", "/beside/none"),
+        *("/up", "/up/", "/up/secret.txt", "/up/site/page.html/", "/root", "/root/", "/chain"),
+        *("/root/etc/passwd", "/404.html", "/none", "/self", "/self/", "/index/index.html"),
+    ):
+        answer = client.ask(get(path))
+        assert answer.status == 404, path
+        assert SECRET not in answer.content
+    assert listed(client, "/") == ["./folder/", "./index/", "./page.html"]
+    assert listed(client, "/folder/") == ["./file.txt"]
+    assert listed(client, "/index/") == []
+
+
+class Links(HTMLParser):
+    """The links of a listing, but for those to the folders above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        href = dict(attrs).get("href") or ""
+        if tag == "a" and not href.startswith("../"):
+            self.found.append(href)
+
+
+def listed(client: Client, path: str) -> list[str]:
+    answer = client.ask(get(path))
+    assert answer.status == 200
+    assert SECRET not in answer.content
+    page = Links()
+    page.feed(answer.content.decode())
+    page.close()
+    return page.found
+
+
+@pytest.mark.parametrize("size", [len(SECRET), 65536])
+def test_link_swapped_all_the_time_never_leaks(root: Path, client: Client, size: int) -> None:
+    (root.parent / "secret.txt").write_bytes(SECRET.ljust(size))
+    (root / "page.html").write_bytes(PAGE.ljust(size))
+    folders, link = root / "folders", root / "link"
+    folders.symlink_to("folder")
+    link.symlink_to("page.html")
+    enough = threading.Event()
+
+    def swap() -> None:
+        while not enough.is_set():
+            for name, goal in (
+                ("link", "../secret.txt"),
+                ("folders", "../site-secret"),
+                ("link", "page.html"),
+                ("folders", "folder"),
+            ):
+                (root / ".next").symlink_to(goal)
+                (root / ".next").replace(root / name)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    seen = set()
+    try:
+        for turn in range(10_000):
+            if turn >= 400 and {200, 404} <= seen:
+                break
+            answer = client.ask(get("/link"))
+            assert answer.status in {200, 404, 503}
+            assert answer.status != 200 or answer.content == PAGE.ljust(size)
+            seen.add(answer.status)
+            answer = client.ask(get("/folders/"))
+            assert answer.status in {200, 404, 503}
+            assert SECRET not in answer.content
+            assert b"secret.txt" not in answer.content
+            assert SECRET not in client.ask(get("/folders/secret.txt")).content
+    finally:
+        enough.set()
+        thread.join()
+    assert {200, 404} <= seen  # or else the link was not swapped in between
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
+def test_special_file_holds_nobody_up(
+    root: Path, server: Server, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(root)
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "FIFO":
+            os.mkfifo("special")
+        elif kind == "socket":
+            listener.bind("special")
+        else:
+            try:
+                os.mknod("special", stat.S_IFCHR | 0o666, os.makedev(1, 5))  # endless zeros
+            except PermissionError:
+                pytest.skip("only root may make a device")
+        Path("link").symlink_to("special")
+        with Client(server.url) as client:
+            for method in ("GET", "HEAD"):
+                for path in ("/special", "/link", "/special/"):
+                    assert client.ask(request(method, path), method=method).status == 404
+            assert listed(client, "/") == ["./folder/", "./page.html"]
+
+
+STRANGE = [
+    *(b'quote".txt', b"it's", b"<img src=x onerror=alert(1)>", b"a&amp;b", b"line\r\nX-Evil: 1"),
+    *(b"caf\xe9.txt", b"\xff\xfe", b"\xc0\xae\xc0\xae", "\u202egnp.html".encode(), b"%2e%2e%2f"),
+    *(b"javascript:alert(1)", b"data:text,x", b"?query", b"#fragment", b"a b", b" ", b"C:", b"con"),
+    *(b"evil.example", b"x (deleted)", b"100%", b"a+b", b"a;b", b"\x7f\x01", "\u0130".encode()),
+    *("x\u0301".encode(), b"n" * 255, b"http:", b"a=b&c", b"[::1]", b"*", b"|", b"^`{}"),
+]
+
+
+def test_strange_names_are_listed_and_reached_by_their_links(root: Path, server: Server) -> None:
+    for raw in STRANGE:
+        (root / "folder" / os.fsdecode(raw)).write_bytes(raw)
+        (root / os.fsdecode(raw)).mkdir()
+        (root / os.fsdecode(raw) / "in").write_bytes(raw)
+    (root / "folder" / "back\\slash").write_bytes(b"no path leads here")
+    reached = set()
+    with Client(server.url) as client:
+        links = listed(client, "/folder/")
+        assert len(links) == len(STRANGE) + 1
+        for link in links:
+            path = path_of(f"{server.url}folder/", link)
+            answer = client.ask(get(path))
+            assert answer.status == 200, link
+            reached.add(answer.content)
+        assert reached == {*STRANGE, b"text"}
+        for link in listed(client, "/"):
+            path = path_of(server.url, link)
+            if not path.endswith("/") or path == "/folder/":
+                continue
+            moved = client.ask(get(f"{path[:-1]}?q"))
+            assert (moved.status, moved.fields["location"]) == (301, f"{path}?q")
+            assert "x-evil" not in moved.fields
+            assert client.ask(get(f"{path}in")).content in STRANGE
+
+
+def path_of(base: str, link: str) -> str:
+    """Where a link on the page at `base` leads, which must be on the same server."""
+    found = urlsplit(urljoin(base, link))
+    assert f"{found.scheme}://{found.netloc}/" == urljoin(base, "/")
+    assert (found.query, found.fragment) == ("", "")
+    return found.path
+
+
+def test_volume_of_kubernetes_is_served_and_updated_at_once(root: Path, client: Client) -> None:
+    for version in ("1", "2"):
+        (root / f"..{version}").mkdir()
+        (root / f"..{version}" / "setting").write_text(version)
+    (root / "..data").symlink_to("..1")
+    (root / "setting").symlink_to("..data/setting")
+    assert client.ask(get("/setting")).content == b"1"
+    (root / "..tmp").symlink_to("..2")
+    (root / "..tmp").replace(root / "..data")
+    assert client.ask(get("/setting")).content == b"2"
+    assert client.ask(get("/..data/setting")).status == 404
+    assert "./setting" in listed(client, "/")
+
+
+def test_redirect_is_to_the_same_server_and_keeps_the_query(server: Server) -> None:
+    for target, location in (
+        ("/folder", "/folder/"),
+        ("/folder?a=%2F&b", "/folder/?a=%2F&b"),
+        ("/%66older?//evil.example", "/folder/?//evil.example"),
+        ("http://localhost/folder?q", "/folder/?q"),
+    ):
+        for host in ("localhost", "a.localhost:81", "127.0.0.1", "[::1]:9"):
+            head = (
+                f"GET {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: evil.example\r\n\r\n"
+            )
+            answer = ask_afresh(server, head.encode())
+            assert (answer.status, answer.fields["location"]) == (301, location)
+
+
+FOREIGN = [
+    *(
+        "evil.example",
+        "localhost.evil.example",
+        "EVIL.example:80",
+        "127.0.0.1.evil.example",
+        "127.1",
+    ),
+    *("xlocalhost", "localhost..", "0.0.0.0", "[::ffff:127.0.0.1]", "192.168.1.1:8080"),
+    *("2130706433", "%6cocalhost", "evil.example."),
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_foreign_host_is_misdirected(root: Path, host: str) -> None:
+    with Server(root) as server, Client(server.url) as client:
+        for path in ("/page.html", "/", "/none", "/folder", "/.env"):
+            answer = client.ask(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answer.status == 421
+            assert PAGE not in answer.content
+        answer = client.ask(get(f"http://{host}/page.html"))
+        assert answer.status == 421
+        # What was answered before, for the right host, is not given to the wrong one.
+        assert client.ask(get("/page.html")).status == 200
+        assert client.ask(f"GET /page.html HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status == 421
+        head = f"GET /page.html HTTP/1.0\r\nHost: {host}\r\n\r\n".encode()
+        assert client.ask(head).status == 421
+
+
+def test_own_hosts_and_those_allowed_are_answered(root: Path) -> None:
+    with Server(root, allow_hosts=["preview.test", "*.lan.test"]) as server:
+        port = urlsplit(server.url).port
+        for host in (
+            *("localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "[::1]", f"127.0.0.1:{port}"),
+            *("preview.test", "Preview.Test.:80", "a.lan.test", "a.b.lan.test", "localhost:"),
+        ):
+            head = f"GET /page.html HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            assert ask_afresh(server, head).status == 200, host
+        for host in ("lan.test", "xpreview.test", "preview.test.evil"):
+            head = f"GET /page.html HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            assert ask_afresh(server, head).status == 421, host
+        assert ask_afresh(server, b"GET /page.html HTTP/1.0\r\n\r\n").status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/page.html", "/folder/file.txt", "/", "/folder/", "/folder", "/folder?q", "/none"),
+        *("/%2e%2e", "/page.html/", "/large", "/empty", "/forbidden.html"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_head_says_what_get_says(
+    root: Path, server: Server, path: str, accept: str, version: str
+) -> None:
+    (root / "large").write_bytes(bytes(100_000))
+    (root / "empty").touch()
+    answers = {}
+    for method in ("GET", "HEAD"):
+        with Client(server.url) as client:
+            head = request(method, path, f"Accept: {accept}", "Connection: close", version=version)
+            answers[method] = client.ask(head, method=method)
+            assert client.at_end()
+    full, bare = answers["GET"], answers["HEAD"]
+    assert full.fields.pop("date")
+    assert bare.fields.pop("date")
+    assert (bare.status, bare.fields) == (full.status, full.fields)
+    assert bare.content == b""
+
+
+def test_methods_that_are_not_for_files(client: Client) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
+        answer = client.ask(request(method, "/page.html"))
+        assert (answer.status, answer.fields["allow"]) == (405, "GET, HEAD")
+    for method in ("BREW", "get", "PROPFIND"):
+        assert client.ask(request(method, "/page.html")).status == 501
+    assert client.ask(get("/page.html")).content == PAGE
+
+
+def test_own_404_page_comes_with_status_404(root: Path, client: Client) -> None:
+    (root / "404.html").write_bytes(b"<p>ours")
+    for path in ("/none", "/.env", "/page.html/", "/folder/none"):
+        answer = client.ask(get(path))
+        assert (answer.status, answer.content) == (404, b"<p>ours")
+    answer = client.ask(get("/none", "Accept: application/json"))
+    assert (answer.status, answer.fields["content-type"]) == (404, "application/problem+json")
+
+
+def test_folder_is_not_listed_without_listings(root: Path) -> None:
+    with Server(root, listing=False) as server, Client(server.url) as client:
+        for path in ("/", "/folder/"):
+            answer = client.ask(get(path))
+            assert answer.status == 404
+            assert b"file.txt" not in answer.content
+        assert client.ask(get("/folder")).status == 301
+        (root / "folder" / "index.html").write_bytes(PAGE)
+        assert client.ask(get("/folder/")).content == PAGE
+
+
+def test_root_that_is_swapped_or_removed_is_followed_at_once(tmp_path: Path) -> None:
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "version").write_text(release)
+        (tmp_path / release / f"only{release}").touch()
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    with Server(current) as server, Client(server.url) as client:
+        for _ in range(3):
+            for release in ("2", "1"):
+                assert client.ask(get(f"/only{release}")).status == 404
+                (tmp_path / "next").symlink_to(release)
+                (tmp_path / "next").replace(current)
+                assert client.ask(get("/version")).content == release.encode()
+                assert client.ask(get(f"/only{release}")).status == 200
+                assert f"./only{release}" in listed(client, "/")
+        current.unlink()
+        assert client.ask(get("/version")).status == 404
+        assert client.ask(get("/")).status == 404
+        current.mkdir()
+        assert listed(client, "/") == []
+        (current / "version").write_text("3")
+        assert client.ask(get("/version")).content == b"3"
+
+
+def test_root_swapped_all_the_time_loses_no_request(tmp_path: Path) -> None:
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "version").write_text(release)
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    enough = threading.Event()
+    seen: set[bytes] = set()
+
+    def swap() -> None:
+        while not enough.is_set():
+            for release in ("2", "1"):
+                (tmp_path / "next").symlink_to(release)
+                (tmp_path / "next").replace(current)
+
+    thread = threading.Thread(target=swap)
+    with Server(current) as server, Client(server.url) as client:
+        thread.start()
+        try:
+            for turn in range(10_000):
+                if turn >= 500 and len(seen) > 1:
+                    break
+                answer = client.ask(get("/version"))
+                assert (answer.status, answer.content) in {(200, b"1"), (200, b"2")}
+                seen.add(answer.content)
+        finally:
+            enough.set()
+            thread.join()
+
+
+def test_what_may_not_be_read_is_forbidden() -> None:
+    with public_folder() as root:
+        (root / "folder").mkdir()
+        (root / "file").write_bytes(SECRET)
+        with Server(root) as server, Client(server.url) as client:
+            client.ask(get("/none"))  # so that all code is loaded before the rights are gone
+            assert client.ask(get("/file")).content == SECRET
+            (root / "file").chmod(0)
+            (root / "folder").chmod(0)
+            try:
+                with unprivileged():
+                    for path in ("/file", "/folder/", "/folder/none"):
+                        answer = client.ask(get(path))
+                        assert answer.status == 403, path
+                        assert SECRET not in answer.content
+                        assert b"ermission" not in answer.content
+            finally:
+                (root / "file").chmod(0o600)
+                (root / "folder").chmod(0o700)
+            assert client.ask(get("/file")).content == SECRET
+
+
+@pytest.mark.parametrize("path", ["/" + "n" * 256, "/" + "n" * 7990, "/" + "folder/" * 1100])
+def test_path_too_long_for_the_system_is_missing(client: Client, path: str) -> None:
+    for _ in range(2):
+        assert client.ask(get(path)).status == 404
+    assert client.ask(get("/page.html")).content == PAGE
+
+
+def test_shortage_of_descriptors_is_an_error_that_passes(root: Path, client: Client) -> None:
+    (root / "large").write_bytes(bytes(100_000))
+    assert client.ask(get("/page.html")).status == 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        shortages = [client.ask(get(path)).status for path in ("/large", "/folder/file.txt", "/")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert shortages == [503, 503, 503]
+    assert client.ask(get("/large")).status == 200
+    assert client.ask(get("/folder/file.txt")).content == b"text"

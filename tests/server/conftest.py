@@ -1,0 +1,81 @@
+"""A site, servers, clients; and after each test: nothing on stderr, no descriptor left."""
+
+from __future__ import annotations
+
+import gc
+import selectors
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from portico.server import loop
+from portico.server.embed import Server
+from tests.server.clients import Client, descriptors
+
+Serve = Callable[..., Server]
+Connect = Callable[..., Client]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Neither a traceback nor a descriptor. A test that expects output has read it before."""
+    before = descriptors()
+    yield
+    gc.collect()  # of what the test itself has let go
+    assert capfd.readouterr() == ("", "")
+    assert descriptors() == before
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of all sizes and a hundred numbered ones, for all tests; none may change them."""
+    folder = tmp_path_factory.mktemp("server") / "site"
+    (folder / "n").mkdir(parents=True)
+    (folder / "small.txt").write_bytes(b"small")
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "medium.bin").write_bytes(bytes(range(256)) * 64)
+    (folder / "large.bin").write_bytes(bytes(range(256)) * 16384)
+    for number in range(100):
+        (folder / "n" / f"{number}.txt").write_bytes(b"%d" % number)
+    return folder
+
+
+@pytest.fixture
+def serve(site: Path) -> Iterator[Serve]:
+    """Start a server of the site with these options."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Server(site, **options))
+
+
+@pytest.fixture
+def connect(serve: Serve) -> Iterator[Connect]:  # noqa: ARG001 (clients leave before servers stop)
+    """Connect to a server."""
+    with ExitStack() as stack:
+
+        def start(server: Server, *, receive_buffer: int = 0) -> Client:
+            return stack.enter_context(Client(server.url, receive_buffer=receive_buffer))
+
+        yield start
+
+
+@pytest.fixture
+def server(serve: Serve) -> Server:
+    """A server with the options as they are."""
+    return serve()
+
+
+@pytest.fixture
+def client(server: Server, connect: Connect) -> Client:
+    """A client of `server`."""
+    return connect(server)
+
+
+@pytest.fixture(params=["the best poller", "epoll through selectors", "select"])
+def any_poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the system offers to wait with, servers behave the same."""
+    if request.param != "the best poller":
+        monkeypatch.setattr(loop, "new_poller", loop.SelectorPoller)
+    if request.param == "select":
+        monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)

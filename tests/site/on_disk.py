@@ -1,0 +1,106 @@
+"""A site on disk as clients would find it, and interruptions while it is looked up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from portico.site.files import SMALL, FileSlice, Folder, is_settled
+from portico.site.origin import Directory, File, Found, Missing
+from portico.site.target import path_names
+
+PATIENCE = 60
+"""Seconds in which anything that is going to happen has happened."""
+
+LARGE = SMALL + 1
+SECRET = b"what lies outside of the root"
+
+
+class Site:
+    """A folder and what a client would find in it. Each look is an epoch of its own."""
+
+    def __init__(self, root: Path, *, named: str | None = None, memory: int = 1 << 20) -> None:
+        self.root = root
+        self.folder = Folder(named or str(root), memory)
+        self.epoch = 0
+
+    def look(self, path: str) -> Found:
+        self.epoch += 1
+        return self.folder.look_up(path_names(path), self.epoch)
+
+    def read(self, path: str) -> bytes:
+        return content_of(self.look(path))
+
+    def listed(self, path: str = "/") -> dict[str, bool]:
+        """The names in a folder, and whether each is a folder."""
+        found = self.look(path)
+        assert isinstance(found, Directory), found
+        return {entry.name: entry.is_folder for entry in found.entries}
+
+    def is_missing(self, path: str) -> bool:
+        return isinstance(self.look(path), Missing)
+
+
+def content_of(found: Found) -> bytes:
+    assert isinstance(found, File), found
+    content = found.content
+    if isinstance(content, FileSlice):
+        content = content.file.read(len(content), content.offset)
+    assert isinstance(content, bytes)
+    assert len(content) == found.size
+    return content
+
+
+def settle(path: Path) -> None:
+    """Wait until a change of `path` would show in its signature."""
+    end = time.monotonic() + PATIENCE
+    while not is_settled(path.stat()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Fail instead of waiting for ever, as in open() for a FIFO without a writer."""
+
+    def give_up(_signal: int, _frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Interruption:
+    """Something that happens right before or right after a call of the system; once or always."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.calls = 0
+        self.before: Callable[[], object] | None = None
+        self.after: Callable[[], object] | None = None
+        self.always = False
+        self._real: Callable[..., object] = getattr(os, name)
+        monkeypatch.setattr(os, name, self._call)
+
+    def _call(self, *arguments: object, **named: object) -> object:
+        self.calls += 1
+        before, after = self.before, self.after
+        if not self.always:
+            self.before = self.after = None
+        if before is not None:
+            before()
+        result = self._real(*arguments, **named)
+        if after is not None:
+            after()
+        return result
