@@ -17,6 +17,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import machine, measure, memory, record, report, scenarios, servers, startup, table
@@ -178,16 +180,28 @@ def run(
             print_result(done, result)
     names = [one.name for one in present]
     if "startup" in parts:
-        done.startup = startup.measure(plan, options.starts, names)
-        say("")
-        print_table("start: command to first answer", table.startup_rows(done))
+        with noting(done, "start"):
+            done.startup = startup.measure(plan, options.starts, names)
+            say("")
+            print_table("start: command to first answer", table.startup_rows(done))
     if "memory" in parts:
-        own = [one for one in present if options.server or one.name == "portico"]
-        done.memory = [memory.measure(plan, one, options.requests) for one in own]
-        say("")
-        print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+        with noting(done, "memory"):
+            own = [one for one in present if options.server or one.name == "portico"]
+            done.memory = [memory.measure(plan, one, options.requests) for one in own]
+            say("")
+            print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
     stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
     done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
+
+
+@contextmanager
+def noting(done: record.Record, title: str) -> Iterator[None]:
+    """Keep what was measured before, where a server fails in the block, and say so."""
+    try:
+        yield
+    except (StartError, ValueError) as problem:
+        done.problems.append(f"{title}: {' '.join(str(problem).split())[:500]}")
+        print(f"\nbench: {done.problems[-1]}", file=sys.stderr)
 
 
 def wider(scenario: scenarios.Scenario, connections: int | None) -> scenarios.Scenario:
@@ -271,9 +285,9 @@ def write(done: record.Record, options: argparse.Namespace) -> None:
 
 
 def failed(done: record.Record) -> bool:
-    """Whether Portico answered anything wrongly."""
+    """Whether Portico answered anything wrongly, or something could not be measured."""
     own = [cell for result in done.results for cell in result.cells if cell.server == "portico"]
-    return any(cell.problem or cell.failures() for cell in own)
+    return bool(done.problems) or any(cell.problem or cell.failures() for cell in own)
 
 
 if __name__ == "__main__":

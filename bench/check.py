@@ -130,7 +130,7 @@ def aim_at(scenario: Scenario, running: Running) -> Aim:
             warm_up(port, head, scenario.chooses)
     except (OSError, ValueError) as problem:
         raise AnswerError(f"gave no usable answer: {problem}") from problem
-    return Aim(port, head, answer.wire_size)
+    return Aim(port, head, answer.wire_size, answer.keeps)
 
 
 def fetch(port: int, head: str) -> Answer:

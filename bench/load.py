@@ -54,11 +54,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Aim:
-    """Where the load goes and what it should see: the head, and the answer's size on the wire."""
+    """Where the load goes, and what one answer was: its size on the wire, connection kept."""
 
     port: int
     head: str
     wire_size: int
+    keeps: bool = True
 
 
 def lua_text(text: str) -> str:

@@ -117,13 +117,6 @@ def add_smaps(text: str, total: dict[str, int]) -> None:
             total[name] += int(rest.split()[0])
 
 
-def opened_connections() -> int:
-    """Connections opened by this machine since boot (TCP ActiveOpens)."""
-    rows = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines()]
-    names, values = (row for row in rows if row[0] == "Tcp:")
-    return int(values[names.index("ActiveOpens")])
-
-
 def stolen() -> tuple[int, int]:
     """Clock ticks that the hypervisor gave to others, and all ticks, since boot."""
     with Path("/proc/stat").open() as file:

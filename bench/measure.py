@@ -21,7 +21,7 @@ from typing import Any
 from bench import check, machine
 from bench.load import Aim, Load, Sample
 from bench.ratios import Spread, paired_ratio, spread
-from bench.running import Running, StartError, running
+from bench.running import Running, StartError, last_words, running
 from bench.scenarios import FILES, MIB, Scenario
 from bench.servers import Server
 from bench.setup import Pythons, Setup, anonymous
@@ -31,11 +31,10 @@ REFERENCE_ROUNDS = 2
 
 @dataclass(frozen=True)
 class Slice:
-    """One server under load for a moment: what the load saw, CPU seconds, connections opened."""
+    """One server under load for a moment: CPU seconds, and what the load saw."""
 
     round: int
     cpu: float
-    opened: int
     sample: Sample
 
     def cost(self, unit: str) -> float | None:
@@ -46,12 +45,16 @@ class Slice:
 
 @dataclass
 class Cell:
-    """One server in one scenario: its slices, or why there are none."""
+    """One server in one scenario: its slices, or why there are none.
+
+    ``closes``: it ended the connection after its answer although the client would have kept it.
+    """
 
     server: str
     slices: list[Slice] = field(default_factory=list)
     problem: str | None = None
     logged: int | None = None
+    closes: bool = False
 
     def costs(self, unit: str, rounds: int) -> list[float | None]:
         """The cost in each round; None where the server did not take part or failed."""
@@ -79,10 +82,6 @@ class Cell:
         if self.logged is not None and self.logged < answered:
             total["answers not logged"] = answered - self.logged
         return total
-
-    def reopened(self, connections: int) -> bool:
-        """Whether connections that should have been kept were opened again in most slices."""
-        return self.middle(lambda one: one.opened) > 2 * connections + 100
 
 
 @dataclass
@@ -113,10 +112,9 @@ class Result:
         cells = []
         for cell in values["cells"]:
             slices = [
-                Slice(one["round"], one["cpu"], one["opened"], Sample(**one["sample"]))
-                for one in cell["slices"]
+                Slice(one["round"], one["cpu"], Sample(**one["sample"])) for one in cell["slices"]
             ]
-            cells.append(Cell(cell["server"], slices, cell["problem"], cell["logged"]))
+            cells.append(Cell(**{**cell, "slices": slices}))
         return cls(Scenario(**described), values["rounds"], cells)
 
 
@@ -170,7 +168,9 @@ def run(plan: Plan, scenario: Scenario, servers: list[Server]) -> tuple[Result, 
             try:
                 setup = plan.setup(server, scenario)
                 live = stack.enter_context(running(server, setup, plan.cores.server))
-                ready.append((live, check.aim_at(scenario, live)))
+                aim = check.aim_at(scenario, live)
+                ready.append((live, aim))
+                cells[server.name].closes = not (aim.keeps or scenario.new_connection)
                 configured[server.name] = how_started(live)
             except (StartError, check.AnswerError) as problem:
                 cells[server.name].problem = str(problem)
@@ -190,15 +190,14 @@ def slice_into(cell: Cell, plan: Plan, scenario: Scenario, at: tuple[Running, Ai
     live, aim, turn = at
     if cell.problem is not None:
         return
-    opened, before = machine.opened_connections(), machine.cpu_seconds(live.pid)
+    before = machine.cpu_seconds(live.pid)
     try:
         sample = plan.load.run(scenario, aim, plan.seconds, turn)
     except (ValueError, OSError) as problem:
-        cell.problem = str(problem)
+        cell.problem = f"{problem} {last_words(live.setup)}"
         return
     after = machine.cpu_seconds(live.pid)
-    opened = machine.opened_connections() - opened
-    cell.slices.append(Slice(turn, after - before, opened, sample))
+    cell.slices.append(Slice(turn, after - before, sample))
 
 
 def count_logs(lives: list[Running], cells: dict[str, Cell]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from bench import machine, scenarios
 from bench.load import Aim
 from bench.measure import Plan
-from bench.running import running
+from bench.running import StartError, last_words, running
 from bench.scenarios import PLAIN, Scenario
 from bench.servers import Server
 
@@ -55,7 +55,10 @@ class Footprint:
 
 
 def measure(plan: Plan, server: Server, requests: int) -> Footprint:
-    """Send at least so many requests and look at the server's memory before and after."""
+    """Send at least so many requests and look at the server's memory before and after.
+
+    StartError if the server is gone before the end.
+    """
     scenarios.make_files(plan.site, {"page", "memory"})
     with running(server, plan.setup(server, SCENARIO), plan.cores.server) as live:
         before = machine.memory_of(live.pid)
@@ -63,7 +66,10 @@ def measure(plan: Plan, server: Server, requests: int) -> Footprint:
         done, failures = 0, dict[str, int]()
         for turn in range(MOST_SLICES):
             plan.say(f"memory: {server.name}, {done:,} of {requests:,} requests")
-            sample = plan.load.sample(SCENARIO, aim, SLICE_SECONDS, turn)
+            try:
+                sample = plan.load.sample(SCENARIO, aim, SLICE_SECONDS, turn)
+            except ValueError as problem:
+                raise StartError(f"{server.name}: {problem} {last_words(live.setup)}") from None
             done += sample.requests
             for kind, count in sample.failures.items():
                 # Every 404 is an error of status to wrk, and here the right answer.

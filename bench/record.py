@@ -35,7 +35,10 @@ class Participant:
 
 @dataclass
 class Record:
-    """What was run where, and what came out; ``made`` is an ISO date."""
+    """What was run where, and what came out; ``made`` is an ISO date.
+
+    ``problems`` are measurements that could not be made, in words.
+    """
 
     made: str
     rounds: int
@@ -45,6 +48,7 @@ class Record:
     results: list[Result] = field(default_factory=list)
     startup: Startup | None = None
     memory: list[Footprint] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def title(self, name: str) -> str:
         """How a server is shown."""
@@ -68,6 +72,7 @@ def save(record: Record, path: Path) -> None:
         "results": [one.to_json() for one in record.results],
         "startup": record.startup.seconds if record.startup else None,
         "memory": [one.to_json() for one in record.memory],
+        "problems": record.problems,
     }
     path.write_text(json.dumps(values, indent=1) + "\n")
 
@@ -86,4 +91,5 @@ def load(path: Path) -> Record:
         [Result.from_json(one) for one in values["results"]],
         Startup(values["startup"]) if values["startup"] else None,
         [Footprint.from_json(one) for one in values["memory"]],
+        values["problems"],
     )

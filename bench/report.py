@@ -69,6 +69,8 @@ def render(record: Record) -> str:
             " for at random; the processes' resident, proportional and private memory after that."
         )
         parts += ["## Memory", text, table.markdown(*table.memory_rows(record))]
+    if record.problems:
+        parts += ["## Not measured", "\n".join(f"- {one}" for one in record.problems)]
     parts += ["## What the figures do not show", LIMITS.format(connections=_connections(record))]
     parts += [
         "## Machine",

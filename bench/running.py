@@ -10,10 +10,12 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench import machine
 from bench.servers import Server
@@ -38,12 +40,27 @@ class Running:
     pid: int
 
 
+def last_words(setup: Setup) -> str:
+    """The end of what the server has printed."""
+    output = setup.folder / "output.txt"
+    return output.read_text(errors="replace")[-2000:].strip() if output.exists() else ""
+
+
 def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port: int = trial.getsockname()[1]
         return port
+
+
+def environment() -> dict[str, str]:
+    """That of the bench, with compiled modules kept as Python keeps them unless told otherwise.
+
+    They go to a folder of the bench's own, so that the checkout stays as it is.
+    """
+    usual = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**usual, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "portico-bench-cache"))}
 
 
 def spawn(launch: Launch, setup: Setup, core: int) -> subprocess.Popen[bytes]:
@@ -59,7 +76,7 @@ def spawn(launch: Launch, setup: Setup, core: int) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=launch.working_folder or setup.folder,
-            env={**os.environ, **launch.environment},
+            env={**environment(), **launch.environment},
             start_new_session=True,
         )
 
@@ -105,9 +122,7 @@ def start(server: Server, setup: Setup, core: int) -> tuple[Running, subprocess.
         wait_until_listening(process, setup.port)
     except StartError as problem:
         end(process)
-        output = setup.folder / "output.txt"
-        said = output.read_text(errors="replace")[-2000:] if output.exists() else ""
-        raise StartError(f"{server.name} {problem}: {said.strip()}") from None
+        raise StartError(f"{server.name} {problem}: {last_words(setup)}") from None
     except BaseException:
         end(process)
         raise

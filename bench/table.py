@@ -18,12 +18,12 @@ def scenario_rows(record: Record, result: Result) -> tuple[list[str], list[list[
     for cell in result.cells:
         title, cost = record.title(cell.server), cell.cost(result.scenario.unit)
         if cost is None:
-            rows.append([title, *[""] * 7, remarks(result, cell)])
+            rows.append([title, *[""] * 7, remarks(cell)])
             continue
         ratio = result.ratio(base, cell.server) if cell.server != base else None
         row = [title, figure(cost.median), f"{cell.middle(rate):,.0f}"]
         row += [milliseconds(cell.middle(latency)) for latency in (p50, p99, p999)]
-        row += [f"{cell.middle(busy):.0%}", str(ratio or ""), remarks(result, cell)]
+        row += [f"{cell.middle(busy):.0%}", str(ratio or ""), remarks(cell)]
         rows.append(row)
     return heading, rows
 
@@ -63,13 +63,13 @@ def milliseconds(value: float) -> str:
     return f"{figure(value / 1000)} ms"
 
 
-def remarks(result: Result, cell: Cell) -> str:
+def remarks(cell: Cell) -> str:
     """Failures, a reason for having no figures, connections that were not kept."""
     said = []
     if cell.problem:
         said.append(f"left out: {' '.join(cell.problem.split())[:200]}")
     said += failed(cell.failures())
-    if not result.scenario.new_connection and cell.reopened(result.scenario.connections):
+    if cell.closes:
         said.append("closes connections")
     return "; ".join(said)
 

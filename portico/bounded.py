@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_OFFERS = 1024
+"""Keys offered once that are noted."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -24,13 +27,14 @@ class Bounded(Generic[K, V]):
     the limit is not kept at all.
     """
 
-    __slots__ = ("_half", "_old", "_weigh", "_weight", "young")
+    __slots__ = ("_half", "_offered", "_old", "_weigh", "_weight", "young")
 
     def __init__(self, limit: int, weigh: Callable[[K, V], int] | None = None) -> None:
         self._half = limit // 2
         self._weigh = weigh
         self._weight = 0
         self._old: dict[K, V] = {}
+        self._offered = [0] * _OFFERS
         self.young: dict[K, V] = {}
         """The young generation, for hot paths that look there first and call `get` on a miss."""
 
@@ -51,6 +55,18 @@ class Bounded(Generic[K, V]):
             self.turn()
         self._weight += weight
         self.young[key] = value
+
+    def offer(self, key: K, value: V) -> None:
+        """Keep `value` for `key` if the key has been offered before, not too many others ago.
+
+        For keys most of which never come again: they then cost no more than a note of their hash.
+        """
+        noted = hash(key)
+        slot = noted % _OFFERS
+        if self._offered[slot] == noted:
+            self.put(key, value)
+        else:
+            self._offered[slot] = noted
 
     def drop(self, key: K) -> None:
         """Forget `key`. Its weight is given back at the next turn."""

@@ -30,6 +30,7 @@ from portico.http.status import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 HEAD_LIMIT = 16384
 """Octets of a request head. Browsers stay below 8 KiB; large cookies come to 16."""
@@ -45,8 +46,12 @@ _LINES_REMEMBERED = 4096
 _LINE_REMEMBERED_LIMIT = 512
 """Longer lines (cookies, tokens) are checked each time; so the memory of lines is at most 5 MiB."""
 
-HeadKey = tuple[bytes, *tuple[Field, ...]]
-"""A head without what cannot matter: the request line as it came, then the fields kept."""
+SKIPPED = 1
+"""Stands for a field line that is valid and does not matter."""
+
+HeadKey = tuple[bytes | Field | int, ...]
+"""A head without what cannot matter: the request line as it came, then for each line its field, or
+SKIPPED. (SKIPPED stays in it because to take it out costs more than to leave it.)"""
 
 
 def head_end(data: bytes, scanned: int = 0) -> int:
@@ -89,7 +94,7 @@ class HeadParser:
 
     def __init__(self, keep: frozenset[str] | None = None) -> None:
         self._keep = None if keep is None else keep | _FRAMING
-        self._lines: Bounded[bytes, Field | tuple[()]] = Bounded(_LINES_REMEMBERED)
+        self._lines: Bounded[bytes, Field | int] = Bounded(_LINES_REMEMBERED)
 
     def parse(self, head: bytes) -> RequestHead:
         """Parse a complete head, its final empty line included. Raises ProtocolError."""
@@ -102,20 +107,20 @@ class HeadParser:
         """
         # What exceeds the limit stays in the last piece, which then is no line found valid before.
         lines = head[:-4].split(b"\r\n", FIELDS_LIMIT)
-        request_line = lines.pop(0)
-        kept = list(map(self._lines.young.get, lines))
-        if None in kept:
-            if not request_line:  # one empty line before it is ignored (RFC 9112, 2.2)
-                return self.key(head[2:])
-            if head.count(b"\r\n") > FIELDS_LIMIT + 2:
+        kept: list[Any] = list(map(self._lines.young.get, lines))
+        kept[0] = lines[0]
+        if not all(kept):
+            if not lines[0] and not head.startswith(b"\r\n\r\n"):
+                return self.key(head[2:])  # one empty line before it is ignored (RFC 9112, 2.2)
+            if b"\r\n" in lines[-1]:
                 raise ProtocolError(431, f"The head has more than {FIELDS_LIMIT} field lines.")
             for index, field in enumerate(kept):
                 if field is None:
                     kept[index] = self._field(lines[index])
-        return request_line, *filter(None, kept)  # type: ignore[arg-type]
+        return tuple(kept)
 
-    def _field(self, line: bytes) -> Field | tuple[()]:
-        """The field in `line`, or () when it is not to be kept."""
+    def _field(self, line: bytes) -> Field | int:
+        """The field in `line`, or SKIPPED when it is not to be kept."""
         known = self._lines.get(line)
         if known is not None:
             return known
@@ -123,18 +128,17 @@ class HeadParser:
         if found is None:
             raise ProtocolError(400, "A field line is malformed.")
         name = found[1].decode("ascii").lower()
-        field: Field | tuple[()] = ()
+        field: Field | int = SKIPPED
         if self._keep is None or name in self._keep:
             field = (name, found[2].decode("latin-1").strip(" \t"))
         if len(line) <= _LINE_REMEMBERED_LIMIT:
-            self._lines.put(line, field)
+            self._lines.offer(line, field)
         return field
 
     def interpret(self, key: HeadKey) -> RequestHead:
         """Give a key its meaning: framing, target, authority, persistence. Raises ProtocolError."""
-        request_line, *kept = key
-        request = _request_line(request_line)
-        request.fields = tuple(kept)
+        request = _request_line(request_line_of(key))
+        request.fields = tuple([field for field in key if isinstance(field, tuple)])
         version = request.version
         request.content_length = fields.content_length(
             request.all("content-length"), request.all("transfer-encoding"), version
@@ -149,6 +153,13 @@ class HeadParser:
 _FRAMING = frozenset(
     {"connection", "content-length", "expect", "host", "transfer-encoding"},
 )
+
+
+def request_line_of(key: HeadKey) -> bytes:
+    """The request line in a key, as it came."""
+    line = key[0]
+    assert isinstance(line, bytes)  # noqa: S101 (it always is; the type cannot say so)
+    return line
 
 
 def _request_line(line: bytes) -> RequestHead:

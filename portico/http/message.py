@@ -87,7 +87,12 @@ class Response:
     __slots__ = ("close", "content", "fields", "status")
 
     def __init__(
-        self, status: int, fields: list[Field], content: Sequence[Sized] = (), *, close: bool = False
+        self,
+        status: int,
+        fields: list[Field],
+        content: Sequence[Sized] = (),
+        *,
+        close: bool = False,
     ) -> None:
         self.status = status
         self.fields = fields

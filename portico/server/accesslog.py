@@ -28,7 +28,7 @@ _COLORS = {"2": "32", "3": "36", "4": "33", "5": "31"}
 
 
 def escape(text: str) -> str:
-    """`text` with quotes, backslashes and all that is not visible ASCII as \\xHH."""
+    r"""`text` with quotes, backslashes and all that is not visible ASCII as \xHH."""
     return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 

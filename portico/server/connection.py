@@ -18,17 +18,18 @@ that does not read its replies costs a bounded amount of memory.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from portico.http.h1 import ContentReader, head_end
 from portico.http.message import ProtocolError
 from portico.server.loop import READ, WRITE
-from portico.server.outbox import FileChanged, Outbox
+from portico.server.outbox import HAS_SENDMSG, FileChanged, Outbox
 from portico.server.service import DISCARD_LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.server.loop import Loop
     from portico.server.memo import Reply
     from portico.server.service import Service
@@ -43,6 +44,22 @@ LINGER_LIMIT = 1 << 20
 """Octets thrown away in that time."""
 
 IDLE, HEAD, TURN, CONTENT, SEND, LINGER, CLOSED = range(7)
+
+
+def _idle_deadline(service: Service) -> float:
+    return service.idle_deadline
+
+
+def _head_deadline(service: Service) -> float:
+    return service.now + service.config.head_timeout
+
+
+def _send_deadline(service: Service) -> float:
+    return service.now + service.config.send_timeout
+
+
+def _linger_deadline(service: Service) -> float:
+    return service.now + LINGER_SECONDS
 
 
 class Connection:
@@ -124,14 +141,14 @@ class Connection:
         if self._reply is not None and self._outbox is not None:
             self._count(self._reply, max(0, self._outbox.sent - self._reply.head_length))
         if self._watched is not None:
-            self._loop.closing(self.fd)
+            self._loop.forget(self.fd)
         self._socket.close()
         self._on_close(self)
 
     # What the loop calls, by state
 
     def _on_request(self, _events: int) -> None:
-        """IDLE: take a request. The short way is for a known head that came alone and whole."""
+        """IDLE: take a request. The short ways are for a head that came alone and whole."""
         try:
             data = self._socket.recv(RECEIVE)
         except (BlockingIOError, InterruptedError):
@@ -143,6 +160,10 @@ class Connection:
         reply = service.memo.heads.young.get(data)
         if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
             self._send(reply)
+        elif data.endswith(b"\r\n\r\n") and data.find(b"\r\n\r\n") == len(data) - 4:
+            self._answer(data)
+            if self._content is not None:
+                self._take(b"")
         elif data:
             self._take(data)
         else:
@@ -224,11 +245,15 @@ class Connection:
             return False
         self._buffer = buffer[end:]
         self._scanned = 0
-        reply, request = self._service.reply_to(buffer[:end])
+        self._answer(buffer[:end])
+        return self.state == IDLE
+
+    def _answer(self, head: bytes) -> None:
+        """Send the reply to a complete head."""
+        reply, request = self._service.reply_to(head)
         if request is not None:
             self._content = ContentReader(request.content_length)
         self._send(reply)
-        return self.state == IDLE
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what is no request, then end."""
@@ -256,22 +281,23 @@ class Connection:
 
     def _send(self, reply: Reply) -> None:
         """Send a reply; what the socket does not take at once waits in the outbox."""
-        data = reply.data
         sent = 0
-        if not reply.content:
-            try:
-                sent = self._socket.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self._count(reply, 0)
-                self.close()
-                return
-            if sent == len(data):
-                self._sent(reply)
-                return
+        try:
+            if not reply.content:
+                sent = self._socket.send(reply.data)
+            elif not reply.holds_file and HAS_SENDMSG:
+                sent = self._socket.sendmsg((reply.data, *reply.content))  # type: ignore[arg-type]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._count(reply, 0)
+            self.close()
+            return
+        if sent == reply.head_length + reply.length:
+            self._sent(reply)
+            return
         self._reply = reply
-        self._outbox = Outbox((memoryview(data)[sent:], *reply.content), sent)
+        self._outbox = Outbox((reply.data, *reply.content), sent)
         self._flush()
 
     def _flush(self) -> None:
@@ -327,7 +353,7 @@ class Connection:
 
     def _watch(self, state: int) -> None:
         """Enter `state`, unless it is the present one: its events, its handler, its deadline."""
-        events, handler, deadline = _STATES[state]
+        events, handler, deadline = self._STATES[state]
         if state == self.state and events == self._watched:
             return
         self.state = state
@@ -341,20 +367,14 @@ class Connection:
             self._loop.handle(self.fd, bound)
         self._watched = events
 
-
-def _head_deadline(service: Service) -> float:
-    return service.now + service.config.head_timeout
-
-
-# What each state waits for, what happens then, and until when.
-_STATES: dict[
-    int,
-    tuple[int, Callable[[Connection, int], None], Callable[[Service], float]],
-] = {
-    IDLE: (READ, Connection._on_request, lambda service: service.idle_deadline),
-    HEAD: (READ, Connection._on_more, _head_deadline),
-    TURN: (0, Connection._on_broken, _head_deadline),
-    CONTENT: (READ, Connection._on_more, _head_deadline),
-    SEND: (WRITE, Connection._on_room, lambda service: service.now + service.config.send_timeout),
-    LINGER: (READ, Connection._on_linger, lambda service: service.now + LINGER_SECONDS),
-}
+    # What each state waits for, what happens then, and until when.
+    _STATES: ClassVar[
+        dict[int, tuple[int, Callable[[Connection, int], None], Callable[[Service], float]]]
+    ] = {
+        IDLE: (READ, _on_request, _idle_deadline),
+        HEAD: (READ, _on_more, _head_deadline),
+        TURN: (0, _on_broken, _head_deadline),
+        CONTENT: (READ, _on_more, _head_deadline),
+        SEND: (WRITE, _on_room, _send_deadline),
+        LINGER: (READ, _on_linger, _linger_deadline),
+    }

@@ -15,6 +15,7 @@ from portico.server.worker import Worker
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
 
 class Server:
@@ -42,6 +43,7 @@ class Server:
         check_root(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
+        self._asked_to_stop = threading.Lock()
         self._url = ""
 
     @property
@@ -66,12 +68,16 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is under way within the option `grace`, close every socket, end the thread."""
-        if self._worker is not None and self._thread is not None and self._thread.is_alive():
-            self._worker.stop()
+        """Finish what is under way within the option `grace`, close every socket, end the thread.
+
+        For any thread but its own; several may call it.
+        """
+        if self._worker is not None and self._thread is not None:
+            if self._asked_to_stop.acquire(blocking=False):  # a second time would mean: at once
+                self._worker.stop()
             self._thread.join()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -7,8 +7,8 @@ costs nothing per connection.
 from __future__ import annotations
 
 import errno
-import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def bind(config: Config) -> list[socket.socket]:
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError):
-        msg = f"no address is known for host {config.host!r}; use --host 127.0.0.1, or an address of this machine"
+        cure = "use --host 127.0.0.1, or an address of this machine"
+        msg = f"no address is known for host {config.host!r}; {cure}"
         raise BindError(msg) from None
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
@@ -49,7 +50,7 @@ def bind(config: Config) -> list[socket.socket]:
 
 
 def _set_options(listener: socket.socket) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         # There, SO_REUSEADDR would let another program take the port over.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:
@@ -110,7 +111,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _own_addresses(family: int) -> list[str]:
-    """This machine's addresses, loopback and link-local ones left out."""
+    """The machine's own addresses, loopback and link-local ones left out."""
     addresses: list[str] = []
     for source in (_interface_addresses, _named_addresses):
         try:

@@ -1,8 +1,8 @@
 """A readiness loop: waits for sockets, calls their handlers, keeps timers. It knows no HTTP.
 
 One turn: wait, note the time, call `on_turn`, call the handler of each ready descriptor, then what
-was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a handler
-need not read or write all there is.
+was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a
+handler need not read or write all there is.
 
 Not thread-safe, but for `wake`, which may also be called from a signal handler.
 """
@@ -34,11 +34,25 @@ _EVENTS_AT_ONCE = 512
 class Poller(Protocol):
     """What the loop needs of the system; epoll has just this shape."""
 
-    def register(self, fd: int, eventmask: int) -> None: ...
-    def modify(self, fd: int, eventmask: int) -> None: ...
-    def unregister(self, fd: int) -> None: ...
-    def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]: ...
-    def close(self) -> None: ...
+    def register(self, fd: int, eventmask: int) -> None:
+        """Wait for events of `fd`."""
+        ...
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        """Wait for other events of `fd`."""
+        ...
+
+    def unregister(self, fd: int) -> None:
+        """Wait for `fd` no more."""
+        ...
+
+    def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
+        """The descriptors that are ready, each with its events."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the system lent."""
+        ...
 
 
 class SelectorPoller:
@@ -48,18 +62,22 @@ class SelectorPoller:
         self._selector = selectors.DefaultSelector()
 
     def register(self, fd: int, eventmask: int) -> None:
+        """Wait for events of `fd`."""
         if eventmask:  # selectors refuse to wait for nothing but errors
             self._selector.register(fd, _to_selector(eventmask))
 
     def modify(self, fd: int, eventmask: int) -> None:
+        """Wait for other events of `fd`."""
         self.unregister(fd)
         self.register(fd, eventmask)
 
     def unregister(self, fd: int) -> None:
+        """Wait for `fd` no more."""
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 
     def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
+        """The descriptors that are ready, each with its events."""
         ready = self._selector.select(timeout)
         return [
             (
@@ -71,6 +89,7 @@ class SelectorPoller:
         ]
 
     def close(self) -> None:
+        """Give back what the system lent."""
         self._selector.close()
 
 
@@ -88,8 +107,8 @@ def new_poller() -> Poller:
 class Loop:
     """Calls `handler(events)` for each watched descriptor that is ready, until `stop`.
 
-    `on_turn(now)` is called when a turn begins, `on_rest()` before the loop waits again, `on_bug(fd)`
-    when a handler has raised. `now` is in seconds of time.monotonic().
+    `on_turn(now)` is called when a turn begins, `on_rest()` before the loop waits again and
+    `on_bug(fd)` when a handler has raised. `now` is in seconds of time.monotonic().
     """
 
     def __init__(
@@ -128,15 +147,12 @@ class Loop:
         self._handlers[fd] = handler
 
     def forget(self, fd: int) -> None:
-        """Stop watching `fd`."""
+        """Stop watching `fd`; before it is closed as well.
+
+        epoll drops a closed descriptor by itself only if no forked process has a copy of it.
+        """
         del self._handlers[fd]
         self._poller.unregister(fd)
-
-    def closing(self, fd: int) -> None:
-        """Stop watching `fd`, which is closed next. epoll drops a closed descriptor by itself."""
-        del self._handlers[fd]
-        if isinstance(self._poller, SelectorPoller):
-            self._poller.unregister(fd)
 
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
@@ -217,6 +233,6 @@ def _run_guarded(call: Callable[[], None]) -> bool:
 
 
 def report_bug() -> None:
-    """Tell the operator, if stderr still has a reader, of an exception that should not come here."""
+    """Tell the operator, if stderr has a reader, of an exception that should not have come here."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"portico: a bug, please report it:\n{traceback.format_exc()}")

@@ -1,9 +1,9 @@
 """Request heads already answered, and the replies that are ready for them.
 
-Rule: a reply is given again only while every witness of its decision holds in the present epoch, so
-a change on disk is in the next answer; there is no time to live. It is looked up twice: by the whole
-head as it came, which costs one look-up; and by the head without the fields that cannot matter (see
-`http.h1.HeadKey`), so that a cookie that differs in each request does not hide what is known.
+Rule: a reply is given again only while every witness of its decision holds in the present epoch,
+so a change on disk is in the next answer; there is no time to live. It is looked up twice: by the
+whole head as it came, which costs one look-up; and by the head without the fields that cannot
+matter (see `http.h1.HeadKey`), so that a cookie that differs in each request hides nothing.
 
 Limit: both memories are bounded in octets, and replies that hold a file open in number.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
-from portico.http.h1 import HeadKey, field_lines, status_line
+from portico.http.h1 import HeadKey, field_lines, request_line_of, status_line
 
 if TYPE_CHECKING:
     from portico.http.message import Response, Sized
@@ -23,9 +23,9 @@ CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 """Said to HTTP/1.0 clients only: for the others it goes without saying."""
 
-JOINED = 4096
-"""Octets of content up to which a reply is one piece with its head; a longer one is sent beside it,
-which costs less than to copy it once a second."""
+JOINED = 2048
+"""Octets of content up to which a reply is one piece with its head. A longer one is sent beside it:
+so replies with the same content, such as error pages, share it."""
 
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
@@ -118,18 +118,19 @@ class Memo:
         file_weight = share // _OPEN_FILES
 
         def weigh_head(head: bytes, reply: Reply) -> int:
-            return file_weight if reply.holds_file else len(head) + 128
+            # A head may be the last that refers to its reply.
+            return file_weight if reply.holds_file else len(head) + reply.weight
 
         def weigh_reply(key: HeadKey, reply: Reply) -> int:
-            return file_weight if reply.holds_file else len(key[0]) + reply.weight
+            return file_weight if reply.holds_file else len(request_line_of(key)) + reply.weight
 
         self.heads: Bounded[bytes, Reply] = Bounded(share, weigh_head)
         self.replies: Bounded[HeadKey, Reply] = Bounded(share, weigh_reply)
 
     def keep_head(self, head: bytes, reply: Reply) -> None:
-        """Know `head` when it comes again."""
+        """Know `head` when it comes a third time. Most that differ in a cookie never do."""
         if len(head) <= _HEAD_LIMIT:
-            self.heads.put(head, reply)
+            self.heads.offer(head, reply)
 
     def expire(self) -> None:
         """Let go of what was not used since the last call."""

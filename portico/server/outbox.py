@@ -28,7 +28,7 @@ TAIL = 1024
 """Octets of a file that are held back to the end."""
 
 _MORE = getattr(socket, "MSG_MORE", 0)
-_HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
+HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 _HAS_SENDFILE = hasattr(os, "sendfile")
 
 
@@ -42,13 +42,14 @@ class Outbox:
     __slots__ = ("_pieces", "sent")
 
     def __init__(self, pieces: Iterable[Sized], sent: int = 0) -> None:
-        """Queue `pieces`, each bytes, a memoryview or a FileSlice; `sent` octets are out already."""
+        """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already."""
         self._pieces: list[memoryview | FileSlice] = [
             piece if isinstance(piece, FileSlice) else memoryview(cast("bytes", piece))
             for piece in pieces
             if len(piece)
         ]
         self.sent = sent
+        self._drop_octets(sent)
 
     def flush(self, sock: socket.socket) -> bool:
         """Send what the socket takes, at most a TURN; True when nothing is left.
@@ -78,17 +79,20 @@ class Outbox:
             run += 1
         flags = _MORE if run < len(pieces) else 0
         octets = cast("list[memoryview]", pieces[:run])
-        if run > 1 and _HAS_SENDMSG:
-            sent = count = sock.sendmsg(octets, (), flags)
+        if run > 1 and HAS_SENDMSG:
+            sent = sock.sendmsg(octets, (), flags)
         else:
-            sent = count = sock.send(octets[0], flags)
-        while pieces and count >= len(pieces[0]):
+            sent = sock.send(octets[0], flags)
+        self._drop_octets(sent)
+        return sent
+
+    def _drop_octets(self, count: int) -> None:
+        """Take the first `count` octets, which are out, off the pieces at the front."""
+        pieces = self._pieces
+        while count and count >= len(pieces[0]):
             count -= len(pieces.pop(0))
-            if not count:
-                break
         if count:
             pieces[0] = cast("memoryview", pieces[0])[count:]
-        return sent
 
     def _send_slice(self, sock: socket.socket, piece: FileSlice, count: int) -> int:
         """Send some of the file slice at the front."""

@@ -1,4 +1,4 @@
-"""What the connections of one worker share: the way from a request's head to a reply, and the clock.
+"""What the connections of one worker share: the way from a head to a reply, and the clock.
 
 1. The whole head, if it is known.
 2. Its key (see `http.h1`), if that is known.
@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from portico.http.dates import imf_fixdate
-from portico.http.h1 import HeadParser
+from portico.http.h1 import HeadParser, request_line_of
 from portico.http.message import ProtocolError, RequestHead
 from portico.server.loop import report_bug
 from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
@@ -77,13 +77,13 @@ class Service:
         memo = self.memo
         reply = memo.heads.get(head)
         if reply is not None:
-            if self.is_current(reply):
+            if reply.epoch == self.epoch or self.is_current(reply):
                 return reply, None
             memo.heads.drop(head)
         try:
             key = self._parser.key(head)
             reply = memo.replies.get(key)
-            if reply is not None and self.is_current(reply):
+            if reply is not None and (reply.epoch == self.epoch or self.is_current(reply)):
                 memo.keep_head(head, reply)
                 return reply, None
             request = self._parser.interpret(key)
@@ -91,7 +91,7 @@ class Service:
             return self.refuse(error, head), None
         reply = self._answer(request)
         if self.log is not None:
-            reply.log_text = self.log.describe(key[0], request, reply.status)
+            reply.log_text = self.log.describe(request_line_of(key), request, reply.status)
         if request.content_length or request.expects_continue:
             return reply, request
         if reply.may_be_kept and not self.draining:
@@ -139,4 +139,3 @@ def _will_be_read(request: RequestHead) -> bool:
     Not when the client waits for 100 (Continue): it may send the content or not (RFC 9110, 10.1.1).
     """
     return request.content_length <= DISCARD_LIMIT and not request.expects_continue
-

@@ -1,8 +1,8 @@
 """One worker: a loop, its listening sockets and the connections it has accepted.
 
-It touches no signal and nothing global, so that several can live in one process. `stop` only queues;
-the loop acts: the first call lets it drain (accept no more, end idle connections, finish what is
-under way within the grace time), the second ends it at once.
+It touches no signal and nothing global, so that several can live in one process. `stop` only
+queues, the loop acts: the first call lets it drain (accept no more, end idle connections, finish
+what is under way within the grace time), the second ends it at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.server.connection import CONTENT, HEAD, IDLE, Connection
-from portico.server.listen import is_loopback
+from portico.server.listen import BACKLOG, is_loopback
 from portico.server.loop import READ, Loop, report_bug
 from portico.server.service import Service
 from portico.site.answer import LOOPBACK_HOSTS, Site
@@ -32,6 +32,8 @@ EXPIRE_SWEEPS = 20
 """Sweeps after which memories let go of what was not used."""
 SHORTAGE_SECONDS = 0.25
 """How long accepting rests when the system is out of descriptors or memory."""
+FILES_SHARE = 4
+"""One in so many of the descriptors that there may be is left to the files that are asked for."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -53,6 +55,7 @@ class Worker:
         self._service = Service(config, site, config.cache_size // 2, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
         self._connections: dict[int, Connection] = {}
+        self._most = _most_connections(config)
         self._accepting = False
         self._sweeping = False
         self._sweeps = 0
@@ -107,7 +110,8 @@ class Worker:
             self._service.begin_drain()
             self._stop_accepting()
             for listener in self._listeners:
-                self._accept(listener)  # who is in the queue has been promised an answer
+                for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
+                    self._accept(listener)  # who is in the queue has been promised an answer
                 listener.close()
             for connection in list(self._connections.values()):
                 connection.drain()
@@ -130,12 +134,12 @@ class Worker:
                 self._loop.forget(listener.fileno())
 
     def _accept(self, listener: socket.socket, _events: int = READ) -> None:
-        """Accept what waits at `listener`."""
+        """Accept what waits at `listener`, as far as there is room."""
         self._sweep_from_now_on()
-        for _ in range(ACCEPTS_AT_ONCE):
-            if len(self._connections) >= self._config.max_connections and not self._make_room():
-                self._stop_accepting()  # `_closed` begins again
-                return
+        if len(self._connections) >= self._most and not self._make_room():
+            self._stop_accepting()  # `_closed` or the next sweep begins again
+            return
+        for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
                 accepted, address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -168,7 +172,9 @@ class Worker:
         So whoever holds all connections open without using them harms no one else. Several go at
         once, so that the search among thousands is not made for each newcomer.
         """
-        waiting = [each for each in self._connections.values() if each.state in (IDLE, HEAD, CONTENT)]
+        waiting = [
+            each for each in self._connections.values() if each.state in (IDLE, HEAD, CONTENT)
+        ]
         waiting.sort(key=lambda each: (each.state != IDLE, each.deadline))
         victims = waiting[: 1 + len(waiting) // 32]
         for connection in victims:
@@ -216,6 +222,18 @@ class Worker:
         """A handler has raised: its connection cannot be trusted any more."""
         if fd in self._connections:
             self._connections[fd].close()
+
+
+def _most_connections(config: Config) -> int:
+    """As many as are configured, unless the system grants too few descriptors."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return config.max_connections
+    granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if granted == resource.RLIM_INFINITY:
+        return config.max_connections
+    return min(config.max_connections, max(1, granted - granted // FILES_SHARE))
 
 
 def _host_of(listener: socket.socket) -> str:

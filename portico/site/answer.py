@@ -120,7 +120,9 @@ class Site:
             page = listing_page(names, found.entries)
             policy = ("Content-Security-Policy", pages.content_security_policy())
             return _made(200, _HTML, page, [policy]), None
-        return self._missing(request, found.witnesses if isinstance(found, Missing) else None, epoch)
+        return self._missing(
+            request, found.witnesses if isinstance(found, Missing) else None, epoch
+        )
 
     def _missing(self, request: RequestHead, witnesses: Witnesses, epoch: int) -> Answer:
         """404, with the site's own page if there is one and a person asks."""

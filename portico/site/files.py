@@ -58,13 +58,7 @@ Signature = tuple[int, int, int, int, int]
 
 def signature(status: os.stat_result) -> Signature:
     """The signature in a stat result."""
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_settled(status: os.stat_result) -> bool:
@@ -181,12 +175,12 @@ class Folder:
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
         self._below = os.path.join(os.getcwd(), root, "")
-        self._real, self._root = "", (0, 0)
+        self._real, self._root = os.path.realpath(self._below), (0, 0)
         self._doubts = 0
         self._small: Bounded[str, File] = Bounded(memory, _weight)
         self._large: Bounded[str, File] = Bounded(_OPEN_FILES if memory else 0)
 
-    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
+    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:  # noqa: PLR0911 (outcomes)
         """What the path of `names` stands for: see `origin`."""
         if "" in names[:-1]:
             return Missing(())
@@ -204,9 +198,9 @@ class Folder:
             except Disturbed:
                 continue
             except OSError as error:
-                status = status_of(error)
-                gone = (PathWitness(path, None, epoch),)
-                return Missing(gone) if status == 404 else Failed(status)
+                if (status := status_of(error)) != 404:
+                    return Failed(status)
+                return Missing((PathWitness(path, None, epoch),))
             except ValueError:  # no name of this system, such as one with a lone surrogate
                 return Missing(None)
         return Failed(503)

@@ -9,6 +9,7 @@ Limit: English only. The pages tell nothing of the server's software, paths or i
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from portico.http.status import REASONS
 
@@ -202,6 +203,7 @@ _QVALUE = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
 _HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
 
 
+@lru_cache(maxsize=64)
 def error_page(status: int, detail: str | None = None) -> bytes:
     """Return a complete HTML page, in UTF-8, that explains *status* to a person.
 

@@ -119,4 +119,4 @@ def test_the_load_counts_the_answers_of_the_c_loop(name: str, tmp_path: Path) ->
         assert seen.failures["status"] > 0
     else:
         assert seen.requests > 0
-        assert seen.failures == {}
+        assert not {"status", "length"} & set(seen.failures)

@@ -11,6 +11,7 @@ import pytest
 from bench import __main__ as command
 from bench import plot, record, report, table
 from bench.record import Participant, Record
+from bench.running import StartError
 
 CANNED = Path(__file__).with_name("record.json")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -76,6 +77,20 @@ def test_the_page_has_every_scenario_server_and_figure(canned: Record) -> None:
     assert "| 15.0 MiB | 25.0 MiB |" in page
     assert "| CPU | Example CPU |" in page
     assert "$ nginx $PORT" in page
+
+
+def test_what_could_not_be_measured_is_said(
+    canned: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.failed(canned), "Portico answered the range wrongly"
+    canned.results = [one for one in canned.results if one.scenario.name != "range"]
+    assert not command.failed(canned)
+    with command.noting(canned, "memory"):
+        raise StartError("x: ended\n  early")
+    assert canned.problems == ["memory: x: ended early"]
+    assert "bench: memory: x: ended early" in capsys.readouterr().err
+    assert "- memory: x: ended early" in report.render(canned)
+    assert command.failed(canned)
 
 
 def test_each_table_of_the_page_has_as_many_cells_in_every_row(canned: Record) -> None:

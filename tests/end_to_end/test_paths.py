@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import resource
 import socket
 import stat
 import threading
@@ -16,7 +16,6 @@ import pytest
 
 from portico import Server
 from tests.server.clients import Answer, Client, get, request
-from tests.unprivileged import public_folder, unprivileged
 
 SECRET = b"what lies outside of the root"
 PAGE = b"<!doctype html><p>page"
@@ -219,7 +218,7 @@ def test_link_swapped_all_the_time_never_leaks(root: Path, client: Client, size:
 
     thread = threading.Thread(target=swap)
     thread.start()
-    seen = set()
+    seen: set[int] = set()
     try:
         for turn in range(10_000):
             if turn >= 400 and {200, 404} <= seen:
@@ -319,121 +318,6 @@ def test_volume_of_kubernetes_is_served_and_updated_at_once(root: Path, client: 
     assert "./setting" in listed(client, "/")
 
 
-def test_redirect_is_to_the_same_server_and_keeps_the_query(server: Server) -> None:
-    for target, location in (
-        ("/folder", "/folder/"),
-        ("/folder?a=%2F&b", "/folder/?a=%2F&b"),
-        ("/%66older?//evil.example", "/folder/?//evil.example"),
-        ("http://localhost/folder?q", "/folder/?q"),
-    ):
-        for host in ("localhost", "a.localhost:81", "127.0.0.1", "[::1]:9"):
-            head = (
-                f"GET {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: evil.example\r\n\r\n"
-            )
-            answer = ask_afresh(server, head.encode())
-            assert (answer.status, answer.fields["location"]) == (301, location)
-
-
-FOREIGN = [
-    *(
-        "evil.example",
-        "localhost.evil.example",
-        "EVIL.example:80",
-        "127.0.0.1.evil.example",
-        "127.1",
-    ),
-    *("xlocalhost", "localhost..", "0.0.0.0", "[::ffff:127.0.0.1]", "192.168.1.1:8080"),
-    *("2130706433", "%6cocalhost", "evil.example."),
-]
-
-
-@pytest.mark.parametrize("host", FOREIGN)
-def test_foreign_host_is_misdirected(root: Path, host: str) -> None:
-    with Server(root) as server, Client(server.url) as client:
-        for path in ("/page.html", "/", "/none", "/folder", "/.env"):
-            answer = client.ask(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            assert answer.status == 421
-            assert PAGE not in answer.content
-        answer = client.ask(get(f"http://{host}/page.html"))
-        assert answer.status == 421
-        # What was answered before, for the right host, is not given to the wrong one.
-        assert client.ask(get("/page.html")).status == 200
-        assert client.ask(f"GET /page.html HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status == 421
-        head = f"GET /page.html HTTP/1.0\r\nHost: {host}\r\n\r\n".encode()
-        assert client.ask(head).status == 421
-
-
-def test_own_hosts_and_those_allowed_are_answered(root: Path) -> None:
-    with Server(root, allow_hosts=["preview.test", "*.lan.test"]) as server:
-        port = urlsplit(server.url).port
-        for host in (
-            *("localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "[::1]", f"127.0.0.1:{port}"),
-            *("preview.test", "Preview.Test.:80", "a.lan.test", "a.b.lan.test", "localhost:"),
-        ):
-            head = f"GET /page.html HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-            assert ask_afresh(server, head).status == 200, host
-        for host in ("lan.test", "xpreview.test", "preview.test.evil"):
-            head = f"GET /page.html HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-            assert ask_afresh(server, head).status == 421, host
-        assert ask_afresh(server, b"GET /page.html HTTP/1.0\r\n\r\n").status == 200
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/page.html", "/folder/file.txt", "/", "/folder/", "/folder", "/folder?q", "/none"),
-        *("/%2e%2e", "/page.html/", "/large", "/empty", "/forbidden.html"),
-    ],
-)
-@pytest.mark.parametrize("accept", ["text/html", "application/json"])
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_head_says_what_get_says(
-    root: Path, server: Server, path: str, accept: str, version: str
-) -> None:
-    (root / "large").write_bytes(bytes(100_000))
-    (root / "empty").touch()
-    answers = {}
-    for method in ("GET", "HEAD"):
-        with Client(server.url) as client:
-            head = request(method, path, f"Accept: {accept}", "Connection: close", version=version)
-            answers[method] = client.ask(head, method=method)
-            assert client.at_end()
-    full, bare = answers["GET"], answers["HEAD"]
-    assert full.fields.pop("date")
-    assert bare.fields.pop("date")
-    assert (bare.status, bare.fields) == (full.status, full.fields)
-    assert bare.content == b""
-
-
-def test_methods_that_are_not_for_files(client: Client) -> None:
-    for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
-        answer = client.ask(request(method, "/page.html"))
-        assert (answer.status, answer.fields["allow"]) == (405, "GET, HEAD")
-    for method in ("BREW", "get", "PROPFIND"):
-        assert client.ask(request(method, "/page.html")).status == 501
-    assert client.ask(get("/page.html")).content == PAGE
-
-
-def test_own_404_page_comes_with_status_404(root: Path, client: Client) -> None:
-    (root / "404.html").write_bytes(b"<p>ours")
-    for path in ("/none", "/.env", "/page.html/", "/folder/none"):
-        answer = client.ask(get(path))
-        assert (answer.status, answer.content) == (404, b"<p>ours")
-    answer = client.ask(get("/none", "Accept: application/json"))
-    assert (answer.status, answer.fields["content-type"]) == (404, "application/problem+json")
-
-
-def test_folder_is_not_listed_without_listings(root: Path) -> None:
-    with Server(root, listing=False) as server, Client(server.url) as client:
-        for path in ("/", "/folder/"):
-            answer = client.ask(get(path))
-            assert answer.status == 404
-            assert b"file.txt" not in answer.content
-        assert client.ask(get("/folder")).status == 301
-        (root / "folder" / "index.html").write_bytes(PAGE)
-        assert client.ask(get("/folder/")).content == PAGE
-
-
 def test_root_that_is_swapped_or_removed_is_followed_at_once(tmp_path: Path) -> None:
     for release in ("1", "2"):
         (tmp_path / release).mkdir()
@@ -459,76 +343,35 @@ def test_root_that_is_swapped_or_removed_is_followed_at_once(tmp_path: Path) -> 
         assert client.ask(get("/version")).content == b"3"
 
 
-def test_root_swapped_all_the_time_loses_no_request(tmp_path: Path) -> None:
+def test_root_swapped_at_any_moment_loses_no_request(tmp_path: Path) -> None:
+    """At most once for each request, that is: no release comes more often."""
     for release in ("1", "2"):
         (tmp_path / release).mkdir()
         (tmp_path / release / "version").write_text(release)
     current = tmp_path / "current"
     current.symlink_to("1")
+    answered = threading.Semaphore(1)
     enough = threading.Event()
-    seen: set[bytes] = set()
 
     def swap() -> None:
-        while not enough.is_set():
-            for release in ("2", "1"):
-                (tmp_path / "next").symlink_to(release)
-                (tmp_path / "next").replace(current)
+        for release in itertools.cycle(("2", "1")):
+            answered.acquire()
+            if enough.is_set():
+                return
+            (tmp_path / "next").symlink_to(release)
+            (tmp_path / "next").replace(current)
 
     thread = threading.Thread(target=swap)
+    seen = set()
     with Server(current) as server, Client(server.url) as client:
         thread.start()
         try:
-            for turn in range(10_000):
-                if turn >= 500 and len(seen) > 1:
-                    break
+            for _ in range(500):
                 answer = client.ask(get("/version"))
-                assert (answer.status, answer.content) in {(200, b"1"), (200, b"2")}
-                seen.add(answer.content)
+                seen.add((answer.status, answer.content))
+                answered.release()
         finally:
             enough.set()
+            answered.release()
             thread.join()
-
-
-def test_what_may_not_be_read_is_forbidden() -> None:
-    with public_folder() as root:
-        (root / "folder").mkdir()
-        (root / "file").write_bytes(SECRET)
-        with Server(root) as server, Client(server.url) as client:
-            client.ask(get("/none"))  # so that all code is loaded before the rights are gone
-            assert client.ask(get("/file")).content == SECRET
-            (root / "file").chmod(0)
-            (root / "folder").chmod(0)
-            try:
-                with unprivileged():
-                    for path in ("/file", "/folder/", "/folder/none"):
-                        answer = client.ask(get(path))
-                        assert answer.status == 403, path
-                        assert SECRET not in answer.content
-                        assert b"ermission" not in answer.content
-            finally:
-                (root / "file").chmod(0o600)
-                (root / "folder").chmod(0o700)
-            assert client.ask(get("/file")).content == SECRET
-
-
-@pytest.mark.parametrize("path", ["/" + "n" * 256, "/" + "n" * 7990, "/" + "folder/" * 1100])
-def test_path_too_long_for_the_system_is_missing(client: Client, path: str) -> None:
-    for _ in range(2):
-        assert client.ask(get(path)).status == 404
-    assert client.ask(get("/page.html")).content == PAGE
-
-
-def test_shortage_of_descriptors_is_an_error_that_passes(root: Path, client: Client) -> None:
-    (root / "large").write_bytes(bytes(100_000))
-    assert client.ask(get("/page.html")).status == 200
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-    try:
-        shortages = [client.ask(get(path)).status for path in ("/large", "/folder/file.txt", "/")]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert shortages == [503, 503, 503]
-    assert client.ask(get("/large")).status == 200
-    assert client.ask(get("/folder/file.txt")).content == b"text"
+    assert seen == {(200, b"1"), (200, b"2")}

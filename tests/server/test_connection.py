@@ -66,9 +66,7 @@ def test_head_has_the_fields_of_get_and_no_content(client: Client, path: str) ->
 
 
 @pytest.mark.parametrize("path", ["small.txt", "medium.bin", "large.bin"])
-def test_a_half_closed_client_gets_the_whole_answer(
-    client: Client, site: Path, path: str
-) -> None:
+def test_a_half_closed_client_gets_the_whole_answer(client: Client, site: Path, path: str) -> None:
     client.send(get(f"/{path}"))
     client.half_close()
     assert client.answer().content == (site / path).read_bytes()

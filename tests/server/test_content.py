@@ -98,7 +98,7 @@ def test_who_sends_on_for_ever_is_left(server: Server, client: Client) -> None:
     assert client.at_end()
     assert server._worker is not None
     (connection,) = server._worker._connections.values()
-    assert connection.state == LINGER
+    eventually(lambda: connection.state == LINGER)
     client.send_as_far_as_possible([b"x" * 65536] * (64 * LINGER_LIMIT // 65536))
     eventually(lambda: server._worker is not None and server._worker.connections == 0)
 

@@ -20,7 +20,7 @@ MANY = 5 * REQUESTS_AT_ONCE + 1
 
 
 def numbered(count: int) -> bytes:
-    """Requests for the files 0, 1, 2, … 99, 0, 1, …"""
+    """Requests for the files 0, 1, 2, … 99, 0, 1 and so on."""
     return b"".join([get(f"/n/{number % 100}.txt") for number in range(count)])
 
 

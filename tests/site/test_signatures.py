@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.files import SMALL, FileSlice, OpenFile, PathWitness, is_settled
+from portico.site.files import SMALL, FileSlice, OpenFile, PathWitness, is_settled, signature
 from portico.site.origin import Failed, File
 from tests.site.on_disk import LARGE, Interruption, Site, content_of, settle
 
@@ -163,6 +163,20 @@ def test_file_is_settled_once_a_change_would_show(
     monkeypatch.setattr(time, "time_ns", lambda: NOW)
     status = os.stat_result((0,) * 10, {"st_mtime_ns": modified, "st_ctime_ns": changed})
     assert is_settled(status) is settled
+
+
+@pytest.mark.parametrize("field", ["st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"])
+def test_signature_tells_two_states_apart_by_each_of_its_fields(field: str) -> None:
+    """Two files of one size that were written in the same moment differ in their inode alone."""
+    places = {"st_ino": 1, "st_dev": 2, "st_size": 6}
+    one, other = [0] * 10, [0] * 10
+    if field in places:
+        other[places[field]] = 1
+        states = os.stat_result(one), os.stat_result(other)
+    else:
+        times = {"st_mtime_ns": 0, "st_ctime_ns": 0}
+        states = os.stat_result(one, times), os.stat_result(one, {**times, field: 1})
+    assert signature(states[0]) != signature(states[1])
 
 
 def become_folder(file: Path) -> None:

@@ -1,0 +1,227 @@
+"""Each answer is one version of its file, whole, or visibly cut; whoever writes, and however."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, IncompleteRead
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from portico import Server
+from portico.site.files import SMALL, is_settled
+from tests.end_to_end.writing import look, replace, rewrite
+from tests.server.clients import PATIENCE, Client, eventually
+
+HUGE = 32 << 20
+"""More than the kernel takes over while the client does not read."""
+
+
+@pytest.fixture(autouse=True)
+def _no_complaint(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    yield
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "site"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def server(root: Path) -> Iterator[Server]:
+    with Server(root) as server:
+        yield server
+
+
+@contextmanager
+def changing(step: Callable[[int], object]) -> Iterator[None]:
+    """Make `step(0)`, `step(1)` and so on in a thread, as often as there is time for it."""
+    enough = threading.Event()
+    failures: list[Exception] = []
+
+    def run() -> None:
+        for turn in itertools.count():
+            if enough.is_set():
+                return
+            try:
+                step(turn)
+            except Exception as failure:  # noqa: BLE001 (raised below)
+                failures.append(failure)
+                return
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
+    assert failures == []
+
+
+def version(turn: int, size: int) -> bytes:
+    """A version of a file: one octet, repeated."""
+    return bytes([ord("a") + turn % 26]) * size
+
+
+def assert_whole(content: bytes, size: int) -> None:
+    assert content == content[:1] * size
+
+
+@pytest.mark.parametrize(("size", "downloads"), [(1024, 500), (SMALL, 500), (5 << 20, 40)])
+def test_replaced_file_is_always_whole_and_always_there(
+    root: Path, server: Server, size: int, downloads: int
+) -> None:
+    file = root / "file"
+    file.write_bytes(version(0, size))
+    seen = set()
+    with (
+        Client(server.url) as client,
+        changing(lambda turn: replace(file, version(turn, size))),
+    ):
+        for turn in itertools.count():
+            status, content = look(client, "/file")
+            assert status == 200
+            assert_whole(content, size)
+            seen.add(content[:1])
+            if turn >= downloads and len(seen) > 1:
+                break
+
+
+def test_small_file_rewritten_in_place_is_one_version(root: Path, server: Server) -> None:
+    file = root / "file"
+    size = 1024
+    file.write_bytes(version(0, size))
+    seen = set()
+    with file.open("r+b", buffering=0) as opened, Client(server.url) as client:
+        fd = opened.fileno()
+        with changing(lambda turn: os.pwrite(fd, version(turn, size), 0)):
+            for turn in itertools.count():
+                status, content = look(client, "/file")
+                assert status in {200, 503}
+                if status == 200:
+                    assert_whole(content, size)
+                    seen.add(content[:1])
+                if turn >= 500 and len(seen) > 1:
+                    break
+
+
+class Download:
+    """A download of a file that is too large for the kernel to take over at once, stopped early."""
+
+    def __init__(self, url: str, path: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port
+        self._connection = HTTPConnection(parts.hostname, parts.port)
+        self._connection.sock = socket.socket()
+        self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self._connection.sock.settimeout(PATIENCE)
+        self._connection.sock.connect((parts.hostname, parts.port))
+        self._connection.request("GET", path)
+        self._response = self._connection.getresponse()
+        assert self._response.status == 200
+        self._begun = self._response.read(1000)
+
+    def finish(self) -> bytes | None:
+        """The whole content, or None if it was cut, in which case its client knows."""
+        try:
+            rest = self._response.read()
+        except IncompleteRead as cut:
+            rest = cut.partial
+            assert len(self._begun) + len(rest) < HUGE
+            self.received = self._begun + rest
+            return None
+        finally:
+            self._connection.close()
+        self.received = self._begun + rest
+        return self.received
+
+
+@pytest.fixture
+def huge(root: Path) -> Path:
+    file = root / "huge"
+    file.write_bytes(b"o" * HUGE)
+    eventually(lambda: is_settled(file.stat()))
+    return file
+
+
+def write_at(offset: int, content: bytes) -> Callable[[Path], object]:
+    def change(file: Path) -> None:
+        with file.open("r+b", buffering=0) as opened:
+            os.pwrite(opened.fileno(), content, offset)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: rewrite(file, b"n" * HUGE),
+        write_at(0, b"n"),
+        write_at(HUGE - 1, b"n"),
+        write_at(HUGE // 2, b"n"),
+    ],
+    ids=["all of it", "what was sent", "the last octet", "the middle"],
+)
+def test_large_file_rewritten_during_a_download_is_visibly_cut(
+    server: Server, huge: Path, change: Callable[[Path], object]
+) -> None:
+    download = Download(server.url, "/huge")
+    change(huge)
+    assert download.finish() is None
+    with Client(server.url) as client:
+        assert look(client, "/huge") == (200, huge.read_bytes())
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, HUGE // 2, HUGE - 4096, HUGE - 1])
+def test_file_truncated_during_a_download_is_cut_and_not_filled_up(
+    server: Server, huge: Path, size: int
+) -> None:
+    download = Download(server.url, "/huge")
+    os.truncate(huge, size)
+    assert download.finish() is None
+    if size >= HUGE // 2:
+        # Nothing that lay there was under way, where the kernel could have wiped it.
+        assert download.received == b"o" * len(download.received)
+        assert len(download.received) <= size
+    with Client(server.url) as client:
+        assert look(client, "/huge") == (200, b"o" * size)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: replace(file, b"n" * HUGE),
+        lambda file: replace(file, b"n"),
+        Path.unlink,
+        lambda file: file.rename(file.with_name("elsewhere")),
+        lambda file: file.chmod(0o604),
+        lambda file: os.link(file, file.with_name("again")),
+    ],
+    ids=["replaced", "replaced by less", "deleted", "renamed", "new rights", "new name"],
+)
+def test_download_outlives_what_happens_to_the_files_name(
+    server: Server, huge: Path, change: Callable[[Path], object]
+) -> None:
+    download = Download(server.url, "/huge")
+    change(huge)
+    assert download.finish() == b"o" * HUGE
+
+
+def test_one_file_changes_under_many_downloads(server: Server, huge: Path) -> None:
+    """All share one descriptor; each is cut, and whoever comes later has the new file."""
+    downloads = [Download(server.url, "/huge") for _ in range(4)]
+    rewrite(huge, b"n" * HUGE)
+    late = Download(server.url, "/huge")
+    assert [download.finish() for download in downloads] == [None] * 4
+    assert late.finish() == b"n" * HUGE

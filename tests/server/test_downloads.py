@@ -1,0 +1,167 @@
+"""Large files: exact for many at once, fair to others, never a mixture of two versions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import portico
+from portico.server.connection import SEND
+from portico.server.embed import Server
+from tests.server.clients import Client, descriptors, eventually, get
+from tests.server.conftest import Connect
+
+MEBI = 1 << 20
+
+
+def read_and_hash(client: Client, path: str) -> tuple[int, str]:
+    """Download without keeping: the number of octets, and their digest."""
+    client.send(get(path, "Connection: close"))
+    while (end := client.received.find(b"\r\n\r\n")) < 0:
+        assert client._more()
+    digest = hashlib.sha256(client.received[end + 4 :])
+    count = len(client.received) - end - 4
+    while piece := client.socket.recv(MEBI):
+        count += len(piece)
+        digest.update(piece)
+    return count, digest.hexdigest()
+
+
+def test_fifty_mebibytes_for_eight_clients_at_once(tmp_path: Path) -> None:
+    content = os.urandom(MEBI) * 50
+    (tmp_path / "huge.bin").write_bytes(content)
+    wanted = (len(content), hashlib.sha256(content).hexdigest())
+    with portico.Server(tmp_path) as server:
+        got: list[tuple[int, str]] = []
+
+        def download() -> None:
+            with Client(server.url) as client:
+                got.append(read_and_hash(client, "/huge.bin"))
+
+        threads = [threading.Thread(target=download) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert got == [wanted] * 8
+        assert server.requests == 8
+
+
+@pytest.mark.usefixtures("any_poller")
+def test_a_download_that_stands_still_delays_nobody(server: Server, connect: Connect) -> None:
+    stuck = [connect(server, receive_buffer=4096) for _ in range(5)]
+    for client in stuck:
+        client.send(get("/large.bin") * 10)
+    other = connect(server)
+    for _ in range(20):
+        assert other.ask(get("/small.txt")).content == b"small"
+        assert len(other.ask(get("/large.bin")).content) == 4 * MEBI
+    for client in stuck:
+        for _ in range(2):
+            assert client.answer().content == bytes(range(256)) * 16384
+
+
+def test_a_fast_download_does_not_starve_the_others(tmp_path: Path, connect: Connect) -> None:
+    """A sparse file of a terabyte would last for minutes, if it had to be over first."""
+    (tmp_path / "small.txt").write_bytes(b"small")
+    with (tmp_path / "endless.bin").open("wb") as file:
+        file.truncate(1 << 40)
+    over = threading.Event()
+    with portico.Server(tmp_path, grace=0.1) as server:
+
+        def download() -> None:
+            with Client(server.url) as client:
+                client.send(get("/endless.bin"))
+                while not over.is_set():
+                    client.socket.recv(MEBI)
+
+        threads = [threading.Thread(target=download) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            client = connect(server)
+            for _ in range(50):
+                assert client.ask(get("/small.txt")).content == b"small"
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
+def begin(tmp_path: Path, connect: Connect, server: Server) -> tuple[Client, bytes]:
+    """A client in the middle of a download from `server`, which serves `tmp_path`."""
+    content = os.urandom(MEBI) * 6
+    (tmp_path / "file.bin").write_bytes(content)
+    client = connect(server, receive_buffer=4096)
+    client.send(get("/file.bin"))
+
+    def is_sending() -> bool:
+        assert server._worker is not None
+        return [each.state for each in server._worker._connections.values()] == [SEND]
+
+    eventually(is_sending)
+    return client, content
+
+
+def replace(path: Path) -> None:
+    new = path.with_name("new")
+    new.write_bytes(b"n" * path.stat().st_size)
+    new.rename(path)
+
+
+@pytest.mark.parametrize("change", [replace, Path.unlink])
+def test_a_file_that_is_replaced_or_deleted_meanwhile_comes_whole(
+    tmp_path: Path, connect: Connect, change: Callable[[Path], None]
+) -> None:
+    with portico.Server(tmp_path) as server:
+        client, content = begin(tmp_path, connect, server)
+        change(tmp_path / "file.bin")
+        assert client.answer().content == content
+        assert client.ask(get("/file.bin")).content != content
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 5 * MEBI)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def rewrite_the_end(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"!")
+
+
+@pytest.mark.parametrize("change", [truncate, append, rewrite_the_end])
+def test_a_file_that_is_changed_in_place_is_cut(
+    tmp_path: Path, connect: Connect, change: Callable[[Path], None]
+) -> None:
+    """The client sees that it is incomplete, instead of a mixture that looks whole."""
+    with portico.Server(tmp_path) as server:
+        client, content = begin(tmp_path, connect, server)
+        change(tmp_path / "file.bin")
+        client.is_cut()
+        body = client.received.partition(b"\r\n\r\n")[2]
+        assert len(body) < len(content)
+        assert content.startswith(body)
+
+
+def test_descriptors_of_large_files_are_shared_and_bounded(tmp_path: Path) -> None:
+    """All replies for one file share one descriptor; a flood of files does not use them up."""
+    for number in range(600):
+        with (tmp_path / f"{number}.bin").open("wb") as file:
+            file.truncate(40_000)
+    with portico.Server(tmp_path) as server, Client(server.url) as client:
+        before = descriptors()
+        for number in range(600):
+            client.ask(get(f"/{number}.bin"))
+            client.ask(get(f"/{number}.bin", f"Cookie: {number}"))
+        assert descriptors() - before < 450

@@ -1,0 +1,119 @@
+"""Fewer descriptors than clients: who is served already goes on, the others wait, nothing spins."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from portico.config import Config
+from portico.server.worker import FILES_SHARE, _most_connections
+from tests.server.clients import Client, get
+
+GRANTED = 48
+CLIENTS = 64
+
+# Serves with few descriptors, of which the program takes some for itself. For each line that it
+# reads it tells what it did in half a second.
+PROGRAM = """
+import json, os, resource, sys, time
+import portico
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
+with portico.Server(sys.argv[1]) as server:
+    taken = [os.dup(0) for _ in range(int(sys.argv[3]))]
+    print(server.url, flush=True)
+    for line in sys.stdin:
+        before, epoch = time.process_time(), server._worker._service.epoch
+        time.sleep(0.5)
+        print(json.dumps({
+            "seconds": time.process_time() - before,
+            "turns": server._worker._service.epoch - epoch,
+            "connections": server._worker.connections,
+        }), flush=True)
+"""
+
+
+class Process:
+    """A server in a process of its own, which must end without a word on stderr."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self.popen = popen
+        self.url = self._line()
+
+    def _line(self) -> str:
+        assert self.popen.stdout is not None
+        return self.popen.stdout.readline().strip()
+
+    def spent(self) -> dict[str, float]:
+        """What it does while half a second goes by."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write("\n")
+        self.popen.stdin.flush()
+        spent: dict[str, float] = json.loads(self._line())
+        return spent
+
+
+@contextmanager
+def serving(site: Path, taken: int) -> Iterator[Process]:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", PROGRAM, str(site), str(GRANTED), str(taken)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as popen:
+        yield Process(popen)
+        assert popen.communicate() == ("", "")
+    assert popen.returncode == 0
+
+
+@pytest.mark.parametrize("taken", [0, 20])
+def test_more_clients_than_descriptors(site: Path, taken: int) -> None:
+    """All that there are hang on downloads; the other clients wait, and cost nothing meanwhile.
+
+    Without descriptors taken by others the server keeps its bound; with them `accept` fails.
+    """
+    with serving(site, taken) as process, ExitStack() as stack:
+        clients = [
+            stack.enter_context(Client(process.url, receive_buffer=4096)) for _ in range(CLIENTS)
+        ]
+        for client in clients:
+            client.send(get("/large.bin"))
+        spent = process.spent()
+        assert 5 < spent["connections"] < GRANTED - taken
+        assert spent["seconds"] < 0.3
+        assert spent["turns"] < 500
+        for client in clients:
+            client.hurry()
+            assert len(client.answer().content) == 1 << 22
+            client.close()
+        with Client(process.url) as client:
+            assert client.ask(get("/n/3.txt")).content == b"3"
+        while process.spent()["connections"]:
+            pass
+
+
+def test_who_is_connected_can_still_be_shown_files(site: Path) -> None:
+    """Connections do not use up the descriptors that their own requests need."""
+    with serving(site, 0) as process, ExitStack() as stack:
+        clients = [
+            stack.enter_context(Client(process.url, receive_buffer=4096)) for _ in range(CLIENTS)
+        ]
+        for number, client in enumerate(clients):
+            client.send(get("/large.bin") + get(f"/n/{number}.txt"))
+        assert process.spent()["connections"] > GRANTED // 2
+        for number, client in enumerate(clients):
+            client.hurry()
+            assert len(client.answer().content) == 1 << 22
+            assert client.answer().content == b"%d" % number
+
+
+def test_the_bound_on_connections_leaves_room_for_files() -> None:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert _most_connections(Config.of(max_connections=1)) == 1
+    most = _most_connections(Config.of(max_connections=1_000_000))
+    assert (
+        most == 1_000_000 if soft == resource.RLIM_INFINITY else most <= soft - soft // FILES_SHARE
+    )

@@ -1,0 +1,256 @@
+"""Connections turn by turn: who is served when, and what on disk a request may see.
+
+The loop, the service and the connections are driven by hand here, so that a change on disk falls
+between two things that happen in one turn.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from portico.config import Config
+from portico.server.connection import HEAD, IDLE, REQUESTS_AT_ONCE, TURN, Connection
+from portico.server.loop import READ, Loop
+from portico.server.service import Service
+from portico.site.answer import Site
+from portico.site.files import Folder
+from tests.server.clients import get, request
+
+OLD, NEW = b"old content", b"new content"
+LONG_AGO = 1_000_000_000
+
+
+class Desk:
+    """A service without a worker: connections are socket pairs, and turns are made by hand."""
+
+    def __init__(self, root: Path) -> None:
+        config = Config.of(root=str(root))
+        self.service = Service(config, Site(Folder(config.root, 1 << 20)), 1 << 20, None)
+        self.loop = Loop(self.service.begin_turn, self._rest, self._on_bug)
+        self.connections: dict[int, Connection] = {}
+        self.clients: list[socket.socket] = []
+        self.between: Callable[[], None] = lambda: None
+
+    def _rest(self) -> None:
+        self.loop.stop()
+
+    def _on_bug(self, fd: int) -> None:
+        raise AssertionError(f"a handler of {fd} raised")
+
+    def connect(self) -> tuple[socket.socket, Connection]:
+        """A new client and its connection, started."""
+        client, ours = socket.socketpair()
+        client.settimeout(0)
+        ours.setblocking(False)
+        connection = Connection((ours, "client"), self.loop, self.service, self._closed)
+        self.connections[connection.fd] = connection
+        self.clients.append(client)
+        connection.start()
+        return client, connection
+
+    def _closed(self, connection: Connection) -> None:
+        del self.connections[connection.fd]
+
+    def turn(self) -> None:
+        self.loop._stopped = False
+        self.loop.wake()
+        self.loop.run()
+
+    def close(self) -> None:
+        for connection in list(self.connections.values()):
+            connection.close()
+        for client in self.clients:
+            client.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one file, not touched for a long time."""
+    write(tmp_path / "file.txt", OLD)
+    return tmp_path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace the file, with a time at which nobody would think it young."""
+    new = path.with_name("new")
+    new.write_bytes(content)
+    moment = LONG_AGO + len(content) + (content == NEW)
+    os.utime(new, (moment, moment))
+    new.rename(path)
+
+
+@pytest.fixture
+def desk(folder: Path) -> Iterator[Desk]:
+    desk = Desk(folder)
+    yield desk
+    desk.close()
+
+
+def contents(client: socket.socket) -> list[bytes]:
+    """The contents of the answers that have arrived."""
+    heads = client.recv(1 << 20).split(b"HTTP/1.1 ")[1:]
+    return [answer.partition(b"\r\n\r\n")[2] for answer in heads]
+
+
+ONE = get("/file.txt")
+
+
+def warm(desk: Desk) -> tuple[socket.socket, Connection]:
+    """A connection whose request is known by now."""
+    client, connection = desk.connect()
+    for _ in range(3):
+        client.send(ONE)
+        desk.turn()
+        assert contents(client) == [OLD]
+    return client, connection
+
+
+def test_a_change_is_seen_by_the_next_request(desk: Desk, folder: Path) -> None:
+    client, _ = warm(desk)
+    for content in (NEW, OLD, NEW):
+        write(folder / "file.txt", content)
+        client.send(ONE)
+        desk.turn()
+        assert contents(client) == [content]
+    (folder / "file.txt").unlink()
+    client.send(ONE)
+    desk.turn()
+    assert b"404" in contents(client)[0]
+    write(folder / "file.txt", NEW)
+    client.send(ONE)
+    desk.turn()
+    assert contents(client) == [NEW]
+
+
+def test_a_new_connection_of_this_turn_sees_a_change_of_this_turn(desk: Desk, folder: Path) -> None:
+    """It is for the worker to end the epoch; here it is done by hand."""
+    warm(desk)
+    write(folder / "file.txt", NEW)
+    desk.service.epoch += 1
+    client, ours = socket.socketpair()
+    client.settimeout(0)
+    ours.setblocking(False)
+    client.send(ONE)
+    connection = Connection((ours, "client"), desk.loop, desk.service, desk._closed)
+    desk.connections[connection.fd] = connection
+    desk.clients.append(client)
+    connection.start()
+    assert contents(client) == [NEW]
+
+
+def test_what_comes_behind_another_request_sees_a_change_made_meanwhile(
+    desk: Desk, folder: Path
+) -> None:
+    """Both arrive in one piece, but another connection has looked at the file in this turn."""
+    client, connection = warm(desk)
+    desk.service.begin_turn(desk.loop.now)
+    client.send(ONE)
+    connection._on_request(READ)
+    assert contents(client) == [OLD]
+    write(folder / "file.txt", NEW)
+    other, second = desk.connect()
+    other.send(get("/none") + ONE)
+    second._on_request(READ)
+    assert contents(other)[1] == NEW
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (ONE[:10], ONE[10:]),
+        (request("POST", "/", "Content-Length: 4") + b"ab", b"cd" + ONE),
+        (request("POST", "/", "Transfer-Encoding: chunked"), b"0\r\n\r\n" + ONE),
+    ],
+)
+def test_what_comes_behind_the_rest_of_another_sees_a_change_made_meanwhile(
+    desk: Desk, folder: Path, first: bytes, rest: bytes
+) -> None:
+    """Its beginning was ready when the turn began; the request itself was sent later."""
+    client, connection = desk.connect()
+    client.send(first)
+    desk.turn()
+    assert connection.state != IDLE
+    other, second = warm(desk)
+    desk.service.begin_turn(desk.loop.now)
+    other.send(ONE)
+    second._on_request(READ)
+    assert contents(other) == [OLD]
+    write(folder / "file.txt", NEW)
+    client.send(rest)
+    connection._on_more(READ)
+    assert contents(client)[-1] == NEW
+
+
+def test_many_requests_of_one_client_let_others_have_their_turn(desk: Desk) -> None:
+    many, greedy = desk.connect()
+    one, _ = desk.connect()
+    many.send(ONE * (2 * REQUESTS_AT_ONCE + 5))
+    one.send(ONE)
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        seen.append((len(contents(many)), len(contents(one))))
+
+    desk.loop.soon(-1, look)
+    desk.turn()
+    assert seen == [(REQUESTS_AT_ONCE, 1)]
+    assert greedy.state == TURN
+    desk.turn()
+    assert len(contents(many)) == REQUESTS_AT_ONCE + 5
+    assert greedy.state == IDLE
+
+
+def test_while_it_waits_for_its_turn_a_broken_connection_is_noticed(desk: Desk) -> None:
+    client, connection = desk.connect()
+    client.send(ONE * (REQUESTS_AT_ONCE + 1))
+    connection._on_request(READ)
+    assert connection.state == TURN
+    client.close()
+    desk.turn()
+    assert not desk.connections
+
+
+def test_an_event_for_the_former_owner_of_a_descriptor_breaks_nothing(desk: Desk) -> None:
+    client, connection = desk.connect()
+    client.send(ONE * (REQUESTS_AT_ONCE + 1))
+    connection._on_request(READ)
+    connection._on_broken(READ)
+    desk.turn()
+    assert len(contents(client)) == REQUESTS_AT_ONCE + 1
+
+
+def test_a_drain_answers_what_has_arrived(desk: Desk) -> None:
+    """A request that lies in the socket, unseen so far, was sent before anyone could know."""
+    client, connection = warm(desk)
+    client.send(ONE + ONE)
+    desk.service.begin_drain()
+    connection.drain()
+    assert client.recv(1 << 20).count(b"Connection: close") == 1
+    client.close()
+    desk.turn()
+    assert not desk.connections
+
+
+def test_a_drain_ends_who_has_nothing_under_way(desk: Desk) -> None:
+    client, connection = warm(desk)
+    sender, second = desk.connect()
+    sender.send(request("POST", "/", "Content-Length: 9"))
+    beginner, third = desk.connect()
+    beginner.send(ONE[:9])
+    desk.turn()
+    desk.service.begin_drain()
+    for each in (connection, second, third):
+        each.drain()
+    assert client.recv(1) == b""
+    assert sender.recv(1 << 20).startswith(b"HTTP/1.1 405")
+    assert sender.recv(1) == b""
+    assert third.state == HEAD
+    beginner.send(ONE[9:])
+    desk.turn()
+    assert b"Connection: close" in beginner.recv(1 << 20)

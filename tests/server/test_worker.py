@@ -1,0 +1,135 @@
+"""A worker: what it does with a fault of ours, and that it touches nothing but its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portico.config import Config
+from portico.server.connection import Connection
+from portico.server.embed import Server
+from portico.server.listen import bind, url_of
+from portico.server.service import Service
+from portico.server.worker import Worker
+from tests.server.clients import Client, eventually, get
+from tests.server.conftest import Connect
+
+
+@pytest.fixture
+def _faulty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests whose head has the word "fault" in it meet one in the service."""
+    answer = Service.reply_to
+
+    def reply_to(service: Service, head: bytes) -> object:
+        if b"fault" in head:
+            raise LookupError("on purpose")
+        return answer(service, head)
+
+    monkeypatch.setattr(Service, "reply_to", reply_to)
+
+
+FAULTS = {
+    "the first request": [get("/fault")],
+    "a later request": [get("/small.txt"), get("/fault")],
+    "a piece of it": [get("/small.txt"), get("/fault")[:9], get("/fault")[9:]],
+    "many at once": [get("/small.txt") * 50 + get("/fault")],
+}
+
+
+@pytest.mark.usefixtures("_faulty", "any_poller")
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_fault_ends_its_own_connection_only(
+    server: Server, connect: Connect, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steady = connect(server)
+    assert steady.ask(get("/small.txt")).content == b"small"
+    client = connect(server)
+    requests = FAULTS[what]
+    for number, piece in enumerate(requests):
+        client.send(piece)
+        if number == 0 and len(requests) > 1:
+            assert client.answer().content == b"small"
+    client.is_cut()
+    assert client.received.count(b"small") in {0, 50}
+    assert steady.ask(get("/small.txt")).content == b"small"
+    assert connect(server).ask(get("/small.txt")).content == b"small"
+    report = capfd.readouterr().err
+    assert report.count("portico: a bug, please report it:") == 1
+    assert "LookupError: on purpose" in report
+
+
+@pytest.mark.usefixtures("any_poller")
+def test_a_fault_behind_a_download(
+    server: Server,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Found when there is room to send again."""
+
+    def fail(_connection: Connection) -> None:
+        raise LookupError("on purpose")
+
+    client = connect(server, receive_buffer=4096)
+    client.send(get("/large.bin"))
+    eventually(client.has_news)
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "_flush", fail)
+        client.is_cut()
+    assert "LookupError: on purpose" in capfd.readouterr().err
+    assert connect(server).ask(get("/small.txt")).content == b"small"
+
+
+@pytest.fixture
+def worker(site: Path) -> Iterator[Worker]:
+    """A worker that does not run yet."""
+    config = Config.of(root=str(site), port=0)
+    worker = Worker(config, bind(config))
+    yield worker
+    worker.stop()
+    worker.stop()
+    worker.run()  # which closes everything
+
+
+def test_a_second_stop_does_not_wait(worker: Worker) -> None:
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    with Client(url_of(worker._listeners[0]), receive_buffer=4096) as client:
+        client.send(get("/large.bin"))
+        eventually(client.has_news)
+        worker.stop()
+        eventually(lambda: worker._service.draining)
+        worker.stop()
+        thread.join()
+        client.is_cut()
+        assert len(client.received) < 1 << 22
+
+
+def test_clients_that_come_before_it_runs_are_served(worker: Worker) -> None:
+    url = url_of(worker._listeners[0])
+    clients = [Client(url) for _ in range(100)]
+    for client in clients:
+        client.send(get("/small.txt"))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    for client in clients:
+        assert client.answer().content == b"small"
+        client.close()
+    eventually(lambda: worker.requests == 100)
+    worker.stop()
+    thread.join()
+
+
+def test_connections_are_counted(server: Server, connect: Connect) -> None:
+    worker = server._worker
+    assert worker is not None
+    clients = [connect(server) for _ in range(10)]
+    for number, client in enumerate(clients, 1):
+        assert client.ask(get("/small.txt")).content == b"small"
+        assert worker.connections == number
+    for client in clients:
+        client.close()
+    eventually(lambda: worker.connections == 0)
