@@ -223,7 +223,7 @@ def test_wake_ends_a_wait_from_another_thread(diary: Diary) -> None:
 
 
 def test_wake_may_be_called_any_number_of_times_and_when_all_is_over(diary: Diary) -> None:
-    for _ in range(100_000):
+    for _ in range(10_000):
         diary.loop.wake()
     assert diary.run() == ["turn", "rest"]
     diary.loop.wake()
