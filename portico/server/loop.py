@@ -16,7 +16,6 @@ import selectors
 import socket
 import sys
 import time
-import traceback
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -234,5 +233,7 @@ def _run_guarded(call: Callable[[], None]) -> bool:
 
 def report_bug() -> None:
     """Tell the operator, if stderr has a reader, of an exception that should not have come here."""
+    import traceback  # here, because it costs a start two milliseconds
+
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"portico: a bug, please report it:\n{traceback.format_exc()}")

@@ -9,10 +9,12 @@ Rules:
   (`OpenFile.changed`). What is disturbed while it is looked up is looked up again.
 - Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
 
-Limits: a change made in place without a change of size, within the same tick of the file system's
-clock as the change before, leaves no trace in a signature. A file that young is not reused. And a
-large file that is opened in the middle of a write in place may be sent half old, half new, since
-the write has left its stamp before. To be safe, write elsewhere and rename.
+Limits: what leaves no trace in a signature is not seen. That is a change in place of the same size
+within the same tick of the file system's clock, wherefore a file that young is not reused; what is
+written through a memory mapping after its first change; and, for files that are in memory, that
+their folder was moved out of the root and linked from its old place. And a large file that is
+opened in the middle of a write in place may be sent half old, half new, since the write has left
+its stamp before. To be safe, write elsewhere and rename.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ def is_settled(status: os.stat_result) -> bool:
     """Would a change from now on show in the signature? Not while the file's clock stands still."""
     now = time.time_ns()
     for stamp in (status.st_ctime_ns, status.st_mtime_ns):
-        tick = _FINE_CLOCK_NS if stamp % 1_000_000_000 else _COARSE_CLOCK_NS
-        if abs(now - stamp) < tick:
+        age = abs(now - stamp)
+        if age < _FINE_CLOCK_NS or (age < _COARSE_CLOCK_NS and stamp % 1_000_000_000 == 0):
             return False
     return True
 

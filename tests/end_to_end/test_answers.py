@@ -206,7 +206,8 @@ def test_path_too_long_for_the_system_is_missing(client: Client, path: str) -> N
 
 def test_shortage_of_descriptors_is_an_error_that_passes(root: Path, client: Client) -> None:
     (root / "large").write_bytes(bytes(100_000))
-    assert client.ask(get("/page.html")).status == 200
+    for _ in range(2):  # after the second answer nothing is being accepted any more
+        assert client.ask(get("/page.html")).status == 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
