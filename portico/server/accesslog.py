@@ -3,13 +3,16 @@
 Rule: what a client sent is escaped, so that it can neither forge a line nor move a terminal's
 cursor. Credentials are never among the fields that are logged.
 
-Limit: a log whose reader has gone is given up silently; serving goes on.
+Limit: a log whose reader has gone is given up silently; serving goes on. A reader who does not read
+holds serving up, as it does any program that writes to a pipe, but not the end of it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import select
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 
 _REQUEST_LINE_LIMIT = 2048
 """Octets of a request line that are logged; the rest of a longer one says nothing to anybody."""
+
+_PIECE = getattr(select, "PIPE_BUF", 512)
+"""Octets that a pipe with room takes at once, without waiting for its reader (POSIX, write)."""
+_PATIENCE = 100
+"""Milliseconds after which a reader who does not read is given up, once the worker stops."""
 
 _UNSAFE = re.compile(r'[^ -~]|["\\]')
 
@@ -37,6 +45,8 @@ class AccessLog:
 
     def __init__(self, fd: int, log_format: str, *, color: bool) -> None:
         self._fd: int | None = fd
+        self._room = _room_in(fd)
+        self._patient = True
         self._format = log_format
         self._color = color
         self._second = 0
@@ -98,15 +108,33 @@ class AccessLog:
         moment = f"[{common_log_date(second)}]"
         return f"\x1b[2m{moment}\x1b[0m" if self._color else moment
 
+    def give_up(self) -> None:
+        """Wait no longer for a reader who does not read. For signal handlers as well."""
+        self._patient = False
+
     def _write(self, data: bytes) -> None:
         """Write all of `data`. The descriptor may be a pipe that is full or has lost its reader."""
         while data and self._fd is not None:
             try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # somebody made the terminal non-blocking; it will catch up
+                if self._room is None:
+                    data = data[os.write(self._fd, data) :]
+                elif self._room.poll(_PATIENCE):
+                    data = data[os.write(self._fd, data[:_PIECE]) :]
+                elif not self._patient:
+                    return
+            except BlockingIOError:  # somebody made it non-blocking; it will catch up
                 time.sleep(0.001)
             except OSError:
                 self._fd = None
+
+
+def _room_in(fd: int) -> select.poll | None:
+    """What tells whether a write to `fd` would have to wait; None for a file, which never does."""
+    if stat.S_ISREG(os.fstat(fd).st_mode) or not hasattr(select, "poll"):
+        return None
+    room = select.poll()
+    room.register(fd, select.POLLOUT)
+    return room
 
 
 def _json_members(

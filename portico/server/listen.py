@@ -12,7 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from portico.config import Config
+
+    Acceptor = Callable[[], tuple[socket.socket, Any]]
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
@@ -47,6 +52,23 @@ def bind(config: Config) -> list[socket.socket]:
         listener.close()
         raise BindError(_explain(error, config)) from None
     return [listener]
+
+
+def acceptor(listener: socket.socket) -> Acceptor:
+    """What `listener.accept` does, without its conversions to and from enums at each call.
+
+    They come to 1.6 us, a twentieth of a connection that serves one request.
+    """
+    accept_descriptor = getattr(listener, "_accept", None)
+    if accept_descriptor is None:  # it is no public name, so do without
+        return listener.accept
+    kind = int(listener.family), int(listener.type), listener.proto
+
+    def accept() -> tuple[socket.socket, Any]:
+        descriptor, address = accept_descriptor()
+        return socket.socket(*kind, descriptor), address
+
+    return accept
 
 
 def _set_options(listener: socket.socket) -> None:

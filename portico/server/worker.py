@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.server.connection import CONTENT, HEAD, IDLE, Connection
-from portico.server.listen import BACKLOG, is_loopback
+from portico.server.listen import BACKLOG, acceptor, is_loopback
 from portico.server.loop import READ, Loop, report_bug
 from portico.server.service import Service
 from portico.site.answer import LOOPBACK_HOSTS, Site
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from portico.config import Config
     from portico.server.accesslog import AccessLog
+    from portico.server.listen import Acceptor
 
 ACCEPTS_AT_ONCE = 64
 """Connections accepted from one listening socket before the others have their turn."""
@@ -92,6 +93,8 @@ class Worker:
     def stop(self) -> None:
         """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
         self._stops += 1
+        if self._log is not None:
+            self._log.give_up()
         self._loop.wake()
 
     def _rest(self) -> None:
@@ -111,7 +114,9 @@ class Worker:
             self._stop_accepting()
             for listener in self._listeners:
                 for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
-                    self._accept(listener)  # who is in the queue has been promised an answer
+                    self._accept(
+                        acceptor(listener)
+                    )  # who is in the queue has been promised an answer
                 listener.close()
             for connection in list(self._connections.values()):
                 connection.drain()
@@ -125,7 +130,8 @@ class Worker:
         if not self._accepting and not self._service.draining:
             self._accepting = True
             for listener in self._listeners:
-                self._loop.watch(listener.fileno(), READ, partial(self._accept, listener))
+                accept = partial(self._accept, acceptor(listener))
+                self._loop.watch(listener.fileno(), READ, accept)
 
     def _stop_accepting(self) -> None:
         if self._accepting:
@@ -133,15 +139,15 @@ class Worker:
             for listener in self._listeners:
                 self._loop.forget(listener.fileno())
 
-    def _accept(self, listener: socket.socket, _events: int = READ) -> None:
-        """Accept what waits at `listener`, as far as there is room."""
+    def _accept(self, accept: Acceptor, _events: int = READ) -> None:
+        """Accept what waits at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
             self._stop_accepting()  # `_closed` or the next sweep begins again
             return
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
-                accepted, address = listener.accept()
+                accepted, address = accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:

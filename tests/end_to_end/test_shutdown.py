@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -264,3 +265,28 @@ def test_a_log_that_nobody_reads_any_more(site: Path) -> None:
         _, err = popen.communicate(timeout=PATIENCE)
         assert popen.returncode == 0
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_log_whose_reader_stands_still_does_not_hold_up_the_end(
+    site: Path, blocking: bool
+) -> None:
+    """Serving waits for the reader, as all do that write to a pipe; but Ctrl+C works."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, blocking)
+    command = [sys.executable, "-m", "portico", str(site), "--port", "0", "--grace", "0.3"]
+    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, text=True) as popen:
+        assert popen.stderr is not None
+        url = next(line.strip() for line in popen.stderr if line.strip().startswith("http://"))
+        with Client(url) as client:
+            client.send(get("/small.txt?" + "x" * 1000) * 200)
+            eventually(lambda: not select.select([], [writer], [], 0)[1])
+            popen.send_signal(signal.SIGINT)
+            _, err = popen.communicate(timeout=PATIENCE)
+    os.close(writer)
+    assert popen.returncode == 0
+    assert "Traceback" not in err
+    with os.fdopen(reader, "rb") as log:
+        *lines, _ = log.read().split(b"\n")
+    assert len(lines) > 10
+    assert all(line.endswith(b" 200 5") for line in lines)

@@ -174,7 +174,7 @@ def test_what_may_not_be_read_is_forbidden() -> None:
             (root / "folder").chmod(0)
             (root / "file").chmod(0)
             (root / "index" / "index.html").chmod(0)
-            (root / "list").chmod(0o711)
+            (root / "list").chmod(0o311)
             with unprivileged():
                 for path in ("/file", "/folder/", "/folder/file", "/index/", "/list/"):
                     found = site.look(path)
