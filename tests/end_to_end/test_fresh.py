@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,9 @@ from tests.end_to_end.writing import (
 from tests.server.clients import Client, eventually, get
 from tests.unprivileged import public_folder, unprivileged
 
+pytestmark = pytest.mark.usefixtures("no_complaint")
+
 LARGE = SMALL + 1
-
-
-@pytest.fixture(autouse=True)
-def _no_complaint(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    yield
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture
@@ -42,18 +38,6 @@ def root(tmp_path: Path) -> Path:
     (root / "link").symlink_to("file")
     (root / "index.html").write_bytes(b"old")
     return root
-
-
-@pytest.fixture
-def server(root: Path) -> Iterator[Server]:
-    with Server(root) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
 
 
 def is_remembered(server: Server, head: bytes) -> bool:

@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -15,52 +14,15 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 
 from portico import Server
-from tests.server.clients import Answer, Client, get, request
+from tests.end_to_end.guarded import PAGE, SECRET, ask_afresh, guarded_site
+from tests.server.clients import Client, get, request
 
-SECRET = b"what lies outside of the root"
-PAGE = b"<!doctype html><p>page"
-
-
-@pytest.fixture(autouse=True)
-def _no_complaint(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Whatever clients do, it is no reason for a traceback."""
-    yield
-    assert capfd.readouterr() == ("", "")
+pytestmark = pytest.mark.usefixtures("no_complaint")
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    root = tmp_path / "site"
-    (root / "folder").mkdir(parents=True)
-    (root / "page.html").write_bytes(PAGE)
-    (root / "folder" / "file.txt").write_bytes(b"text")
-    (root / ".env").write_bytes(SECRET)
-    (root / ".git").mkdir()
-    (root / ".git" / "config").write_bytes(SECRET)
-    beside = tmp_path / "site-secret"
-    beside.mkdir()
-    (beside / "secret.txt").write_bytes(SECRET)
-    (beside / "index.html").write_bytes(SECRET)
-    (tmp_path / "secret.txt").write_bytes(SECRET)
-    return root
-
-
-@pytest.fixture
-def server(root: Path) -> Iterator[Server]:
-    with Server(root) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with Client(server.url) as client:
-        yield client
-
-
-def ask_afresh(server: Server, head: bytes, method: str = "GET") -> Answer:
-    """The answer to a request on a connection of its own."""
-    with Client(server.url) as client:
-        return client.ask(head, method=method)
+    return guarded_site(tmp_path)
 
 
 ATTACKS = [

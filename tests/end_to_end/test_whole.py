@@ -19,14 +19,10 @@ from portico.site.files import SMALL, is_settled
 from tests.end_to_end.writing import look, replace, rewrite
 from tests.server.clients import PATIENCE, Client, eventually
 
+pytestmark = pytest.mark.usefixtures("no_complaint")
+
 HUGE = 32 << 20
 """More than the kernel takes over while the client does not read."""
-
-
-@pytest.fixture(autouse=True)
-def _no_complaint(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    yield
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture
@@ -34,12 +30,6 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "site"
     root.mkdir()
     return root
-
-
-@pytest.fixture
-def server(root: Path) -> Iterator[Server]:
-    with Server(root) as server:
-        yield server
 
 
 @contextmanager
