@@ -47,9 +47,9 @@ class Bounded(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Keep `value` for `key`, dropping the old generation when the young one is full."""
-        weight = 1 if self._weigh is None else self._weigh(key, value)
+        self.drop(key)
+        weight = self._weight_of(key, value)
         if weight > self._half:
-            self.drop(key)
             return
         if self._weight + weight > self._half:
             self.turn()
@@ -69,9 +69,14 @@ class Bounded(Generic[K, V]):
             self._offered[slot] = noted
 
     def drop(self, key: K) -> None:
-        """Forget `key`. Its weight is given back at the next turn."""
-        self.young.pop(key, None)
+        """Forget `key`."""
+        value = self.young.pop(key, None)
+        if value is not None:
+            self._weight -= self._weight_of(key, value)
         self._old.pop(key, None)
+
+    def _weight_of(self, key: K, value: V) -> int:
+        return 1 if self._weigh is None else self._weigh(key, value)
 
     def turn(self) -> None:
         """Begin a new generation: what was not used since the last call is forgotten."""

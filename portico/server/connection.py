@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 from portico.http.h1 import ContentReader, head_end
 from portico.http.message import ProtocolError
 from portico.server.loop import READ, WRITE
-from portico.server.outbox import HAS_SENDMSG, FileChanged, Outbox
+from portico.server.outbox import HAS_SENDMSG, FileChanged, Outbox, octets_unread
 from portico.server.service import DISCARD_LIMIT
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Connection:
         "_service",
         "_socket",
         "_thrown_away",
+        "_unread",
         "_watched",
         "deadline",
         "fd",
@@ -106,6 +107,8 @@ class Connection:
         self._outbox: Outbox | None = None
         self._reply: Reply | None = None
         """The reply that waits in the outbox."""
+        self._unread = 0
+        """Octets that the client had not taken when we last looked."""
         self._watched: int | None = None
 
     def start(self) -> None:
@@ -117,11 +120,19 @@ class Connection:
             self.deadline = deadline
 
     def expire(self) -> None:
-        """The deadline has passed. A request that was begun gets 408, the others have no reply."""
+        """The deadline has passed. A request that was begun gets 408, the others have no reply.
+
+        A slow reader has until it has read nothing at all for as long: the socket asks for more
+        only when a good part of what the kernel holds is gone, which can take longer.
+        """
         if self.state == HEAD:
             self._refuse(ProtocolError(408, "The request did not arrive in time."))
-        else:
-            self.close()
+            return
+        if self.state == SEND and (unread := octets_unread(self._socket)) < self._unread:
+            self._unread = unread
+            self.deadline = _send_deadline(self._service)
+            return
+        self.close()
 
     def drain(self) -> None:
         """The worker stops: end now if nothing is under way, else with the present exchange."""
@@ -314,7 +325,9 @@ class Connection:
         if done:
             self._outbox = self._reply = None
             self._sent(reply)
-        elif self.state != SEND:
+            return
+        self._unread = octets_unread(self._socket)
+        if self.state != SEND:
             self._watch(SEND)
         elif outbox.sent > before:
             self.deadline = self._service.now + self._service.config.send_timeout

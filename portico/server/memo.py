@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
-from portico.http.h1 import HeadKey, field_lines, request_line_of, status_line
+from portico.http.h1 import HeadKey, field_lines, status_line
 
 if TYPE_CHECKING:
     from portico.http.message import Response, Sized
@@ -29,7 +29,7 @@ so replies with the same content, such as error pages, share it."""
 
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
-_OPEN_FILES = 128
+_OPEN_FILES = 64
 """Replies with an open file that are kept."""
 _OVERHEAD = 1024
 """About the octets that a kept reply takes besides its content."""
@@ -115,14 +115,14 @@ class Memo:
     def __init__(self, memory: int) -> None:
         share = memory // 2
         # An open file weighs its share of as many as there may be.
-        file_weight = share // _OPEN_FILES
+        file_weight = max(1, share // _OPEN_FILES)
 
         def weigh_head(head: bytes, reply: Reply) -> int:
             # A head may be the last that refers to its reply.
             return file_weight if reply.holds_file else len(head) + reply.weight
 
         def weigh_reply(key: HeadKey, reply: Reply) -> int:
-            return file_weight if reply.holds_file else len(request_line_of(key)) + reply.weight
+            return file_weight if reply.holds_file else _length(key) + reply.weight
 
         self.heads: Bounded[bytes, Reply] = Bounded(share, weigh_head)
         self.replies: Bounded[HeadKey, Reply] = Bounded(share, weigh_reply)
@@ -136,3 +136,14 @@ class Memo:
         """Let go of what was not used since the last call."""
         self.heads.turn()
         self.replies.turn()
+
+
+def _length(key: HeadKey) -> int:
+    """About the octets of memory that a key takes."""
+    length = 0
+    for part in key:
+        if isinstance(part, tuple):
+            length += 128 + len(part[1])
+        elif isinstance(part, bytes):
+            length += len(part)
+    return length

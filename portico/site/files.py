@@ -11,10 +11,9 @@ Rules:
 
 Limits: what leaves no trace in a signature is not seen. That is a change in place of the same size
 within the same tick of the file system's clock, wherefore a file that young is not reused; what is
-written through a memory mapping after its first change; and, for files that are in memory, that
-their folder was moved out of the root and linked from its old place. And a large file that is
-opened in the middle of a write in place may be sent half old, half new, since the write has left
-its stamp before. To be safe, write elsewhere and rename.
+written through a memory mapping after its first change. And a large file that is opened in the
+middle of a write in place may be sent half old, half new, since the write has left its stamp
+before. To be safe, write elsewhere and rename.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import stat
 import time
 
 from portico.bounded import Bounded
-from portico.site.origin import Directory, Entry, Failed, File, Found, Missing, Moved
+from portico.site.origin import Directory, Entry, Failed, File, Found, Missing, Moved, Witness
 from portico.site.target import is_safe
 
 SMALL = 32768
@@ -35,8 +34,10 @@ _TRIES = 32
 """Looks at a path before we give up, because what it leads to changes during each of them."""
 _DOUBTS = 2
 """Looks that find a path outside of the root before we believe it."""
-_OPEN_FILES = 256
+_OPEN_FILES = 64
 """Descriptors of large files kept open for reuse."""
+_PLACES = 1024
+"""Folders whose witnesses are shared by the files in them."""
 
 _FINE_CLOCK_NS = 50_000_000
 """Kernels stamp files with a clock that ticks every 1 to 10 ms; this is well above."""
@@ -127,6 +128,38 @@ class PathWitness:
         return True
 
 
+class PlaceWitness:
+    """A folder on the way to a file: still itself, and not a symlink in its place?
+
+    Without it a file in memory would be served on when a folder above it was moved out of the root
+    and linked from its old place, for nothing about the file has changed then.
+    """
+
+    __slots__ = ("_epoch", "_folder", "_path")
+
+    def __init__(self, path: str, epoch: int) -> None:
+        """Raises Disturbed when `path`, which was found to be a folder just now, is none."""
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            raise Disturbed
+        self._path = path
+        self._folder = status.st_dev, status.st_ino
+        self._epoch = epoch
+
+    def holds(self, epoch: int) -> bool:
+        """Is the same folder at the path?"""
+        if self._epoch == epoch:
+            return True
+        try:
+            status = os.lstat(self._path)
+        except OSError:
+            return False
+        if (status.st_dev, status.st_ino) != self._folder:
+            return False
+        self._epoch = epoch
+        return True
+
+
 class OpenFile:
     """A descriptor that closes itself when nothing refers to it any more."""
 
@@ -181,6 +214,7 @@ class Folder:
         self._doubts = 0
         self._small: Bounded[str, File] = Bounded(memory, _weight)
         self._large: Bounded[str, File] = Bounded(_OPEN_FILES if memory else 0)
+        self._places: Bounded[str, PlaceWitness] = Bounded(_PLACES)
 
     def look_up(self, names: tuple[str, ...], epoch: int) -> Found:  # noqa: PLR0911 (outcomes)
         """What the path of `names` stands for: see `origin`."""
@@ -201,6 +235,7 @@ class Folder:
                 continue
             except OSError as error:
                 if (status := status_of(error)) != 404:
+                    self.expire()  # perhaps it was for want of the descriptors kept here
                     return Failed(status)
                 return Missing((PathWitness(path, None, epoch),))
             except ValueError:  # no name of this system, such as one with a lone surrogate
@@ -239,8 +274,10 @@ class Folder:
         fd = os.open(path, _FLAGS)
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or not self._contains(real_path(fd, path)):
+            real = real_path(fd, path)
+            if not stat.S_ISREG(status.st_mode) or not self._contains(real):
                 return Missing(None)
+            places = self._places_above(real, epoch)
             content: bytes | FileSlice
             if status.st_size <= SMALL:
                 memory = self._small
@@ -252,10 +289,23 @@ class Folder:
         finally:
             if fd >= 0:
                 os.close(fd)
-        witness = PathWitness(path, status, epoch)
-        found = File(name, status.st_size, status.st_mtime, content, (witness,))
+        witnesses: tuple[Witness, ...] = (PathWitness(path, status, epoch), *places)
+        found = File(name, status.st_size, status.st_mtime, content, witnesses)
         memory.put(path, found)
         return found
+
+    def _places_above(self, real: str, epoch: int) -> list[PlaceWitness]:
+        """The folders between the root and what lies at the real path `real`, as witnesses."""
+        places = []
+        folder = os.path.dirname(real)
+        while len(folder) > len(self._real):
+            place = self._places.get(folder)
+            if place is None or not place.holds(epoch):
+                place = PlaceWitness(folder, epoch)
+                self._places.put(folder, place)
+            places.append(place)
+            folder = os.path.dirname(folder)
+        return places
 
     def _entries(self, path: str) -> list[Entry]:
         """What may be served of the folder at `path`, read through a checked descriptor."""
