@@ -7,8 +7,9 @@ Pure: bytes in, values out, ProtocolError for what breaks the grammar. A head ta
 3. `HeadParser.interpret` gives those their meaning,
 
 so that a caller who has answered the same key before can stop after step 2. What makes step 2 cheap
-is a bounded memory of lines already checked: a browser repeats nearly all of its lines, and a
-look-up costs a tenth of a match.
+are two bounded memories: of lines already checked, since a browser repeats nearly all of its lines;
+and of heads in which a single line that does not matter was new, such as a cookie or a request's
+number, since when it is new again the rest of the head need only be compared.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ _LINE_REMEMBERED_LIMIT = 512
 
 SKIPPED = 1
 """Stands for a field line that is valid and does not matter."""
+
+_SHAPES_REMEMBERED = 256
+_SHAPE_LIMIT = 2048
+"""Octets of a head whose shape is remembered; so the memory of shapes is at most 512 KiB."""
+_VALUE_OCTETS = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""What a field value consists of: see `grammar.FIELD_LINE`."""
 
 HeadKey = tuple[bytes | Field | int, ...]
 """A head without what cannot matter: the request line as it came, then for each line its field, or
@@ -90,11 +97,13 @@ class HeadParser:
     dropped. None keeps every field.
     """
 
-    __slots__ = ("_keep", "_lines")
+    __slots__ = ("_keep", "_lines", "_shapes")
 
     def __init__(self, keep: frozenset[str] | None = None) -> None:
         self._keep = None if keep is None else keep | _FRAMING
         self._lines: Bounded[bytes, Field | int] = Bounded(_LINES_REMEMBERED)
+        # By request line: what stands before and behind the value that differs, and the key.
+        self._shapes: Bounded[bytes, tuple[bytes, bytes, HeadKey]] = Bounded(_SHAPES_REMEMBERED)
 
     def parse(self, head: bytes) -> RequestHead:
         """Parse a complete head, its final empty line included. Raises ProtocolError."""
@@ -105,6 +114,18 @@ class HeadParser:
 
         Raises ProtocolError. The request line is not looked into: `interpret` does that.
         """
+        shape = self._shapes.young.get(head[: head.find(b"\r\n")])
+        if shape is not None:
+            before, behind, key = shape
+            end = len(head) - len(behind)
+            # Without CR and LF in the value, the head has the same lines but for that one.
+            if (
+                end >= len(before)
+                and head.startswith(before)
+                and head.endswith(behind)
+                and not head[len(before) : end].translate(None, _VALUE_OCTETS)
+            ):
+                return key
         # What exceeds the limit stays in the last piece, which then is no line found valid before.
         lines = head[:-4].split(b"\r\n", FIELDS_LIMIT)
         kept: list[Any] = list(map(self._lines.young.get, lines))
@@ -114,10 +135,18 @@ class HeadParser:
                 return self.key(head[2:])  # one empty line before it is ignored (RFC 9112, 2.2)
             if b"\r\n" in lines[-1]:
                 raise ProtocolError(431, f"The head has more than {FIELDS_LIMIT} field lines.")
-            for index, field in enumerate(kept):
-                if field is None:
-                    kept[index] = self._field(lines[index])
+            unknown = [index for index, field in enumerate(kept) if field is None]
+            for index in unknown:
+                kept[index] = self._field(lines[index])
+            if len(unknown) == 1 and kept[unknown[0]] == SKIPPED and len(head) <= _SHAPE_LIMIT:
+                self._remember_shape(head, lines, unknown[0], tuple(kept))
         return tuple(kept)
+
+    def _remember_shape(self, head: bytes, lines: list[bytes], new: int, key: HeadKey) -> None:
+        """Remember a head in which only the line with the index `new` was not known."""
+        start = sum(map(len, lines[:new])) + 2 * new
+        before = head[: start + lines[new].index(b":") + 1]
+        self._shapes.offer(lines[0], (before, head[start + len(lines[new]) :], key))
 
     def _field(self, line: bytes) -> Field | int:
         """The field in `line`, or SKIPPED when it is not to be kept."""

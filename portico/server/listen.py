@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
+RECEIVE_BUFFER = 65536
+"""Octets that the kernel may take from a client before we do; Linux doubles it."""
 _DEFER_SECONDS = 1
 """For how long the kernel keeps a connection to itself that has sent nothing: a speculative one of
 a browser's then costs nothing, and the request is there when the connection is accepted."""
@@ -80,6 +82,8 @@ def _set_options(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # A reply is sent in as few calls as there can be; its last piece must not wait for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Or the kernel takes megabytes from a client that pipelines and does not read its replies.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
 
