@@ -13,20 +13,30 @@ import os
 import signal
 import sys
 import time
+from importlib import import_module
 
 from portico import __version__
 from portico.config import Config, ConfigError, check_root, suggestion
 from portico.options import LIMITS, OPTIONS, OTHER, SWITCH, Option
+from portico.terminal import (
+    INTERRUPTED,
+    STDERR,
+    STDOUT,
+    STOPPED,
+    Parser,
+    UsageError,
+    formatter,
+    printable,
+    refuse,
+    say,
+    wants_color,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
     from types import FrameType
-    from typing import NoReturn
-
-STOPPED, MISUSED, INTERRUPTED = 0, 2, 130
-STDOUT, STDERR = 1, 2
 
 INTRO = """\
 Serve a folder over HTTP. With no options at all: the current folder, at
@@ -40,21 +50,14 @@ examples:
   portico site --host 0.0.0.0  let others in your network read it as well
   portico --no-access-log      without a line for each response
 
+other commands, each with its own --help:
+  portico explain URL          how a request would be answered, and why
+  portico check [DIR]          what would surprise on this site
+  portico compress [DIR]       write compressed files beside the originals
+
 Every option can also be set by an environment variable (PORTICO_PORT=8000) or
 in the configuration file (port = 8000). Flags weigh most, the file least.
 """
-
-
-class UsageError(ConfigError):
-    """A command line that makes no sense."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, except that a mistake is an exception instead of the end of the process."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,12 +73,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         _flush()
 
 
+COMMANDS = ("check", "compress", "explain")
+"""First words that do something else than serve a folder. `./check` is the folder of that name."""
+
+
 def _run(argv: Sequence[str]) -> int:
+    if argv and argv[0] in COMMANDS:
+        command = import_module(f"portico.commands.{argv[0]}")
+        try:
+            return int(command.run(argv[1:]))
+        except ConfigError as problem:
+            return refuse(problem)
+    return _serve_folder(argv)
+
+
+def _serve_folder(argv: Sequence[str]) -> int:
     try:
         config = Config.load(parse(argv), os.environ)
         root = check_root(config)
     except ConfigError as problem:
-        return _refuse(problem)
+        return refuse(problem)
 
     from portico.server.listen import BindError, bind
 
@@ -83,7 +100,7 @@ def _run(argv: Sequence[str]) -> int:
     try:
         listeners = bind(config)
     except BindError as problem:
-        return _refuse(problem)
+        return refuse(problem)
     return _serve(config, root, listeners)
 
 
@@ -100,10 +117,10 @@ def _serve(config: Config, root: str, listeners: list[socket.socket]) -> int:
     restore = _handle_signals(worker.stop)
     try:
         warnings = what_to_know(root, local=all(map(is_loopback, listeners)))
-        _say(banner(config, root, reachable_urls(config, listeners), warnings))
+        say(banner(config, root, reachable_urls(config, listeners), warnings))
         begin = time.monotonic()
         worker.run()
-        _say(_farewell(worker.requests, time.monotonic() - begin))
+        say(_farewell(worker.requests, time.monotonic() - begin))
     finally:
         restore()
     return STOPPED
@@ -129,10 +146,6 @@ def _flags() -> list[str]:
 
 
 def _parser() -> Parser:
-    def formatter(prog: str) -> argparse.HelpFormatter:
-        # A given width also spares the import of shutil, by which argparse would find one.
-        return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=79)
-
     parser = Parser(
         prog="portico",
         usage="portico [options] [DIR]",
@@ -174,7 +187,7 @@ def banner(config: Config, root: str, urls: list[str], warnings: list[str]) -> s
     def paint(code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if lit else text
 
-    lines = [f"Portico {__version__} serves {paint('1', _printable(root))}", ""]
+    lines = [f"Portico {__version__} serves {paint('1', printable(root))}", ""]
     lines += [f"    {paint('36', url)}" for url in urls]
     lines.append("")
     lines += [paint("33", f"Warning: {text}") for text in warnings]
@@ -210,37 +223,6 @@ def duration(seconds: float) -> str:
         return f"{minutes} min"
     hours = minutes // 60
     return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
-
-
-def wants_color(choice: str, descriptor: int) -> bool:
-    """Resolve --color for a stream: auto means a terminal that has not asked for none."""
-    if choice != "auto":
-        return choice == "always"
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return not plain and os.isatty(descriptor)
-
-
-def _printable(text: str) -> str:
-    """Control characters and undecodable bytes of file names must not reach a terminal."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
-def _refuse(problem: Exception) -> int:
-    hint = "portico --help shows all options.\n" if isinstance(problem, UsageError) else ""
-    _say(f"portico: error: {_printable(str(problem))}\n{hint}")
-    return MISUSED
-
-
-def _say(text: str) -> None:
-    """Write to stderr, if somebody is there to read it; serving does not depend on that."""
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except (AttributeError, OSError, ValueError):
-        return
 
 
 def _open_standard_streams() -> None:

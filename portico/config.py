@@ -37,6 +37,12 @@ class Config:
 
     root: str
     listing: bool
+    clean_urls: bool
+    spa: bool
+    cors: bool
+    immutables: tuple[str, ...]
+    compress: bool
+    cache_dir: str
     host: str
     port: int
     allow_hosts: tuple[str, ...]
@@ -123,7 +129,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
 
 def _from_file(path: str) -> dict[str, object]:
-    """The TOML file's options. A relative root is meant from the folder the file lies in."""
+    """The TOML file's options. Relative folders are meant from the one that the file lies in."""
     import tomllib  # only those who give a file pay for the parser
 
     try:
@@ -143,8 +149,8 @@ def _from_file(path: str) -> dict[str, object]:
     if "config" in table:
         raise ConfigError(f"{where('config')}: a configuration file cannot name another")
     found = _checked(table, where)
-    if "root" in found:
-        found["root"] = os.path.join(os.path.dirname(path), str(found["root"]))
+    for name in {"root", "cache_dir"} & found.keys():
+        found[name] = os.path.join(os.path.dirname(path), str(found[name]))
     return found
 
 

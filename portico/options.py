@@ -139,11 +139,25 @@ def _hosts(raw: object) -> tuple[str, ...]:
     raise ValueError
 
 
+def _globs(raw: object) -> tuple[str, ...]:
+    listed: object = raw
+    if isinstance(raw, str):
+        listed = [pattern.strip() for pattern in raw.split(",") if pattern.strip()]
+    if isinstance(listed, list | tuple):
+        for pattern in listed:
+            if not isinstance(pattern, str) or pattern[:1] not in {"/", "*"}:
+                raise ValueError
+        return tuple(listed)
+    raise ValueError
+
+
 SWITCH = Kind("bool", "", "yes or no", _switch)
 FOLDER = Kind("str", "DIR", "the path of a folder", _path)
 FILE = Kind("str", "FILE", "the path of a file", _path)
+PATH = Kind("str", "PATH", "the path of a folder", _path)
 HOST = Kind("str", "HOST", "a host name or an IP address", _host)
 HOSTS = Kind("tuple[str, ...]", "NAME", "a list of hosts; *.name is all below it, * any", _hosts)
+GLOBS = Kind("tuple[str, ...]", "GLOB", "a list of patterns such as /assets/* or *.woff2", _globs)
 
 
 class Option:
@@ -170,7 +184,7 @@ class Option:
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind is HOSTS
+        return self.kind in {HOSTS, GLOBS}
 
     @property
     def positional(self) -> bool:
@@ -214,6 +228,12 @@ COLOR = _one_of("WHEN", "auto", "always", "never")
 OPTIONS: tuple[Option, ...] = (
     Option("root", FOLDER, SERVING, "The folder to serve.", "."),
     Option("listing", SWITCH, SERVING, "List a folder that has no index.html.", default=True),
+    Option("clean_urls", SWITCH, SERVING, "Answer /about with about.html.", default=True),
+    Option("spa", SWITCH, SERVING, "Answer missing pages with /index.html.", default=False),
+    Option("cors", SWITCH, SERVING, "Let scripts of every origin read the answers.", default=False),
+    Option("immutable", GLOBS, SERVING, "Paths whose content never changes; repeatable.", ()),
+    Option("compress", SWITCH, SERVING, "Compress text in the background.", default=True),
+    Option("cache_dir", PATH, SERVING, "Keep compressed text in this folder, too.", ""),
     Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "127.0.0.1"),
     Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
     Option("allow_host", HOSTS, NETWORK, "Answer to this name as well; may be repeated.", ()),

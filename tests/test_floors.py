@@ -23,9 +23,11 @@ FLOORS = {
     "portico.http": 1,
     "portico.site": 2,
     "portico.server": 3,
-    "portico.cli": 4,
-    "portico.__main__": 4,
-    "portico": 5,
+    "portico.terminal": 4,
+    "portico.commands": 4,
+    "portico.cli": 5,
+    "portico.__main__": 5,
+    "portico": 6,
 }
 CONSTANTS = {"portico.__version__"}
 

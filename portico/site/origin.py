@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from portico.http.message import Sized
+
+    Submit = Callable[[Iterator[None]], bool]
+    """Hands over work that nobody waits for, in bounded steps; False when there is too much."""
 
 
 class Witness(Protocol):
@@ -30,10 +33,25 @@ Witnesses = tuple[Witness, ...] | None
 """All that a decision rested on; None when that cannot be told, so that it must not be reused."""
 
 
+def tag_of(digest: bytes) -> str:
+    """The strong entity tag of octets that have this SHA-256 digest (RFC 9110, 8.8.3)."""
+    return f'"{digest[:16].hex()}"'
+
+
 class File:
     """A regular file and its content, as they were at one moment."""
 
-    __slots__ = ("content", "modified", "name", "size", "witnesses")
+    __slots__ = (
+        "aliases",
+        "codings",
+        "content",
+        "digest",
+        "etag",
+        "modified",
+        "name",
+        "size",
+        "witnesses",
+    )
 
     def __init__(
         self, name: str, size: int, modified: float, content: Sized, witnesses: Witnesses
@@ -46,6 +64,14 @@ class File:
         self.content = content
         """Bytes, or a slice of the open file."""
         self.witnesses = witnesses
+        self.digest: bytes | None = None
+        """The content's SHA-256; None while it is not known."""
+        self.etag: str | None = None
+        """Its strong entity tag; None when its octets cannot be told from others by any."""
+        self.aliases: tuple[str, ...] = ()
+        """Tags that it had before; they stand for the same octets."""
+        self.codings: tuple[str, ...] = ()
+        """The codings in which it lies beside itself, no older than the file."""
 
 
 class Entry:

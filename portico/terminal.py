@@ -1,0 +1,71 @@
+"""What every command needs of the terminal: arguments, colour, clear errors, exit codes.
+
+Rule: a mistake of the operator is one line on stderr that says what to do, and exit code 2; never a
+traceback. What comes from outside is made printable before a terminal sees it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from portico.config import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+STOPPED, FOUND, MISUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; done, but something was found or failed; a mistake of the operator; Ctrl+C."""
+
+STDOUT, STDERR = 1, 2
+
+
+class UsageError(ConfigError):
+    """A command line that makes no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that a mistake is an exception instead of the end of the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(message)
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """The form of all help texts. A given width also spares the import of shutil."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=79)
+
+
+def wants_color(choice: str, descriptor: int) -> bool:
+    """Resolve --color for a stream: auto means a terminal that has not asked for none."""
+    if choice != "auto":
+        return choice == "always"
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and os.isatty(descriptor)
+
+
+def printable(text: str) -> str:
+    """Control characters and undecodable bytes of file names must not reach a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def refuse(problem: Exception) -> int:
+    """Tell the operator what is wrong, and return the exit code for it."""
+    hint = "portico --help shows all options.\n" if isinstance(problem, UsageError) else ""
+    say(f"portico: error: {printable(str(problem))}\n{hint}")
+    return MISUSED
+
+
+def say(text: str) -> None:
+    """Write to stderr, if somebody is there to read it; serving does not depend on that."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        return
