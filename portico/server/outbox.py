@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, cast
 
-from portico.site.files import FileSlice
+from portico.site.disk import FileSlice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -33,6 +33,19 @@ Witnesses = tuple[Witness, ...] | None
 """All that a decision rested on; None when that cannot be told, so that it must not be reused."""
 
 
+class Pending:
+    """A witness of work that is under way: when it is done, whatever came of it, look again."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def holds(self, _epoch: int) -> bool:
+        """Is it still under way?"""
+        return not self.done
+
+
 def tag_of(digest: bytes) -> str:
     """The strong entity tag of octets that have this SHA-256 digest (RFC 9110, 8.8.3)."""
     return f'"{digest[:16].hex()}"'
@@ -72,6 +85,17 @@ class File:
         """Tags that it had before; they stand for the same octets."""
         self.codings: tuple[str, ...] = ()
         """The codings in which it lies beside itself, no older than the file."""
+
+
+class Coded:
+    """A file that lies there in content codings only (see `File.codings`), not as itself."""
+
+    __slots__ = ("codings", "name", "witnesses")
+
+    def __init__(self, name: str, codings: tuple[str, ...], witnesses: Witnesses) -> None:
+        self.name = name
+        self.codings = codings
+        self.witnesses = witnesses
 
 
 class Entry:
@@ -122,7 +146,7 @@ class Failed:
         self.status = status
 
 
-Found = File | Directory | Moved | Missing | Failed
+Found = File | Coded | Directory | Moved | Missing | Failed
 
 
 class Origin(Protocol):

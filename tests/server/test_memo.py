@@ -10,7 +10,7 @@ import pytest
 from portico.http.h1 import HeadParser
 from portico.http.message import Response
 from portico.server.memo import CLOSE, JOINED, KEEP_ALIVE, Memo, Reply
-from portico.site.files import FileSlice, OpenFile
+from portico.site.disk import FileSlice, OpenFile
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 

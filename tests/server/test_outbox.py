@@ -13,7 +13,7 @@ import pytest
 from portico.http.message import Sized
 from portico.server import outbox as module
 from portico.server.outbox import TAIL, TURN, FileChanged, Outbox
-from portico.site.files import FileSlice, OpenFile
+from portico.site.disk import FileSlice, OpenFile
 
 Pair = tuple[socket.socket, socket.socket]
 

@@ -12,7 +12,8 @@ from types import FrameType
 
 import pytest
 
-from portico.site.files import SMALL, FileSlice, Folder, is_settled
+from portico.site.disk import FileSlice, is_settled
+from portico.site.files import SMALL, Folder
 from portico.site.origin import Directory, File, Found, Missing
 from portico.site.target import path_names
 

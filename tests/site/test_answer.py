@@ -13,7 +13,8 @@ from portico.http.dates import imf_fixdate
 from portico.http.h1 import HeadParser, field_lines
 from portico.http.message import ProtocolError, Response
 from portico.site.answer import FIELDS_READ, LOOPBACK_HOSTS, Site
-from portico.site.files import SMALL, FileSlice, Folder
+from portico.site.disk import FileSlice
+from portico.site.files import SMALL, Folder
 from portico.site.origin import Witnesses
 
 JSON = "application/json"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.files import SMALL, FileSlice, OpenFile, PathWitness, is_settled, signature
+from portico.site.disk import FileSlice, OpenFile, PathWitness, is_settled, signature
+from portico.site.files import SMALL
 from portico.site.origin import Failed, File
 from tests.site.on_disk import LARGE, Interruption, Site, content_of, settle
 

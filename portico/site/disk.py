@@ -1,0 +1,196 @@
+"""What the disk is asked, and what tells one state of a file from another.
+
+Rule: a file's signature is its device, inode, size, mtime and ctime. Witnesses (see `origin`) hold
+for as long as a path leads to the same signature.
+Limit: what leaves no trace in a signature is not seen. That is a change in place of the same size
+within the same tick of the file system's clock, wherefore nothing is concluded from a signature
+that is so young (`is_settled`); and what is written through a memory mapping after its first
+change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+
+_FINE_CLOCK_NS = 50_000_000
+"""Kernels stamp files with a clock that ticks every 1 to 10 ms; this is well above."""
+_COARSE_CLOCK_NS = 2_000_000_000
+"""The coarsest clock in use: FAT's."""
+
+Signature = tuple[int, int, int, int, int]
+"""What tells one state of a file from another: device, inode, size, mtime_ns, ctime_ns."""
+
+
+def signature(status: os.stat_result) -> Signature:
+    """The signature in a stat result."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Would a change from now on show in the signature? Not while the file's clock stands still."""
+    now = time.time_ns()
+    for stamp in (status.st_ctime_ns, status.st_mtime_ns):
+        age = abs(now - stamp)
+        if age < _FINE_CLOCK_NS or (age < _COARSE_CLOCK_NS and stamp % 1_000_000_000 == 0):
+            return False
+    return True
+
+
+def status_of(error: OSError) -> int:
+    """The status that an error of the operating system comes to. Its text reaches no client."""
+    return _STATUS.get(error.errno or 0, 500)
+
+
+_STATUS = {
+    errno.ENOENT: 404,
+    errno.ENOTDIR: 404,
+    errno.ELOOP: 404,
+    errno.ENAMETOOLONG: 404,
+    errno.EINVAL: 404,
+    errno.ENXIO: 404,
+    errno.EACCES: 403,
+    errno.EPERM: 403,
+    errno.EMFILE: 503,
+    errno.ENFILE: 503,
+    errno.ENOMEM: 503,
+    errno.EAGAIN: 503,
+    errno.ENOSPC: 507,
+    errno.EDQUOT: 507,
+}
+
+
+class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
+    """What a path leads to changed while it was looked up: look again."""
+
+
+class PathWitness:
+    """A path and the signature of what it leads to; None for a path that leads nowhere."""
+
+    __slots__ = ("_epoch", "_path", "_settled", "_signature")
+
+    def __init__(self, path: str, status: os.stat_result | None, epoch: int) -> None:
+        self._path = path
+        self._signature = None if status is None else signature(status)
+        self._settled = status is None or is_settled(status)
+        self._epoch = epoch
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Is `status` that of the same file in the same state?"""
+        return self._settled and self._signature == signature(status)
+
+    def holds(self, epoch: int) -> bool:
+        """Does the path still lead to the same file in the same state?"""
+        if self._epoch == epoch:
+            return True
+        try:
+            now = signature(os.stat(self._path))
+        except OSError as error:
+            if self._signature is not None or status_of(error) != 404:
+                return False
+        else:
+            if now != self._signature or not self._settled:
+                return False
+        self._epoch = epoch
+        return True
+
+
+class FolderWitness:
+    """A folder by its real path: still itself, still no symlink, and with the same names in it?
+
+    Without it nobody would notice that something appeared beside a file (a coded sibling, a file
+    that had been missing), or that a folder above was moved out of the root and linked from its old
+    place: nothing about the file has changed then.
+    """
+
+    __slots__ = ("_epoch", "_path", "_settled", "_signature")
+
+    def __init__(self, path: str, epoch: int) -> None:
+        """Raises Disturbed when there is no folder at `path`, but perhaps a link to one."""
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            raise Disturbed
+        self._path = path
+        self._signature = signature(status)
+        self._settled = is_settled(status)
+        self._epoch = epoch
+
+    def holds(self, epoch: int) -> bool:
+        """Is the same folder, with the same names, at the path?"""
+        if self._epoch == epoch:
+            return True
+        try:
+            now = signature(os.lstat(self._path))
+        except OSError:
+            return False
+        if now != self._signature or not self._settled:
+            return False
+        self._epoch = epoch
+        return True
+
+
+class OpenFile:
+    """A descriptor that closes itself when nothing refers to it any more."""
+
+    __slots__ = ("_signature", "fd")
+
+    def __init__(self, fd: int, status: os.stat_result) -> None:
+        self.fd = fd
+        self._signature = signature(status)
+
+    def changed(self) -> bool:
+        """Has the file's content changed since it was opened?
+
+        Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
+        ctime, which a rename or a removed name moves too, is left out.
+        """
+        now = os.fstat(self.fd)
+        return (now.st_size, now.st_mtime_ns) != self._signature[2:4]
+
+    def read(self, count: int, offset: int) -> bytes:
+        """At most `count` octets from `offset`."""
+        return read_at(self.fd, count, offset)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class FileSlice:
+    """`count` octets of an open file from `offset`: content that is sent without being read."""
+
+    __slots__ = ("_count", "file", "offset")
+
+    def __init__(self, file: OpenFile, offset: int, count: int) -> None:
+        self.file = file
+        self.offset = offset
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def real_path(fd: int, path: str) -> str:
+    """Where the open descriptor really lies; `path` is what it was opened by.
+
+    Raises Disturbed when that cannot be told, as for a file that was just replaced or deleted.
+    """
+    with contextlib.suppress(OSError):  # where there is no /proc
+        real = os.readlink(f"/proc/self/fd/{fd}")
+        if not real.endswith(" (deleted)"):
+            return real
+    real = os.path.realpath(path)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(real, follow_symlinks=False), os.fstat(fd)):
+            return real
+    raise Disturbed
+
+
+def read_at(fd: int, count: int, offset: int) -> bytes:
+    """At most `count` octets of a file from `offset`."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, count, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, count)
