@@ -113,7 +113,7 @@ def _serve(config: Config, root: str, listeners: list[socket.socket]) -> int:
     if config.access_log:
         color = wants_color(config.color, STDOUT)
         log = AccessLog(STDOUT, config.log_format, color=color)
-    worker = Worker(config, listeners, log=log)
+    worker = Worker(config, listeners, log, report=_report)
     restore = _handle_signals(worker.stop)
     try:
         warnings = what_to_know(root, local=all(map(is_loopback, listeners)))
@@ -206,6 +206,11 @@ def what_to_know(root: str, *, local: bool) -> list[str]:
     if not local:
         found.append("whoever can reach this machine over the network can read this folder.")
     return found
+
+
+def _report(text: str) -> None:
+    """Tell the operator what is wrong with the site, while it is served."""
+    say(f"portico: {printable(text)}\n")
 
 
 def _farewell(requests: int, seconds: float) -> str:

@@ -312,3 +312,12 @@ def field_lines(response_fields: Iterable[Field]) -> bytes:
             raise ValueError(msg)
         lines.append(line)
     return b"\r\n".join([*lines, b""])
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""Ends content in the chunked transfer coding, without trailer fields."""
+
+
+def chunk(octets: bytes) -> bytes:
+    """A piece of content, not an empty one, in the chunked transfer coding (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(octets), octets)

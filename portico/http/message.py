@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 Field = tuple[str, str]
 """A field: its name in lower case, its value without surrounding white space."""
@@ -78,13 +78,33 @@ class Sized(Protocol):
     def __len__(self) -> int: ...
 
 
+class Stream:
+    """Content that is made while it is sent, since nobody knows its length before.
+
+    `pieces` yields octets; b"" says that a step of the work is done and nothing has come of it yet.
+    When it raises OSError, the content has no end, and the message must not look complete.
+    """
+
+    __slots__ = ("chunked", "pieces")
+
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
+        self.pieces = pieces
+        self.chunked = False
+        """Does the chunked transfer coding frame it? Else the connection's end is its end."""
+
+    def __len__(self) -> int:
+        """The octets at hand: none."""
+        return 0
+
+
 class Response:
     """A complete answer: everything is decided before the first octet is sent.
 
     For HEAD and 304 `content` is empty, and the fields are those that GET would have had.
+    A Stream must be all of the content.
     """
 
-    __slots__ = ("close", "content", "fields", "status")
+    __slots__ = ("close", "content", "fields", "is_stream", "status")
 
     def __init__(
         self,
@@ -98,5 +118,7 @@ class Response:
         self.fields = fields
         """Without Date, Server and Connection, which the sender adds."""
         self.content = content
+        self.is_stream = len(content) == 1 and isinstance(content[0], Stream)
+        """Has GET a Stream here? If so there is no Content-Length among the fields."""
         self.close = close
         """The connection must not be used for another request."""

@@ -5,7 +5,8 @@
     HEAD      octets          more of a head that began to arrive
     TURN      its next turn   the rest of many requests that came at once is answered
     CONTENT   octets          content that nobody asked for is thrown away
-    SEND      room to send    the rest of a reply goes out; meanwhile nothing is read
+    SEND      room to send    the rest of a reply goes out, and a stream goes on, a step in a turn;
+                              meanwhile nothing is read
     LINGER    octets          our side is closed; what still comes is thrown away, so that the
                               client is not reset before it has read the last reply
     CLOSED
@@ -60,6 +61,11 @@ def _send_deadline(service: Service) -> float:
 
 def _linger_deadline(service: Service) -> float:
     return service.now + LINGER_SECONDS
+
+
+def _content_sent(reply: Reply, outbox: Outbox) -> int:
+    """Octets of content that are out; below 0 while the head is not."""
+    return outbox.sent - outbox.framing - reply.head_length
 
 
 class Connection:
@@ -150,7 +156,8 @@ class Connection:
             return
         self.state = CLOSED
         if self._reply is not None and self._outbox is not None:
-            self._count(self._reply, max(0, self._outbox.sent - self._reply.head_length))
+            self._count(self._reply, max(0, _content_sent(self._reply, self._outbox)))
+            self._outbox.close()
         if self._watched is not None:
             self._loop.forget(self.fd)
         self._socket.close()
@@ -197,8 +204,13 @@ class Connection:
         if events & ~(READ | WRITE):
             self.close()
 
-    def _on_room(self, _events: int) -> None:
+    def _on_room(self, events: int) -> None:
         """SEND: send more of the reply, then go on with what had arrived."""
+        outbox = self._outbox
+        if outbox is not None and outbox.is_hungry:
+            self._step(outbox, events)
+            if self.state == CLOSED or outbox.is_hungry:
+                return
         self._flush()
         if self.state == IDLE:
             self._take(b"")
@@ -324,6 +336,7 @@ class Connection:
             return
         if done:
             self._outbox = self._reply = None
+            reply.length = _content_sent(reply, outbox)  # of a stream it was not known before
             self._sent(reply)
             return
         self._unread = octets_unread(self._socket)
@@ -331,6 +344,19 @@ class Connection:
             self._watch(SEND)
         elif outbox.sent > before:
             self.deadline = self._service.now + self._service.config.send_timeout
+
+    def _step(self, outbox: Outbox, events: int) -> None:
+        """Let the stream in the outbox go on, unless enough others have done so in this turn."""
+        service = self._service
+        self.deadline = _send_deadline(service)  # the client waits for us, not we for it
+        if events & ~(READ | WRITE):
+            self.close()  # nobody is there any more to work for
+        elif service.steps_left:
+            service.steps_left -= 1
+            try:
+                outbox.step()
+            except OSError:
+                self.close()
 
     def _sent(self, reply: Reply) -> None:
         """The reply is out: count it, and go on to what follows it."""

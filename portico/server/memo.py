@@ -79,7 +79,7 @@ class Reply:
         self.content: tuple[Sized, ...] = tuple(response.content)
         octets = [piece for piece in self.content if isinstance(piece, bytes)]
         self.holds_file = len(octets) < len(self.content)
-        """Does it keep a file open?"""
+        """Does it keep a file open, or a stream's folder?"""
         if self.length <= JOINED and not self.holds_file:
             self._after_date += b"".join(octets)
             self.content = ()

@@ -1,8 +1,11 @@
-"""What is still to be sent on one connection: octets and slices of open files, in their order.
+"""What is still to be sent on one connection: octets, slices of open files, or a stream.
 
 Rule: whole or visibly cut. The last octets of a file are read ahead and held back until a look at
 the file, taken after all others were sent, shows that it is still as it was when its length was
 announced. If it is not, `FileChanged` tells the connection to end before the message is complete.
+
+A stream is asked for its next piece (`step`) only when all that it gave before is out, so a client
+that does not read costs no more than one piece.
 
 Limit: what the kernel has taken over by sendfile it may still read from the file, so a change in
 place within the moment before the client has received it can slip through; a file that is replaced
@@ -16,10 +19,12 @@ import socket
 import sys
 from typing import TYPE_CHECKING, cast
 
+from portico.http.h1 import LAST_CHUNK, chunk
+from portico.http.message import Stream
 from portico.site.disk import FileSlice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from portico.http.message import Sized
 
@@ -42,10 +47,16 @@ class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
 class Outbox:
     """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
 
-    __slots__ = ("_pieces", "sent")
+    __slots__ = ("_framing", "_pieces", "_stream", "_taken", "sent")
 
-    def __init__(self, pieces: Iterable[Sized], sent: int = 0) -> None:
-        """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already."""
+    def __init__(self, pieces: Sequence[Sized], sent: int = 0) -> None:
+        """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already.
+
+        The last one may be a Stream.
+        """
+        last = pieces[-1] if pieces else b""
+        self._stream = last if isinstance(last, Stream) else None
+        self._taken = self._framing = 0
         self._pieces: list[memoryview | FileSlice] = [
             piece if isinstance(piece, FileSlice) else memoryview(cast("bytes", piece))
             for piece in pieces
@@ -72,7 +83,46 @@ class Outbox:
                 self.sent += count
         except (BlockingIOError, InterruptedError):
             return False
-        return not self._pieces
+        return not self._pieces and self._stream is None
+
+    @property
+    def is_hungry(self) -> bool:
+        """Is all out that the stream has given so far, but not the end?"""
+        return self._stream is not None and not self._pieces
+
+    @property
+    def framing(self) -> int:
+        """Those of the octets sent that are not content, but frame a stream."""
+        if not self._framing or not self._pieces:
+            return self._framing
+        left = len(self._pieces[0])  # of a chunk: its size, what was taken, CR LF
+        return self._framing - min(left, 2) - max(0, left - 2 - self._taken)
+
+    def step(self) -> None:
+        """Let the stream do a step of its work, and queue what comes of it, if anything.
+
+        Raises OSError when the stream cannot go on; then the message must not be completed.
+        """
+        stream = self._stream
+        if stream is None:
+            return
+        piece = next(stream.pieces, None)
+        self._taken = len(piece or b"")
+        if piece is None:
+            self._stream = None
+            framed = LAST_CHUNK if stream.chunked else b""
+        elif piece and stream.chunked:
+            framed = chunk(piece)
+        else:
+            framed = piece
+        if framed:
+            self._framing += len(framed) - self._taken
+            self._pieces.append(memoryview(framed))
+
+    def close(self) -> None:
+        """Give up: end the stream, which lets go of what it holds."""
+        if self._stream is not None:
+            self._stream.pieces.close()
 
     def _send_octets(self, sock: socket.socket) -> int:
         """Send the octets at the front in one call, joined with what follows them."""

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from portico.http.dates import imf_fixdate
 from portico.http.h1 import HeadParser, request_line_of
-from portico.http.message import ProtocolError, RequestHead
+from portico.http.message import ProtocolError, RequestHead, Response, Stream
 from portico.server.loop import report_bug
 from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
-from portico.site.answer import FIELDS_READ
 
 if TYPE_CHECKING:
     from portico.config import Config
@@ -42,10 +41,13 @@ class Service:
         self.requests = 0
         """Requests answered since the start."""
         self.epoch = 0
+        self.steps_left = STEPS_AT_ONCE
+        """Steps that streams may still do in this turn of the loop."""
         self.now = 0.0
         self.idle_deadline = 0.0
         """When a connection that begins to wait now has waited too long, in monotonic seconds."""
-        self._parser = HeadParser(FIELDS_READ if log is None else FIELDS_READ | log.fields)
+        logged = frozenset() if log is None else log.fields
+        self._parser = HeadParser(site.fields_read | logged)
         self._second = 0
         self._date = b""
         self.begin_turn(time.monotonic())
@@ -54,6 +56,7 @@ class Service:
         """Take the time, once for all that happens in this turn. `now` is monotonic."""
         self.now = now
         self.epoch += 1
+        self.steps_left = STEPS_AT_ONCE
         self.idle_deadline = now + self.config.idle_timeout
         second = int(time.time())
         if second != self._second:
@@ -121,6 +124,8 @@ class Service:
         connection = b"" if request.version else KEEP_ALIVE
         if response.close or self.draining or not request.keep_alive:
             connection = CLOSE
+        if response.is_stream and not _frame(response, request.version):
+            connection = CLOSE
         return self._ready(Reply(response, connection, witnesses))
 
     def _ready(self, reply: Reply) -> Reply:
@@ -131,6 +136,25 @@ class Service:
 DISCARD_LIMIT = 65536
 """Octets of content that are read and thrown away to save a connection: about what a peer has sent
 before it sees the answer. Beyond that a new connection is cheaper."""
+
+
+STEPS_AT_ONCE = 4
+"""Steps that streams may do in one turn of the loop, each about a millisecond: so however many
+clients ask for long listings, the others wait no longer than that."""
+
+
+def _frame(response: Response, version: int) -> bool:
+    """Choose what shows the client where a stream ends; False when only the connection's end can.
+
+    That is so in HTTP/1.0 (RFC 9112, 6.1 and 6.3).
+    """
+    if version == 0:
+        return False
+    response.fields = [*response.fields, ("Transfer-Encoding", "chunked")]
+    for piece in response.content:  # none, if the request was HEAD
+        if isinstance(piece, Stream):
+            piece.chunked = True
+    return True
 
 
 def _will_be_read(request: RequestHead) -> bool:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 from portico.server.connection import CONTENT, HEAD, IDLE, Connection
 from portico.server.listen import BACKLOG, acceptor, is_loopback
 from portico.server.loop import READ, Loop, report_bug
+from portico.server.pool import Pool
 from portico.server.service import Service
 from portico.site.answer import LOOPBACK_HOSTS, Site
+from portico.site.copies import Copies
 from portico.site.files import Folder
+from portico.site.rulebook import warn
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from portico.config import Config
     from portico.server.accesslog import AccessLog
     from portico.server.listen import Acceptor
+    from portico.site.rulebook import Report
 
 ACCEPTS_AT_ONCE = 64
 """Connections accepted from one listening socket before the others have their turn."""
@@ -42,18 +46,30 @@ class Worker:
     """Serves `config.root` on `listeners` until it is stopped; closes them at the end."""
 
     def __init__(
-        self, config: Config, listeners: list[socket.socket], log: AccessLog | None = None
+        self,
+        config: Config,
+        listeners: list[socket.socket],
+        log: AccessLog | None = None,
+        report: Report = warn,
     ) -> None:
+        """`report` is told what is wrong with the site's own rules, now and when they change."""
         self._config = config
         self._listeners = listeners
         self._log = log
-        self._folder = Folder(config.root, config.cache_size // 2)
+        self._pool = Pool()
+        share = config.cache_size // 8
+        self._folder = Folder(config.root, 3 * share, self._pool.submit)
+        copies = None
+        if config.compress:
+            copies = Copies(2 * share, self._pool.submit, config.cache_dir, report)
+        self._copies = copies
         hosts = None
         if all(map(is_loopback, listeners)) or config.allow_hosts:
             own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
-        site = Site(self._folder, hosts=hosts, listing=config.listing)
-        self._service = Service(config, site, config.cache_size // 2, log)
+        site = Site(self._folder, config, hosts, copies, report)
+        site.read_rules(0)
+        self._service = Service(config, site, 3 * share, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
         self._connections: dict[int, Connection] = {}
         self._most = _most_connections(config)
@@ -86,9 +102,10 @@ class Worker:
                 connection.close()
             self._rest()
             self._loop.close()
+            self._pool.close()
             self._service.begin_drain()  # forgets the replies, and with them their open files
-            self._folder.expire()
-            self._folder.expire()  # what was used since the last call goes only now
+            self._expire()
+            self._expire()  # what was used since the last call goes only now
 
     def stop(self) -> None:
         """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
@@ -218,11 +235,17 @@ class Worker:
             self._sweeps_left -= 1
         self._sweeps += 1
         if self._sweeps % EXPIRE_SWEEPS == 0:
-            self._service.memo.expire()
-            self._folder.expire()
+            self._expire()
         self._sweeping = self._sweeps_left > 0
         if self._sweeping:
             self._loop.later(SWEEP_SECONDS, self._sweep)
+
+    def _expire(self) -> None:
+        """Let go of what was not used since the last call, and of the files held open by it."""
+        self._service.memo.expire()
+        self._folder.expire()
+        if self._copies is not None:
+            self._copies.expire()
 
     def _on_bug(self, fd: int) -> None:
         """A handler has raised: its connection cannot be trusted any more."""

@@ -1,10 +1,13 @@
 """From a request to its Response: the pipeline that decides everything before an octet is sent.
 
-1. Method: GET and HEAD; any other method gets 405 or 501.
+1. Method: GET, HEAD and OPTIONS; any other method gets 405 or 501.
 2. Authority: only hosts that are ours; else 421.
-3. Target: the path as safe names; else 400. Dotfiles are Missing.
-4. Look-up: the origin says what the names stand for.
-5. Representation: the file, the listing of a folder, a redirect, or an error page.
+3. Target: the path as safe names; else 400. Dotfiles are Missing, and so are the rules files.
+4. Rules: the site's own forced redirects and rewrites come before its files.
+5. Look-up: the origin says what the names stand for; /about also stands for about.html.
+6. Rules again: any redirect or rewrite, where there is no file.
+7. Representation: of the file (see `representation`), the listing of a folder, a redirect, or an
+   error page. The fields that the site's rules set go with all but redirects.
 
 What comes back is the Response and the witnesses that it rests on: for as long as they hold, the
 same request may be given the same Response again (see `origin`).
@@ -15,85 +18,133 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from portico.http.dates import imf_fixdate
+from portico.config import Config
+from portico.http import conditional, digest_fields
 from portico.http.fields import host_name
-from portico.http.message import Field, ProtocolError, RequestHead, Response
-from portico.site import pages
-from portico.site.listing import listing_page
-from portico.site.media import media_type
-from portico.site.origin import Directory, Failed, File, Found, Missing, Moved, Origin, Witnesses
-from portico.site.target import encode_path, is_hidden, path_names
+from portico.http.message import ProtocolError, RequestHead, Response
+from portico.site import pages, responses
+from portico.site.disk import status_of
+from portico.site.finder import Finder, witnesses_of
+from portico.site.listing import answer_listing
+from portico.site.origin import Coded, Directory, Failed, File, Found, Moved, Witnesses, both
+from portico.site.representation import (
+    NOT_ACCEPTABLE,
+    Chooser,
+    Selected,
+    fields_of,
+    repr_digest,
+    respond,
+)
+from portico.site.responses import ALLOWED, CORS, NO_CACHE, PREFLIGHT, VARY, error, redirect
+from portico.site.rulebook import Rulebook, warn
+from portico.site.target import encode_path, path_names
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
-FIELDS_READ = frozenset({"accept"})
+    from portico.http.message import Field
+    from portico.site.copies import Copies
+    from portico.site.origin import Origin
+    from portico.site.redirects import Match
+    from portico.site.representation import Note
+    from portico.site.rulebook import Report
+
+FIELDS_READ = (
+    frozenset({"accept", "accept-encoding", "range", "sec-fetch-mode"})
+    | conditional.FIELDS
+    | digest_fields.FIELDS
+)
 """Fields that can change an answer, besides those that frame the message."""
 
 LOOPBACK_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 """Hosts that always mean this machine."""
 
-_HTML = "text/html; charset=utf-8"
-_ALLOW: Field = ("Allow", "GET, HEAD")
-
-# Methods that are registered (RFC 9110, 9 and RFC 5789): known, but not allowed on files.
-_KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-
-# "no-cache" lets a client keep a copy but not use it unasked, so that a change is always seen.
-_CACHE: Field = ("Cache-Control", "no-cache")
-_NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
-_VARY: Field = ("Vary", "Accept")
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""For a year a client need not ask again, not even when its user reloads the page (RFC 8246)."""
 
 Answer = tuple[Response, Witnesses]
+Names = tuple[str, ...]
 
 
 class Site:
     """An origin with the rules by which it is served.
 
     `hosts` are the hosts that are answered, "*.name" meaning all below a name and "*" any; None
-    answers to all. `listing` is whether a folder without an index file shows its entries.
+    answers to all. `copies` makes and keeps compressed copies. `report` is told what is wrong with
+    the site's rules files.
     """
 
     def __init__(
-        self, origin: Origin, *, hosts: Iterable[str] | None = None, listing: bool = True
+        self,
+        origin: Origin,
+        config: Config | None = None,
+        hosts: Iterable[str] | None = None,
+        copies: Copies | None = None,
+        report: Report = warn,
     ) -> None:
         self._origin = origin
-        self._listing = listing
+        self._config = config or Config.of()
         self._any_host = hosts is None or "*" in (hosts := [host.lower() for host in hosts])
         self._hosts = frozenset(hosts or ())
         self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
+        self._finder = Finder(origin, _unheard, clean_urls=self._config.clean_urls)
+        self._chooser = Chooser(origin, copies, _unheard)
+        self._rules = Rulebook(origin, report)
+        self._immutable = _pattern(self._config.immutables)
+        self._vary = ("Vary", "Accept, Sec-Fetch-Mode") if self._config.spa else VARY
+        self._note: Note = _unheard
+
+    @property
+    def fields_read(self) -> frozenset[str]:
+        """The fields that can change an answer of this site."""
+        return FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
+
+    def explain_to(self, note: Note) -> None:
+        """Tell `note` from now on which steps lead to each answer."""
+        self._note = self._finder.note = self._chooser.note = note
+
+    def read_rules(self, epoch: int) -> None:
+        """Read the site's rules files now, so that what is wrong with them is reported at once."""
+        self._rules.bring_up_to_date(epoch)
 
     def answer(self, request: RequestHead, epoch: int) -> Answer:
         """Decide the Response to `request`; see the module's head for the steps."""
         try:
             response, witnesses = self._decide(request, epoch)
-        except ProtocolError as error:
-            response, witnesses = self.refuse(error, request), None
+        except ProtocolError as problem:
+            response, witnesses = self.refuse(problem, request), None
         if request.method == "HEAD":
             response.content = ()
+        if self._config.cors:
+            _add_cors(response)
         return response, witnesses
 
-    def refuse(self, error: ProtocolError, request: RequestHead | None = None) -> Response:
+    def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """The Response to a request that broke a rule; the connection then ends.
 
         `request` is that request, as far as it could be understood.
         """
-        response = _error(error.status, request, error.detail)
+        response = error(problem.status, request, problem.detail)
         response.close = True
         return response
 
     def _decide(self, request: RequestHead, epoch: int) -> Answer:
-        if request.method not in {"GET", "HEAD"}:
-            return _refuse_method(request), ()
+        if request.method not in ALLOWED:
+            return responses.refuse_method(request), ()
         if not self._is_ours(request.authority):
             detail = (
                 f"{host_name(request.authority)} is not a host of this server. If it should be "
                 "one, start the server with --allow-host and that name."
             )
-            return _error(421, request, detail), ()
+            return error(421, request, detail), ()
+        if request.method == "OPTIONS":
+            return responses.options(), ()
         names = path_names(request.path)
-        found: Found = Missing(()) if is_hidden(names) else self._origin.look_up(names, epoch)
-        return self._represent(request, names, found, epoch)
+        self._rules.bring_up_to_date(epoch)
+        response, witnesses = self._answer_path(request, names, epoch)
+        witnesses = both(witnesses, self._rules.witnesses)
+        return response, None if witnesses is None else tuple(dict.fromkeys(witnesses))
 
     def _is_ours(self, authority: str) -> bool:
         """Is this an authority that we answer for?
@@ -105,76 +156,172 @@ class Site:
         host = host_name(authority)
         return host in self._hosts or host.endswith(self._host_suffixes)
 
-    def _represent(
-        self, request: RequestHead, names: tuple[str, ...], found: Found, epoch: int
-    ) -> Answer:
-        if isinstance(found, File):
-            return _file(200, found), found.witnesses
+    def _answer_path(self, request: RequestHead, names: Names, epoch: int) -> Answer:
+        """Steps 4 to 7."""
+        match = self._rule(request, forced_only=True)
+        if match is not None:
+            return self._obey(match, request, epoch)
+        found = self._finder.find(names, epoch)
+        match = self._rule(request, forced_only=False)
+        if match is None or self._has_file(names, found, epoch):
+            return self._represent(request, names, found, epoch)
+        response, witnesses = self._obey(match, request, epoch)
+        return response, both(witnesses, witnesses_of(found))
+
+    # The site's rules
+
+    def _rule(self, request: RequestHead, *, forced_only: bool) -> Match | None:
+        """What the first of the site's redirects and rewrites says that is for this request."""
+        redirects = self._rules.redirects
+        if redirects is None:
+            return None
+        host = host_name(request.authority)
+        return redirects.match(request.path, request.query, host, forced_only=forced_only)
+
+    def _has_file(self, names: Names, found: Found, epoch: int) -> bool:
+        """Is there a file, before which a rule that is not forced stands back?"""
+        if isinstance(found, Moved) and found.is_folder:
+            found = self._finder.index(names, epoch)
+        return isinstance(found, File | Coded | Failed | Moved)
+
+    def _obey(self, match: Match, request: RequestHead, epoch: int) -> Answer:
+        """The answer that a rule demands."""
+        self._note("Rule: line %d of _redirects: %d %s", match.line, match.status, match.location)
+        if match.status not in {200, 404}:
+            return redirect(match.status, match.location), ()
+        names = path_names(match.location.partition("#")[0].partition("?")[0])
+        found = self._finder.find(names, epoch)
+        if isinstance(found, Moved) and found.is_folder:
+            found = self._finder.index(names, epoch)
+        if match.status == 404 and isinstance(found, File | Coded):
+            return self._own_page(request, found, epoch)
+        if isinstance(found, File | Coded):
+            return self._file(request, found, epoch)
+        if isinstance(found, Failed):
+            return self._error(found.status, request), None
+        return self._missing(request, names, found, epoch)
+
+    def _decorated(self, request: RequestHead, fields: list[Field]) -> list[Field]:
+        """`fields` after the rules in _headers."""
+        if self._rules.headers is None:
+            return fields
+        host = host_name(request.authority)
+        fields, lines = self._rules.headers.apply(request.path, host, fields)
+        for line in lines:
+            self._note("Fields: the block on line %d of _headers applies.", line)
+        return fields
+
+    # Representations
+
+    def _represent(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
+        if isinstance(found, File | Coded):
+            return self._file(request, found, epoch)
         if isinstance(found, Moved):
             query = "" if request.query is None else f"?{request.query}"
-            location = f"{encode_path(names)}/{query}"
-            return _page(301, None, [("Location", location)]), found.witnesses
+            path = encode_path(names if found.is_folder else names[:-1])
+            return redirect(301, f"{path}{'/' * found.is_folder}{query}"), found.witnesses
         if isinstance(found, Failed):
-            return _error(found.status, request), None
-        if isinstance(found, Directory) and self._listing:
-            page = listing_page(names, found.entries)
-            policy = ("Content-Security-Policy", pages.content_security_policy())
-            return _made(200, _HTML, page, [policy]), None
-        return self._missing(
-            request, found.witnesses if isinstance(found, Missing) else None, epoch
-        )
-
-    def _missing(self, request: RequestHead, witnesses: Witnesses, epoch: int) -> Answer:
-        """404, with the site's own page if there is one and a person asks."""
-        if pages.prefers_problem(request.get("accept")):
-            return _error(404, request), witnesses
-        own = self._origin.look_up(("404.html",), epoch)
-        response = _file(404, own) if isinstance(own, File) else _error(404, request)
-        if not isinstance(own, File | Missing) or own.witnesses is None or witnesses is None:
+            return self._error(found.status, request), None
+        if isinstance(found, Directory) and self._config.listing:
+            try:
+                response = answer_listing(request, names, found.entries)
+            except OSError as problem:
+                return self._error(status_of(problem), request), None
+            response.fields = self._decorated(request, response.fields)
             return response, None
-        return response, (*witnesses, *own.witnesses)
+        return self._missing(request, names, found, epoch)
+
+    def _file(self, request: RequestHead, found: File | Coded, epoch: int) -> Answer:
+        """The selected representation of a file, or what the conditions and ranges make of it."""
+        selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
+        if not isinstance(selected, Selected):
+            vary = ("Vary", "Accept-Encoding")
+            return self._error(NOT_ACCEPTABLE, request, fields=[vary]), selected
+        now = time.time()
+        fields = [*fields_of(selected, self._cache_control(request), now)]
+        fields = self._decorated(request, fields + repr_digest(request, selected))
+        response = respond(request, selected, fields, now)
+        self._note("Conditions and ranges: %d.", response.status)
+        if response.status in {412, 416}:
+            response = self._error(response.status, request, fields=response.fields)
+        return response, selected.witnesses
+
+    def _cache_control(self, request: RequestHead) -> str:
+        if self._immutable is None:
+            return NO_CACHE
+        path = "/" + "/".join(path_names(request.path))
+        return IMMUTABLE if self._immutable.match(path) else NO_CACHE
+
+    def _own_page(self, request: RequestHead, found: File | Coded, epoch: int) -> Answer:
+        """A page of the site's own as a 404. It is not what was asked for: no validators."""
+        selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
+        if not isinstance(selected, Selected):
+            return self._error(404, request), selected
+        fields = fields_of(selected, NO_CACHE, time.time())
+        fields = [field for field in fields if field[0] not in _VALIDATING]
+        fields = self._decorated(request, [*fields, self._vary])
+        content = (selected.file.content,) if selected.file.size else ()
+        return Response(404, fields, content), selected.witnesses
+
+    def _missing(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
+        """404; for a single-page application its page; the site's own page for a person."""
+        witnesses = witnesses_of(found)
+        if self._config.spa and _is_navigation(request):
+            index = self._finder.index((), epoch)
+            if isinstance(index, File | Coded):
+                self._note("Look-up: a navigation gets the application's page (--spa).")
+                response, others = self._file(request, index, epoch)
+                response.fields.append(self._vary)
+                return response, both(witnesses, others)
+        if pages.prefers_problem(request.get("accept")):
+            return self._error(404, request), witnesses
+        page, seen = self._finder.nearest_page(names, epoch)
+        witnesses = both(witnesses, seen)
+        if isinstance(page, File | Coded):
+            self._note("Page: /%s, the nearest.", "/".join(page.names))
+            response, others = self._own_page(request, page, epoch)
+            return response, both(witnesses, others)
+        return self._error(404, request), witnesses
+
+    def _error(self, status: int, request: RequestHead, fields: Iterable[Field] = ()) -> Response:
+        response = error(status, request, None, fields)
+        if self._config.spa and status == 404:
+            response.fields.append(("Vary", "Sec-Fetch-Mode"))
+        response.fields = self._decorated(request, response.fields)
+        return response
 
 
-def _file(status: int, file: File) -> Response:
-    """A file, whole. Its date is never later than the answer's (RFC 9110, 8.8.2.1)."""
-    fields = [
-        ("Content-Type", media_type(file.name)),
-        ("Content-Length", str(file.size)),
-        ("Last-Modified", imf_fixdate(min(file.modified, time.time()))),
-        _CACHE,
-        _NO_SNIFF,
+# What belongs to a representation, not to a page in its place.
+_VALIDATING = frozenset({"Accept-Ranges", "ETag", "Last-Modified"})
+
+
+def _is_navigation(request: RequestHead) -> bool:
+    """Does a person go to a page, rather than a page ask for something that it is made of?"""
+    mode = request.get("sec-fetch-mode")
+    if mode is not None:
+        return mode == "navigate"
+    return "text/html" in (request.get("accept") or "").lower()
+
+
+def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
+    """One pattern for all globs, in which `*` stands for anything; None for none."""
+    if not globs:
+        return None
+    import re
+    from fnmatch import translate
+
+    return re.compile("|".join(map(translate, globs)))
+
+
+def _add_cors(response: Response) -> None:
+    """Let scripts of any origin read the answer, unless the site's rules say something else."""
+    present = {name.lower() for name, _ in response.fields}
+    fields = (*CORS, *PREFLIGHT) if response.status == 204 else CORS
+    response.fields = [
+        *response.fields,
+        *(each for each in fields if each[0].lower() not in present),
     ]
-    if status != 200:  # the date belongs to the page, not to the resource that is missing
-        fields[2] = _VARY
-    return Response(status, fields, (file.content,) if file.size else ())
 
 
-def _refuse_method(request: RequestHead) -> Response:
-    """405 with the methods that there are, or 501 (RFC 9110, 9.1 and 15.5.6)."""
-    if request.method in _KNOWN_METHODS:
-        return _error(405, request, f"{request.method} is not allowed here.", [_ALLOW])
-    return _error(501, request, f"This server does not know {request.method}.")
-
-
-def _error(
-    status: int,
-    request: RequestHead | None,
-    detail: str | None = None,
-    fields: Iterable[Field] = (),
-) -> Response:
-    """An error as a page for a person, or as problem details (RFC 9457) for a program."""
-    fields = [*fields, _VARY]
-    if request is not None and pages.prefers_problem(request.get("accept")):
-        return _made(status, "application/problem+json", pages.problem(status, detail), fields)
-    return _page(status, detail, fields)
-
-
-def _page(status: int, detail: str | None, fields: Iterable[Field] = ()) -> Response:
-    policy = ("Content-Security-Policy", pages.content_security_policy())
-    return _made(status, _HTML, pages.error_page(status, detail), [*fields, policy])
-
-
-def _made(status: int, kind: str, body: bytes, fields: Iterable[Field]) -> Response:
-    """A Response whose content was made here, not read from a file."""
-    own = [("Content-Type", kind), ("Content-Length", str(len(body))), *fields, _CACHE, _NO_SNIFF]
-    return Response(status, own, (body,))
+def _unheard(_text: str, *_values: object) -> None:
+    """The Note of a decision that nobody wants to have explained."""

@@ -1,7 +1,7 @@
 """Encoders for the content codings: gzip always, brotli and zstd where a library is at hand.
 
 Rule: the same octets and the same library give the same output on every machine: no time, no name
-and no system is written into it.
+and no system is written into it. No output needs a larger window than every client supports.
 Limit: brotli comes from the package `brotli`, zstd from the standard library (Python 3.14 and
 later), or else from the package `zstandard`. Both packages are an extra: `portico[compression]`.
 """
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """What the name of a coded file ends with, by coding, the coding that is preferred first."""
 
+_LEVELS = {"br": (6, 11), "zstd": (9, 19), "gzip": (6, 9)}
+"""Of each coding: the level that is fast enough while somebody waits, and the best one."""
+
 _ZSTD_WINDOW = 23
 """Binary logarithm of the largest window, 8 MiB, that a zstd decoder has to support (RFC 9659)."""
+_BROTLI_WINDOWS = 16, 24
+"""Of the smallest window that is worth while, 64 KiB, and the largest one, 16 MiB (RFC 7932)."""
+_BROTLI_WINDOW = 22
+"""Of the window for a content of unknown size: 4 MiB, what other encoders take."""
 
 
 class Encoder(Protocol):
@@ -33,28 +40,56 @@ class Encoder(Protocol):
         ...
 
 
-def encoder(coding: str, *, best: bool = False) -> Encoder | None:
+def encoder(coding: str, *, best: bool = False, size: int | None = None) -> Encoder | None:
     """A fresh encoder for `coding`, None where there is none on this machine.
 
     With `best` the output is as small as the coding allows, however long that takes. Without, it is
-    made several times faster, and some per cent larger.
+    made several times faster, and some per cent larger. `size` is the number of octets that will
+    come, if it is known, and must then be right: neither side takes more memory than that needs,
+    and a zstd frame tells it.
     """
-    make = _MAKERS[coding]()
-    return None if make is None else make(best)
+    make = _LIBRARIES[coding]()
+    return None if make is None else make(_LEVELS[coding][best], size)
 
 
 @lru_cache(maxsize=1)
 def available() -> tuple[str, ...]:
     """The codings for which there is an encoder, the preferred first."""
-    return tuple([coding for coding in SUFFIXES if _MAKERS[coding]() is not None])
+    return tuple([coding for coding in SUFFIXES if _LIBRARIES[coding]() is not None])
 
 
-@lru_cache(maxsize=1)
-def _gzip() -> Callable[[bool], Encoder]:
-    import zlib
+class _Gzip:
+    """One gzip member (RFC 1952) without name and time.
 
-    # 31: a window of 32 KiB, and the gzip format (RFC 1952) with empty metadata.
-    return lambda best: zlib.compressobj(9 if best else 6, zlib.DEFLATED, 31, 9)
+    zlib could write the whole of it, but would name the system that it was built for.
+    """
+
+    def __init__(self, level: int, _size: int | None) -> None:
+        import zlib
+
+        self._crc32 = zlib.crc32
+        self._deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
+        # Deflate; no flags; no time; 2 for the slowest algorithm; 255 for an unknown system.
+        self._head = bytes([31, 139, 8, 0, 0, 0, 0, 0, 2 if level == 9 else 0, 255])
+        self._crc = self._size = 0
+
+    def compress(self, octets: bytes, /) -> bytes:
+        """See Encoder."""
+        self._crc = self._crc32(octets, self._crc)
+        self._size += len(octets)
+        head, self._head = self._head, b""
+        return head + self._deflate.compress(octets)
+
+    def flush(self) -> bytes:
+        """See Encoder."""
+        tail = self._crc.to_bytes(4, "little") + (self._size % (1 << 32)).to_bytes(4, "little")
+        return self._head + self._deflate.flush() + tail
+
+
+class _BrotliCompressor(Protocol):
+    def process(self, octets: bytes, /) -> bytes: ...
+
+    def finish(self) -> bytes: ...
 
 
 class _Brotli:
@@ -65,53 +100,65 @@ class _Brotli:
         self.flush = compressor.finish
 
 
-class _BrotliCompressor(Protocol):
-    def process(self, octets: bytes, /) -> bytes: ...
-
-    def finish(self) -> bytes: ...
-
-
 @lru_cache(maxsize=1)
-def _brotli() -> Callable[[bool], Encoder] | None:
+def _brotli() -> Maker | None:
     try:
         from brotli import Compressor
     except ImportError:
         return None
-    return lambda best: _Brotli(Compressor(quality=11 if best else 6))
+
+    def make(level: int, size: int | None) -> Encoder:
+        window = _BROTLI_WINDOW
+        if size is not None:
+            smallest, largest = _BROTLI_WINDOWS
+            # A window holds 16 octets less than its name says (RFC 7932, 9.1).
+            window = min(max((size + 15).bit_length(), smallest), largest)
+        return _Brotli(Compressor(quality=level, lgwin=window))
+
+    return make
 
 
 @lru_cache(maxsize=1)
-def _zstd() -> Callable[[bool], Encoder] | None:
+def _zstd() -> Maker | None:
     try:
         from compression.zstd import CompressionParameter as Parameter
         from compression.zstd import ZstdCompressor
     except ImportError:
         return _zstandard()
 
-    def make(best: bool) -> Encoder:  # noqa: FBT001
-        level = 19 if best else 9
+    def make(level: int, size: int | None) -> Encoder:
         options = {Parameter.compression_level: level, Parameter.window_log: _ZSTD_WINDOW}
-        return ZstdCompressor(options=options)
+        compressor = ZstdCompressor(options=options)
+        if size is not None:
+            compressor.set_pledged_input_size(size)
+        made: Encoder = compressor
+        return made
 
     return make
 
 
-def _zstandard() -> Callable[[bool], Encoder] | None:
+def _zstandard() -> Maker | None:
     try:
         from zstandard import ZstdCompressionParameters, ZstdCompressor
     except ImportError:
         return None
 
-    def make(best: bool) -> Encoder:  # noqa: FBT001
-        level = 19 if best else 9
-        wanted = ZstdCompressionParameters.from_level(level, window_log=_ZSTD_WINDOW)
-        return ZstdCompressor(compression_params=wanted).compressobj()
+    def make(level: int, size: int | None) -> Encoder:
+        wanted = ZstdCompressionParameters.from_level(
+            level, source_size=size or 0, window_log=_ZSTD_WINDOW
+        )
+        compressor = ZstdCompressor(compression_params=wanted)
+        return compressor.compressobj() if size is None else compressor.compressobj(size=size)
 
     return make
 
 
-_MAKERS: dict[str, Callable[[], Callable[[bool], Encoder] | None]] = {
+if TYPE_CHECKING:
+    Maker = Callable[[int, int | None], Encoder]
+
+_LIBRARIES: dict[str, Callable[[], Maker | None]] = {
     "br": _brotli,
     "zstd": _zstd,
-    "gzip": _gzip,
+    "gzip": lambda: _Gzip,
 }
+"""By coding: what finds the library, and gives what makes an encoder of a level and a size."""

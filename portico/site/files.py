@@ -20,9 +20,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
+from portico.site import rulebook
 from portico.site.codecs import SUFFIXES
 from portico.site.digests import Digests, sha256
 from portico.site.disk import (
@@ -37,6 +39,7 @@ from portico.site.disk import (
     signature,
     status_of,
 )
+from portico.site.entries import Reading
 from portico.site.origin import (
     Coded,
     Directory,
@@ -111,7 +114,7 @@ class Folder:
             return Missing(())
         path = self._below + os.sep.join(names)
         is_folder = names[-1] == ""
-        file, name = (path + _INDEX, _INDEX) if is_folder else (path, names[-1])
+        file = path + _INDEX if is_folder else path
         for memory in (self._small, self._large):
             known = memory.get(file)
             if known is not None and _holds(known, epoch):
@@ -119,7 +122,7 @@ class Folder:
         self._doubts = _DOUBTS
         for _ in range(_TRIES):
             try:
-                return self._look(path, file, name, epoch)
+                return self._look(names, path, file, epoch)
             except Disturbed:
                 continue
             except OSError as error:
@@ -131,17 +134,19 @@ class Folder:
                 return Missing(None)
         return Failed(503)
 
-    def _look(self, path: str, file: str, name: str, epoch: int) -> Found:
+    def _look(self, names: tuple[str, ...], path: str, file: str, epoch: int) -> Found:
         """The file itself, or it coded, or the folder at `path`, if that ends with a slash."""
+        if file != path:
+            names = (*names[:-1], _INDEX)
         try:
             status = os.stat(file)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            found: Found = self._nothing(file, name, epoch)
+            found: Found = self._nothing(file, names, epoch)
             is_file = isinstance(found, Coded) or not isinstance(error, FileNotFoundError)
         else:
-            found = self._found(file, name, status, epoch)
+            found = self._found(file, names, status, epoch)
             is_file = isinstance(found, File)
         return found if is_file or file == path else Directory(self._entries(path))
 
@@ -149,7 +154,9 @@ class Folder:
         """Let go of what was not used since the last call, so that no deleted file is kept open."""
         self._large.turn()
 
-    def _found(self, path: str, name: str, status: os.stat_result, epoch: int) -> Found:
+    def _found(
+        self, path: str, names: tuple[str, ...], status: os.stat_result, epoch: int
+    ) -> Found:
         """Open, ask the descriptor where it lies, read, and look whether all stood still."""
         if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
             return Moved((PathWitness(path, status, epoch),))
@@ -163,14 +170,15 @@ class Folder:
                 return Missing(None)
             places = self._places_above(real, path, epoch)
             if status.st_size <= SMALL:
-                found, status = self._small_file(fd, path, name, status)
+                found, status = self._small_file(fd, path, names[-1], status)
             else:
                 file, fd = OpenFile(fd, status), -1
                 content = FileSlice(file, 0, status.st_size)
-                found = File(name, status.st_size, status.st_mtime, content, None)
+                found = File(names[-1], status.st_size, status.st_mtime, content, None)
         finally:
             if fd >= 0:
                 os.close(fd)
+        found.names = names
         found.codings, siblings = self._siblings(path, status.st_mtime_ns, epoch)
         found.witnesses = (PathWitness(path, status, epoch), *places, *siblings)
         if isinstance(found.content, FileSlice):
@@ -197,7 +205,7 @@ class Folder:
         found.etag = None if digest is None else tag_of(digest)
         return found, status
 
-    def _nothing(self, path: str, name: str, epoch: int) -> Missing | Coded:
+    def _nothing(self, path: str, names: tuple[str, ...], epoch: int) -> Missing | Coded:
         """Nothing is at `path`: what tells when that changes, and whether it lies there coded."""
         folder = os.path.dirname(path)
         try:
@@ -207,14 +215,14 @@ class Folder:
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            return Missing((PathWitness(folder, None, epoch),))
+            return Missing((PathWitness(folder, None, epoch),), in_folder=False)
         codings, siblings = self._siblings(path, None, epoch)
         witnesses: tuple[Witness, ...] = (place, *siblings)
         if os.path.lexists(path):
             if os.path.exists(path):
                 raise Disturbed  # it came just now
             witnesses = (*witnesses, PathWitness(path, None, epoch))  # a symlink to nowhere yet
-        return Coded(name, codings, witnesses) if codings else Missing(witnesses)
+        return Coded(names, codings, witnesses) if codings else Missing(witnesses)
 
     def _siblings(
         self, path: str, modified_ns: int | None, epoch: int
@@ -256,26 +264,30 @@ class Folder:
             self._places.put(folder, place)
         return place
 
-    def _entries(self, path: str) -> list[Entry]:
-        """What may be served of the folder at `path`, read through a checked descriptor."""
+    def _entries(self, path: str) -> Reading:
+        """What may be served of the folder at `path`, to be read through a checked descriptor."""
         fd = os.open(path, _FLAGS | getattr(os, "O_DIRECTORY", 0))
         try:
             if not self._contains(real_path(fd, path)):
                 raise FileNotFoundError(errno.ENOENT, "outside of the root")
-            with os.scandir(fd if os.scandir in os.supports_fd else path) as names:
-                return [entry for name in names if (entry := self._entry(path, name)) is not None]
+            reading = Reading(fd, path, partial(self._entry, path))
+            fd = -1
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+        return reading
 
     def _entry(self, folder: str, name: os.DirEntry[str]) -> Entry | None:
         """One line of a listing; None for what would not be served."""
         if name.name.startswith(".") or not is_safe(name.name):
             return None
+        if name.name in rulebook.NAMES and folder == self._below:
+            return None
         try:
-            if name.is_symlink() and not self._contains(
-                os.path.realpath(os.path.join(folder, name.name))
-            ):
-                return None
+            if name.is_symlink():
+                self._doubts = 0  # the entries are read once, after the look-up
+                if not self._contains(os.path.realpath(os.path.join(folder, name.name))):
+                    return None
             status = name.stat()
         except OSError:
             return None

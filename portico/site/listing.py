@@ -1,109 +1,161 @@
-"""The page for a folder that has no index file: its entries, to read and to follow.
+"""The listing of a folder that has no index file: a page to read and follow, or JSON.
 
 Rule: a name is bytes on the disk. So a link is made of the bytes, percent-encoded, and what is
 shown is only a picture of them. Every link begins with `./` or `../`, so that no name can pass for
-a scheme or a host, and the page works below any prefix that a proxy may put before it.
+a scheme or a host, and the page works below any prefix that a proxy may put before it. The links to
+folders keep the order that was asked for.
 
-    pieces      head, then one row for each entry, then foot, in the order in which they are
-                sent: a long listing need not be held whole.
-    by_name     the order: folders first, then names as people sort them.
+A short listing is answered whole. A longer one is a stream: it is read, sorted and written in
+steps (see `entries`), so that no other client waits for it.
 
 Limit: the caller chooses the entries. What may not be served must not be listed either.
 """
 
 from __future__ import annotations
 
-import re
+import os
 import time
+from itertools import chain, islice
 
-from portico.site.origin import Entry
-from portico.site.pages import CLOSING, opening, shown
+from portico.http.message import Response, Stream
+from portico.site.entries import Order, in_order
+from portico.site.pages import CLOSING, content_security_policy, opening, prefers_json, shown
 from portico.site.target import encode_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-__all__ = ["Entry", "by_name", "foot", "head", "human_size", "listing_page", "pieces", "row"]
+    from portico.http.message import Field, RequestHead
+    from portico.site.origin import Entry
+
+    Listed = Iterator[Entry | None]
+    """Entries in their order; None where none is ready yet (see `entries.in_order`)."""
+
+WHOLE = 500
+"""Entries from which on a listing is a stream. To answer fewer at once takes some milliseconds."""
+ROWS = 100
+"""Entries written in one step: a millisecond, and some 20 KB."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
+_COMMON: tuple[Field, ...] = (
+    ("Vary", "Accept"),
+    ("Cache-Control", "no-cache"),
+    ("X-Content-Type-Options", "nosniff"),
+)
 
-_PARENT = '<tr><th scope="row"><a href="../">Parent folder</a></th><td></td><td></td></tr>\n'
+# For each column: what it is sorted by, its heading, and what ascending and descending mean.
+_COLUMNS = (
+    ("name", "Name", "name", ("A to Z", "Z to A")),
+    ("size", "Size", "size", ("smallest first", "largest first")),
+    ("date", "Modified<span> (UTC)</span>", "date", ("oldest first", "newest first")),
+)
 
 
-def listing_page(segments: Sequence[str], entries: Iterable[Entry]) -> bytes:
-    """Return the complete HTML page, in UTF-8, for the folder at *segments* below the root.
+def answer_listing(
+    request: RequestHead, names: tuple[str, ...], entries: Iterator[Entry]
+) -> Response:
+    """The complete Response to GET for the folder at `names` (see `target.path_names`).
 
-    *segments* are the decoded names on the way from the root, none for the root itself; an empty
-    last one, which only says that the target ended in a slash, counts for nothing. The entries
-    may come in any order.
+    It is JSON where the client prefers that to HTML. The order is the one that the query asks for
+    (see `Order.of`). Raises OSError where the folder cannot be read; from a stream it comes later.
     """
-    if segments and not segments[-1]:
-        segments = segments[:-1]
-    return "".join(pieces(segments, sorted(entries, key=by_name))).encode()
+    segments = names[:-1] if names and not names[-1] else names
+    order = Order.of(request.query)
+    first = list(islice(entries, WHOLE))
+    listed = in_order(chain(first, entries), order)
+    if prefers_json(request.get("accept")):
+        text = _json_pieces(segments, listed)
+        fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
+    else:
+        text = pieces(segments, listed, order)
+        policy = ("Content-Security-Policy", content_security_policy())
+        fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
+    if len(first) == WHOLE:
+        return Response(200, fields, (Stream(_steps(text)),))
+    content = "".join(text).encode()
+    return Response(200, [*fields, ("Content-Length", str(len(content)))], (content,))
 
 
-def pieces(segments: Sequence[str], entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield the page in pieces, with the entries in the order in which they are given."""
+def _steps(text: Iterator[str]) -> Generator[bytes, None, None]:
+    """Yield the text in UTF-8, some ROWS at a time; b"" for each "" that nothing stands before."""
+    ready: list[str] = []
+    for piece in text:
+        if piece:
+            ready.append(piece)
+        if not piece or len(ready) == ROWS:
+            yield "".join(ready).encode()
+            ready.clear()
+    yield "".join(ready).encode()
+
+
+# The page
+
+
+def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[str]:
+    """Yield the page: its head, a row for each entry, its foot; "" for each None.
+
+    *segments* are the decoded names on the way from the root, none for the root itself.
+    """
     folders = files = size = 0
-    yield head(segments)
-    for entry in entries:
+    query = order.query
+    yield head(segments, order)
+    for entry in listed:
+        if entry is None:
+            yield ""
+            continue
         if entry.is_folder:
             folders += 1
         else:
             files += 1
             size += entry.size
-        yield row(entry)
+        yield row(entry, query)
     yield foot(folders, files, size)
 
 
-def by_name(entry: Entry) -> tuple[object, ...]:
-    """Return the sort key: folders first, then names without regard to case or accents.
-
-    Digits count as numbers, so `page 2` comes before `page 10`.
-    """
-    name = entry.name.casefold()
-    if not name.isascii():
-        # Imported here because most names never need it.
-        from unicodedata import combining, normalize
-
-        name = "".join(char for char in normalize("NFKD", name) if not combining(char))
-    parts: list[object] = []
-    for index, part in enumerate(re.split("([0-9]+)", name)):
-        # Every second part is a number. Its length goes first instead of int(), which is slow
-        # for long runs of digits and refuses very long ones.
-        number = part.lstrip("0")
-        parts.append((len(number), number) if index % 2 else part)
-    return (not entry.is_folder, parts, entry.name)
-
-
-def head(segments: Sequence[str]) -> str:
+def head(segments: Sequence[str], order: Order) -> str:
     """Return the page up to the first entry: title, path, column headings, link to the parent."""
     path = "".join(f"/{segment}" for segment in segments) + "/"
     name = shown(segments[-1]) if segments else "Index"
+    query = shown(order.query)
+    parent = (
+        f'<tr><th scope="row"><a href="../{query}">Parent folder</a></th><td></td><td></td></tr>\n'
+    )
     return f"""\
 {opening(f"Index of {path}", "listing")}\
 <header>
-{_trail(segments)}<h1><bdi>{name}</bdi></h1>
+{_trail(segments, query)}<h1><bdi>{name}</bdi></h1>
 </header>
 <table>
-<caption>Contents of <bdi>{shown(path)}</bdi>, folders first</caption>
+<caption>Contents of <bdi>{shown(path)}</bdi>, folders first; \
+the headings are links that sort</caption>
 <thead>
-<tr><th scope="col">Name</th><th scope="col">Size</th>\
-<th scope="col">Modified<span> (UTC)</span></th></tr>
+<tr>{"".join(_heading(*column, order) for column in _COLUMNS)}</tr>
 </thead>
 <tbody>
-{_PARENT if segments else ""}"""
+{parent if segments else ""}"""
 
 
-def row(entry: Entry) -> str:
-    """Return the table row of one entry."""
-    slash = "/" if entry.is_folder else ""
-    href = shown(encode_name(entry.name))
-    size = "" if entry.is_folder else _size(entry.size)
+def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: Order) -> str:
+    """Return a column's heading: a link that sorts by it, or back if the page is sorted so."""
+    is_sorted = by == order.by
+    descending = is_sorted and not order.descending
+    state = f' aria-sort="{"descending" if order.descending else "ascending"}"' if is_sorted else ""
+    href = shown("./" + Order(by, descending=descending).query)
+    title = f"Sort by {noun}, {senses[descending]}"
     return (
-        f'<tr><th scope="row"><a href="./{href}{slash}"><bdi>{shown(entry.name)}</bdi>{slash}</a>'
+        f'<th scope="col"{state}><a href="{href}" rel="nofollow" title="{title}">{heading}</a></th>'
+    )
+
+
+def row(entry: Entry, query: str = "") -> str:
+    """Return the table row of one entry; *query* is what a link to a folder takes along."""
+    slash = "/" if entry.is_folder else ""
+    href = shown(f"{encode_name(entry.name)}/{query}" if slash else encode_name(entry.name))
+    size = "" if slash else _size(entry.size)
+    return (
+        f'<tr><th scope="row"><a href="./{href}"><bdi>{shown(entry.name)}</bdi>{slash}</a>'
         f"</th><td>{size}</td><td>{_moment(entry.modified)}</td></tr>\n"
     )
 
@@ -121,13 +173,13 @@ def foot(folders: int, files: int, size: int) -> str:
     return f"</tbody>\n</table>\n<footer>{', '.join(counts)}</footer>\n{CLOSING}"
 
 
-def _trail(segments: Sequence[str]) -> str:
+def _trail(segments: Sequence[str], query: str) -> str:
     """Return links to the folders above this one, from the root down."""
     if not segments:
         return ""
     names = ["Index", *segments[:-1]]
     links = "".join(
-        f'<li><a href="{"../" * (len(names) - depth)}"><bdi>{shown(name)}</bdi></a></li>'
+        f'<li><a href="{"../" * (len(names) - depth)}{query}"><bdi>{shown(name)}</bdi></a></li>'
         for depth, name in enumerate(names)
     )
     return f'<nav aria-label="Folders above"><ol>{links}</ol></nav>\n'
@@ -158,12 +210,56 @@ def human_size(size: int) -> str:
 
 def _moment(seconds: float) -> str:
     """Return a moment as UTC; empty where the calendar does not reach it."""
+    moment = _utc(seconds)
+    date, clock = moment[:10], moment[11:16]
+    return moment and f'<time datetime="{moment}">{date}<span> {clock}</span></time>'
+
+
+def _utc(seconds: float) -> str:
+    """Return a moment such as 2026-01-31T12:00:00Z; "" where the calendar does not reach it."""
     try:
-        moment = time.gmtime(seconds)
+        year, *rest = time.gmtime(seconds)[:6]
     except (OverflowError, OSError, ValueError):
         return ""
-    if not 0 < moment.tm_year < 10000:
+    if not 0 < year < 10000:
         return ""
-    date = f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}"
-    clock = f"{moment.tm_hour:02}:{moment.tm_min:02}"
-    return f'<time datetime="{date}T{clock}:{moment.tm_sec:02}Z">{date}<span> {clock}</span></time>'
+    return "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z".format(year, *rest)
+
+
+# JSON
+
+
+def _json_pieces(segments: Sequence[str], listed: Listed) -> Iterator[str]:
+    r"""Yield `{"path": ..., "entries": [...]}`, a line for each entry; "" for each None.
+
+    Each has `name`, `type` ("folder" or "file"), `size` in bytes (files only), `modified` (null
+    where the calendar does not reach it) and `url`, relative to the folder. What is not UTF-8 in a
+    name is shown as an escape such as `\xe9`; `url` is always exact.
+    """
+    from json import JSONEncoder
+
+    dumps: Callable[[object], str] = JSONEncoder(ensure_ascii=False).encode
+    path = "".join(f"/{_text(segment)}" for segment in segments) + "/"
+    yield f'{{"path": {dumps(path)}, "entries": ['
+    separator = "\n"
+    for entry in listed:
+        if entry is None:
+            yield ""
+            continue
+        members: dict[str, object] = {
+            "name": _text(entry.name),
+            "type": "folder" if entry.is_folder else "file",
+            "size": entry.size,
+            "modified": _utc(entry.modified) or None,
+            "url": f"./{encode_name(entry.name)}{'/' if entry.is_folder else ''}",
+        }
+        if entry.is_folder:
+            del members["size"]
+        yield separator + dumps(members)
+        separator = ",\n"
+    yield "\n]}\n"
+
+
+def _text(name: str) -> str:
+    """Return a name as text that UTF-8 can carry."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

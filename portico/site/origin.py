@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from portico.http.message import Sized
 
@@ -31,6 +31,11 @@ class Witness(Protocol):
 
 Witnesses = tuple[Witness, ...] | None
 """All that a decision rested on; None when that cannot be told, so that it must not be reused."""
+
+
+def both(ones: Witnesses, others: Witnesses) -> Witnesses:
+    """All that a decision rested on which rested on two others."""
+    return None if ones is None or others is None else (*ones, *others)
 
 
 class Pending:
@@ -62,6 +67,7 @@ class File:
         "etag",
         "modified",
         "name",
+        "names",
         "size",
         "witnesses",
     )
@@ -71,6 +77,8 @@ class File:
     ) -> None:
         self.name = name
         """The last name of its path, from which its media type follows."""
+        self.names: tuple[str, ...] = (name,)
+        """Its path from the root."""
         self.size = size
         self.modified = modified
         """Seconds since the epoch."""
@@ -86,16 +94,34 @@ class File:
         self.codings: tuple[str, ...] = ()
         """The codings in which it lies beside itself, no older than the file."""
 
+    def resting_on(self, witnesses: Witnesses) -> File:
+        """The same file, as the outcome of a look-up that rested on `witnesses`."""
+        file = File(self.name, self.size, self.modified, self.content, witnesses)
+        file.names = self.names
+        file.digest = self.digest
+        file.etag = self.etag
+        file.aliases = self.aliases
+        file.codings = self.codings
+        return file
+
 
 class Coded:
     """A file that lies there in content codings only (see `File.codings`), not as itself."""
 
-    __slots__ = ("codings", "name", "witnesses")
+    __slots__ = ("codings", "name", "names", "witnesses")
 
-    def __init__(self, name: str, codings: tuple[str, ...], witnesses: Witnesses) -> None:
-        self.name = name
+    def __init__(
+        self, names: tuple[str, ...], codings: tuple[str, ...], witnesses: Witnesses
+    ) -> None:
+        self.name = names[-1]
+        self.names = names
+        """The path that it would have as itself."""
         self.codings = codings
         self.witnesses = witnesses
+
+    def resting_on(self, witnesses: Witnesses) -> Coded:
+        """The same, as the outcome of a look-up that rested on `witnesses`."""
+        return Coded(self.names, self.codings, witnesses)
 
 
 class Entry:
@@ -115,26 +141,28 @@ class Directory:
 
     __slots__ = ("entries",)
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterator[Entry]) -> None:
         self.entries = entries
 
 
 class Moved:
-    """A folder that was asked for without its slash."""
+    """A folder that was asked for without its slash; or, if not `is_folder`, a page with one."""
 
-    __slots__ = ("witnesses",)
+    __slots__ = ("is_folder", "witnesses")
 
-    def __init__(self, witnesses: Witnesses) -> None:
+    def __init__(self, witnesses: Witnesses, *, is_folder: bool = True) -> None:
         self.witnesses = witnesses
+        self.is_folder = is_folder
 
 
 class Missing:
-    """Nothing that may be served."""
+    """Nothing that may be served. `in_folder`: but the folder that it would lie in is there."""
 
-    __slots__ = ("witnesses",)
+    __slots__ = ("in_folder", "witnesses")
 
-    def __init__(self, witnesses: Witnesses) -> None:
+    def __init__(self, witnesses: Witnesses, *, in_folder: bool = True) -> None:
         self.witnesses = witnesses
+        self.in_folder = in_folder
 
 
 class Failed:

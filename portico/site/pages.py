@@ -46,9 +46,15 @@ nav li::after{content:"/"/"";margin:0 .45rem}
 table{width:100%;margin-top:1.75rem;border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 th{padding:0;font-weight:400;text-align:left}
-thead th{position:sticky;top:0;z-index:1;padding:.6rem 0;background:var(--paper);color:var(--soft);
+thead th{position:sticky;top:0;z-index:1;background:var(--paper);color:var(--soft);
 font-size:.8125rem;box-shadow:inset 0 -1px var(--line)}
 thead th:first-child{padding-left:.6rem}
+thead a{display:block;padding:.6rem 0;color:inherit;text-decoration:none}
+thead a:hover{text-decoration:underline}
+th[aria-sort]{color:var(--ink)}
+th[aria-sort]:first-child a::after,th+th[aria-sort] a::before{content:"\\2191"/"";margin:0 .35rem}
+th[aria-sort=descending]:first-child a::after,th+th[aria-sort=descending] a::before{
+content:"\\2193"/""}
 tbody tr{border-bottom:1px solid var(--line)}
 tbody tr:hover{background:var(--tint)}
 th+th,td{padding-left:1.25rem;text-align:right;white-space:nowrap}
@@ -57,13 +63,13 @@ td{color:var(--soft);font-size:.875rem}
 td.empty{padding:2.5rem .6rem;text-align:center}
 tbody th{width:100%}
 tbody a{display:block;position:relative;padding:.55rem 0 .55rem 2.35rem;text-decoration:none}
-tbody a:focus-visible{outline-offset:-2px}
+table a:focus-visible{outline-offset:-2px}
 tbody a:hover bdi{text-decoration:underline}
 tbody a::before{content:"";position:absolute;left:.7rem;top:.8rem;width:.8rem;height:1rem;
 border:1.5px solid var(--soft);border-radius:2px 6px 2px 2px;box-sizing:border-box;opacity:.55}
-tbody a[href$="/"]::before{left:.6rem;top:.92rem;width:1rem;height:.8rem;border:0;opacity:1;
-background:var(--stone);clip-path:polygon(0 8%,4% 0,36% 0,48% 16%,100% 16%,100% 100%,0 100%)}
-tbody a[href="../"]::before{top:.8rem;height:1rem;background:var(--soft);
+tbody a:is([href$="/"],[href*="/?"])::before{left:.6rem;top:.92rem;width:1rem;height:.8rem;border:0;
+opacity:1;background:var(--stone);clip-path:polygon(0 8%,4% 0,36% 0,48% 16%,100% 16%,100% 100%,0 100%)}
+tbody a[href^="../"]::before{top:.8rem;height:1rem;background:var(--soft);
 clip-path:polygon(50% 6%,88% 46%,78% 56%,57% 34%,57% 94%,43% 94%,43% 34%,22% 56%,12% 46%)}
 footer{margin-top:1.25rem;padding-left:.6rem;color:var(--soft);font-size:.875rem}
 @media(max-width:34rem){td span,thead span{display:none}th+th,td{padding-left:.75rem}
@@ -72,7 +78,7 @@ td{font-size:.8125rem}}
 
 # The digest of `STYLE`, for its policy. Written out, because `hashlib` would take 4 MiB of memory
 # in every process; a test computes it anew.
-_STYLE_DIGEST = "'sha256-h6/tvNU/MAv/oI5KIzGWawryyHL7mMcidDMntqjKrV0='"
+_STYLE_DIGEST = "'sha256-dKdLsLaoFY+1fzfLWZK2HlMRd21LADOpACGPTAwhlFc='"
 
 CLOSING = "</main>\n</body>\n</html>\n"
 
@@ -256,12 +262,20 @@ def problem(status: int, detail: str | None = None) -> bytes:
 
 
 def prefers_problem(accept: str | None) -> bool:
+    """Tell whether the Accept field value *accept* prefers problem details to a page.
+
+    As `prefers_json`, but any type with the suffix `+json` counts as JSON.
+    """
+    return prefers_json(accept, suffix="+json")
+
+
+def prefers_json(accept: str | None, suffix: str = "") -> bool:
     """Tell whether the Accept field value *accept* prefers JSON to HTML (RFC 9110, 12.5.1).
 
     The higher quality value wins; between equals the range that names its type more closely; then
     HTML. So `application/json, */*` prefers JSON, while `*/*` alone, or no field at all, means a
-    person. Any type with the suffix `+json` counts as JSON. A member that is malformed is passed
-    over; nothing is raised.
+    person. A type that ends in *suffix* counts as JSON. A member that is malformed is passed over;
+    nothing is raised.
     """
     html = json = (0.0, 0.0)
     for name, weight in _media_ranges(accept or ""):
@@ -269,7 +283,7 @@ def prefers_problem(accept: str | None) -> bool:
             html = max(html, (_HTML_RANGES[name], weight))
         elif name == "application/*":
             json = max(json, (weight, 2))
-        elif name == "application/json" or ("/" in name and name.endswith("+json")):
+        elif name == "application/json" or (suffix and "/" in name and name.endswith(suffix)):
             json = max(json, (weight, 3))
     closeness, weight = html
     return json[0] > 0 and json > (weight, closeness)

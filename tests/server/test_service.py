@@ -131,7 +131,7 @@ def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) 
         assert reply.status == 500
         assert reply.close
         assert b"LookupError" not in reply.data
-        assert "LookupError: no ('file.txt',)" in capfd.readouterr().err
+        assert "LookupError: no (" in capfd.readouterr().err
 
 
 def test_a_thousand_different_targets_do_not_fill_the_memory(folder: Path) -> None:

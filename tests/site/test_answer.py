@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config import Config
 from portico.http.dates import imf_fixdate
 from portico.http.h1 import HeadParser, field_lines
 from portico.http.message import ProtocolError, Response
@@ -29,7 +30,7 @@ class Client:
 
     def __init__(self, root: Path, hosts: tuple[str, ...] | None = None, *, listing: bool) -> None:
         self.root = root
-        self.site = Site(Folder(str(root), 1 << 20), hosts=hosts, listing=listing)
+        self.site = Site(Folder(str(root), 1 << 20), Config.of(listing=listing), hosts)
         self.witnesses: Witnesses = None
         self._parser = HeadParser(FIELDS_READ)
         self._epoch = 0
@@ -145,15 +146,22 @@ def test_head_is_get_without_content(client: Client, path: str, accept: str, hos
 
 
 @pytest.mark.parametrize("path", ANY_PATHS)
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE"])
 def test_known_method_is_not_allowed(client: Client, path: str, method: str) -> None:
     response = client.ask(path, method=method)
     assert response.status == 405
-    assert fields(response)["Allow"] == "GET, HEAD"
+    assert fields(response)["Allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_method_on_the_server_itself_is_not_allowed(client: Client) -> None:
-    assert client.ask("*", method="OPTIONS").status == 405
+@pytest.mark.parametrize("path", [*ANY_PATHS, "*"])
+def test_options_tells_the_methods(client: Client, path: str) -> None:
+    response = client.ask(path, method="OPTIONS")
+    assert response.status == 204
+    assert fields(response)["Allow"] == "GET, HEAD, OPTIONS"
+    assert content(response) == b""
+
+
+def test_connect_is_not_allowed(client: Client) -> None:
     assert client.ask("localhost:80", method="CONNECT").status == 405
 
 
@@ -367,7 +375,9 @@ def test_own_page_that_leads_out_or_is_no_file_is_not_used(client: Client, tmp_p
     own.unlink()
     own.mkdir()
     assert client.ask("/none").status == 404
-    assert client.witnesses is None
+    own.rmdir()
+    own.write_bytes(b"own")
+    assert content(client.ask("/none")) == b"own"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,249 @@
+"""From a file to what a request gets of it: coding, conditions, ranges.
+
+1. `Chooser.choose`: the content coding, by what the client accepts (RFC 9110, 12.5.3). A coded
+   sibling is used where there is one; else a compressed copy, once it has been made.
+2. `respond`: preconditions (13.2.2), then ranges (14.2), on the representation that was chosen.
+
+Rule: each coding is a representation of its own, with its own tag, length and ranges.
+Limit: without a tag there are no ranges, for nothing could tell whether two of them belong
+together. That is so for a large file that has changed a moment ago.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portico.http.codings import IDENTITY, acceptable
+from portico.http.conditional import (
+    IGNORE_RANGE,
+    NOT_MODIFIED,
+    PRECONDITION_FAILED,
+    Validators,
+    evaluate,
+    is_conditional,
+)
+from portico.http.dates import imf_fixdate
+from portico.http.digest_fields import digest_value, is_wanted
+from portico.http.message import Response
+from portico.http.ranges import Multipart, content_range, parse_range, unsatisfied_range
+from portico.site.codecs import SUFFIXES
+from portico.site.copies import COPY_FROM
+from portico.site.digests import sha256
+from portico.site.disk import FileSlice
+from portico.site.media import is_compressible, media_type
+from portico.site.origin import File, both
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from portico.http.message import Field, RequestHead, Sized
+    from portico.site.copies import Copies
+    from portico.site.origin import Coded, Origin, Witness, Witnesses
+
+    Note = Callable[..., None]
+    """Told each step of a decision: a text with places for `%`, and what fills them."""
+
+NOT_ACCEPTABLE = 406
+RANGE_NOT_SATISFIABLE = 416
+
+# Of the fields of 200, what a 304 leaves out: the client has it (RFC 9110, 15.4.5).
+_NOT_IN_304 = frozenset(
+    {
+        "accept-ranges",
+        "content-digest",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-type",
+        "last-modified",
+        "repr-digest",
+        "x-content-type-options",
+    }
+)
+# And what a 206 leaves out for a client that holds a part already, since it named it in If-Range
+# (15.3.7). Of several ranges each part has its type.
+_NOT_IN_RESUMED = _NOT_IN_304 - {"accept-ranges", "content-length", "x-content-type-options"}
+
+
+class Selected:
+    """The representation that was selected for a request (RFC 9110, 3.2)."""
+
+    __slots__ = ("coding", "file", "media_type", "varies", "witnesses")
+
+    def __init__(self, file: File, kind: str, coding: str, witnesses: Witnesses) -> None:
+        self.file = file
+        """What holds its octets: the file itself, or a coded form of it."""
+        self.media_type = kind
+        self.coding = coding
+        self.varies = False
+        """Might another Accept-Encoding have selected another one?"""
+        self.witnesses = witnesses
+
+
+class Chooser:
+    """Chooses among the codings of a file in `origin`; `copies` are those made here."""
+
+    def __init__(self, origin: Origin, copies: Copies | None, note: Note) -> None:
+        self._origin = origin
+        self._copies = copies
+        self.note = note
+
+    def choose(self, accept: str | None, found: File | Coded, epoch: int) -> Selected | Witnesses:
+        """The representation for a client whose Accept-Encoding is `accept`.
+
+        Where none is acceptable, the witnesses of that.
+        """
+        kind = media_type(found.name)
+        copied: Sequence[str] = ()
+        available = list(found.codings)
+        if isinstance(found, File):
+            if not available:
+                available += (copied := self._copied(kind, found))
+            available.append(IDENTITY)
+        witnesses = found.witnesses
+        asked = False
+        for coding in acceptable(accept, available):
+            chosen: File | Witness | None = None
+            if coding == IDENTITY and isinstance(found, File):
+                chosen = found
+            elif copied and self._copies is not None and isinstance(found, File):
+                if not asked:  # one copy is enough: that which this client likes best
+                    chosen, asked = self._copies.get(found, coding, epoch), True
+            else:
+                chosen = self._sibling(found, coding, epoch)
+            if isinstance(chosen, File):
+                self.note("Coding: %s, out of %s.", coding, ", ".join(available))
+                if chosen is not found:
+                    witnesses = both(witnesses, chosen.witnesses)
+                selected = Selected(chosen, kind, coding, witnesses)
+                selected.varies = available != [IDENTITY]
+                return selected
+            if chosen is not None:
+                self.note("Coding: %s is wanted, and will be made in the background.", coding)
+                witnesses = both(witnesses, (chosen,))
+        self.note("Coding: none of %s is acceptable.", ", ".join(available))
+        return witnesses
+
+    def _copied(self, kind: str, file: File) -> Sequence[str]:
+        """The codings in which a copy of `file` may be had."""
+        if self._copies is None or file.size < COPY_FROM or not is_compressible(kind):
+            return ()
+        return self._copies.codings
+
+    def _sibling(self, original: File | Coded, coding: str, epoch: int) -> File | None:
+        """A coded sibling, unless what lies there may not be served."""
+        name = original.name + SUFFIXES[coding]
+        found = self._origin.look_up((*original.names[:-1], name), epoch)
+        return found if isinstance(found, File) else None
+
+
+def respond(request: RequestHead, selected: Selected, fields: list[Field], now: float) -> Response:
+    """The answer to GET or HEAD with the selected representation; `fields` are those of 200.
+
+    For 412 and 416 it has no content yet: that is a page, which the caller makes. `now` is in
+    seconds since the epoch.
+    """
+    file = selected.file
+    may_be_partial = request.method == "GET" and file.etag is not None
+    if is_conditional(request.fields):
+        modified = int(min(file.modified, now))
+        validators = Validators(file.etag, modified, file.aliases)
+        outcome = evaluate(request.get, request.method, validators, now)
+        if outcome == PRECONDITION_FAILED:
+            return Response(PRECONDITION_FAILED, [])
+        if outcome == NOT_MODIFIED:
+            kept = [field for field in fields if field[0].lower() not in _NOT_IN_304]
+            return Response(NOT_MODIFIED, kept)
+        may_be_partial = may_be_partial and outcome != IGNORE_RANGE
+    if may_be_partial and (value := request.get("range")) is not None:
+        ranges = parse_range(value, file.size)
+        if ranges is not None:
+            return _partial(request, selected, fields, ranges)
+    content = (file.content,) if file.size else ()
+    if file.digest is not None and is_wanted(request.get("want-content-digest")):
+        fields = [*fields, ("Content-Digest", digest_value(file.digest))]
+    return Response(200, fields, content)
+
+
+def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
+    """The fields of a 200 with the whole representation.
+
+    The date is never later than the answer's (RFC 9110, 8.8.2.1).
+    """
+    file = selected.file
+    fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]
+    if selected.coding != IDENTITY:
+        fields.append(("Content-Encoding", selected.coding))
+    if file.etag is not None:
+        fields.append(("ETag", file.etag))
+        fields.append(("Accept-Ranges", "bytes"))
+    fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
+    if selected.varies:
+        fields.append(("Vary", "Accept-Encoding"))
+    fields.append(("Cache-Control", cache_control))
+    fields.append(("X-Content-Type-Options", "nosniff"))
+    return fields
+
+
+def repr_digest(request: RequestHead, selected: Selected) -> list[Field]:
+    """Repr-Digest, if it is wanted and known (RFC 9530, 3)."""
+    digest = selected.file.digest
+    if digest is None or not is_wanted(request.get("want-repr-digest")):
+        return []
+    return [("Repr-Digest", digest_value(digest))]
+
+
+def _partial(
+    request: RequestHead, selected: Selected, fields: list[Field], ranges: Sequence[tuple[int, int]]
+) -> Response:
+    """206 with the ranges, or 416 where there are none."""
+    file = selected.file
+    if not ranges:
+        return Response(RANGE_NOT_SATISFIABLE, [("Content-Range", unsatisfied_range(file.size))])
+    known = {name.lower(): value for name, value in fields}
+    left_out = {"content-length"}
+    if request.get("if-range") is not None:
+        left_out |= _NOT_IN_RESUMED
+    added: list[Field]
+    if len(ranges) == 1:
+        [(start, end)] = ranges
+        content: list[Sized] = [_cut(file.content, start, end)]
+        length = end - start
+        added = [("Content-Range", content_range(start, end, file.size))]
+    else:
+        parts = Multipart(ranges, known.get("content-type"), file.size, _boundary(file, ranges))
+        content, length = _pieces(parts, file.content), parts.content_length
+        left_out.add("content-type")
+        added = [("Content-Type", parts.content_type)]
+    if is_wanted(request.get("want-content-digest")) and (digest := _digest(content)):
+        added.append(("Content-Digest", digest_value(digest)))
+    kept = [field for field in fields if field[0].lower() not in left_out]
+    return Response(206, [*added, ("Content-Length", str(length)), *kept], content)
+
+
+def _cut(content: Sized, start: int, end: int) -> Sized:
+    """Octets `start` to `end` of a file's content."""
+    if isinstance(content, FileSlice):
+        return FileSlice(content.file, content.offset + start, end - start)
+    assert isinstance(content, bytes)  # noqa: S101 (a file's content is one or the other)
+    return content[start:end]
+
+
+def _pieces(parts: Multipart, content: Sized) -> list[Sized]:
+    """What is sent for several ranges: each part's head and octets, and the end."""
+    pieces: list[Sized] = []
+    for head, start, end in parts.parts:
+        pieces += [head, _cut(content, start, end)]
+    return [*pieces, parts.closing]
+
+
+def _boundary(file: File, ranges: Sequence[tuple[int, int]]) -> str:
+    """A boundary that nobody can have put into the file: it follows from the octets themselves."""
+    return sha256(f"{file.etag}{ranges}".encode("ascii"))[:18].hex()
+
+
+def _digest(content: Sequence[Sized]) -> bytes | None:
+    """The SHA-256 digest of content that is in memory."""
+    octets = [piece for piece in content if isinstance(piece, bytes)]
+    return sha256(b"".join(octets)) if len(octets) == len(content) else None

@@ -1,0 +1,84 @@
+"""Responses whose content is made here: errors, redirects, the answer to OPTIONS.
+
+Rule: each error is a page for a person, or problem details (RFC 9457) for a program that prefers
+JSON. Its fields are complete; whoever calls may add to them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portico.http.message import Field, Response
+from portico.site import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from portico.http.message import RequestHead
+
+ALLOWED = ("GET", "HEAD", "OPTIONS")
+ALLOW: Field = ("Allow", ", ".join(ALLOWED))
+
+# Methods that are registered (RFC 9110, 9 and RFC 5789): known, but not allowed on files.
+_KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "PATCH", "POST", "PUT", "TRACE"})
+
+NO_CACHE = "no-cache"
+"""Lets a client keep a copy but not use it unasked, so that a change is always seen."""
+_CACHE: Field = ("Cache-Control", NO_CACHE)
+_NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
+VARY: Field = ("Vary", "Accept")
+
+# What --cors adds to every answer: scripts of any origin may read it, but with no credentials.
+CORS: tuple[Field, ...] = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", "*"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+)
+# And to OPTIONS (WHATWG Fetch, "CORS-preflight request"). "*" does not stand for Authorization.
+PREFLIGHT: tuple[Field, ...] = (
+    ("Access-Control-Allow-Methods", ", ".join(ALLOWED)),
+    ("Access-Control-Allow-Headers", "*, Authorization"),
+    ("Access-Control-Max-Age", "7200"),
+)
+
+_HTML = "text/html; charset=utf-8"
+
+
+def error(
+    status: int,
+    request: RequestHead | None,
+    detail: str | None = None,
+    fields: Iterable[Field] = (),
+) -> Response:
+    """An error as a page for a person, or as problem details (RFC 9457) for a program."""
+    fields = [*fields, VARY]
+    if request is not None and pages.prefers_problem(request.get("accept")):
+        return _made(status, "application/problem+json", pages.problem(status, detail), fields)
+    return _page(status, detail, fields)
+
+
+def refuse_method(request: RequestHead) -> Response:
+    """405 with the methods that there are, or 501 (RFC 9110, 9.1 and 15.5.6)."""
+    if request.method in _KNOWN_METHODS:
+        return error(405, request, f"{request.method} is not allowed here.", [ALLOW])
+    return error(501, request, f"This server does not know {request.method}.")
+
+
+def options() -> Response:
+    """The answer to OPTIONS (RFC 9110, 9.3.7): what may be asked for, the same everywhere."""
+    return Response(204, [ALLOW, _CACHE])
+
+
+def redirect(status: int, location: str) -> Response:
+    """A redirect with a page for those that do not follow it."""
+    return _page(status, None, [("Location", location)])
+
+
+def _page(status: int, detail: str | None, fields: Iterable[Field]) -> Response:
+    policy = ("Content-Security-Policy", pages.content_security_policy())
+    return _made(status, _HTML, pages.error_page(status, detail), [*fields, policy])
+
+
+def _made(status: int, kind: str, body: bytes, fields: Iterable[Field]) -> Response:
+    own = [("Content-Type", kind), ("Content-Length", str(len(body))), *fields, _CACHE, _NO_SNIFF]
+    return Response(status, own, (body,))
