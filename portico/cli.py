@@ -17,7 +17,7 @@ from importlib import import_module
 
 from portico import __version__
 from portico.config import Config, ConfigError, check_root, suggestion
-from portico.options import LIMITS, OPTIONS, OTHER, SWITCH, Option
+from portico.options import LIMITS, OPTIONS, OTHER, SWITCH
 from portico.terminal import (
     INTERRUPTED,
     STDERR,
@@ -25,6 +25,7 @@ from portico.terminal import (
     STOPPED,
     Parser,
     UsageError,
+    add_option,
     formatter,
     printable,
     refuse,
@@ -160,24 +161,12 @@ def _parser() -> Parser:
     titles = dict.fromkeys(option.group for option in OPTIONS)
     groups = {title: parser.add_argument_group(title, about.get(title)) for title in titles}
     for option in OPTIONS:
-        _add(groups[option.group], option)
+        add_option(groups[option.group], option)
     version = f"portico {__version__}"
     add = groups[OTHER].add_argument
     add("--version", action="version", version=version, help="Show the version.")
     add("-h", "--help", action="help", help="Show this text.")
     return parser
-
-
-def _add(group: argparse._ArgumentGroup, option: Option) -> None:
-    default = f" (default: {option.shown_default})" if option.shown_default else ""
-    meaning = f"{option.meaning}{default}".replace("%", "%%")
-    if option.positional:
-        group.add_argument(option.name, nargs="?", metavar=option.flag, help=meaning)
-    elif option.kind is SWITCH:
-        group.add_argument(option.flag, action=argparse.BooleanOptionalAction, help=meaning)
-    else:
-        action = "append" if option.repeatable else "store"
-        group.add_argument(option.flag, action=action, metavar=option.kind.metavar, help=meaning)
 
 
 def banner(config: Config, root: str, urls: list[str], warnings: list[str]) -> str:

@@ -11,10 +11,13 @@ import os
 import sys
 
 from portico.config import ConfigError
+from portico.options import SWITCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from portico.options import Option
 
 STOPPED, FOUND, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; done, but something was found or failed; a mistake of the operator; Ctrl+C."""
@@ -39,6 +42,19 @@ def formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=79)
 
 
+def add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+    """Let the command line take `option`."""
+    default = f" (default: {option.shown_default})" if option.shown_default else ""
+    meaning = f"{option.meaning}{default}".replace("%", "%%")
+    if option.positional:
+        group.add_argument(option.name, nargs="?", metavar=option.flag, help=meaning)
+    elif option.kind is SWITCH:
+        group.add_argument(option.flag, action=argparse.BooleanOptionalAction, help=meaning)
+    else:
+        action = "append" if option.repeatable else "store"
+        group.add_argument(option.flag, action=action, metavar=option.kind.metavar, help=meaning)
+
+
 def wants_color(choice: str, descriptor: int) -> bool:
     """Resolve --color for a stream: auto means a terminal that has not asked for none."""
     if choice != "auto":
@@ -60,6 +76,11 @@ def refuse(problem: Exception) -> int:
     hint = "portico --help shows all options.\n" if isinstance(problem, UsageError) else ""
     say(f"portico: error: {printable(str(problem))}\n{hint}")
     return MISUSED
+
+
+def show(text: str) -> None:
+    """Write a line to stdout: what a command was asked for."""
+    sys.stdout.write(f"{text}\n")
 
 
 def say(text: str) -> None:

@@ -133,6 +133,7 @@ class Site:
         if request.method not in ALLOWED:
             return responses.refuse_method(request), ()
         if not self._is_ours(request.authority):
+            self._note("Authority: not a host of this server.")
             detail = (
                 f"{host_name(request.authority)} is not a host of this server. If it should be "
                 "one, start the server with --allow-host and that name."
@@ -163,7 +164,10 @@ class Site:
             return self._obey(match, request, epoch)
         found = self._finder.find(names, epoch)
         match = self._rule(request, forced_only=False)
-        if match is None or self._has_file(names, found, epoch):
+        if match is not None and self._has_file(names, found, epoch):
+            self._note("Rule: line %d of _redirects stands back, for there is a file.", match.line)
+            match = None
+        if match is None:
             return self._represent(request, names, found, epoch)
         response, witnesses = self._obey(match, request, epoch)
         return response, both(witnesses, witnesses_of(found))
@@ -240,8 +244,7 @@ class Site:
         now = time.time()
         fields = [*fields_of(selected, self._cache_control(request), now)]
         fields = self._decorated(request, fields + repr_digest(request, selected))
-        response = respond(request, selected, fields, now)
-        self._note("Conditions and ranges: %d.", response.status)
+        response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             response = self._error(response.status, request, fields=response.fields)
         return response, selected.witnesses

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from portico.http.codings import IDENTITY, acceptable
 from portico.http.conditional import (
+    FIELDS,
     IGNORE_RANGE,
     NOT_MODIFIED,
     PRECONDITION_FAILED,
+    PROCEED,
     Validators,
     evaluate,
     is_conditional,
@@ -66,6 +68,14 @@ _NOT_IN_304 = frozenset(
 _NOT_IN_RESUMED = _NOT_IN_304 - {"accept-ranges", "content-length", "x-content-type-options"}
 
 
+_OUTCOMES = {
+    PROCEED: "they hold",
+    IGNORE_RANGE: "the client's part is of another version, so it gets the whole",
+    NOT_MODIFIED: "the client has what is here",
+    PRECONDITION_FAILED: "they do not hold",
+}
+
+
 class Selected:
     """The representation that was selected for a request (RFC 9110, 3.2)."""
 
@@ -95,25 +105,17 @@ class Chooser:
         Where none is acceptable, the witnesses of that.
         """
         kind = media_type(found.name)
-        copied: Sequence[str] = ()
-        available = list(found.codings)
-        if isinstance(found, File):
-            if not available:
-                available += (copied := self._copied(kind, found))
-            available.append(IDENTITY)
+        codings = found.codings or self._copied(kind, found)
+        available = [*codings, IDENTITY] if isinstance(found, File) else list(codings)
+        wanted = acceptable(accept, available)
+        if not found.codings:  # one copy is enough: that which this client likes best
+            wanted = [coding for coding in wanted if coding in {wanted[0], IDENTITY}]
         witnesses = found.witnesses
-        asked = False
-        for coding in acceptable(accept, available):
-            chosen: File | Witness | None = None
-            if coding == IDENTITY and isinstance(found, File):
-                chosen = found
-            elif copied and self._copies is not None and isinstance(found, File):
-                if not asked:  # one copy is enough: that which this client likes best
-                    chosen, asked = self._copies.get(found, coding, epoch), True
-            else:
-                chosen = self._sibling(found, coding, epoch)
+        for coding in wanted:
+            chosen = self._in_coding(coding, found, epoch)
             if isinstance(chosen, File):
-                self.note("Coding: %s, out of %s.", coding, ", ".join(available))
+                if len(available) > 1 or coding != IDENTITY:
+                    self.note("Coding: %s, out of %s.", coding, ", ".join(available))
                 if chosen is not found:
                     witnesses = both(witnesses, chosen.witnesses)
                 selected = Selected(chosen, kind, coding, witnesses)
@@ -125,9 +127,20 @@ class Chooser:
         self.note("Coding: none of %s is acceptable.", ", ".join(available))
         return witnesses
 
-    def _copied(self, kind: str, file: File) -> Sequence[str]:
-        """The codings in which a copy of `file` may be had."""
-        if self._copies is None or file.size < COPY_FROM or not is_compressible(kind):
+    def _in_coding(self, coding: str, found: File | Coded, epoch: int) -> File | Witness | None:
+        """The file in a coding, or the witness that it is not so yet; None if there is none."""
+        if isinstance(found, File):
+            if coding == IDENTITY:
+                return found
+            if not found.codings and self._copies is not None:
+                return self._copies.get(found, coding, epoch)
+        return self._sibling(found, coding, epoch)
+
+    def _copied(self, kind: str, found: File | Coded) -> Sequence[str]:
+        """The codings in which a copy may be had."""
+        if not isinstance(found, File) or found.size < COPY_FROM or not is_compressible(kind):
+            return ()
+        if self._copies is None:
             return ()
         return self._copies.codings
 
@@ -138,7 +151,9 @@ class Chooser:
         return found if isinstance(found, File) else None
 
 
-def respond(request: RequestHead, selected: Selected, fields: list[Field], now: float) -> Response:
+def respond(
+    request: RequestHead, selected: Selected, fields: list[Field], now: float, note: Note
+) -> Response:
     """The answer to GET or HEAD with the selected representation; `fields` are those of 200.
 
     For 412 and 416 it has no content yet: that is a page, which the caller makes. `now` is in
@@ -150,6 +165,8 @@ def respond(request: RequestHead, selected: Selected, fields: list[Field], now: 
         modified = int(min(file.modified, now))
         validators = Validators(file.etag, modified, file.aliases)
         outcome = evaluate(request.get, request.method, validators, now)
+        names = ", ".join([name.title() for name, _ in request.fields if name in FIELDS])
+        note("Conditions: %s: %s.", names, _OUTCOMES[outcome])
         if outcome == PRECONDITION_FAILED:
             return Response(PRECONDITION_FAILED, [])
         if outcome == NOT_MODIFIED:
@@ -158,6 +175,7 @@ def respond(request: RequestHead, selected: Selected, fields: list[Field], now: 
         may_be_partial = may_be_partial and outcome != IGNORE_RANGE
     if may_be_partial and (value := request.get("range")) is not None:
         ranges = parse_range(value, file.size)
+        note("Range: %s of %d octets selects %s.", value, file.size, _shown(ranges))
         if ranges is not None:
             return _partial(request, selected, fields, ranges)
     content = (file.content,) if file.size else ()
@@ -220,6 +238,13 @@ def _partial(
         added.append(("Content-Digest", digest_value(digest)))
     kept = [field for field in fields if field[0].lower() not in left_out]
     return Response(206, [*added, ("Content-Length", str(length)), *kept], content)
+
+
+def _shown(ranges: Sequence[tuple[int, int]] | None) -> str:
+    """What a Range field selects, for people."""
+    if ranges is None:
+        return "the whole, because it is no range set that could be answered in parts"
+    return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
 
 
 def _cut(content: Sized, start: int, end: int) -> Sized:
