@@ -95,10 +95,12 @@ def unchunk(body: bytes) -> bytes:
         at = line_end + 2 + size + 2
 
 
-def difference(answer: Answer, status: int, body: bytes | None) -> str | None:
+def difference(answer: Answer, status: int, body: bytes | None, coding: str = "") -> str | None:
     """What is wrong with the answer, in words, or None."""
     if answer.status != status:
         return f"answered {answer.status} instead of {status}"
+    if coding and answer.fields.get("content-encoding") != coding:
+        return f"did not send the file that is there in {coding}"
     if body is None:
         return None
     given = answer.body
@@ -123,7 +125,7 @@ def aim_at(scenario: Scenario, running: Running) -> Aim:
         first = head.replace("{n}", "0")
         answer = fetch(port, first)
         body = scenarios.expected_body(scenario, running.setup.site)
-        wrong = difference(answer, scenario.status, body)
+        wrong = difference(answer, scenario.status, body, scenario.coding)
         if wrong is not None:
             raise AnswerError(wrong)
         if not scenario.new_connection:

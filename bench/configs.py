@@ -1,7 +1,8 @@
 """The other servers' configurations, as text: each set for speed.
 
 Rule: one worker, no limit on the requests of a connection, no access log unless the scenario asks
-for one and then buffered where the server can, nothing compressed, errors silent.
+for one and then buffered where the server can, nothing compressed, coded siblings used only
+where the scenario is about them, errors silent.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ http {{
     types {{ text/html html; application/octet-stream bin; }}
     sendfile on;
     tcp_nopush on;
+{"    gzip_static on;" if setup.coded else ""}
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
     log_not_found off;
@@ -86,6 +88,7 @@ hosts:
     paths:
       /:
         file.dir: {setup.site}
+        file.send-compressed: {"ON" if setup.coded else "OFF"}
 """
 
 
@@ -100,7 +103,9 @@ def caddy(setup: Setup) -> str:
 http://127.0.0.1:{setup.port} {{
     bind 127.0.0.1
 {log}    root * {setup.site}
-    file_server
+    file_server {{
+        {"precompressed gzip" if setup.coded else ""}
+    }}
 }}
 """
 

@@ -142,6 +142,7 @@ class Plan:
             self.site / FILES["page"].pattern,
             folder / "access.log" if scenario.log else None,
             scenario.new_connection,
+            bool(scenario.coding),
         )
 
 

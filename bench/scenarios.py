@@ -6,6 +6,7 @@ of ``FILES``.  ``{n}`` in a head is a running number (``counts``) or a choice (`
 
 from __future__ import annotations
 
+import gzip
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,11 +39,15 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one kind: *count* of them, of *size* bytes, named by *pattern* with ``{n}``."""
+    """Files of one kind: *count* of them, of *size* bytes, named by *pattern* with ``{n}``.
+
+    ``packed`` ones have a coded sibling, made by gzip.
+    """
 
     pattern: str
     size: int
     count: int = 1
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Scenario:
     """One kind of request, and how the load sends it.
 
     ``unit`` is what the CPU time is divided by: a request, or a MiB of what was sent.
+    ``coding`` is the content coding that the answer must have.
     ``floor`` says that the C loop, which knows one answer only, can take part.
     """
 
@@ -63,6 +69,7 @@ class Scenario:
     counts: bool = False
     chooses: int = 0
     revalidates: bool = False
+    coding: str = ""
     slice_of: tuple[int, int] | None = None
     new_connection: bool = False
     log: bool = False
@@ -76,6 +83,7 @@ class Scenario:
 
 FILES = {
     "page": Files("page.html", 1024),
+    "packed": Files("packed.html", 16 * 1024, packed=True),
     "100k": Files("100k.bin", 100 * 1024),
     "10m": Files("10m.bin", 10 * MIB),
     "many": Files("many/{n}.bin", 8 * 1024, 2000),
@@ -116,6 +124,14 @@ SCENARIOS = (
         "page",
         status=304,
         revalidates=True,
+    ),
+    Scenario(
+        "precompressed",
+        "16 KiB page that lies there in gzip, too",
+        "/packed.html",
+        "packed",
+        (*PLAIN, "Accept-Encoding: gzip"),
+        coding="gzip",
     ),
     Scenario(
         "random-2000",
@@ -162,6 +178,9 @@ def make_files(site: Path, kinds: set[str]) -> None:
             path = site / files.pattern.format(n=n)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content(path.name, files.size))
+            if files.packed:
+                packed = gzip.compress(path.read_bytes(), mtime=0)
+                path.with_name(f"{path.name}.gz").write_bytes(packed)
 
 
 def content(name: str, size: int) -> bytes:

@@ -91,7 +91,7 @@ def python_version(pythons: Pythons) -> str | None:
 def portico(setup: Setup) -> Launch:
     """``python3 -m portico`` from this checkout."""
     words = [setup.pythons.own, "-m", "portico", str(setup.site), "--host", "127.0.0.1"]
-    words += ["--port", str(setup.port)]
+    words += ["--port", str(setup.port), "--no-compress"]
     words += ["--log-format", "common"] if setup.log else ["--no-access-log"]
     return Launch(words, logs_to_output=True, working_folder=ROOT)
 

@@ -18,7 +18,10 @@ class Pythons:
 
 @dataclass(frozen=True)
 class Setup:
-    """One server for one scenario: *folder* is its own, *log* where its access log goes."""
+    """One server for one scenario: *folder* is its own, *log* where its access log goes.
+
+    ``coded``: coded siblings of files are to be used.
+    """
 
     site: Path
     folder: Path
@@ -27,6 +30,7 @@ class Setup:
     page: Path
     log: Path | None = None
     closes: bool = False
+    coded: bool = False
 
 
 @dataclass(frozen=True)
