@@ -11,6 +11,7 @@ together. That is so for a large file that has changed a moment ago.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from portico.http.codings import IDENTITY, acceptable
@@ -32,6 +33,7 @@ from portico.site.codecs import SUFFIXES
 from portico.site.copies import COPY_FROM
 from portico.site.digests import sha256
 from portico.site.disk import FileSlice
+from portico.site.files import SMALL
 from portico.site.media import is_compressible, media_type
 from portico.site.origin import File, both
 
@@ -224,14 +226,16 @@ def _partial(
     if request.get("if-range") is not None:
         left_out |= _NOT_IN_RESUMED
     added: list[Field]
+    content = _cut(file.content, ranges)
     if len(ranges) == 1:
         [(start, end)] = ranges
-        content: list[Sized] = [_cut(file.content, start, end)]
         length = end - start
         added = [("Content-Range", content_range(start, end, file.size))]
     else:
         parts = Multipart(ranges, known.get("content-type"), file.size, _boundary(file, ranges))
-        content, length = _pieces(parts, file.content), parts.content_length
+        heads = [head for head, _, _ in parts.parts]
+        content = [*chain.from_iterable(zip(heads, content, strict=True)), parts.closing]
+        length = parts.content_length
         left_out.add("content-type")
         added = [("Content-Type", parts.content_type)]
     if is_wanted(request.get("want-content-digest")) and (digest := _digest(content)):
@@ -247,20 +251,24 @@ def _shown(ranges: Sequence[tuple[int, int]] | None) -> str:
     return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
 
 
-def _cut(content: Sized, start: int, end: int) -> Sized:
-    """Octets `start` to `end` of a file's content."""
-    if isinstance(content, FileSlice):
-        return FileSlice(content.file, content.offset + start, end - start)
-    assert isinstance(content, bytes)  # noqa: S101 (a file's content is one or the other)
-    return content[start:end]
+def _cut(content: Sized, ranges: Sequence[tuple[int, int]]) -> list[Sized]:
+    """The octets of each range of a file's content.
 
-
-def _pieces(parts: Multipart, content: Sized) -> list[Sized]:
-    """What is sent for several ranges: each part's head and octets, and the end."""
-    pieces: list[Sized] = []
-    for head, start, end in parts.parts:
-        pieces += [head, _cut(content, start, end)]
-    return [*pieces, parts.closing]
+    Little out of a large file is read at once: that costs less than sending it from the file, and
+    can be kept with the reply.
+    """
+    if isinstance(content, bytes):
+        return [content[start:end] for start, end in ranges]
+    assert isinstance(content, FileSlice)  # noqa: S101 (a file's content is one or the other)
+    file, offset = content.file, content.offset
+    if sum(end - start for start, end in ranges) <= SMALL:
+        octets = [file.read(end - start, offset + start) for start, end in ranges]
+        whole = all(
+            len(each) == end - start for each, (start, end) in zip(octets, ranges, strict=True)
+        )
+        if whole and not file.changed():
+            return [*octets]
+    return [FileSlice(file, offset + start, end - start) for start, end in ranges]
 
 
 def _boundary(file: File, ranges: Sequence[tuple[int, int]]) -> str:
