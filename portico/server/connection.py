@@ -117,9 +117,14 @@ class Connection:
         """Octets that the client had not taken when we last looked."""
         self._watched: int | None = None
 
-    def start(self) -> None:
-        """Serve what has already arrived, then wait for more."""
-        self._on_request(READ)
+    def first_octets(self) -> bytes:
+        """What has arrived at once, for `start`: mostly a whole request."""
+        return self._receive()
+
+    def start(self, data: bytes) -> None:
+        """Serve what has arrived since the connection was accepted, then wait for more."""
+        if data:
+            self._begin(data)
         if self.state == IDLE:
             deadline = self.deadline  # sooner for a client that has said nothing yet
             self._watch(IDLE)
@@ -166,7 +171,7 @@ class Connection:
     # What the loop calls, by state
 
     def _on_request(self, _events: int) -> None:
-        """IDLE: take a request. The short ways are for a head that came alone and whole."""
+        """IDLE: receive a request."""
         try:
             data = self._socket.recv(RECEIVE)
         except (BlockingIOError, InterruptedError):
@@ -174,6 +179,13 @@ class Connection:
         except OSError:
             self.close()
             return
+        if data:
+            self._begin(data)
+        else:
+            self.close()
+
+    def _begin(self, data: bytes) -> None:
+        """IDLE: take a request. The short ways are for a head that came alone and whole."""
         service = self._service
         reply = service.memo.heads.young.get(data)
         if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
@@ -182,10 +194,8 @@ class Connection:
             self._answer(data)
             if self._content is not None:
                 self._take(b"")
-        elif data:
-            self._take(data)
         else:
-            self.close()
+            self._take(data)
 
     def _on_more(self, _events: int) -> None:
         """HEAD and CONTENT: take more of it."""

@@ -8,10 +8,11 @@ what is under way within the grace time), the second ends it at once.
 from __future__ import annotations
 
 import errno
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.server.connection import CONTENT, HEAD, IDLE, Connection
+from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, Connection
 from portico.server.listen import BACKLOG, acceptor, is_loopback
 from portico.server.loop import READ, Loop, report_bug
 from portico.server.pool import Pool
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from portico.server.listen import Acceptor
     from portico.site.rulebook import Report
 
-ACCEPTS_AT_ONCE = 64
-"""Connections accepted from one listening socket before the others have their turn."""
+ACCEPTS_AT_ONCE = 32
+"""Connections accepted from one listening socket before they are served, and others too."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 EXPIRE_SWEEPS = 20
@@ -39,6 +40,8 @@ SHORTAGE_SECONDS = 0.25
 """How long accepting rests when the system is out of descriptors or memory."""
 FILES_SHARE = 4
 """One in so many of the descriptors that there may be is left to the files that are asked for."""
+FILES_AT_LEAST = 4
+"""With no more descriptors left than these, each client is served before the next is accepted."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -72,7 +75,9 @@ class Worker:
         self._service = Service(config, site, 3 * share, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
         self._connections: dict[int, Connection] = {}
-        self._most = _most_connections(config)
+        granted = _descriptors()
+        self._most = _most_connections(config, granted)
+        self._scarce = granted - FILES_AT_LEAST
         self._accepting = False
         self._sweeping = False
         self._sweeps = 0
@@ -162,26 +167,38 @@ class Worker:
         if len(self._connections) >= self._most and not self._make_room():
             self._stop_accepting()  # `_closed` or the next sweep begins again
             return
+        arrived = []
+        short = False
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
                 accepted, address = accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                break
             except OSError as error:
-                if error.errno in _SHORTAGES:
-                    self._wait_for_room()
-                return
+                short = error.errno in _SHORTAGES
+                break
             accepted.setblocking(False)
-            # Its request may have been sent after this turn of the loop began.
-            self._service.epoch += 1
             peer = str(address[0]).removeprefix("::ffff:")
             connection = Connection((accepted, peer), self._loop, self._service, self._closed)
             self._connections[connection.fd] = connection
-            try:
-                connection.start()
-            except Exception:  # noqa: BLE001
-                report_bug()
-                connection.close()
+            arrived.append((connection, connection.first_octets()))
+            if connection.fd >= self._scarce:  # the system gives the lowest that is free
+                break
+        # These requests may have been sent after this turn of the loop began, but not after this.
+        self._service.epoch += 1
+        for connection, data in arrived:
+            self._start(connection, data)
+        if short:
+            self._wait_for_room()
+
+    def _start(self, connection: Connection, data: bytes) -> None:
+        if connection.state == CLOSED:
+            return
+        try:
+            connection.start(data)
+        except Exception:  # noqa: BLE001
+            report_bug()
+            connection.close()
 
     def _closed(self, connection: Connection) -> None:
         """A connection has ended."""
@@ -253,15 +270,18 @@ class Worker:
             self._connections[fd].close()
 
 
-def _most_connections(config: Config) -> int:
-    """As many as are configured, unless the system grants too few descriptors."""
+def _descriptors() -> int:
+    """How many descriptors the system grants this process."""
     try:
         import resource
     except ImportError:  # not on this system
-        return config.max_connections
+        return sys.maxsize
     granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if granted == resource.RLIM_INFINITY:
-        return config.max_connections
+    return sys.maxsize if granted == resource.RLIM_INFINITY else granted
+
+
+def _most_connections(config: Config, granted: int) -> int:
+    """As many as are configured, unless there are too few descriptors."""
     return min(config.max_connections, max(1, granted - granted // FILES_SHARE))
 
 

@@ -51,7 +51,7 @@ class Desk:
         connection = Connection((ours, "client"), self.loop, self.service, self._closed)
         self.connections[connection.fd] = connection
         self.clients.append(client)
-        connection.start()
+        connection.start(connection.first_octets())
         return client, connection
 
     def _closed(self, connection: Connection) -> None:
@@ -145,7 +145,7 @@ def test_a_new_connection_of_this_turn_sees_a_change_of_this_turn(desk: Desk, fo
     connection = Connection((ours, "client"), desk.loop, desk.service, desk._closed)
     desk.connections[connection.fd] = connection
     desk.clients.append(client)
-    connection.start()
+    connection.start(connection.first_octets())
     assert contents(client) == [NEW]
 
 
