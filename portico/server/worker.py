@@ -41,7 +41,7 @@ SHORTAGE_SECONDS = 0.25
 FILES_SHARE = 4
 """One in so many of the descriptors that there may be is left to the files that are asked for."""
 FILES_AT_LEAST = 4
-"""With no more descriptors left than these, each client is served before the next is accepted."""
+"""Descriptors that no connection gets, so that whoever is connected can be served."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -182,7 +182,8 @@ class Worker:
             connection = Connection((accepted, peer), self._loop, self._service, self._closed)
             self._connections[connection.fd] = connection
             arrived.append((connection, connection.first_octets()))
-            if connection.fd >= self._scarce:  # the system gives the lowest that is free
+            short = connection.fd >= self._scarce  # the system gives the lowest that is free
+            if short:
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
         self._service.epoch += 1

@@ -9,9 +9,8 @@ Rules:
   again after a restart. A folder that cannot be written does no harm: memory takes its place.
 
 Limits: memory, jobs under way, files they hold open and notes of what was in vain are bounded. The
-folder is not: it grows with each version of the site, and its owner may empty it at any time. Texts
-that together exceed the memory push each other out, and are compressed again when they are asked
-for again.
+folder is not: it grows with each version of the site, and may be emptied at any time. Texts that
+together exceed the memory push each other out, and are compressed again when asked for again.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from portico.http.message import Sized
-    from portico.site.origin import Found, Submit, Witness
+    from portico.site.origin import Found, Submit, Witness, Witnesses
 
     Key = tuple[bytes, str]
     """The digest of an original, and a coding."""
@@ -74,9 +73,8 @@ class _Unfit(Exception):  # noqa: N818 (a fact, not an error of ours)
 class Copies:
     """Makes and keeps compressed copies.
 
-    `memory` is the number of octets of copies that may be kept in memory. `submit` takes the work
-    of making them. `folder` is the path of a cache folder, "" for none; `report` is told, from the
-    thread that does the work, when it fails.
+    `memory` is the octets of copies that may be kept in memory. `submit` takes the work. `folder`
+    is a cache folder, "" for none; `report` is told, from the thread that works, when it fails.
     """
 
     def __init__(
@@ -114,9 +112,8 @@ class Copies:
                 return None
             kept = self._kept.get(key)
         if kept is not None:
-            content, digest = kept
-            copy = File(file.name, len(content), file.modified, content, ())
-            copy.digest, copy.etag = digest, tag_of(digest)
+            copy = _copy(file, kept[0], ())
+            copy.digest, copy.etag = kept[1], tag_of(kept[1])
             return copy
         if self._shelf is None:
             return self._make_pending(key, file, None)
@@ -130,7 +127,7 @@ class Copies:
             return self._make_pending(key, file, None if isinstance(found, Failed) else shelf)
         if found.etag is None:  # so young that its octets could still change unnoticed
             return _done()
-        copy = File(file.name, found.size, file.modified, found.content, _witnesses_of(found))
+        copy = _copy(file, found.content, _witnesses_of(found))
         copy.digest, copy.etag, copy.aliases = found.digest, found.etag, found.aliases
         return copy
 
@@ -331,14 +328,17 @@ def _done() -> Pending:
     return pending
 
 
-def _witnesses_of(copy: File) -> tuple[Witness, ...] | None:
-    """What a copy in the cache folder rests on: itself alone, not what is beside it.
+def _copy(file: File, content: Sized, witnesses: Witnesses) -> File:
+    copy = File(file.name, len(content), file.modified, content, witnesses)
+    copy.names = file.names
+    return copy
 
-    Or else each new copy would be a reason to look at all others again.
-    """
-    if copy.witnesses is None:
+
+def _witnesses_of(found: File) -> Witnesses:
+    """What a copy in the cache folder rests on: not on what is written beside it."""
+    if found.witnesses is None:
         return None
-    return tuple([each for each in copy.witnesses if not isinstance(each, FolderWitness)])
+    return tuple([each for each in found.witnesses if not isinstance(each, FolderWitness)])
 
 
 def _name_of(key: Key) -> str:

@@ -217,6 +217,10 @@ class Folder:
                 raise
             return Missing((PathWitness(folder, None, epoch),), in_folder=False)
         codings, siblings = self._siblings(path, None, epoch)
+        # What leads out is missing, whichever coding the client takes.
+        codings = tuple(
+            [each for each in codings if self._contains(os.path.realpath(path + SUFFIXES[each]))]
+        )
         witnesses: tuple[Witness, ...] = (place, *siblings)
         if os.path.lexists(path):
             if os.path.exists(path):
@@ -234,14 +238,17 @@ class Folder:
         codings, witnesses = [], []
         if not path.endswith(_CODED):
             for coding, suffix in SUFFIXES.items():
+                if not os.path.lexists(path + suffix):
+                    continue
                 try:
                     status = os.stat(path + suffix)
-                except OSError:
+                except OSError:  # a symlink to nowhere yet
+                    witnesses.append(PathWitness(path + suffix, None, epoch))
                     continue
-                if stat.S_ISREG(status.st_mode):
-                    witnesses.append(PathWitness(path + suffix, status, epoch))
-                    if modified_ns is None or status.st_mtime_ns >= modified_ns:
-                        codings.append(coding)
+                witnesses.append(PathWitness(path + suffix, status, epoch))
+                is_file = stat.S_ISREG(status.st_mode)
+                if is_file and (modified_ns is None or status.st_mtime_ns >= modified_ns):
+                    codings.append(coding)
         return tuple(codings), witnesses
 
     def _places_above(self, real: str, path: str, epoch: int) -> list[Witness]:

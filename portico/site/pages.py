@@ -68,7 +68,8 @@ tbody a:hover bdi{text-decoration:underline}
 tbody a::before{content:"";position:absolute;left:.7rem;top:.8rem;width:.8rem;height:1rem;
 border:1.5px solid var(--soft);border-radius:2px 6px 2px 2px;box-sizing:border-box;opacity:.55}
 tbody a:is([href$="/"],[href*="/?"])::before{left:.6rem;top:.92rem;width:1rem;height:.8rem;border:0;
-opacity:1;background:var(--stone);clip-path:polygon(0 8%,4% 0,36% 0,48% 16%,100% 16%,100% 100%,0 100%)}
+opacity:1;background:var(--stone);
+clip-path:polygon(0 8%,4% 0,36% 0,48% 16%,100% 16%,100% 100%,0 100%)}
 tbody a[href^="../"]::before{top:.8rem;height:1rem;background:var(--soft);
 clip-path:polygon(50% 6%,88% 46%,78% 56%,57% 34%,57% 94%,43% 94%,43% 34%,22% 56%,12% 46%)}
 footer{margin-top:1.25rem;padding-left:.6rem;color:var(--soft);font-size:.875rem}
@@ -78,7 +79,7 @@ td{font-size:.8125rem}}
 
 # The digest of `STYLE`, for its policy. Written out, because `hashlib` would take 4 MiB of memory
 # in every process; a test computes it anew.
-_STYLE_DIGEST = "'sha256-dKdLsLaoFY+1fzfLWZK2HlMRd21LADOpACGPTAwhlFc='"
+_STYLE_DIGEST = "'sha256-oo8BuRGpg8AFJ2nhqaCgYCwSTq2LqF9MuLAPUeLakcs='"
 
 CLOSING = "</main>\n</body>\n</html>\n"
 

@@ -164,7 +164,7 @@ def respond(
     file = selected.file
     may_be_partial = request.method == "GET" and file.etag is not None
     if is_conditional(request.fields):
-        modified = int(min(file.modified, now))
+        modified = int(min(file.modified, now) // 1)  # as imf_fixdate: down, before 1970 too
         validators = Validators(file.etag, modified, file.aliases)
         outcome = evaluate(request.get, request.method, validators, now)
         names = ", ".join([name.title() for name, _ in request.fields if name in FIELDS])

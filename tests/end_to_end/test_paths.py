@@ -136,7 +136,7 @@ def test_links_that_lead_out_are_missing_and_not_listed(
 
 
 class Links(HTMLParser):
-    """The links of a listing, but for those to the folders above."""
+    """The links of a listing, but for those to the folders above and those that sort."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         href = dict(attrs).get("href") or ""
-        if tag == "a" and not href.startswith("../"):
+        if tag == "a" and not href.startswith(("../", "./?")):
             self.found.append(href)
 
 

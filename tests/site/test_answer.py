@@ -9,58 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from portico.config import Config
 from portico.http.dates import imf_fixdate
-from portico.http.h1 import HeadParser, field_lines
-from portico.http.message import ProtocolError, Response
-from portico.site.answer import FIELDS_READ, LOOPBACK_HOSTS, Site
-from portico.site.disk import FileSlice
-from portico.site.files import SMALL, Folder
-from portico.site.origin import Witnesses
+from portico.http.message import ProtocolError
+from portico.site.answer import LOOPBACK_HOSTS
+from portico.site.files import SMALL
+from tests.site.asking import Client, content, fields
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 HTML = "text/html; charset=utf-8"
 PAGE = b"<!doctype html><p>page"
 NOT_FOUND = b"<!doctype html><p>the site's own"
-
-
-class Client:
-    """Asks a Site as the connection does. Each request is an epoch of its own."""
-
-    def __init__(self, root: Path, hosts: tuple[str, ...] | None = None, *, listing: bool) -> None:
-        self.root = root
-        self.site = Site(Folder(str(root), 1 << 20), Config.of(listing=listing), hosts)
-        self.witnesses: Witnesses = None
-        self._parser = HeadParser(FIELDS_READ)
-        self._epoch = 0
-
-    def ask(self, target: str, *lines: str, method: str = "GET", version: str = "1.1") -> Response:
-        """Send a request with these field lines, for localhost where they name no host."""
-        if not any(line.startswith("Host:") for line in lines) and version == "1.1":
-            lines = ("Host: localhost", *lines)
-        head = "\r\n".join((f"{method} {target} HTTP/{version}", *lines, "", ""))
-        self._epoch += 1
-        request = self._parser.parse(head.encode("ascii"))
-        response, self.witnesses = self.site.answer(request, self._epoch)
-        field_lines(response.fields)  # raises if they would split the message
-        return response
-
-
-def fields(response: Response) -> dict[str, str]:
-    found = dict(response.fields)
-    assert len(found) == len(response.fields)
-    return found
-
-
-def content(response: Response) -> bytes:
-    pieces = [
-        piece.file.read(len(piece), piece.offset) if isinstance(piece, FileSlice) else piece
-        for piece in response.content
-    ]
-    joined = b"".join(piece for piece in pieces if isinstance(piece, bytes))
-    assert len(joined) == sum(map(len, response.content))
-    return joined
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html.parser import HTMLParser
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.site.listing import Entry, by_name, human_size, listing_page, pieces
+from portico.site.entries import Order
+from portico.site.listing import human_size, pieces
+from portico.site.origin import Entry
 
 # Any name that a POSIX file system can hold.
 NAMES = st.binary(min_size=1, max_size=255).filter(
@@ -27,6 +29,9 @@ class Table(HTMLParser):
     def __init__(self, page: bytes) -> None:
         super().__init__()
         self.links: list[tuple[str, str]] = []
+        """All but those in the headings."""
+        self.headings: list[dict[str, str]] = []
+        """The attributes of those."""
         self.rows: list[list[str]] = []
         self.times: list[str] = []
         self.text = ""
@@ -39,7 +44,9 @@ class Table(HTMLParser):
         if tag == "meta":
             return
         self._inside.append(tag)
-        if tag == "a":
+        if tag == "a" and "thead" in self._inside:
+            self.headings.append({name: value or "" for name, value in attrs})
+        elif tag == "a":
             self.links.append((dict(attrs)["href"] or "", ""))
         elif tag == "tr":
             self.rows.append([])
@@ -55,11 +62,18 @@ class Table(HTMLParser):
         if "style" in self._inside:
             return
         self.text += data
-        if "a" in self._inside:
+        if "a" in self._inside and "thead" not in self._inside:
             href, text = self.links[-1]
             self.links[-1] = (href, text + data)
         if "td" in self._inside or "th" in self._inside:
             self.rows[-1][-1] += data
+
+
+def listing_page(segments: Sequence[str], entries: Iterable[Entry], query: str = "") -> bytes:
+    """The whole page, in the order that the query asks for."""
+    order = Order.of(query)
+    ordered = sorted(entries, key=order.key, reverse=order.descending)
+    return "".join(pieces(segments, iter(ordered), order)).encode()
 
 
 def entry(name: str, *, is_folder: bool = False, size: int = 0, modified: float = 0.0) -> Entry:
@@ -67,7 +81,7 @@ def entry(name: str, *, is_folder: bool = False, size: int = 0, modified: float 
 
 
 def names_in_order(*names: str) -> list[str]:
-    return [found.name for found in sorted(map(entry, names), key=by_name)]
+    return [found.name for found in sorted(map(entry, names), key=Order().key)]
 
 
 @given(NAMES, st.booleans())
@@ -180,11 +194,6 @@ def test_root_has_no_parent() -> None:
     assert b"<title>Index of /</title>" in page
 
 
-def test_the_empty_name_after_the_last_slash_counts_for_nothing() -> None:
-    assert listing_page(("",), []) == listing_page((), [])
-    assert listing_page(("a", ""), []) == listing_page(("a",), [])
-
-
 def test_rows_have_size_and_date() -> None:
     page = listing_page(
         (),
@@ -242,8 +251,8 @@ def test_any_size_is_short_and_true(size: int) -> None:
 
 def test_table_is_announced_and_headed() -> None:
     page = listing_page(("a",), [entry("b")]).decode()
-    assert "<caption>Contents of <bdi>/a/</bdi>, folders first</caption>" in page
-    assert page.count('<th scope="col">') == 3
+    assert "<caption>Contents of <bdi>/a/</bdi>, folders first; the headings" in page
+    assert page.count('<th scope="col"') == 3
     assert page.count('<th scope="row">') == 2
     assert '<nav aria-label="Folders above">' in page
 
@@ -265,15 +274,76 @@ def test_empty_folder_says_so() -> None:
 def test_pieces_come_one_by_one_in_the_order_given() -> None:
     asked = []
 
-    def entries() -> Iterator[Entry]:
-        for name in ("b", "a", "c"):
+    def entries() -> Iterator[Entry | None]:
+        for name in ("b", None, "a", "c"):
             asked.append(name)
-            yield entry(name)
+            yield None if name is None else entry(name)
 
-    stream = pieces((), entries())
+    stream = pieces((), entries(), Order())
     assert "<tbody>" in next(stream)
     assert asked == []
     assert ">b<" in next(stream)
     assert asked == ["b"]
+    assert next(stream) == ""
     assert [">a<" in next(stream), ">c<" in next(stream)] == [True, True]
     assert next(stream).endswith("</html>\n")
+
+
+ONE, OTHER = ("ascending", "descending")
+
+
+@pytest.mark.parametrize(
+    ("query", "hrefs", "column", "state"),
+    [
+        ("", ["./?sort=name&order=desc", "./?sort=size", "./?sort=date"], 0, ONE),
+        ("sort=name&order=desc", ["./", "./?sort=size", "./?sort=date"], 0, OTHER),
+        ("sort=size", ["./", "./?sort=size&order=desc", "./?sort=date"], 1, ONE),
+        ("sort=size&order=desc", ["./", "./?sort=size", "./?sort=date"], 1, OTHER),
+        ("sort=date", ["./", "./?sort=size", "./?sort=date&order=desc"], 2, ONE),
+        ("sort=date&order=desc", ["./", "./?sort=size", "./?sort=date"], 2, OTHER),
+    ],
+)
+def test_headings_sort_and_the_second_time_reverse(
+    query: str, hrefs: list[str], column: int, state: str
+) -> None:
+    page = listing_page((), [entry("a")], query)
+    assert [link["href"] for link in Table(page).headings] == hrefs
+    headings = re.findall("<th scope=.col.[^>]*>", page.decode())
+    assert [re.findall('aria-sort="(.*?)"', heading) for heading in headings] == [
+        [state] if index == column else [] for index in range(3)
+    ]
+
+
+def test_headings_say_what_they_do() -> None:
+    def said(query: str) -> list[str]:
+        return [link["title"] for link in Table(listing_page((), [], query)).headings]
+
+    assert said("") == [
+        "Sort by name, Z to A",
+        "Sort by size, smallest first",
+        "Sort by date, oldest first",
+    ]
+    assert said("sort=size")[1] == "Sort by size, largest first"
+    assert said("sort=size&order=desc")[:2] == [
+        "Sort by name, A to Z",
+        "Sort by size, smallest first",
+    ]
+    assert said("sort=date")[2] == "Sort by date, newest first"
+
+
+@pytest.mark.parametrize("query", ["?sort=size", "?sort=name&order=desc"])
+def test_the_order_stays_on_the_way_from_folder_to_folder(query: str) -> None:
+    page = listing_page(("a", "b"), [entry("c", is_folder=True), entry("d")], query[1:])
+    assert [href for href, _ in Table(page).links] == [
+        f"../../{query}",
+        f"../{query}",
+        f"../{query}",
+        f"./c/{query}",
+        "./d",
+    ]
+
+
+@pytest.mark.parametrize("query", ["x=1", "sort=<b>", 'sort="><script>', "order=asc", "sort=name"])
+def test_nothing_of_a_query_is_repeated_but_the_order(query: str) -> None:
+    entries = [entry("c", is_folder=True), entry("d")]
+    assert listing_page(("a",), entries, query) == listing_page(("a",), entries)
