@@ -84,7 +84,7 @@ def _run(argv: Sequence[str]) -> int:
         try:
             return int(command.run(argv[1:]))
         except ConfigError as problem:
-            return refuse(problem)
+            return refuse(problem, f"portico {argv[0]}")
     return _serve_folder(argv)
 
 

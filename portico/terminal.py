@@ -71,9 +71,9 @@ def printable(text: str) -> str:
     )
 
 
-def refuse(problem: Exception) -> int:
+def refuse(problem: Exception, program: str = "portico") -> int:
     """Tell the operator what is wrong, and return the exit code for it."""
-    hint = "portico --help shows all options.\n" if isinstance(problem, UsageError) else ""
+    hint = f"{program} --help shows all options.\n" if isinstance(problem, UsageError) else ""
     say(f"portico: error: {printable(str(problem))}\n{hint}")
     return MISUSED
 
