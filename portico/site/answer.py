@@ -28,14 +28,13 @@ from portico.site.finder import Finder, witnesses_of
 from portico.site.listing import answer_listing
 from portico.site.origin import Coded, Directory, Failed, File, Found, Moved, Witnesses, both
 from portico.site.representation import (
-    NOT_ACCEPTABLE,
     Chooser,
     Selected,
     fields_of,
     repr_digest,
     respond,
 )
-from portico.site.responses import ALLOWED, CORS, NO_CACHE, PREFLIGHT, VARY, error, redirect
+from portico.site.responses import ALLOWED, CORS, NO_CACHE, PREFLIGHT, error, redirect, varying
 from portico.site.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
 
@@ -92,7 +91,7 @@ class Site:
         self._chooser = Chooser(origin, copies, _unheard)
         self._rules = Rulebook(origin, report)
         self._immutable = _pattern(self._config.immutables)
-        self._vary = ("Vary", "Accept, Sec-Fetch-Mode") if self._config.spa else VARY
+        self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note: Note = _unheard
 
     @property
@@ -164,13 +163,15 @@ class Site:
             return self._obey(match, request, epoch)
         found = self._finder.find(names, epoch)
         match = self._rule(request, forced_only=False)
-        if match is not None and self._has_file(names, found, epoch):
-            self._note("Rule: line %d of _redirects stands back, for there is a file.", match.line)
-            match = None
         if match is None:
             return self._represent(request, names, found, epoch)
-        response, witnesses = self._obey(match, request, epoch)
-        return response, both(witnesses, witnesses_of(found))
+        file = self._finder.content(names, found, epoch)
+        if isinstance(file, File | Coded | Failed):
+            self._note("Rule: line %d of _redirects stands back, for there is a file.", match.line)
+            response, witnesses = self._represent(request, names, found, epoch)
+        else:
+            response, witnesses = self._obey(match, request, epoch)
+        return response, both(witnesses, both(witnesses_of(found), witnesses_of(file)))
 
     # The site's rules
 
@@ -182,21 +183,13 @@ class Site:
         host = host_name(request.authority)
         return redirects.match(request.path, request.query, host, forced_only=forced_only)
 
-    def _has_file(self, names: Names, found: Found, epoch: int) -> bool:
-        """Is there a file, before which a rule that is not forced stands back?"""
-        if isinstance(found, Moved) and found.is_folder:
-            found = self._finder.index(names, epoch)
-        return isinstance(found, File | Coded | Failed | Moved)
-
     def _obey(self, match: Match, request: RequestHead, epoch: int) -> Answer:
         """The answer that a rule demands."""
         self._note("Rule: line %d of _redirects: %d %s", match.line, match.status, match.location)
         if match.status not in {200, 404}:
             return redirect(match.status, match.location), ()
         names = path_names(match.location.partition("#")[0].partition("?")[0])
-        found = self._finder.find(names, epoch)
-        if isinstance(found, Moved) and found.is_folder:
-            found = self._finder.index(names, epoch)
+        found = self._finder.content(names, self._finder.find(names, epoch), epoch)
         if match.status == 404 and isinstance(found, File | Coded):
             return self._own_page(request, found, epoch)
         if isinstance(found, File | Coded):
@@ -239,8 +232,9 @@ class Site:
         """The selected representation of a file, or what the conditions and ranges make of it."""
         selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
         if not isinstance(selected, Selected):
-            vary = ("Vary", "Accept-Encoding")
-            return self._error(NOT_ACCEPTABLE, request, fields=[vary]), selected
+            detail = f"It can be had in these codings: {', '.join(selected.available)}."
+            response = self._error(406, request, detail, [("Vary", "Accept-Encoding")])
+            return response, selected.witnesses
         now = time.time()
         fields = [*fields_of(selected, self._cache_control(request), now)]
         fields = self._decorated(request, fields + repr_digest(request, selected))
@@ -259,10 +253,10 @@ class Site:
         """A page of the site's own as a 404. It is not what was asked for: no validators."""
         selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
         if not isinstance(selected, Selected):
-            return self._error(404, request), selected
+            return self._error(404, request), selected.witnesses
         fields = fields_of(selected, NO_CACHE, time.time())
         fields = [field for field in fields if field[0] not in _VALIDATING]
-        fields = self._decorated(request, [*fields, self._vary])
+        fields = self._decorated(request, varying(fields, self._vary))
         content = (selected.file.content,) if selected.file.size else ()
         return Response(404, fields, content), selected.witnesses
 
@@ -274,7 +268,7 @@ class Site:
             if isinstance(index, File | Coded):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
                 response, others = self._file(request, index, epoch)
-                response.fields.append(self._vary)
+                response.fields = varying(response.fields, self._vary)
                 return response, both(witnesses, others)
         if pages.prefers_problem(request.get("accept")):
             return self._error(404, request), witnesses
@@ -286,10 +280,16 @@ class Site:
             return response, both(witnesses, others)
         return self._error(404, request), witnesses
 
-    def _error(self, status: int, request: RequestHead, fields: Iterable[Field] = ()) -> Response:
-        response = error(status, request, None, fields)
+    def _error(
+        self,
+        status: int,
+        request: RequestHead,
+        detail: str | None = None,
+        fields: Iterable[Field] = (),
+    ) -> Response:
+        response = error(status, request, detail, fields)
         if self._config.spa and status == 404:
-            response.fields.append(("Vary", "Sec-Fetch-Mode"))
+            response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self._decorated(request, response.fields)
         return response
 

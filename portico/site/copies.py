@@ -1,12 +1,11 @@
 """Compressed copies of text that has no coded sibling: made once, off the loop, and kept.
 
 Rules:
-- A copy is known by the SHA-256 of its original and by its coding. So the same content is never
-  compressed twice, whatever its name or date, and those who ask for it at once share one job.
-- A copy is kept only if the octets it was made of have the digest of the original: what changed
-  while it was read leaves nothing behind.
+- A copy is known by its original's SHA-256 and its coding. So the same content is never compressed
+  twice, whatever its name or date, and those who ask for it at once share one job.
+- Only what was made of octets with just that digest is kept, so no change meanwhile can slip in.
 - Where a cache folder is named, copies live there, written elsewhere and renamed, and are found
-  again after a restart. A folder that cannot be written does no harm: memory takes its place.
+  again after a restart. Where it cannot be written, memory takes its place.
 
 Limits: memory, jobs under way, files they hold open and notes of what was in vain are bounded. The
 folder is not: it grows with each version of the site, and may be emptied at any time. Texts that
@@ -53,9 +52,9 @@ _PIECE = 256 << 10
 _OPEN_ORIGINALS = 16
 """Jobs under way that hold their original open: a share of the descriptors."""
 _NOTES = 4096
-"""Originals of which is noted that a copy was made in vain."""
+"""Copies of which is noted that they were tried in vain."""
 _TRIES = 3
-"""Failures after which no copy is tried again."""
+"""Failures after which no more is tried."""
 _REST_SECONDS = 60.0
 """How long a folder that could not be written is left alone."""
 _ABANDONED_SECONDS = 3600.0
@@ -96,13 +95,17 @@ class Copies:
     @property
     def codings(self) -> tuple[str, ...]:
         """The codings in which there can be copies, the preferred first."""
-        return codecs.available() if self._memory or self._shelf is not None else ()
+        if not self._memory and self._shelf is None:
+            return ()
+        try:
+            return codecs.available()
+        except OSError:  # no descriptor left for an import: so not now
+            return ()
 
     def get(self, file: File, coding: str, epoch: int) -> File | Witness | None:
         """The copy of `file` in `coding`, with the name and date of the original.
 
-        Or else a witness that holds until it is worth asking again; None when nothing is to be
-        gained by a copy. A copy in memory has no witnesses of its own.
+        Or else a witness that holds until it is worth asking again; None when nothing is gained.
         """
         if file.digest is None or not self._is_worthwhile(file) or coding not in self.codings:
             return None
@@ -180,6 +183,8 @@ class Copies:
             failures = 0
         except _Unfit as unfit:
             failures = unfit.failures
+        except OSError:  # the system is out of something; an import, too, needs a descriptor
+            return
         finally:
             self._end(key, file, pending, failures)
 
@@ -201,10 +206,7 @@ class Copies:
 
 
 class _Shelf:
-    """The cache folder: copies named after the digests of their originals.
-
-    Reading them is left to a Folder; what is here is writing.
-    """
+    """The cache folder: writes copies, named after their originals' digests; a Folder reads."""
 
     def __init__(
         self, folder: str, memory: int, submit: Submit, report: Callable[[str], None] | None
@@ -257,13 +259,11 @@ class _Shelf:
                     while left:
                         left = left[opened.write(left) or 0 :]
                     yield
-                # Or else a power cut could leave the name and not the octets.
-                os.fsync(fd)
+                os.fsync(fd)  # or a power cut could leave the name and not the octets
             os.replace(temporary, os.path.join(self._path, name))
-        except BaseException:
-            with contextlib.suppress(OSError):
+        finally:
+            with contextlib.suppress(OSError):  # it is gone if all went well
                 os.unlink(temporary)
-            raise
 
     def _sweep(self) -> Iterator[None]:
         """A job: delete what processes that were killed have left half written."""
@@ -306,13 +306,13 @@ def _coded(file: File, coding: str) -> Iterator[bytes]:
 
 
 def _pieces_of(content: Sized) -> Iterator[bytes]:
-    """The octets of `content`, as far as they can be read."""
+    """The octets of `content`, as far as they can be read. The digest tells if some are missing."""
     if isinstance(content, bytes):
         for start in range(0, len(content), _PIECE):
             yield content[start : start + _PIECE]
     elif isinstance(content, FileSlice):
         position, end = content.offset, content.offset + len(content)
-        with contextlib.suppress(OSError):  # the digest tells that something is missing
+        with contextlib.suppress(OSError):
             while position < end:
                 octets = content.file.read(min(_PIECE, end - position), position)
                 if not octets:

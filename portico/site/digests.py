@@ -10,7 +10,10 @@ no tag until the file system's clock has moved on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
 from portico.bounded import Bounded
 from portico.site.disk import OpenFile, Signature, is_settled, signature
@@ -18,7 +21,7 @@ from portico.site.origin import Pending, tag_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from portico.site.origin import File, Submit
 
@@ -29,9 +32,12 @@ _PIECE = 1 << 20
 
 
 class Digests:
-    """The digests of large files, by signature. `submit` takes the work of hashing them."""
+    """The digests of large files, by signature.
 
-    def __init__(self, submit: Submit) -> None:
+    `submit` takes the work of hashing them; without it none is known.
+    """
+
+    def __init__(self, submit: Submit | None) -> None:
         self._submit = submit
         self._known: Bounded[Signature, bytes] = Bounded(KNOWN)
         self._pending: dict[Signature, Pending] = {}
@@ -48,13 +54,15 @@ class Digests:
             found.aliases = (provisional,)
             return
         found.etag = provisional
+        if self._submit is None:
+            return
         pending = self._pending.get(state)
         if pending is None:
             pending = Pending()
             self._pending[state] = pending
             if not self._submit(self._hash(file, state, pending)):
                 del self._pending[state]
-                return
+                pending.done = True  # there is too much to do: try again at the next look
         if found.witnesses is not None:
             found.witnesses = (*found.witnesses, pending)
 
@@ -74,13 +82,29 @@ class Digests:
                 yield
             if position == size and not file.changed():
                 self._known.put(state, digest.digest())
+        except OSError:
+            return  # the disk fails; whoever is sent the file will see it
         finally:
             pending.done = True
             self._pending.pop(state, None)
 
 
-def sha256(octets: bytes) -> bytes:
-    """The SHA-256 digest of `octets`."""
-    from hashlib import sha256 as digest  # here: it takes 4 MiB, and a 404 needs none
+class _Digest(Protocol):
+    def digest(self) -> bytes: ...
 
-    return digest(octets).digest()
+
+def sha256(octets: bytes) -> bytes:
+    """The SHA-256 digest of `octets`, of which there are few.
+
+    By the interpreter's own module, which is slower than hashlib, but spares 4 MiB and several
+    milliseconds that OpenSSL takes to load. A page costs some ten microseconds, once.
+    """
+    return _own_sha256()(octets).digest()
+
+
+@lru_cache(maxsize=1)
+def _own_sha256() -> Callable[[bytes], _Digest]:
+    for name in ("_sha2", "_sha256", "hashlib"):  # from Python 3.12 on, before, and elsewhere
+        with contextlib.suppress(ImportError):
+            return cast("Callable[[bytes], _Digest]", import_module(name).sha256)
+    raise AssertionError("hashlib is part of every Python")

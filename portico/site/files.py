@@ -55,8 +55,6 @@ from portico.site.origin import (
 from portico.site.target import is_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from portico.site.origin import Submit
 
 SMALL = 32768
@@ -83,19 +81,14 @@ _INDEX = "index.html"
 _CODED = tuple(SUFFIXES.values())
 
 
-def never(_steps: Iterator[None]) -> bool:
-    """Takes no work at all: for a folder that is looked at once."""
-    return False
-
-
 class Folder:
     """Serves the files below one folder; implements `origin.Origin`.
 
     `memory` is the number of octets of file content that may be kept. `submit` takes the work of
-    hashing large files.
+    hashing large files; without it they are not hashed, which is enough for a single look.
     """
 
-    def __init__(self, root: str, memory: int, submit: Submit = never) -> None:
+    def __init__(self, root: str, memory: int, submit: Submit | None = None) -> None:
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
         self._below = os.path.join(os.getcwd(), root, "")

@@ -54,6 +54,15 @@ class Finder:
         """The index file, or what else is there, of the folder called `names`."""
         return self._origin.look_up((*names, ""), epoch)
 
+    def content(self, names: Names, found: Found, epoch: int) -> Found:
+        """What is read in the end where `found` was found: of a folder its index file."""
+        if not isinstance(found, Moved):
+            return found
+        inner = self.index(names, epoch) if found.is_folder else self.find(names[:-1], epoch)
+        if isinstance(inner, File | Coded):
+            return inner.resting_on(both(found.witnesses, inner.witnesses))
+        return inner
+
     def nearest_page(self, names: Names, epoch: int) -> tuple[Found, Witnesses]:
         """The 404.html of the nearest folder upward from `names`, and what was seen on the way."""
         folders = () if is_hidden(names) else names[:-1]

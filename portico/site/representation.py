@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     Note = Callable[..., None]
     """Told each step of a decision: a text with places for `%`, and what fills them."""
 
-NOT_ACCEPTABLE = 406
 RANGE_NOT_SATISFIABLE = 416
 
 # Of the fields of 200, what a 304 leaves out: the client has it (RFC 9110, 15.4.5).
@@ -93,6 +92,17 @@ class Selected:
         self.witnesses = witnesses
 
 
+class Unacceptable:
+    """No representation that the client accepts: what there is instead (RFC 9110, 15.5.7)."""
+
+    __slots__ = ("available", "witnesses")
+
+    def __init__(self, available: list[str], witnesses: Witnesses) -> None:
+        self.available = available
+        """Content codings."""
+        self.witnesses = witnesses
+
+
 class Chooser:
     """Chooses among the codings of a file in `origin`; `copies` are those made here."""
 
@@ -101,11 +111,10 @@ class Chooser:
         self._copies = copies
         self.note = note
 
-    def choose(self, accept: str | None, found: File | Coded, epoch: int) -> Selected | Witnesses:
-        """The representation for a client whose Accept-Encoding is `accept`.
-
-        Where none is acceptable, the witnesses of that.
-        """
+    def choose(
+        self, accept: str | None, found: File | Coded, epoch: int
+    ) -> Selected | Unacceptable:
+        """The representation for a client whose Accept-Encoding is `accept`."""
         kind = media_type(found.name)
         codings = found.codings or self._copied(kind, found)
         available = [*codings, IDENTITY] if isinstance(found, File) else list(codings)
@@ -127,7 +136,7 @@ class Chooser:
                 self.note("Coding: %s is wanted, and will be made in the background.", coding)
                 witnesses = both(witnesses, (chosen,))
         self.note("Coding: none of %s is acceptable.", ", ".join(available))
-        return witnesses
+        return Unacceptable(available, witnesses)
 
     def _in_coding(self, coding: str, found: File | Coded, epoch: int) -> File | Witness | None:
         """The file in a coding, or the witness that it is not so yet; None if there is none."""

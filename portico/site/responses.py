@@ -26,7 +26,6 @@ NO_CACHE = "no-cache"
 """Lets a client keep a copy but not use it unasked, so that a change is always seen."""
 _CACHE: Field = ("Cache-Control", NO_CACHE)
 _NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
-VARY: Field = ("Vary", "Accept")
 
 # What --cors adds to every answer: scripts of any origin may read it, but with no credentials.
 CORS: tuple[Field, ...] = (
@@ -51,10 +50,16 @@ def error(
     fields: Iterable[Field] = (),
 ) -> Response:
     """An error as a page for a person, or as problem details (RFC 9457) for a program."""
-    fields = [*fields, VARY]
+    fields = varying(fields, "Accept")
     if request is not None and pages.prefers_problem(request.get("accept")):
         return _made(status, "application/problem+json", pages.problem(status, detail), fields)
     return _page(status, detail, fields)
+
+
+def varying(fields: Iterable[Field], on: str) -> list[Field]:
+    """`fields` with one Vary that names `on`, too (RFC 9110, 12.5.5)."""
+    names = [value for name, value in fields if name == "Vary"]
+    return [*(field for field in fields if field[0] != "Vary"), ("Vary", ", ".join([*names, on]))]
 
 
 def refuse_method(request: RequestHead) -> Response:

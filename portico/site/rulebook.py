@@ -60,35 +60,39 @@ class Rulebook:
     def _read(self, epoch: int) -> None:
         self.witnesses = ()
         for name in (REDIRECTS, HEADERS):
-            octets = self._octets(name, epoch)
-            if octets == self._texts.get(name):
-                continue
-            self._texts.pop(name, None)
-            if octets is not None:
+            octets, why = self._octets(name, epoch)
+            if octets is None:
+                self._texts.pop(name, None)
+                self._parse(name, None)
+                self._complain(name, why)
+            elif octets != self._texts.get(name):
                 self._texts[name] = octets
-            self._parse(name, None if octets is None else octets.decode("utf-8", "replace"))
+                self._complain(name, self._parse(name, octets.decode("utf-8", "replace")))
 
-    def _octets(self, name: str, epoch: int) -> bytes | None:
-        """The file called `name`, None if there is none; its witnesses become the rules' own."""
+    def _octets(self, name: str, epoch: int) -> tuple[bytes | None, list[str]]:
+        """The file called `name`, None if there is none to be read, and why there is none.
+
+        Its witnesses become the rules' own.
+        """
         found = self._origin.look_up((name,), epoch)
         witnesses = None if isinstance(found, Directory | Failed) else found.witnesses
         self.witnesses = both(self.witnesses, witnesses)
         if isinstance(found, Failed):
-            self._complain(name, ["cannot be read, so its rules do not apply"])
+            return None, ["cannot be read, so its rules do not apply"]
         if not isinstance(found, File):
-            return None
+            return None, []
         if found.size > RULES_LIMIT:
-            self._complain(name, [f"is longer than {RULES_LIMIT >> 20} MiB, so it does not apply"])
-            return None
+            return None, [f"is longer than {RULES_LIMIT >> 20} MiB, so it does not apply"]
         content = found.content
         if not isinstance(content, FileSlice):
-            return content if isinstance(content, bytes) else None
+            return content if isinstance(content, bytes) else None, []
         octets = content.file.read(found.size, 0)
         if content.file.changed():
             self.witnesses = None
-        return octets
+        return octets, []
 
-    def _parse(self, name: str, text: str | None) -> None:
+    def _parse(self, name: str, text: str | None) -> list[str]:
+        """Take in the text of the file called `name`; what is wrong with it."""
         problems: Sequence[Problem] = ()
         if name == REDIRECTS:
             self.redirects = None
@@ -102,7 +106,7 @@ class Rulebook:
                 from portico.site.headers import parse_headers
 
                 self.headers, problems = parse_headers(text)
-        self._complain(name, [f"{problem}" for problem in problems])
+        return [f"{problem}" for problem in problems]
 
     def _complain(self, name: str, problems: list[str]) -> None:
         """Report what is wrong, once for each state of the file."""
