@@ -208,6 +208,14 @@ class Site:
             self._note("Fields: the block on line %d of _headers applies.", line)
         return fields
 
+    def _decorated_page(self, request: RequestHead, fields: list[Field]) -> list[Field]:
+        """The same for a page that was made here: what it is, no rule for the path can know."""
+        decorated = self._decorated(request, fields)
+        if decorated is fields:
+            return fields
+        kind = [field for field in fields if field[0] == "Content-Type"]
+        return kind + [field for field in decorated if field[0].lower() not in _DESCRIBING]
+
     # Representations
 
     def _represent(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
@@ -224,7 +232,7 @@ class Site:
                 response = answer_listing(request, names, found.entries)
             except OSError as problem:
                 return self._error(status_of(problem), request), None
-            response.fields = self._decorated(request, response.fields)
+            response.fields = self._decorated_page(request, response.fields)
             return response, None
         return self._missing(request, names, found, epoch)
 
@@ -290,12 +298,14 @@ class Site:
         response = error(status, request, detail, fields)
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
-        response.fields = self._decorated(request, response.fields)
+        response.fields = self._decorated_page(request, response.fields)
         return response
 
 
 # What belongs to a representation, not to a page in its place.
 _VALIDATING = frozenset({"Accept-Ranges", "ETag", "Last-Modified"})
+# What a rule may say of a file, in lower case.
+_DESCRIBING = frozenset({"content-disposition", "content-type"})
 
 
 def _is_navigation(request: RequestHead) -> bool:

@@ -288,7 +288,7 @@ def _coded(file: File, coding: str) -> Iterator[bytes]:
     """
     from hashlib import sha256
 
-    encoder = codecs.encoder(coding)
+    encoder = codecs.encoder(coding, size=file.size)
     if encoder is None:
         raise _Unfit(_TRIES)
     digest, length = sha256(), 0

@@ -11,6 +11,7 @@ no tag until the file system's clock has moved on.
 from __future__ import annotations
 
 import contextlib
+from _thread import allocate_lock
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 KNOWN = 4096
 """Digests of large files that are remembered."""
+AT_ONCE = 16
+"""Files that wait to be hashed. Each is held open."""
 _PIECE = 1 << 20
 """Octets hashed at once: some milliseconds."""
 
@@ -39,8 +42,12 @@ class Digests:
 
     def __init__(self, submit: Submit | None) -> None:
         self._submit = submit
+        self._lock = allocate_lock()  # for what the jobs write, too
         self._known: Bounded[Signature, bytes] = Bounded(KNOWN)
         self._pending: dict[Signature, Pending] = {}
+        self._turned_away = Pending()
+        """For files that have to wait until another is done."""
+        _own_sha256()  # now, not when the descriptors are used up
 
     def identify(self, found: File, file: OpenFile, status: os.stat_result) -> None:
         """Give `found`, the content of which is `file`, its tags, and its digest if it is known."""
@@ -48,23 +55,28 @@ class Digests:
             return
         state = signature(status)
         provisional = tag_of(sha256(repr(state).encode("ascii")))
-        found.digest = self._known.get(state)
+        with self._lock:
+            found.digest = self._known.get(state)
         if found.digest is not None:
             found.etag = tag_of(found.digest)
             found.aliases = (provisional,)
             return
         found.etag = provisional
-        if self._submit is None:
-            return
-        pending = self._pending.get(state)
-        if pending is None:
-            pending = Pending()
-            self._pending[state] = pending
-            if not self._submit(self._hash(file, state, pending)):
-                del self._pending[state]
-                pending.done = True  # there is too much to do: try again at the next look
-        if found.witnesses is not None:
-            found.witnesses = (*found.witnesses, pending)
+        if self._submit is not None and found.witnesses is not None:
+            found.witnesses = (*found.witnesses, self._hashing(file, state, self._submit))
+
+    def _hashing(self, file: OpenFile, state: Signature, submit: Submit) -> Pending:
+        """What holds until it is worth looking again for the file's digest."""
+        with self._lock:
+            pending = self._pending.get(state)
+            if pending is not None:
+                return pending
+            if len(self._pending) >= AT_ONCE:
+                return self._turned_away
+            self._pending[state] = pending = Pending()
+        if not submit(self._hash(file, state, pending)):
+            self._end(state, pending)  # there is too much to do: try again at the next look
+        return pending
 
     def _hash(self, file: OpenFile, state: Signature, pending: Pending) -> Iterator[None]:
         """Hash the open file piece by piece; what changed meanwhile has no digest."""
@@ -81,12 +93,19 @@ class Digests:
                 position += len(octets)
                 yield
             if position == size and not file.changed():
-                self._known.put(state, digest.digest())
+                with self._lock:
+                    self._known.put(state, digest.digest())
         except OSError:
             return  # the disk fails; whoever is sent the file will see it
         finally:
-            pending.done = True
+            self._end(state, pending)
+
+    def _end(self, state: Signature, pending: Pending) -> None:
+        """The work on a file has ended, whatever came of it."""
+        with self._lock:
             self._pending.pop(state, None)
+            waiting, self._turned_away = self._turned_away, Pending()
+        pending.done = waiting.done = True
 
 
 class _Digest(Protocol):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -107,12 +110,15 @@ def test_folder_that_could_not_be_written_is_tried_again_later(
     assert copies.get(in_memory(text(COPY_UP_TO + 1)), "gzip", 1) is None
     hand.run()
     assert names(cache) == []
-    now = time.monotonic() + 61
+    now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    pending(copies.get(in_memory(text(1000, 3)), "gzip", 2))
-    hand.run()
+    for seed, before in ((3, full), (4, None)):
+        now += 61
+        disturbed.before = before
+        pending(copies.get(in_memory(text(1000, seed)), "gzip", 2))
+        hand.run()
     assert len(names(cache)) == 1
-    for seed in (1, 2, 3):
+    for seed in (1, 2, 3, 4):
         copy = copy_of(copies.get(in_memory(text(1000, seed)), "gzip", 3))
         assert DECODE["gzip"](content_of(copy)) == text(1000, seed)
     assert len(reports) == 1
@@ -135,6 +141,39 @@ def test_full_folder_without_memory_gives_no_copy_and_no_endless_work(
         hand.run()
     assert found is None
     assert disturbed.calls == 1
+
+
+HUNGRY = """
+import os, resource, sys
+from portico.site.copies import Copies
+from portico.site.origin import File
+
+jobs = []
+copies = Copies(1 << 20, lambda job: jobs.append(job) or True, sys.argv[1])
+copies.codings
+file = File("page.html", 2000, 0.0, b"x" * 2000, ())
+file.digest = bytes.fromhex(sys.argv[2])
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+copies.get(file, "gzip", 1)
+assert "hashlib" not in sys.modules
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+while jobs:
+    for _ in jobs.pop(): pass
+resource.setrlimit(resource.RLIMIT_NOFILE, before)
+copies.get(file, "gzip", 2)
+while jobs:
+    for _ in jobs.pop(): pass
+print(type(copies.get(file, "gzip", 3)).__name__)
+"""
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_without_a_descriptor_to_be_had_it_is_tried_again(cache: Path, with_folder: bool) -> None:
+    """Not even a module can be imported then."""
+    digest = sha256(b"x" * 2000).hexdigest()
+    command = [sys.executable, "-c", HUNGRY, str(cache) if with_folder else "", digest]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("File\n", "")
 
 
 def folder_in_its_place(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What `portico check` looks for, a module for each concern."""
