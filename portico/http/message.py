@@ -64,8 +64,11 @@ class RequestHead:
 
     def get(self, name: str) -> str | None:
         """The value of field `name` (lower case), several lines joined by ", " (RFC 9110, 5.3)."""
-        values = self.all(name)
-        return ", ".join(values) if values else None
+        found = None
+        for key, value in self.fields:
+            if key == name:
+                found = value if found is None else f"{found}, {value}"
+        return found
 
     def all(self, name: str) -> list[str]:
         """The values of field `name` (lower case), one for each line."""

@@ -163,6 +163,8 @@ class Connection:
         if self._reply is not None and self._outbox is not None:
             self._count(self._reply, max(0, _content_sent(self._reply, self._outbox)))
             self._outbox.close()
+            # What they hold is let go now: the loop may remember this connection for long.
+            self._outbox = self._reply = None
         if self._watched is not None:
             self._loop.forget(self.fd)
         self._socket.close()

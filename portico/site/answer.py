@@ -236,15 +236,20 @@ class Site:
             return response, None
         return self._missing(request, names, found, epoch)
 
-    def _file(self, request: RequestHead, found: File | Coded, epoch: int) -> Answer:
-        """The selected representation of a file, or what the conditions and ranges make of it."""
+    def _file(
+        self, request: RequestHead, found: File | Coded, epoch: int, cache: str | None = None
+    ) -> Answer:
+        """The selected representation of a file, or what the conditions and ranges make of it.
+
+        `cache` is its Cache-Control, if not the path that was asked for decides.
+        """
         selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
         if not isinstance(selected, Selected):
             detail = f"It can be had in these codings: {', '.join(selected.available)}."
             response = self._error(406, request, detail, [("Vary", "Accept-Encoding")])
             return response, selected.witnesses
         now = time.time()
-        fields = [*fields_of(selected, self._cache_control(request), now)]
+        fields = [*fields_of(selected, cache or self._cache_control(request), now)]
         fields = self._decorated(request, fields + repr_digest(request, selected))
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
@@ -275,7 +280,7 @@ class Site:
             index = self._finder.index((), epoch)
             if isinstance(index, File | Coded):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
-                response, others = self._file(request, index, epoch)
+                response, others = self._file(request, index, epoch, NO_CACHE)
                 response.fields = varying(response.fields, self._vary)
                 return response, both(witnesses, others)
         if pages.prefers_problem(request.get("accept")):
