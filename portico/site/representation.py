@@ -5,8 +5,8 @@
 2. `respond`: preconditions (13.2.2), then ranges (14.2), on the representation that was chosen.
 
 Rule: each coding is a representation of its own, with its own tag, length and ranges.
-Limit: without a tag there are no ranges, for nothing could tell whether two of them belong
-together. That is so for a large file that has changed a moment ago.
+Limit: a large file that has changed a moment ago has no tag. Then it has no validator at all, for
+its date could tell even less, and no ranges, for nothing tells whether two of them belong together.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def respond(
     file = selected.file
     may_be_partial = request.method == "GET" and file.etag is not None
     if is_conditional(request.fields):
-        modified = int(min(file.modified, now) // 1)  # as imf_fixdate: down, before 1970 too
+        # Rounded down as in imf_fixdate, before 1970 too.
+        modified = None if file.etag is None else int(min(file.modified, now) // 1)
         validators = Validators(file.etag, modified, file.aliases)
         outcome = evaluate(request.get, request.method, validators, now)
         names = ", ".join([name.title() for name, _ in request.fields if name in FIELDS])
@@ -198,7 +199,8 @@ def respond(
 def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
     """The fields of a 200 with the whole representation.
 
-    The date is never later than the answer's (RFC 9110, 8.8.2.1).
+    The date is never later than the answer's (RFC 9110, 8.8.2.1). It is less than a second exact, so
+    it comes only with a tag, which clients prefer.
     """
     file = selected.file
     fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]
@@ -207,7 +209,7 @@ def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]
     if file.etag is not None:
         fields.append(("ETag", file.etag))
         fields.append(("Accept-Ranges", "bytes"))
-    fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
+        fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
     if selected.varies:
         fields.append(("Vary", "Accept-Encoding"))
     fields.append(("Cache-Control", cache_control))

@@ -77,6 +77,8 @@ class Rulebook:
         found = self._origin.look_up((name,), epoch)
         witnesses = None if isinstance(found, Directory | Failed) else found.witnesses
         self.witnesses = both(self.witnesses, witnesses)
+        if isinstance(found, Failed) and found.status == 503:
+            return self._texts.get(name), []  # a shortage passes; until then the rules stay
         if isinstance(found, Failed):
             return None, ["cannot be read, so its rules do not apply"]
         if not isinstance(found, File):

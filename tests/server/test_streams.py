@@ -1,0 +1,366 @@
+"""Streams: a listing of a hundred thousand entries, and what clients can do while it is sent."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from portico.config import Config
+from portico.http.h1 import LAST_CHUNK, ContentReader
+from portico.http.message import CHUNKED
+from portico.server.accesslog import AccessLog
+from portico.server.embed import Server
+from portico.server.listen import bind, url_of
+from portico.server.outbox import Outbox
+from portico.server.service import STEPS_AT_ONCE, Service
+from portico.server.worker import Worker
+from portico.site.listing import WHOLE
+from tests.server.clients import Client, descriptors, eventually, get, request
+from tests.server.conftest import Connect
+
+MANY = 100_000
+SOME = 3 * WHOLE
+JSON = "Accept: application/json"
+END = b"</html>\n"
+ROW = b'<tr><th scope="row">'
+PATIENCE = 60
+
+
+def fill(folder: Path, count: int) -> None:
+    """Make a folder with so many files, most of them further names of a few."""
+    folder.mkdir(parents=True)
+    source = ""
+    for number in range(count):
+        name = str(folder / f"{number}.txt")
+        if number % 10_000 and hasattr(os, "link"):
+            os.link(source, name)
+        else:
+            Path(name).write_bytes(b"x" * (number // 10_000))
+            source = name
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A site with a folder of many files, one of some, and a page."""
+    root = tmp_path_factory.mktemp("crowd")
+    fill(root / "many", MANY)
+    fill(root / "some", SOME)
+    (root / "small.txt").write_bytes(b"small")
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def server(crowd: Path) -> Iterator[Server]:
+    with Server(crowd) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server, connect: Connect) -> Client:
+    return connect(server)
+
+
+def head(client: Client) -> dict[str, str]:
+    """Read the head of a response; what follows stays in `client.received`."""
+    while b"\r\n\r\n" not in client.received:
+        assert client._more()
+    lines, _, client.received = client.received.partition(b"\r\n\r\n")
+    status, *fields = lines.decode("latin-1").split("\r\n")
+    assert status == "HTTP/1.1 200 OK"
+    return {name.lower(): value.strip() for name, _, value in (f.partition(":") for f in fields)}
+
+
+def chunks(client: Client) -> bytes:
+    """Read chunked content to its end; what follows stays in `client.received`."""
+    reader = ContentReader(CHUNKED)
+    content = []
+    while True:
+        piece, client.received = reader.feed(client.received)
+        content.append(piece)
+        if reader.complete:
+            return b"".join(content)
+        assert client._more(), "the connection ended before the last chunk"
+
+
+def fetch(server: Server, path: str, accept: str = "*/*") -> tuple[http.client.HTTPMessage, bytes]:
+    """What an independent client gets."""
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers={"Accept": accept})
+        response = connection.getresponse()
+        return response.headers, response.read()
+    finally:
+        connection.close()
+
+
+def test_a_hundred_thousand_entries_arrive_in_order(server: Server) -> None:
+    fields, content = fetch(server, "/many/", "application/json")
+    assert fields["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in fields
+    entries = json.loads(content)["entries"]
+    assert [entry["name"] for entry in entries] == [f"{number}.txt" for number in range(MANY)]
+    fields, content = fetch(server, "/many/?sort=size&order=desc")
+    assert fields["Vary"] == "Accept"
+    assert content.endswith(END)
+    assert content.count(ROW) == MANY + 1
+    sizes = [int(part[: part.index(b'"')]) for part in content.split(b'<data value="')[1:-1]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == MANY
+
+
+@pytest.mark.usefixtures("any_poller")
+def test_others_are_answered_while_a_long_listing_is_read(server: Server, connect: Connect) -> None:
+    """No row can come before all entries are read, so what others get until then comes between."""
+    client, other = connect(server), connect(server)
+    client.socket.settimeout(PATIENCE)
+    client.send(get("/many/"))
+    assert "content-length" not in head(client)
+    answers = 0
+    while ROW not in client.received.replace(ROW, b"", 1):  # the link to the parent comes at once
+        assert other.ask(get("/small.txt")).content == b"small"
+        answers += 1
+        if client.has_news():
+            client._more()
+    assert answers > 20
+    assert chunks(client).endswith(END)
+
+
+def test_many_listings_at_once_are_all_completed(server: Server, connect: Connect) -> None:
+    clients = [connect(server) for _ in range(30)]
+    for client in clients:
+        client.send(get("/some/"))
+    contents = []
+    for client in clients:
+        head(client)
+        contents.append(chunks(client))
+    assert len(set(contents)) == 1
+    assert contents[0].count(ROW) == SOME + 1
+
+
+def test_however_many_there_are_a_turn_stays_short(
+    crowd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [0]
+    begin_turn, step = Service.begin_turn, Outbox.step
+
+    def counting_turns(service: Service, now: float) -> None:
+        turns.append(0)
+        begin_turn(service, now)
+
+    def counting_steps(outbox: Outbox) -> None:
+        turns[-1] += 1
+        step(outbox)
+
+    monkeypatch.setattr(Service, "begin_turn", counting_turns)
+    monkeypatch.setattr(Outbox, "step", counting_steps)
+    with Server(crowd) as server, ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.url)) for _ in range(3 * STEPS_AT_ONCE)]
+        for client in clients:
+            client.send(get("/many/"))
+        for client in clients:
+            head(client)
+        eventually(lambda: STEPS_AT_ONCE in turns)
+        for client in clients:
+            client.close()
+        eventually(lambda: server.requests == len(clients))
+    assert max(turns) == STEPS_AT_ONCE
+
+
+def test_the_time_that_we_take_is_not_the_clients(crowd: Path) -> None:
+    """Until the first row there is nothing that a client could read, or fail to."""
+    with Server(crowd, send_timeout=0.5) as server, ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.url)) for _ in range(5)]
+        for client in clients:
+            client.send(get("/many/"))
+        for client in clients:
+            client.socket.settimeout(PATIENCE)
+            while client.received.count(ROW) < 2:
+                assert client._more(), "it was given up"
+
+
+def test_http_1_0_ends_with_the_connection(client: Client, server: Server) -> None:
+    client.send(get("/some/", "Connection: keep-alive", version="1.0"))
+    fields = head(client)
+    assert "transfer-encoding" not in fields
+    assert "content-length" not in fields
+    assert fields["connection"] == "close"
+    content = client.until_end()
+    assert content == fetch(server, "/some/")[1]
+    assert content.endswith(END)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_head_has_the_fields_of_get(server: Server, connect: Connect, version: str) -> None:
+    client, other = connect(server), connect(server)
+    client.send(request("HEAD", "/many/", version=version))
+    bare = head(client)
+    if version == "1.1":
+        assert client.ask(get("/small.txt")).content == b"small"
+    else:
+        assert client.at_end()
+    other.send(get("/some/", version=version))
+    whole = head(other)
+    for fields in (bare, whole):
+        del fields["date"]
+    assert bare == whole
+    assert bare.get("transfer-encoding") == ("chunked" if version == "1.1" else None)
+    assert other.until_end() if version == "1.0" else chunks(other)
+
+
+def test_what_was_pipelined_behind_it_is_answered(client: Client) -> None:
+    client.send(get("/some/") + get("/small.txt") + get("/some/", JSON) + get("/small.txt"))
+    head(client)
+    assert chunks(client).endswith(END)
+    assert client.answer().content == b"small"
+    head(client)
+    assert len(json.loads(chunks(client))["entries"]) == SOME
+    assert client.answer().content == b"small"
+
+
+@pytest.mark.parametrize("how", ["vanish", "close"])
+@pytest.mark.parametrize("when", ["at once", "while it is read", "while it is sent"])
+def test_a_client_that_leaves_leaves_nothing_open(
+    server: Server, connect: Connect, how: str, when: str
+) -> None:
+    steady = connect(server)
+    assert steady.ask(get("/small.txt")).content == b"small"
+    before = descriptors()
+    client = connect(server)
+    client.send(get("/many/"))
+    if when != "at once":
+        head(client)
+    if when == "while it is sent":
+        while client.received.count(ROW) < 2:
+            client._more()
+    Client.vanish(client) if how == "vanish" else client.close()
+    eventually(lambda: server.requests == 2)
+    eventually(lambda: descriptors() == before)
+    assert steady.ask(get("/small.txt")).content == b"small"
+
+
+def test_a_half_closed_client_gets_it_whole(client: Client) -> None:
+    client.send(get("/some/"))
+    client.half_close()
+    head(client)
+    assert chunks(client).endswith(END)
+    assert client.at_end()
+
+
+def test_a_client_that_does_not_read_is_waited_for_and_no_further_step_done(
+    server: Server, connect: Connect
+) -> None:
+    client, other = connect(server, receive_buffer=4096), connect(server)
+    client.send(get("/many/"))
+    head(client)
+    while client.received.count(ROW) < 2:
+        client._more()
+    for _ in range(200):
+        assert other.ask(get("/small.txt")).content == b"small"
+    eventually(lambda: server.requests == 200)
+    client.hurry()
+    content = client.received
+    assert b"0\r\n\r\n" not in content[-5:]
+    assert chunks(client).count(ROW) == MANY + 1
+
+
+def test_a_client_that_never_reads_is_given_up(crowd: Path) -> None:
+    before = descriptors()
+    with (
+        Server(crowd, send_timeout=0.3) as server,
+        Client(server.url, receive_buffer=4096) as client,
+    ):
+        client.send(get("/many/"))
+        eventually(lambda: server.requests == 1)
+        assert END not in client.until_end()
+    assert descriptors() == before
+
+
+class Vanishing:
+    """What os.scandir gives, but that the folder is removed once so many names were read."""
+
+    def __init__(
+        self, names: Iterator[os.DirEntry[str]], left: int, remove: Callable[[], object]
+    ) -> None:
+        self._names = names
+        self._left = left
+        self._remove = remove
+
+    def __iter__(self) -> Vanishing:
+        return self
+
+    def __next__(self) -> os.DirEntry[str]:
+        self._left -= 1
+        if self._left == 0:
+            self._remove()
+        return next(self._names)
+
+    def close(self) -> None:
+        self._names.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_folder_that_is_removed_in_the_middle_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    folder = tmp_path / "folder"
+    fill(folder, SOME)
+    (tmp_path / "small.txt").write_bytes(b"small")
+    scandir = os.scandir
+
+    def vanishing(path: int) -> Vanishing:
+        monkeypatch.setattr(os, "scandir", scandir)
+        return Vanishing(scandir(path), WHOLE + 100, lambda: shutil.rmtree(folder))
+
+    with Server(tmp_path) as server, Client(server.url) as client, Client(server.url) as other:
+        monkeypatch.setattr(os, "scandir", vanishing)
+        monkeypatch.setattr(os, "supports_fd", {*os.supports_fd, vanishing})
+        client.send(get("/folder/", version=version))
+        said = client.until_end()
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert b"<tbody>" in said
+        assert END not in said
+        assert not said.endswith(LAST_CHUNK)
+        assert other.ask(get("/small.txt")).content == b"small"
+        assert other.ask(get("/folder/")).status == 404
+
+
+def test_a_listing_is_made_anew_each_time(tmp_path: Path) -> None:
+    fill(tmp_path / "folder", SOME)
+    with Server(tmp_path) as server, Client(server.url) as client:
+        for number in range(4):
+            client.send(get("/folder/", JSON))
+            head(client)
+            assert len(json.loads(chunks(client))["entries"]) == SOME + number
+            (tmp_path / "folder" / f"new {number}").touch()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_the_log_counts_the_content(crowd: Path, tmp_path: Path, version: str) -> None:
+    config = Config.of(root=str(crowd), port=0)
+    with (tmp_path / "log").open("wb") as log:
+        worker = Worker(config, bind(config), AccessLog(log.fileno(), "common", color=False))
+        thread = threading.Thread(target=worker.run)
+        url = url_of(worker._listeners[0])
+        thread.start()
+        try:
+            with Client(url) as client:
+                client.send(get("/some/", version=version))
+                head(client)
+                content = chunks(client) if version == "1.1" else client.until_end()
+                eventually(lambda: worker.requests == 1)
+        finally:
+            worker.stop()
+            thread.join()
+    line = (tmp_path / "log").read_text("ascii")
+    assert line.endswith(f" 200 {len(content)}\n")

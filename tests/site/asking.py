@@ -1,0 +1,137 @@
+"""Requests to a Site as a connection makes them, and what is in the answers."""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from portico.config import Config
+from portico.http.h1 import HeadParser, field_lines
+from portico.http.message import Response
+from portico.site.answer import Site
+from portico.site.copies import Copies
+from portico.site.disk import FileSlice
+from portico.site.files import Folder
+from portico.site.origin import Witnesses, tag_of
+from tests.site.on_disk import settle
+
+if TYPE_CHECKING:
+    from portico.site.origin import Submit
+
+_LISTS = {"Vary"}
+"""Fields that may come in several lines."""
+
+
+class Client:
+    """Asks a Site as the connection does. Each request is an epoch of its own."""
+
+    def __init__(
+        self,
+        root: Path,
+        hosts: tuple[str, ...] | None = None,
+        *,
+        submit: Submit | None = None,
+        copies: Copies | None = None,
+        memory: int = 1 << 20,
+        **options: object,
+    ) -> None:
+        self.root = root
+        self.reports: list[str] = []
+        self.folder = Folder(str(root), memory, submit)
+        config = Config.of(**options)
+        self.site = Site(self.folder, config, hosts, copies, self.reports.append)
+        self.witnesses: Witnesses = None
+        self._parser = HeadParser(self.site.fields_read)
+        self._epoch = 0
+
+    def ask(self, target: str, *lines: str, method: str = "GET", version: str = "1.1") -> Response:
+        """Send a request with these field lines, for localhost where they name no host."""
+        if not any(line.startswith("Host:") for line in lines) and version == "1.1":
+            lines = ("Host: localhost", *lines)
+        head = "\r\n".join((f"{method} {target} HTTP/{version}", *lines, "", ""))
+        self._epoch += 1
+        request = self._parser.parse(head.encode("ascii"))
+        response, self.witnesses = self.site.answer(request, self._epoch)
+        field_lines(response.fields)  # raises if they would split the message
+        return response
+
+    def holds(self) -> bool:
+        """Would the last answer be given again to the same request, unasked?"""
+        self._epoch += 1
+        return self.witnesses is not None and all(
+            witness.holds(self._epoch) for witness in self.witnesses
+        )
+
+
+def fields(response: Response) -> dict[str, str]:
+    """The fields, of which none but lists may come twice."""
+    found: dict[str, str] = {}
+    for name, value in response.fields:
+        if name in found and name in _LISTS:
+            found[name] += f", {value}"
+        else:
+            assert name not in found
+            found[name] = value
+    return found
+
+
+def tag(client: Client, path: str) -> str:
+    """The entity tag of what is at a path."""
+    return fields(client.ask(path))["ETag"]
+
+
+def final(octets: bytes) -> str:
+    """The tag that these octets have everywhere and always."""
+    return tag_of(sha256(octets).digest())
+
+
+def vary(response: Response) -> set[str]:
+    """What the answer varies by, in lower case."""
+    members = fields(response).get("Vary", "").lower().split(",")
+    return {member.strip() for member in members} - {""}
+
+
+def content(response: Response) -> bytes:
+    """The octets that would be sent."""
+    pieces = [
+        piece.file.read(len(piece), piece.offset) if isinstance(piece, FileSlice) else piece
+        for piece in response.content
+    ]
+    joined = b"".join(piece for piece in pieces if isinstance(piece, bytes))
+    assert len(joined) == sum(map(len, response.content))
+    return joined
+
+
+def parts(response: Response) -> list[tuple[dict[str, str], bytes]]:
+    """The parts of multipart/byteranges: the fields of each, and its octets."""
+    found = re.fullmatch(
+        r"multipart/byteranges; boundary=([0-9A-Za-z._-]{1,70})", fields(response)["Content-Type"]
+    )
+    assert found is not None
+    delimiter = b"\r\n--" + found[1].encode("ascii")
+    body = content(response)
+    assert fields(response)["Content-Length"] == str(len(body))
+    preamble, *pieces, closing = body.split(delimiter)
+    assert (preamble, closing) == (b"", b"--\r\n")
+    split = []
+    for piece in pieces:
+        head, _, octets = piece.partition(b"\r\n\r\n")
+        assert head.startswith(b"\r\n")
+        lines = [line.partition(": ") for line in head[2:].decode("ascii").split("\r\n")]
+        split.append(({name: value for name, _, value in lines}, octets))
+    return split
+
+
+def age(path: Path, seconds: int = 1_000_000_000) -> None:
+    """Set the date of a file or folder back to `seconds` since the epoch."""
+    os.utime(path, (seconds, seconds))
+
+
+def settle_all(root: Path) -> None:
+    """Wait until a change of anything in the site would show."""
+    for path in (root, *root.rglob("*")):
+        if path.exists():
+            settle(path)

@@ -1,0 +1,63 @@
+"""A site with representations of every kind: coded or not, small or large, alone or not."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from portico.site.files import SMALL
+from portico.site.origin import tag_of
+from tests.site.asking import Client, age, settle_all
+from tests.site.copying import ByHand, text
+
+DATE = 1_000_000_000
+PLAIN = text(5000)
+GZIP = b"not really gzip, but the server does not look: " + bytes(range(256)) * 5
+BIG = text(SMALL + 5000)
+BIG_GZIP = text(SMALL + 1000, seed=7)
+
+
+class Kind:
+    """A representation: what to ask for, and what is to come of it."""
+
+    def __init__(self, path: str, accept: str | None, octets: bytes, coding: str | None) -> None:
+        self.path = path
+        self.lines = () if accept is None else (f"Accept-Encoding: {accept}",)
+        self.octets = octets
+        self.coding = coding
+        self.tag = tag_of(sha256(octets).digest())
+
+
+KINDS = {
+    "identity": Kind("/alone.bin", "gzip, br", PLAIN, None),
+    "identity of two": Kind("/page.html", "identity", PLAIN, None),
+    "sibling": Kind("/page.html", "gzip", GZIP, "gzip"),
+    "large": Kind("/large.bin", None, BIG, None),
+    "large sibling": Kind("/large.html", "gzip", BIG_GZIP, "gzip"),
+    "coded only": Kind("/only.html", "br, gzip", GZIP, "gzip"),
+}
+
+
+def make_client(root: Path) -> Client:
+    """A client of a site with all kinds, the large ones hashed."""
+    root.mkdir()
+    for name, octets in {
+        "alone.bin": PLAIN,
+        "page.html": PLAIN,
+        "page.html.gz": GZIP,
+        "large.bin": BIG,
+        "large.html": BIG,
+        "large.html.gz": BIG_GZIP,
+        "only.html.gz": GZIP,
+        "empty.bin": b"",
+    }.items():
+        (root / name).write_bytes(octets)
+        age(root / name, DATE)
+    settle_all(root)
+    hand = ByHand()
+    client = Client(root, submit=hand.submit)
+    for path in ("/large.bin", "/large.html"):
+        client.ask(path, "Accept-Encoding: gzip")
+    client.ask("/large.html")
+    hand.run()
+    return client

@@ -1,0 +1,224 @@
+"""Codings, conditions and ranges together: what each request gets of a file, to the octet."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portico.http.dates import imf_fixdate
+from portico.http.message import Response
+from tests.site.asking import Client, content, fields, parts
+from tests.site.kinds import DATE, KINDS, PLAIN, Kind, make_client
+
+ALWAYS = {"Cache-Control", "X-Content-Type-Options"}
+VALIDATORS = {"ETag", "Accept-Ranges", "Last-Modified"}
+WHOLE = ALWAYS | VALIDATORS | {"Content-Type", "Content-Length"}
+PAGE = {"Content-Type", "Content-Length", "Content-Security-Policy", "Vary"} | ALWAYS
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return make_client(tmp_path / "site")
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+# Values of each field; TAG stands for the representation's own tag, and None for no field.
+TAG = "<tag>"
+OTHER = '"another"'
+EARLIER, SAME, LATER = (imf_fixdate(DATE + seconds) for seconds in (-1, 0, 1))
+
+IF_MATCH = {None: True, TAG: True, f"{OTHER}, {TAG}": True, "*": True, OTHER: False}
+IF_MATCH |= {f"W/{TAG}": False, "malformed": False}
+IF_NONE_MATCH = {None: True, TAG: False, f"W/{TAG}": False, "*": False, OTHER: True}
+IF_NONE_MATCH |= {f"{OTHER} , W/{TAG}": False, "malformed": True}
+IF_RANGE = {None: True, TAG: True, SAME: True, f"W/{TAG}": False, OTHER: False}
+IF_RANGE |= {LATER: False, EARLIER: False, "malformed": False}
+RANGE: dict[str | None, list[tuple[int, int]] | None] = {
+    None: None,
+    "bytes=0-0": [(0, 1)],
+    "bytes=10-19,40-": [(10, 20), (40, -1)],
+    "bytes=-5": [(-5, -1)],
+    "bytes=999999-": [],
+    "bytes=2-1": None,
+    "lines=1-2": None,
+}
+
+
+def said(name: str, value: str | None, tag: str) -> list[str]:
+    return [] if value is None else [f"{name}: {value.replace(TAG, tag)}"]
+
+
+def requests() -> Iterator[tuple[str | None, str | None, str | None, str | None]]:
+    """All that follows from one method and all values of four fields."""
+    yield from itertools.product(IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE)
+
+
+def check_whole(response: Response, kind: Kind, method: str) -> None:
+    extra = {"Content-Encoding"} if kind.coding else set()
+    if kind.path not in {"/alone.bin", "/large.bin"}:
+        extra.add("Vary")
+    assert fields(response).keys() == WHOLE | extra
+    assert fields(response)["Content-Length"] == str(len(kind.octets))
+    assert content(response) == (b"" if method == "HEAD" else kind.octets)
+
+
+def check_partial(
+    response: Response, kind: Kind, selected: list[tuple[int, int]], *, resumed: bool
+) -> None:
+    length = len(kind.octets)
+    bounds = [
+        (start % length if start < 0 else start, length if end < 0 else end)
+        for start, end in selected
+    ]
+    found = fields(response)
+    names = set(WHOLE) | ({"Content-Encoding"} if kind.coding else set())
+    if resumed:  # the client has the rest since it has got a part (RFC 9110, 15.3.7)
+        names -= {"Last-Modified", "Content-Type", "Content-Encoding"}
+    if len(bounds) == 1:
+        ((start, end),) = bounds
+        names.add("Content-Range")
+        assert found["Content-Range"] == f"bytes {start}-{end - 1}/{length}"
+        assert content(response) == kind.octets[start:end]
+        assert found["Content-Length"] == str(end - start)
+    else:
+        names.add("Content-Type")
+        sent = parts(response)
+        assert [octets for _, octets in sent] == [kind.octets[slice(*each)] for each in bounds]
+        assert [head["Content-Range"] for head, _ in sent] == [
+            f"bytes {start}-{end - 1}/{length}" for start, end in bounds
+        ]
+        assert all(head.keys() == {"Content-Type", "Content-Range"} for head, _ in sent)
+    assert found.keys() - {"Vary"} == names
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_every_combination_of_conditions_and_ranges(
+    client: Client, kind: Kind, method: str
+) -> None:
+    """What comes of all is as in RFC 9110, 13.2.2: 412, else 304, else a range, else the whole."""
+    seen = set()
+    for match, none_match, if_range, wanted in requests():
+        lines = [*kind.lines, *said("If-Match", match, kind.tag)]
+        lines += said("If-None-Match", none_match, kind.tag)
+        lines += said("If-Range", if_range, kind.tag) + said("Range", wanted, kind.tag)
+        response = client.ask(kind.path, *lines, method=method)
+        found = fields(response)
+        seen.add(response.status)
+        selected = RANGE[wanted] if method == "GET" and IF_RANGE[if_range] else None
+        if not IF_MATCH[match]:
+            assert response.status == 412, lines
+            assert found.keys() == PAGE
+            continue
+        if not IF_NONE_MATCH[none_match]:
+            assert response.status == 304, lines
+            assert found.keys() - {"Vary"} == {"ETag", "Cache-Control"}
+            assert content(response) == b""
+        elif selected is None:
+            assert response.status == 200, lines
+            check_whole(response, kind, method)
+        elif not selected:
+            assert response.status == 416, lines
+            assert found.keys() == PAGE | {"Content-Range"}
+            assert found["Content-Range"] == f"bytes */{len(kind.octets)}"
+            continue
+        else:
+            assert response.status == 206, lines
+            check_partial(response, kind, selected, resumed=if_range is not None)
+        assert found["ETag"] == kind.tag
+        assert ("Vary" in found) == (kind.path not in {"/alone.bin", "/large.bin"})
+        if "Content-Encoding" in found:
+            assert found["Content-Encoding"] == kind.coding
+    assert seen == ({200, 206, 304, 412, 416} if method == "GET" else {200, 304, 412})
+
+
+MODIFIED_SINCE = {EARLIER: 200, SAME: 304, LATER: 304, "malformed": 200}
+UNMODIFIED_SINCE = {EARLIER: 412, SAME: 200, LATER: 200, "malformed": 200}
+
+
+def test_dates_count_where_there_are_no_tags(client: Client, kind: Kind) -> None:
+    own, other = kind.tag, OTHER
+    for value, status in MODIFIED_SINCE.items():
+        lines = (*kind.lines, f"If-Modified-Since: {value}")
+        assert client.ask(kind.path, *lines).status == status
+        assert client.ask(kind.path, *lines, f"If-None-Match: {own}").status == 304
+        assert client.ask(kind.path, *lines, f"If-None-Match: {other}").status == 200
+    for value, status in UNMODIFIED_SINCE.items():
+        lines = (*kind.lines, f"If-Unmodified-Since: {value}")
+        assert client.ask(kind.path, *lines).status == status
+        assert client.ask(kind.path, *lines, f"If-Match: {own}").status == 200
+        assert client.ask(kind.path, *lines, f"If-Match: {other}").status == 412
+        assert client.ask(kind.path, *lines, "If-Match: *").status == 200
+        both = client.ask(kind.path, *lines, f"If-Modified-Since: {SAME}").status
+        assert both == (412 if status == 412 else 304)
+
+
+@pytest.mark.parametrize(
+    "date", [SAME, "Sunday, 09-Sep-01 01:46:40 GMT", "Sun Sep  9 01:46:40 2001"]
+)
+def test_dates_are_read_in_each_of_their_forms(client: Client, date: str) -> None:
+    assert client.ask("/alone.bin", f"If-Modified-Since: {date}").status == 304
+    assert client.ask("/alone.bin", f"If-Unmodified-Since: {date}").status == 200
+    assert client.ask("/alone.bin", "Range: bytes=0-1", f"If-Range: {date}").status == 206
+
+
+def test_tag_of_one_coding_does_not_stand_for_another(client: Client) -> None:
+    plain = fields(client.ask("/page.html"))["ETag"]
+    coded = fields(client.ask("/page.html", "Accept-Encoding: gzip"))["ETag"]
+    assert plain != coded
+    for accept, own, other in (("identity", plain, coded), ("gzip", coded, plain)):
+        lines = (f"Accept-Encoding: {accept}",)
+        assert client.ask("/page.html", *lines, f"If-None-Match: {own}").status == 304
+        assert client.ask("/page.html", *lines, f"If-None-Match: {other}").status == 200
+        both = f"If-None-Match: {other}, {own}"
+        assert fields(client.ask("/page.html", *lines, both))["ETag"] == own
+        resumed = (*lines, "Range: bytes=1-", f"If-Range: {other}")
+        assert client.ask("/page.html", *resumed).status == 200
+
+
+def test_empty_file_has_no_ranges_to_give(client: Client) -> None:
+    for value in ("bytes=0-", "bytes=-1", "bytes=0-0,2-3"):
+        response = client.ask("/empty.bin", f"Range: {value}")
+        assert (response.status, content(response)) == (200, b"")
+    tag = fields(client.ask("/empty.bin"))["ETag"]
+    assert client.ask("/empty.bin", f"If-None-Match: {tag}").status == 304
+
+
+def test_last_modified_and_its_conditions_agree_before_1970(client: Client) -> None:
+    """Halves of seconds are rounded down in both, whichever side of the epoch they are on."""
+    page = client.root / "alone.bin"
+    for stamp in (-1_500_000_000, -500_000_000, 500_000_000):
+        os.utime(page, ns=(stamp, stamp))
+        date = fields(client.ask("/alone.bin"))["Last-Modified"]
+        assert date == imf_fixdate(stamp // 1_000_000_000)
+        assert client.ask("/alone.bin", f"If-Modified-Since: {date}").status == 304
+        assert client.ask("/alone.bin", f"If-Unmodified-Since: {date}").status == 200
+
+
+def test_too_many_ranges_get_the_whole(client: Client) -> None:
+    many = ",".join(f"{start}-{start}" for start in range(0, 4000, 2))
+    response = client.ask("/alone.bin", f"Range: bytes={many}")
+    assert (response.status, content(response)) == (200, PLAIN)
+
+
+def test_overlapping_ranges_are_one(client: Client) -> None:
+    response = client.ask("/alone.bin", "Range: bytes=10-19,15-30,31-40")
+    assert response.status == 206
+    assert fields(response)["Content-Range"] == f"bytes 10-40/{len(PLAIN)}"
+    assert content(response) == PLAIN[10:41]
+
+
+def test_boundary_is_not_in_what_is_sent_and_is_the_same_again(client: Client) -> None:
+    kinds = {
+        fields(client.ask("/alone.bin", "Range: bytes=0-9,20-29"))["Content-Type"] for _ in range(3)
+    }
+    other = fields(client.ask("/alone.bin", "Range: bytes=0-9,20-28"))["Content-Type"]
+    assert len(kinds) == 1
+    assert other not in kinds
