@@ -199,8 +199,8 @@ def respond(
 def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
     """The fields of a 200 with the whole representation.
 
-    The date is never later than the answer's (RFC 9110, 8.8.2.1). It is less than a second exact, so
-    it comes only with a tag, which clients prefer.
+    The date is never later than the answer's (RFC 9110, 8.8.2.1). It comes only with a tag, which
+    clients prefer, for two states of a file can have the same second.
     """
     file = selected.file
     fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]

@@ -76,6 +76,7 @@ def test_curl_revalidates_by_date(
     assert (here / name).read_bytes() == old
     assert server.statuses() == [200, 304]
     write(root / name, old[::-1])
+    settle(root / name)  # until then a large file has no date
     curl(*command, cwd=here)
     assert (here / name).read_bytes() == old[::-1]
     assert server.statuses() == [200]

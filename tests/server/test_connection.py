@@ -58,10 +58,10 @@ def test_head_has_the_fields_of_get_and_no_content(client: Client, path: str) ->
     bare = client.ask(request("HEAD", path), method="HEAD")
     assert bare.status == whole.status
     assert bare.content == b""
-    # The tag of a large file is another one once the file has been hashed.
-    own = {"date", "etag"} if path == "/large.bin" else {"date"}
     for answer in (whole, bare):
-        answer.fields = {name: value for name, value in answer.fields.items() if name not in own}
+        del answer.fields["date"]
+        if path == "/large.bin":  # its tag is another one once the file has been hashed
+            answer.fields.pop("etag", None)
     assert bare.fields == whole.fields
     assert int(bare.fields["content-length"]) == len(whole.content)
     assert client.ask(get("/small.txt")).content == b"small"
