@@ -19,7 +19,14 @@ from itertools import chain, islice
 
 from portico.http.message import Response, Stream
 from portico.site.entries import Order, in_order
-from portico.site.pages import CLOSING, content_security_policy, opening, prefers_json, shown
+from portico.site.pages import (
+    CLOSING,
+    LISTING,
+    content_security_policy,
+    opening,
+    prefers_json,
+    shown,
+)
 from portico.site.target import encode_name
 
 TYPE_CHECKING = False
@@ -70,7 +77,7 @@ def answer_listing(
         fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
     else:
         text = pieces(segments, listed, order)
-        policy = ("Content-Security-Policy", content_security_policy())
+        policy = ("Content-Security-Policy", content_security_policy(LISTING))
         fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
     if len(first) == WHOLE:
         return Response(200, fields, (Stream(_steps(text)),))
@@ -123,7 +130,7 @@ def head(segments: Sequence[str], order: Order) -> str:
         f'<tr><th scope="row"><a href="../{query}">Parent folder</a></th><td></td><td></td></tr>\n'
     )
     return f"""\
-{opening(f"Index of {path}", "listing")}\
+{opening(f"Index of {path}", LISTING)}\
 <header>
 {_trail(segments, query)}<h1><bdi>{name}</bdi></h1>
 </header>

@@ -9,38 +9,54 @@ Limit: English only. The pages tell nothing of the server's software, paths or i
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
 from functools import lru_cache
 
 from portico.http.status import REASONS
+from portico.site.digests import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# One stylesheet for every page, in light and dark. The colours are stone, ink and sea; each pair
-# of text and ground has a contrast of at least 4.5 (WCAG 2.2, 1.4.3).
-STYLE = """
+# The styles, in light and dark. The colours are stone, ink and sea; each pair of text and ground
+# has a contrast of at least 4.5 (WCAG 2.2, 1.4.3).
+_BASE = """
 :root{color-scheme:light dark;--paper:#fcfbf8;--ink:#26231e;--soft:#6c665b;--line:#e8e3d8;
 --tint:#f4f0e7;--link:#17567f;--stone:#c4853c}
 @media(prefers-color-scheme:dark){:root{--paper:#191a1d;--ink:#ebe7df;--soft:#a39c8f;
 --line:#303136;--tint:#222328;--link:#8fc6ec;--stone:#d6a262}}
 *{box-sizing:border-box}
-html{scroll-padding-top:4rem;-webkit-text-size-adjust:100%;text-size-adjust:100%}
+html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:56rem;margin:0 auto;padding:clamp(1.5rem,6vw,4rem) clamp(1rem,4vw,2.5rem)}
 h1{margin:0;font:400 clamp(1.75rem,5vw,2.5rem)/1.2 "Iowan Old Style","Palatino Linotype",Palatino,
 P052,Georgia,serif;overflow-wrap:anywhere}
 a{color:var(--link);text-decoration-thickness:1px;text-underline-offset:.2em}
 a:hover{text-decoration-thickness:2px}
 a:focus-visible{outline:2px solid var(--link);outline-offset:2px;border-radius:3px}
-bdi{white-space:pre-wrap;overflow-wrap:anywhere}
-.notice main{display:grid;align-content:center;min-height:88vh;min-height:88svh;max-width:38rem}
-.notice svg{color:var(--stone);margin-bottom:1.25rem}
-.notice p{margin:.9rem 0 0}
-.notice .status{margin:0 0 .15rem;color:var(--soft);letter-spacing:.12em}
-.notice .detail{border-left:2px solid var(--line);padding-left:.9rem;color:var(--soft);
+main{margin:0 auto;padding:clamp(1.5rem,6vw,4rem) clamp(1rem,4vw,2.5rem)}
+"""
+
+NOTICE = (
+    _BASE
+    + """\
+main{display:grid;align-content:center;min-height:88vh;min-height:88svh;max-width:38rem}
+svg{color:var(--stone);margin-bottom:1.25rem}
+p{margin:.9rem 0 0}
+.status{margin:0 0 .15rem;color:var(--soft);letter-spacing:.12em}
+.detail{border-left:2px solid var(--line);padding-left:.9rem;color:var(--soft);
 overflow-wrap:anywhere}
+"""
+)
+"""The style of error pages."""
+
+LISTING = (
+    _BASE
+    + """\
+html{scroll-padding-top:4rem}
+main{max-width:56rem}
+bdi{white-space:pre-wrap;overflow-wrap:anywhere}
 nav ol{display:flex;flex-wrap:wrap;margin:0 0 .35rem;padding:0;list-style:none;color:var(--soft)}
 nav li::after{content:"/"/"";margin:0 .45rem}
 table{width:100%;margin-top:1.75rem;border-collapse:collapse;font-variant-numeric:tabular-nums}
@@ -76,10 +92,8 @@ footer{margin-top:1.25rem;padding-left:.6rem;color:var(--soft);font-size:.875rem
 @media(max-width:34rem){td span,thead span{display:none}th+th,td{padding-left:.75rem}
 td{font-size:.8125rem}}
 """
-
-# The digest of `STYLE`, for its policy. Written out, because `hashlib` would take 4 MiB of memory
-# in every process; a test computes it anew.
-_STYLE_DIGEST = "'sha256-oo8BuRGpg8AFJ2nhqaCgYCwSTq2LqF9MuLAPUeLakcs='"
+)
+"""The style of listings."""
 
 CLOSING = "</main>\n</body>\n</html>\n"
 
@@ -220,7 +234,7 @@ def error_page(status: int, detail: str | None = None) -> bytes:
     reason = REASONS.get(status, "Error")
     happened, next_step = _SENTENCES.get(status) or (_MOVED if 300 <= status < 400 else _OTHER)
     parts = [
-        opening(f"{status} {reason}", "notice"),
+        opening(f"{status} {reason}", NOTICE),
         _MARK,
         f'<p class="status">{status}</p>\n<h1>{reason}</h1>\n',
         f"<p>{happened} {next_step}</p>\n",
@@ -233,14 +247,16 @@ def error_page(status: int, detail: str | None = None) -> bytes:
     return "".join(parts).encode()
 
 
-def content_security_policy() -> str:
-    """Return the Content-Security-Policy field value that belongs to every page made here.
+@lru_cache(maxsize=2)
+def content_security_policy(style: str) -> str:
+    """Return the Content-Security-Policy field value that belongs to every page with this *style*.
 
     It lets in the one style, by its digest, so that not even a mistake in escaping could bring in
     another; and the site's own favicon, which browsers ask for with every page.
     """
+    digest = b2a_base64(sha256(style.encode()), newline=False).decode()
     return (
-        f"default-src 'none'; style-src {_STYLE_DIGEST}; img-src 'self'; base-uri 'none';"
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; base-uri 'none';"
         " form-action 'none'; frame-ancestors 'self'"
     )
 
@@ -290,10 +306,10 @@ def prefers_json(accept: str | None, suffix: str = "") -> bool:
     return json[0] > 0 and json > (weight, closeness)
 
 
-def opening(title: str, layout: str = "") -> str:
+def opening(title: str, style: str) -> str:
     """Return a page's HTML up to and with the start of its main part; `CLOSING` ends it.
 
-    *title* is plain text. *layout* is the class of the body, which chooses rules of `STYLE`.
+    *title* is plain text, *style* is `NOTICE` or `LISTING`.
     """
     return f"""\
 <!doctype html>
@@ -303,9 +319,9 @@ def opening(title: str, layout: str = "") -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{shown(title)}</title>
-<style>{STYLE}</style>
+<style>{style}</style>
 </head>
-<body class="{layout}">
+<body>
 <main>
 """
 

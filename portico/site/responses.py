@@ -80,7 +80,7 @@ def redirect(status: int, location: str) -> Response:
 
 
 def _page(status: int, detail: str | None, fields: Iterable[Field]) -> Response:
-    policy = ("Content-Security-Policy", pages.content_security_policy())
+    policy = ("Content-Security-Policy", pages.content_security_policy(pages.NOTICE))
     return _made(status, _HTML, pages.error_page(status, detail), [*fields, policy])
 
 
