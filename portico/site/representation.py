@@ -181,6 +181,7 @@ def respond(
         note("Conditions: %s: %s.", names, _OUTCOMES[outcome])
         if outcome == PRECONDITION_FAILED:
             return Response(PRECONDITION_FAILED, [])
+        fields = _as_named(request, file, fields)
         if outcome == NOT_MODIFIED:
             kept = [field for field in fields if field[0].lower() not in _NOT_IN_304]
             return Response(NOT_MODIFIED, kept)
@@ -194,6 +195,21 @@ def respond(
     if file.digest is not None and is_wanted(request.get("want-content-digest")):
         fields = [*fields, ("Content-Digest", digest_value(file.digest))]
     return Response(200, fields, content)
+
+
+def _as_named(request: RequestHead, file: File, fields: list[Field]) -> list[Field]:
+    """`fields`, with that of the file's tags by which the client has named it.
+
+    A cache may freshen its copy, and a client join two parts, only under one and the same tag (RFC
+    9111, 4.3.4; RFC 9110, 15.3.7.3).
+    """
+    named = ", ".join([value for name, value in request.fields if name in FIELDS])
+    if file.etag is None or file.etag in named:
+        return fields
+    for alias in file.aliases:
+        if alias in named:
+            return [(name, alias if name == "ETag" else value) for name, value in fields]
+    return fields
 
 
 def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:

@@ -159,6 +159,23 @@ def test_provisional_tag_is_an_alias_after_a_restart(root: Path) -> None:
     assert client.ask("/large.bin", f"If-None-Match: {provisional}").status == 304
 
 
+def test_a_client_is_answered_under_the_tag_that_it_names(client: Client, hand: ByHand) -> None:
+    """Strict caches freshen a copy, and strict clients join parts, only under one tag."""
+    provisional = tag(client, "/large.bin")
+    hand.run()
+    for lines, status, told in (
+        ((f"If-None-Match: {provisional}",), 304, provisional),
+        ((f'If-None-Match: "x", W/{provisional}',), 304, provisional),
+        ((f"If-None-Match: {provisional}, {final(LARGE)}",), 304, final(LARGE)),
+        ((f"If-Range: {provisional}", "Range: bytes=0-9"), 206, provisional),
+        ((f"If-Match: {provisional}", "Range: bytes=0-9"), 206, provisional),
+        (("If-None-Match: *",), 304, final(LARGE)),
+        (('If-Range: "x"', "Range: bytes=0-9"), 200, final(LARGE)),
+    ):
+        response = client.ask("/large.bin", *lines)
+        assert (response.status, fields(response)["ETag"]) == (status, told)
+
+
 def test_in_a_real_pool_it_is_a_matter_of_moments(root: Path) -> None:
     pool = Pool()
     try:
