@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from portico.site.digests import AT_ONCE, Digests
+from portico.site.disk import FileSlice, OpenFile
 from portico.site.files import SMALL
+from portico.site.origin import File
 from tests.site.asking import Client, age, content, fields, final, settle_all, tag
 from tests.site.copying import ByHand, descriptors, text
 from tests.site.on_disk import settle
@@ -219,3 +221,26 @@ def test_files_that_wait_to_be_hashed_are_bounded_and_none_is_forgotten(tmp_path
         hand.run()
         tags = {tag(client, path) for path in paths}
     assert tags == {final(LARGE)}
+
+
+@pytest.mark.parametrize("change", [rewrite, lambda path: os.truncate(path, SMALL + 5)])
+def test_digest_of_a_mixture_is_not_remembered(
+    tmp_path: Path, hand: ByHand, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "long.bin"
+    path.write_bytes(LONG)
+    settle(path)
+    status, opened = path.stat(), OpenFile(os.open(path, os.O_RDONLY), path.stat())
+    digests = Digests(hand.submit)
+
+    def identified() -> File:
+        content = FileSlice(opened, 0, status.st_size)
+        file = File(path.name, status.st_size, status.st_mtime, content, ())
+        digests.identify(file, opened, status)
+        return file
+
+    identified()
+    next(hand.jobs[0])
+    change(path)
+    hand.run()
+    assert identified().digest is None
