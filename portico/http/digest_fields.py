@@ -23,7 +23,7 @@ def is_wanted(value: str | None) -> bool:
         return False
     preferences = {}
     for member in value.split(","):
-        found = _MEMBER.fullmatch(member)
+        found = _MEMBER.fullmatch(member.partition(";")[0])  # parameters mean nothing here
         if found is None:
             return False
         preferences[found[1]] = found[2]  # of a key that comes twice, the last counts (8941, 4.2.2)

@@ -126,6 +126,8 @@ class Site:
         """
         response = error(problem.status, request, problem.detail)
         response.close = True
+        if self._config.cors:
+            _add_cors(response)
         return response
 
     def _decide(self, request: RequestHead, epoch: int) -> Answer:
@@ -198,23 +200,20 @@ class Site:
             return self._error(found.status, request), None
         return self._missing(request, names, found, epoch)
 
-    def _decorated(self, request: RequestHead, fields: list[Field]) -> list[Field]:
-        """`fields` after the rules in _headers."""
+    def _decorated(
+        self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
+    ) -> list[Field]:
+        """`fields` after the rules in _headers, which cannot change those named in `fixed`."""
         if self._rules.headers is None:
             return fields
         host = host_name(request.authority)
-        fields, lines = self._rules.headers.apply(request.path, host, fields)
+        decorated, lines = self._rules.headers.apply(request.path, host, fields)
         for line in lines:
             self._note("Fields: the block on line %d of _headers applies.", line)
-        return fields
-
-    def _decorated_page(self, request: RequestHead, fields: list[Field]) -> list[Field]:
-        """The same for a page that was made here: what it is, no rule for the path can know."""
-        decorated = self._decorated(request, fields)
-        if decorated is fields:
-            return fields
-        kind = [field for field in fields if field[0] == "Content-Type"]
-        return kind + [field for field in decorated if field[0].lower() not in _DESCRIBING]
+        if not lines or not fixed:
+            return decorated
+        own = [field for field in fields if field[0].lower() in fixed]
+        return own + [field for field in decorated if field[0].lower() not in fixed]
 
     # Representations
 
@@ -232,7 +231,7 @@ class Site:
                 response = answer_listing(request, names, found.entries)
             except OSError as problem:
                 return self._error(status_of(problem), request), None
-            response.fields = self._decorated_page(request, response.fields)
+            response.fields = self._decorated(request, response.fields, _DESCRIBING)
             return response, None
         return self._missing(request, names, found, epoch)
 
@@ -243,7 +242,7 @@ class Site:
 
         `cache` is its Cache-Control, if not the path that was asked for decides.
         """
-        selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
+        selected = self._chooser.choose(request, found, epoch)
         if not isinstance(selected, Selected):
             detail = f"It can be had in these codings: {', '.join(selected.available)}."
             response = self._error(406, request, detail, [("Vary", "Accept-Encoding")])
@@ -264,12 +263,12 @@ class Site:
 
     def _own_page(self, request: RequestHead, found: File | Coded, epoch: int) -> Answer:
         """A page of the site's own as a 404. It is not what was asked for: no validators."""
-        selected = self._chooser.choose(request.get("accept-encoding"), found, epoch)
+        selected = self._chooser.choose(request, found, epoch)
         if not isinstance(selected, Selected):
             return self._error(404, request), selected.witnesses
         fields = fields_of(selected, NO_CACHE, time.time())
         fields = [field for field in fields if field[0] not in _VALIDATING]
-        fields = self._decorated(request, varying(fields, self._vary))
+        fields = self._decorated(request, varying(fields, self._vary), _CACHING)
         content = (selected.file.content,) if selected.file.size else ()
         return Response(404, fields, content), selected.witnesses
 
@@ -303,14 +302,16 @@ class Site:
         response = error(status, request, detail, fields)
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
-        response.fields = self._decorated_page(request, response.fields)
+        response.fields = self._decorated(request, response.fields, _DESCRIBING | _CACHING)
         return response
 
 
 # What belongs to a representation, not to a page in its place.
 _VALIDATING = frozenset({"Accept-Ranges", "ETag", "Last-Modified"})
-# What a rule may say of a file, in lower case.
+# What a rule says of a file, but cannot know of a page that was made here, in lower case.
 _DESCRIBING = frozenset({"content-disposition", "content-type"})
+# And of an error: what is missing must not be taken for missing when it is there.
+_CACHING = frozenset({"cache-control", "expires"})
 
 
 def _is_navigation(request: RequestHead) -> bool:

@@ -66,7 +66,9 @@ _NOT_IN_304 = frozenset(
 )
 # And what a 206 leaves out for a client that holds a part already, since it named it in If-Range
 # (15.3.7). Of several ranges each part has its type.
-_NOT_IN_RESUMED = _NOT_IN_304 - {"accept-ranges", "content-length", "x-content-type-options"}
+_NOT_IN_RESUMED = frozenset(
+    {"content-disposition", "content-encoding", "content-language", "content-type", "last-modified"}
+)
 
 
 _OUTCOMES = {
@@ -112,19 +114,27 @@ class Chooser:
         self.note = note
 
     def choose(
-        self, accept: str | None, found: File | Coded, epoch: int
+        self, request: RequestHead, found: File | Coded, epoch: int
     ) -> Selected | Unacceptable:
-        """The representation for a client whose Accept-Encoding is `accept`."""
+        """The representation that suits the client best (RFC 9110, 12.5.3).
+
+        A client that names the file as it is in a condition goes on with that, if it accepts it:
+        otherwise its copy would be worth nothing as soon as there is a compressed one.
+        """
         kind = media_type(found.name)
         codings = found.codings or self._copied(kind, found)
         available = [*codings, IDENTITY] if isinstance(found, File) else list(codings)
-        wanted = acceptable(accept, available)
+        wanted = acceptable(request.get("accept-encoding"), available)
         if not found.codings:  # one copy is enough: that which this client likes best
             wanted = [coding for coding in wanted if coding in {wanted[0], IDENTITY}]
+        named = _named_in(request)
+        has_plain = IDENTITY in wanted and isinstance(found, File) and _is_in(named, found)
         witnesses = found.witnesses
         for coding in wanted:
             chosen = self._in_coding(coding, found, epoch)
             if isinstance(chosen, File):
+                if has_plain and chosen is not found and not _is_in(named, chosen):
+                    continue
                 if len(available) > 1 or coding != IDENTITY:
                     self.note("Coding: %s, out of %s.", coding, ", ".join(available))
                 if chosen is not found:
@@ -160,6 +170,17 @@ class Chooser:
         name = original.name + SUFFIXES[coding]
         found = self._origin.look_up((*original.names[:-1], name), epoch)
         return found if isinstance(found, File) else None
+
+
+def _named_in(request: RequestHead) -> str:
+    """The tags of what the client says that it has, or of which it has a part."""
+    if not is_conditional(request.fields):
+        return ""
+    return f"{request.get('if-none-match')}, {request.get('if-range')}"
+
+
+def _is_in(named: str, file: File) -> bool:
+    return file.etag is not None and any(tag in named for tag in (file.etag, *file.aliases))
 
 
 def respond(
