@@ -88,10 +88,12 @@ class Stream:
     When it raises OSError, the content has no end, and the message must not look complete.
     """
 
-    __slots__ = ("chunked", "pieces")
+    __slots__ = ("chunked", "permit", "pieces")
 
     def __init__(self, pieces: Generator[bytes, None, None]) -> None:
         self.pieces = pieces
+        self.permit: object = None
+        """Whatever has to live as long as the stream."""
         self.chunked = False
         """Does the chunked transfer coding frame it? Else the connection's end is its end."""
 

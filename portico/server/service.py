@@ -41,6 +41,8 @@ class Service:
         self.requests = 0
         """Requests answered since the start."""
         self.epoch = 0
+        self.streams = 0
+        """Streams that are under way."""
         self.steps_left = STEPS_AT_ONCE
         """Steps that streams may still do in this turn of the loop."""
         self.now = 0.0
@@ -119,6 +121,9 @@ class Service:
             report_bug()
             response = self.site.refuse(ProtocolError(500, "The fault is on this side."))
             witnesses = None
+        if response.is_stream and not self._admit(response):
+            detail = "Too many long listings are being read at this moment."
+            response = self.site.refuse(ProtocolError(503, detail), request)
         if not _will_be_read(request):
             response.close = True
         connection = b"" if request.version else KEEP_ALIVE
@@ -128,6 +133,15 @@ class Service:
             connection = CLOSE
         return self._ready(Reply(response, connection, witnesses))
 
+    def _admit(self, response: Response) -> bool:
+        """Give a stream its permit, if there are not too many already."""
+        for piece in response.content:  # none, if the request was HEAD
+            if isinstance(piece, Stream):
+                if self.streams >= STREAMS_AT_ONCE:
+                    return False
+                piece.permit = _Permit(self)
+        return True
+
     def _ready(self, reply: Reply) -> Reply:
         reply.write(self.epoch, self._second, self._date)
         return reply
@@ -136,6 +150,23 @@ class Service:
 DISCARD_LIMIT = 65536
 """Octets of content that are read and thrown away to save a connection: about what a peer has sent
 before it sees the answer. Beyond that a new connection is cheaper."""
+
+
+STREAMS_AT_ONCE = 16
+"""Streams that may be under way. A listing of 100,000 entries takes 16 MiB while it is read."""
+
+
+class _Permit:
+    """Counts a stream for as long as something refers to it."""
+
+    __slots__ = ("_service",)
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        service.streams += 1
+
+    def __del__(self) -> None:
+        self._service.streams -= 1
 
 
 STEPS_AT_ONCE = 4

@@ -30,6 +30,7 @@ from portico.site.origin import Coded, Directory, Failed, File, Found, Moved, Wi
 from portico.site.representation import (
     Chooser,
     Selected,
+    Unacceptable,
     fields_of,
     repr_digest,
     respond,
@@ -195,7 +196,7 @@ class Site:
         if match.status == 404 and isinstance(found, File | Coded):
             return self._own_page(request, found, epoch)
         if isinstance(found, File | Coded):
-            return self._file(request, found, epoch)
+            return self._file(request, found, epoch, NO_CACHE)
         if isinstance(found, Failed):
             return self._error(found.status, request), None
         return self._missing(request, names, found, epoch)
@@ -244,16 +245,24 @@ class Site:
         """
         selected = self._chooser.choose(request, found, epoch)
         if not isinstance(selected, Selected):
-            detail = f"It can be had in these codings: {', '.join(selected.available)}."
-            response = self._error(406, request, detail, [("Vary", "Accept-Encoding")])
-            return response, selected.witnesses
+            return self._unacceptable(request, selected)
         now = time.time()
         fields = [*fields_of(selected, cache or self._cache_control(request), now)]
         fields = self._decorated(request, fields + repr_digest(request, selected))
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
-            response = self._error(response.status, request, fields=response.fields)
+            vary = [("Vary", "Accept-Encoding")] if selected.varies else []
+            response = self._error(response.status, request, fields=[*response.fields, *vary])
         return response, selected.witnesses
+
+    def _unacceptable(self, request: RequestHead, selected: Unacceptable) -> Answer:
+        """406 with what there is (RFC 9110, 15.5.7), or 503 while something is being made."""
+        vary = ("Vary", "Accept-Encoding")
+        if selected.is_pending:
+            detail = "It is being compressed as the request demands."
+            return self._error(503, request, detail, [vary, ("Retry-After", "1")]), None
+        detail = f"It can be had in these codings: {', '.join(selected.available)}."
+        return self._error(406, request, detail, [vary]), selected.witnesses
 
     def _cache_control(self, request: RequestHead) -> str:
         if self._immutable is None:
@@ -268,7 +277,7 @@ class Site:
             return self._error(404, request), selected.witnesses
         fields = fields_of(selected, NO_CACHE, time.time())
         fields = [field for field in fields if field[0] not in _VALIDATING]
-        fields = self._decorated(request, varying(fields, self._vary), _CACHING)
+        fields = self._decorated(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
         content = (selected.file.content,) if selected.file.size else ()
         return Response(404, fields, content), selected.witnesses
 
@@ -280,7 +289,9 @@ class Site:
             if isinstance(index, File | Coded):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
                 response, others = self._file(request, index, epoch, NO_CACHE)
-                response.fields = varying(response.fields, self._vary)
+                fields = [field for field in response.fields if field[0].lower() not in _CACHING]
+                fields.append(("Cache-Control", NO_CACHE))
+                response.fields = varying(fields, self._vary)
                 return response, both(witnesses, others)
         if pages.prefers_problem(request.get("accept")):
             return self._error(404, request), witnesses

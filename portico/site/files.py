@@ -104,7 +104,7 @@ class Folder:
     def look_up(self, names: tuple[str, ...], epoch: int) -> Found:  # noqa: PLR0911 (outcomes)
         """What the path of `names` stands for: see `origin`."""
         if "" in names[:-1]:
-            return Missing(())
+            return Missing((), in_folder=False)
         path = self._below + os.sep.join(names)
         is_folder = names[-1] == ""
         file = path + _INDEX if is_folder else path

@@ -15,6 +15,7 @@ Cloudflare Pages docs, "Redirects".
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from portico.http.fields import host_name
@@ -188,7 +189,7 @@ class Rule:
 
     def _capture(self, query: str | None, captures: Captures) -> bool:
         """Does `query` have exactly the wanted parameters? Their values are added to `captures`."""
-        given = _parameters_given(query or "", len(self.parameters))
+        given = _parameters_given(query or "")
         if given is None or given.keys() != self.parameters.keys():
             return False
         for name, wish in self.parameters.items():
@@ -318,12 +319,13 @@ def _parameters_wanted(words: list[str]) -> dict[str, _Parameter]:
     return wanted
 
 
-def _parameters_given(query: str, limit: int) -> dict[str, str] | None:
-    """The parameters of a query; None when there are more than `limit`, or one twice.
+@lru_cache(maxsize=8)
+def _parameters_given(query: str) -> dict[str, str] | None:
+    """The parameters of a query; None when there are too many for any rule, or one twice.
 
-    The limit keeps a long query from being taken apart for each of many rules.
+    Remembered, because all rules for one path ask for the same query.
     """
-    if query.count("&") >= limit:
+    if query.count("&") >= LINE_LIMIT // len("a=b "):
         return None
     pairs = [pair.partition("=") for pair in query.split("&")]
     given = {_parameter_value(name): _parameter_value(value) for name, _, value in pairs}

@@ -97,12 +97,14 @@ class Selected:
 class Unacceptable:
     """No representation that the client accepts: what there is instead (RFC 9110, 15.5.7)."""
 
-    __slots__ = ("available", "witnesses")
+    __slots__ = ("available", "is_pending", "witnesses")
 
-    def __init__(self, available: list[str], witnesses: Witnesses) -> None:
+    def __init__(self, available: list[str], witnesses: Witnesses, *, is_pending: bool) -> None:
         self.available = available
         """Content codings."""
         self.witnesses = witnesses
+        self.is_pending = is_pending
+        """Is one being made that the client accepts?"""
 
 
 class Chooser:
@@ -130,6 +132,7 @@ class Chooser:
         named = _named_in(request)
         has_plain = IDENTITY in wanted and isinstance(found, File) and _is_in(named, found)
         witnesses = found.witnesses
+        is_pending = False
         for coding in wanted:
             chosen = self._in_coding(coding, found, epoch)
             if isinstance(chosen, File):
@@ -145,8 +148,9 @@ class Chooser:
             if chosen is not None:
                 self.note("Coding: %s is wanted, and will be made in the background.", coding)
                 witnesses = both(witnesses, (chosen,))
+                is_pending = True
         self.note("Coding: none of %s is acceptable.", ", ".join(available))
-        return Unacceptable(available, witnesses)
+        return Unacceptable(available, witnesses, is_pending=is_pending)
 
     def _in_coding(self, coding: str, found: File | Coded, epoch: int) -> File | Witness | None:
         """The file in a coding, or the witness that it is not so yet; None if there is none."""

@@ -21,7 +21,7 @@ from portico.server.accesslog import AccessLog
 from portico.server.embed import Server
 from portico.server.listen import bind, url_of
 from portico.server.outbox import Outbox
-from portico.server.service import STEPS_AT_ONCE, Service
+from portico.server.service import STEPS_AT_ONCE, STREAMS_AT_ONCE, Service
 from portico.server.worker import Worker
 from portico.site.listing import WHOLE
 from tests.server.clients import Client, descriptors, eventually, get, request
@@ -137,7 +137,7 @@ def test_others_are_answered_while_a_long_listing_is_read(server: Server, connec
 
 
 def test_many_listings_at_once_are_all_completed(server: Server, connect: Connect) -> None:
-    clients = [connect(server) for _ in range(30)]
+    clients = [connect(server) for _ in range(STREAMS_AT_ONCE)]
     for client in clients:
         client.send(get("/some/"))
     contents = []
@@ -146,6 +146,27 @@ def test_many_listings_at_once_are_all_completed(server: Server, connect: Connec
         contents.append(chunks(client))
     assert len(set(contents)) == 1
     assert contents[0].count(ROW) == SOME + 1
+
+
+def test_there_is_a_bound_on_listings_at_once(server: Server, connect: Connect) -> None:
+    """Each takes memory for all of its entries; who comes too many is told so, and later served."""
+
+    def status(path: str) -> bytes:
+        client = connect(server)
+        client.send(get(path))
+        while b"\r\n" not in client.received:
+            assert client._more()
+        return client.received[9:12]
+
+    readers = [connect(server, receive_buffer=4096) for _ in range(STREAMS_AT_ONCE)]
+    for reader in readers:
+        reader.send(get("/many/"))
+        head(reader)
+    assert status("/some/") == b"503"
+    assert status("/small.txt") == b"200"
+    for reader in readers:
+        reader.close()
+    eventually(lambda: status("/some/") == b"200")
 
 
 def test_however_many_there_are_a_turn_stays_short(

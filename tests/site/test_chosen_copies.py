@@ -110,11 +110,13 @@ def test_copy_of_an_old_content_is_not_sent_for_the_new(copying: Client, hand: B
     assert DECODE["gzip"](content(second)) == new
 
 
-def test_where_identity_is_refused_a_copy_to_come_is_said_to_be_lacking(
+def test_where_identity_is_refused_a_copy_to_come_is_promised(
     copying: Client, hand: ByHand
 ) -> None:
     lines = ("Accept-Encoding: gzip, identity;q=0",)
-    assert copying.ask("/page.html", *lines).status == 406
-    hand.run()
+    promise = copying.ask("/page.html", *lines)
+    assert (promise.status, fields(promise)["Retry-After"]) == (503, "1")
+    assert vary(promise) == {"accept-encoding", "accept"}
     assert not copying.holds()
+    hand.run()
     assert fields(copying.ask("/page.html", *lines))["Content-Encoding"] == "gzip"

@@ -283,3 +283,10 @@ def test_known_file_is_looked_at_again_when_a_sibling_comes(client: Client) -> N
     assert isinstance(second, File)
     assert (first.codings, second.codings) == ((), ("gzip",))
     assert second.content is first.content  # and it was not read again
+
+
+def test_refusals_of_a_coded_file_vary_by_the_same(client: Client) -> None:
+    for line in ("Range: bytes=1000-1010", 'If-Match: "x"'):
+        refusal = client.ask("/page.html", "Accept-Encoding: gzip", line)
+        assert refusal.status in {412, 416}
+        assert vary(refusal) == {"accept", "accept-encoding"}

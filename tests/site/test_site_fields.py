@@ -100,10 +100,27 @@ def test_what_is_said_of_a_file_is_not_said_of_a_page_in_its_place(build: Build)
         found = fields(client.ask(path, line))
         assert (found["Content-Type"], found["X-A"]) == (kind, "1")
         assert not {"content-type", "Content-Disposition"} & found.keys()
-    for path in ("/page.html", "/en/none"):  # and the site's own page is a file
-        found = fields(client.ask(path))
-        assert found["content-type"] == "application/wasm"
-        assert found["Content-Disposition"] == "attachment"
+    own = fields(client.ask("/en/none"))  # the site's own page
+    assert (own["Content-Type"], own["X-A"]) == (HTML, "1")
+    assert not {"content-type", "Content-Disposition"} & own.keys()
+    found = fields(client.ask("/page.html"))
+    assert found["content-type"] == "application/wasm"
+    assert found["Content-Disposition"] == "attachment"
+
+
+def test_an_error_is_not_kept_as_what_is_there_would_be(build: Build) -> None:
+    client = build(headers="/*\n  Cache-Control: max-age=31536000, immutable\n  Expires: never\n")
+    for path, line in (
+        ("/none", "Accept: */*"),
+        ("/none", "Accept: application/json"),
+        ("/en/none", "Accept: */*"),
+        ("/page.html", "Range: bytes=99-"),
+        ("/page.html", 'If-Match: "x"'),
+    ):
+        found = fields(client.ask(path, line))
+        assert found["Cache-Control"] == "no-cache"
+        assert "Expires" not in found
+    assert "immutable" in fields(client.ask("/page.html"))["Cache-Control"]
 
 
 def test_fields_may_be_removed(build: Build) -> None:

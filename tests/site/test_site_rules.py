@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from portico.site import rulebook
+from portico.site import redirects, rulebook
+from portico.site.files import Folder
+from portico.site.origin import Found
+from portico.site.rules import normal_segment
 from tests.site.asking import Client, content, fields
 from tests.site.with_rules import HTML, Build, build_in, make_site
 from tests.unprivileged import public_folder, unprivileged
@@ -316,3 +319,47 @@ def test_rules_are_consistent_while_they_are_rewritten(root: Path) -> None:
     places = [int(fields(response)["Location"][1:]) for response in seen]
     assert places == sorted(places)
     assert client.reports == []
+
+
+def test_a_query_is_taken_apart_once_for_all_rules(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = [f"/index.php p={number} /post/{number}" for number in range(200)]
+    client = build(*rules, "/other p=1 /forced 301!")
+    seen: list[str] = []
+
+    def counted(text: str) -> str:
+        seen.append(text)
+        return normal_segment(text)
+
+    assert client.ask("/").status == 200  # the rules have been read
+    monkeypatch.setattr(redirects, "normal_segment", counted)
+    value = "%22" * 2000
+    assert client.ask(f"/index.php?p={value}").status == 404
+    assert len(seen) == 2
+    assert client.ask("/index.php?p=7").status == 301
+
+
+@pytest.mark.parametrize("path", ["/" * 7000, "/full" + "/" * 7000, "/full//404.html"])
+def test_empty_names_end_the_search_for_a_page(
+    build: Build, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = build("/nowhere /else")
+    looks: list[tuple[str, ...]] = []
+    look_up = Folder.look_up
+
+    def counted(folder: Folder, names: tuple[str, ...], epoch: int) -> Found:
+        looks.append(names)
+        return look_up(folder, names, epoch)
+
+    monkeypatch.setattr(Folder, "look_up", counted)
+    assert client.ask(path).status == 404
+    assert len(looks) < 10
+
+
+def test_rewrite_is_not_immutable(root: Path) -> None:
+    """It stands in for whatever may come to this path one day."""
+    (root / "_redirects").write_text("/* /index.html 200\n")
+    client = Client(root, immutables=("/assets/*",))
+    found = fields(client.ask("/assets/gone.js"))
+    assert (found["Content-Type"], found["Cache-Control"]) == (HTML, "no-cache")
