@@ -14,6 +14,7 @@ number, since when it is new again the rest of the head need only be compared.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
@@ -169,13 +170,18 @@ class HeadParser:
         request = _request_line(request_line_of(key))
         request.fields = tuple([field for field in key if isinstance(field, tuple)])
         version = request.version
+        given: dict[str, list[str]] = {}
+        for name, value in request.fields:
+            if name in _FRAMING:
+                given.setdefault(name, []).append(value)
+        values = given.get
         request.content_length = fields.content_length(
-            request.all("content-length"), request.all("transfer-encoding"), version
+            values("content-length", []), values("transfer-encoding", []), version
         )
-        authority = fields.host(request.all("host"), version)
+        authority = fields.host(values("host", []), version)
         request.authority = request.authority or authority
-        request.keep_alive = fields.keep_alive(request.all("connection"), version)
-        request.expects_continue = fields.expects_continue(request.all("expect"), version)
+        request.keep_alive = fields.keep_alive(values("connection", []), version)
+        request.expects_continue = fields.expects_continue(values("expect", []), version)
         return request
 
 
@@ -303,21 +309,14 @@ def field_lines(response_fields: Iterable[Field]) -> bytes:
     Raises ValueError for a value that would split the message: the last line of defence, whatever
     a file name or a configuration held.
     """
-    lines: list[bytes] = []
-    for name, value in response_fields:
-        line = f"{name}: {value}".encode("latin-1")
-        found = FIELD_LINE.fullmatch(line)
-        if found is None or found.end(1) != len(name):
-            msg = f"not a field line: {line!r}"
-            raise ValueError(msg)
-        lines.append(line)
-    return b"\r\n".join([*lines, b""])
+    return b"".join([_line(name, value) for name, value in response_fields])
 
 
-LAST_CHUNK = b"0\r\n\r\n"
-"""Ends content in the chunked transfer coding, without trailer fields."""
-
-
-def chunk(octets: bytes) -> bytes:
-    """A piece of content, not an empty one, in the chunked transfer coding (RFC 9112, 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(octets), octets)
+@lru_cache(maxsize=512)
+def _line(name: str, value: str) -> bytes:
+    line = f"{name}: {value}".encode("latin-1")
+    found = FIELD_LINE.fullmatch(line)
+    if found is None or found.end(1) != len(name):
+        msg = f"not a field line: {line!r}"
+        raise ValueError(msg)
+    return line + b"\r\n"
