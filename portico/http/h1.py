@@ -320,3 +320,12 @@ def _line(name: str, value: str) -> bytes:
         msg = f"not a field line: {line!r}"
         raise ValueError(msg)
     return line + b"\r\n"
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""Ends content in the chunked transfer coding, without trailer fields."""
+
+
+def chunk(octets: bytes) -> bytes:
+    """A piece of content, not an empty one, in the chunked transfer coding (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(octets), octets)
