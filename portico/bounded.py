@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OFFERS = 1024
-"""Keys offered once that are noted."""
+_OFFERS = 2048
+"""Places for notes of keys that were offered once. Each takes two."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -62,11 +62,13 @@ class Bounded(Generic[K, V]):
         For keys most of which never come again: they then cost no more than a note of their hash.
         """
         noted = hash(key)
-        slot = noted % _OFFERS
-        if self._offered[slot] == noted:
+        # Two places: with one, two keys that share it and come by turns would never be kept.
+        first, second = noted % _OFFERS, (noted >> 32) % _OFFERS
+        offered = self._offered
+        if offered[first] == noted or offered[second] == noted:
             self.put(key, value)
         else:
-            self._offered[slot] = noted
+            offered[first] = offered[second] = noted
 
     def drop(self, key: K) -> None:
         """Forget `key`."""

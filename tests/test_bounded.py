@@ -167,3 +167,23 @@ def test_a_value_that_counts_as_false_is_a_value(value: object) -> None:
     bounded.turn()
     assert bounded.get("a") == value
     assert "a" in bounded.young
+
+
+class Colliding:
+    """A key whose hash is chosen."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+def test_keys_that_share_a_place_are_kept_all_the_same() -> None:
+    """The lines of one head come by turns, for ever; some of them always share a place."""
+    keys = [Colliding((number << 32) + 7) for number in range(100, 120)]
+    memory: Bounded[Colliding, int] = Bounded(1000)
+    for _ in range(2):
+        for key in keys:
+            memory.offer(key, key.number)
+    assert [memory.get(key) for key in keys] == [key.number for key in keys]
