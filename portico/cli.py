@@ -1,16 +1,16 @@
 """The command line: flags -> Config -> bind -> serve until stopped.
 
 Exit codes: 0 after a stop that was asked for, 2 for a mistake of the operator (one clear line, no
-traceback), 130 for Ctrl+C before the server was ready. The banner goes to stderr, the access log to
-stdout. What belongs to the whole process (signals, the limit on descriptors, standard streams) is
-touched here and nowhere else. The server's modules are imported only when one is to be started.
+traceback), 1 if the first workers did not come up, 130 for Ctrl+C before the server was ready. The
+banner goes to stderr, the access log to stdout. What belongs to the whole process (signals, the
+limit on descriptors, standard streams) is touched only from here. Modules of the server are
+imported only when one is to be started.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from importlib import import_module
@@ -19,6 +19,7 @@ from portico import __version__
 from portico.config import Config, ConfigError, check_root, suggestion
 from portico.options import LIMITS, OPTIONS, OTHER, SWITCH
 from portico.terminal import (
+    FOUND,
     INTERRUPTED,
     STDERR,
     STDOUT,
@@ -35,9 +36,9 @@ from portico.terminal import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Sequence
-    from types import FrameType
+    from collections.abc import Sequence
+
+    from portico.server.listen import Listeners
 
 INTRO = """\
 Serve a folder over HTTP. With no options at all: the current folder, at
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read what a command tells has read enough
+        return STOPPED
     finally:
         _flush()
 
@@ -90,41 +93,115 @@ def _run(argv: Sequence[str]) -> int:
 
 def _serve_folder(argv: Sequence[str]) -> int:
     try:
-        config = Config.load(parse(argv), os.environ)
+        flags = parse(argv)
+        config = Config.load(flags, os.environ)
         root = check_root(config)
     except ConfigError as problem:
         return refuse(problem)
 
-    from portico.server.listen import BindError, bind
+    from portico.server.listen import BindError, bind_anew
+    from portico.server.notify import inherited_sockets
 
     _raise_descriptor_limit()
     try:
-        listeners = bind(config)
+        inherited = inherited_sockets()
+        listeners = inherited or bind_anew(config, {})
     except BindError as problem:
         return refuse(problem)
-    return _serve(config, root, listeners)
+    if config.workers != 1:
+        return _supervise(config, listeners, _Program(flags, root, inherited))
+    return _serve(config, root, listeners, inherited=bool(inherited))
 
 
-def _serve(config: Config, root: str, listeners: list[socket.socket]) -> int:
+def _serve(config: Config, root: str, listeners: Listeners, *, inherited: bool) -> int:
+    """Serve in this process."""
+    from portico.server import notify
     from portico.server.accesslog import AccessLog
-    from portico.server.listen import is_loopback, reachable_urls
+    from portico.server.listen import remove, socket_files
+    from portico.server.signals import handle_signals
     from portico.server.worker import Worker
 
     log = None
     if config.access_log:
         color = wants_color(config.color, STDOUT)
         log = AccessLog(STDOUT, config.log_format, color=color)
-    worker = Worker(config, listeners, log, report=_report)
-    restore = _handle_signals(worker.stop)
+    worker = Worker(config, list(listeners.values()), log, report=_report)
+    worker.on_leaving = notify.stopping
+    restore = handle_signals(worker, _no_reload)
+    files = [] if inherited else socket_files(listeners.values())
     try:
-        warnings = what_to_know(root, local=all(map(is_loopback, listeners)))
-        say(banner(config, root, reachable_urls(config, listeners), warnings))
+        _show_banner(config, root, listeners, inherited=inherited)
         begin = time.monotonic()
+        notify.ready("1 worker")
         worker.run()
         say(_farewell(worker.requests, time.monotonic() - begin))
     finally:
+        remove(files)
         restore()
     return STOPPED
+
+
+def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
+    """Serve in processes of their own."""
+    if os.name != "posix":
+        return refuse(ConfigError("--workers: there can be only one on this system"))
+    from portico.server.signals import handle_signals
+    from portico.server.supervisor import StartError, Supervisor
+
+    supervisor = Supervisor(_settled(config), listeners, program)
+    restore = handle_signals(supervisor, supervisor.reload, supervisor.look)
+    begin = time.monotonic()
+    try:
+        supervisor.run()
+    except StartError as problem:
+        refuse(problem)
+        return FOUND
+    finally:
+        restore()
+    say(_farewell(supervisor.requests, time.monotonic() - begin))
+    return STOPPED
+
+
+class _Program:
+    """What the supervisor needs of the command line (see `supervisor.Surroundings`)."""
+
+    def __init__(self, flags: dict[str, object], root: str, inherited: Listeners) -> None:
+        self._flags = flags
+        self._root = root
+        self._inherited = inherited
+
+    def renew(self, held: Listeners) -> tuple[Config, Listeners]:
+        """The configuration as file and environment have it now; the flags stay."""
+        from portico.server.listen import bind_anew
+
+        config = Config.load(self._flags, os.environ)
+        check_root(config)
+        return _settled(config), self._inherited or bind_anew(config, held)
+
+    def started(self, config: Config, listeners: Listeners) -> None:
+        """Show the banner."""
+        _show_banner(config, self._root, listeners, inherited=bool(self._inherited))
+
+    def say(self, text: str) -> None:
+        """Tell the operator."""
+        _report(text)
+
+
+def _settled(config: Config) -> Config:
+    """The configuration for workers, with what depends on this process and its terminal decided."""
+    from portico.server.generation import cores
+
+    color = "always" if wants_color(config.color, STDOUT) else "never"
+    return Config({**config.settings(), "color": color, "workers": config.workers or cores()})
+
+
+def _no_reload() -> None:
+    """SIGHUP, where one process serves: its code and its configuration are as they are."""
+    from portico.server import notify
+
+    notify.reloading()
+    _report("nothing is reloaded: that takes --workers 2 or more, or auto")
+    notify.ready("1 worker; nothing was reloaded")
 
 
 def parse(argv: Sequence[str]) -> dict[str, object]:
@@ -136,6 +213,7 @@ def parse(argv: Sequence[str]) -> dict[str, object]:
         if word.startswith("-"):
             raise UsageError(f"there is no option {word}{suggestion(word, _flags())}")
         cure = f"; if that is the port: --port {word}" if word.isdigit() else ""
+        cure = cure or suggestion(str(vars(given).get("root", "")), COMMANDS)
         raise UsageError(f"one folder is served, so {word!r} is too much{cure}")
     return vars(given)
 
@@ -169,6 +247,16 @@ def _parser() -> Parser:
     return parser
 
 
+def _show_banner(config: Config, root: str, listeners: Listeners, *, inherited: bool) -> None:
+    from portico.server.listen import is_local, reachable_urls
+
+    sockets = list(listeners.values())
+    warnings = what_to_know(root, local=all(map(is_local, sockets)))
+    if inherited and not {"host", "port", "listen"}.isdisjoint(config.settings()):
+        warnings.append("the service manager chose where to listen; host, port, listen are unused.")
+    say(banner(config, root, reachable_urls(config, sockets), warnings))
+
+
 def banner(config: Config, root: str, urls: list[str], warnings: list[str]) -> str:
     """What is shown at the start: the folder, its addresses, and what the operator should know."""
     lit = wants_color(config.color, STDERR)
@@ -176,7 +264,8 @@ def banner(config: Config, root: str, urls: list[str], warnings: list[str]) -> s
     def paint(code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if lit else text
 
-    lines = [f"Portico {__version__} serves {paint('1', printable(root))}", ""]
+    by = f" with {config.workers} workers" if config.workers > 1 else ""
+    lines = [f"Portico {__version__} serves {paint('1', printable(root))}{by}", ""]
     lines += [f"    {paint('36', url)}" for url in urls]
     lines.append("")
     lines += [paint("33", f"Warning: {text}") for text in warnings]
@@ -253,20 +342,3 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ImportError, OSError, ValueError):
         return  # no such limit on this system, or not this high: what there is must do
-
-
-def _handle_signals(stop: Callable[[], None]) -> Callable[[], None]:
-    """Have SIGINT and SIGTERM call `stop`; the function returned puts the old handlers back."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop()
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    return restore

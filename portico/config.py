@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from portico.options import OPTIONS
+from portico.options import OPTIONS, UNIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.att
 
 LIKE_ENOUGH = 0.6
 """How like a known name a wrong one must be to be taken for it: one or two letters off."""
+
+
+RIVALS = {"listen": {"host", "port"}, "host": {"listen"}, "port": {"listen"}}
+"""Options that say the same in two ways: which others one of them takes the place of."""
 
 
 class ConfigError(Exception):
@@ -45,7 +49,9 @@ class Config:
     cache_dir: str
     host: str
     port: int
+    listens: tuple[str, ...]
     allow_hosts: tuple[str, ...]
+    workers: int
     access_log: bool
     log_format: str
     color: str
@@ -80,6 +86,18 @@ class Config:
         """
         return cls(_layers(_checked(options, lambda key: f"argument {key}"), {}))
 
+    def settings(self) -> dict[str, object]:
+        """What differs from the defaults, by option name: `Config.of(**...)` makes the same of it.
+
+        But for the path of the file, since what stood there is among it.
+        """
+        return {
+            option.name: value
+            for option in OPTIONS
+            if (value := getattr(self, option.attribute)) != option.default
+            and option.name != "config"
+        }
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Config is frozen: cannot set {name}")
 
@@ -94,7 +112,13 @@ def _layers(given: dict[str, object], environ: Mapping[str, str]) -> dict[str, o
     """The three sources, the weightier over the lighter."""
     environment = _from_environment(environ)
     path = given.get("config", environment.get("config"))
-    return {**(_from_file(path) if isinstance(path, str) else {}), **environment, **given}
+    values: dict[str, object] = {}
+    for layer in (_from_file(path) if isinstance(path, str) else {}, environment, given):
+        for name, others in RIVALS.items():
+            if name in layer:
+                values = {key: value for key, value in values.items() if key not in others}
+        values |= layer
+    return values
 
 
 def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[str, object]:
@@ -111,7 +135,14 @@ def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[
         except ValueError as problem:
             wrong = str(problem) or f"{raw!r} is not {option.kind.expects}"
             raise ConfigError(f"{where(key)}: {wrong}") from None
+    for key in values:
+        if rivals := sorted(RIVALS.get(_name_of(key), set()) & found.keys()):
+            raise ConfigError(f"{where(key)}: not together with {' and '.join(rivals)}; keep one")
     return found
+
+
+def _name_of(key: str) -> str:
+    return _BY_KEY[key.replace("-", "_")].name
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
@@ -129,7 +160,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
 
 def _from_file(path: str) -> dict[str, object]:
-    """The TOML file's options. Relative folders are meant from the one that the file lies in."""
+    """The TOML file's options. Relative paths are meant from the one that the file lies in."""
     import tomllib  # only those who give a file pay for the parser
 
     try:
@@ -149,9 +180,18 @@ def _from_file(path: str) -> dict[str, object]:
     if "config" in table:
         raise ConfigError(f"{where('config')}: a configuration file cannot name another")
     found = _checked(table, where)
+    folder = os.path.dirname(path)
     for name in {"root", "cache_dir"} & found.keys():
-        found[name] = os.path.join(os.path.dirname(path), str(found[name]))
+        found[name] = os.path.join(folder, str(found[name]))
+    if isinstance(addresses := found.get("listen"), tuple):
+        found["listen"] = tuple([_from_folder(folder, address) for address in addresses])
     return found
+
+
+def _from_folder(folder: str, address: str) -> str:
+    """An address in whose place a unix socket's path, if it is one, is meant from `folder`."""
+    path = address.removeprefix(UNIX)
+    return address if path == address else UNIX + os.path.join(folder, path)
 
 
 def _line_at(problem: UnicodeDecodeError) -> int:

@@ -18,6 +18,13 @@ UNITS = {"": 0, "K": 10, "KIB": 10, "M": 20, "MIB": 20, "G": 30, "GIB": 30}
 MAX_DIGITS = 18
 """Longer numbers are refused unread: all bounds are smaller, and int() of them gets slow."""
 
+MAX_PORT = 65_535
+MAX_WORKERS = 1024
+"""More than any machine has cores; a typing error should not start a million processes."""
+
+UNIX = "unix:"
+"""What the address of a unix socket begins with."""
+
 
 class Kind:
     """What values an option takes.
@@ -46,12 +53,16 @@ def _number(text: str) -> int | None:
 
 def _whole(metavar: str, low: int, high: int) -> Kind:
     def convert(raw: object) -> int:
-        value = _number(raw) if isinstance(raw, str) else raw
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        raise ValueError
+        return _within(raw, low, high)
 
     return Kind("int", metavar, f"a whole number from {low} to {high}", convert)
+
+
+def _within(raw: object, low: int, high: int) -> int:
+    value = _number(raw) if isinstance(raw, str) else raw
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    raise ValueError
 
 
 def _seconds(high: int) -> Kind:
@@ -130,25 +141,53 @@ def _answered_host(raw: object) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _hosts(raw: object) -> tuple[str, ...]:
-    listed: object = raw
+def _list(raw: object) -> list[object]:
+    """What a list holds, or a text with commas stands for."""
     if isinstance(raw, str):
-        listed = [name.strip() for name in raw.split(",") if name.strip()]
-    if isinstance(listed, list | tuple):
-        return tuple(_answered_host(name) for name in listed)
+        return [item.strip() for item in raw.split(",") if item.strip()]
+    if isinstance(raw, list | tuple):
+        return list(raw)
     raise ValueError
+
+
+def _hosts(raw: object) -> tuple[str, ...]:
+    return tuple(_answered_host(name) for name in _list(raw))
 
 
 def _globs(raw: object) -> tuple[str, ...]:
-    listed: object = raw
-    if isinstance(raw, str):
-        listed = [pattern.strip() for pattern in raw.split(",") if pattern.strip()]
-    if isinstance(listed, list | tuple):
-        for pattern in listed:
-            if not isinstance(pattern, str) or pattern[:1] not in {"/", "*"}:
-                raise ValueError
-        return tuple(listed)
-    raise ValueError
+    found = []
+    for pattern in _list(raw):
+        if not isinstance(pattern, str) or pattern[:1] not in {"/", "*"}:
+            raise ValueError
+        found.append(pattern)
+    return tuple(found)
+
+
+def _address(raw: object) -> str:
+    """An address to listen on in its one form: HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH."""
+    text = raw if isinstance(raw, str) else ""
+    try:
+        if text.startswith(UNIX):
+            return UNIX + _path(text.removeprefix(UNIX))
+        host, _, digits = text.rpartition(":")
+        port = _within(digits, 0, MAX_PORT)
+        bare = "*" if text in {f":{digits}", f"*:{digits}"} else _host(host)
+    except ValueError:
+        bare = ""
+    if bare and (":" in bare) == (text[0] == "["):
+        return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+    raise ValueError(
+        f"{raw!r} is not an address such as 127.0.0.1:8080, [::1]:8080, :8080 or unix:/run/www"
+    )
+
+
+def _addresses(raw: object) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([_address(item) for item in _list(raw)]))
+
+
+def _workers(raw: object) -> int:
+    """How many; 0 stands for auto."""
+    return 0 if raw == "auto" else _within(raw, 0, MAX_WORKERS)
 
 
 SWITCH = Kind("bool", "", "yes or no", _switch)
@@ -158,6 +197,10 @@ PATH = Kind("str", "PATH", "the path of a folder", _path)
 HOST = Kind("str", "HOST", "a host name or an IP address", _host)
 HOSTS = Kind("tuple[str, ...]", "NAME", "a list of hosts; *.name is all below it, * any", _hosts)
 GLOBS = Kind("tuple[str, ...]", "GLOB", "a list of patterns such as /assets/* or *.woff2", _globs)
+ADDRESSES = Kind(
+    "tuple[str, ...]", "ADDRESS", "a list of HOST:PORT, :PORT (everywhere) or unix:PATH", _addresses
+)
+WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
 
 class Option:
@@ -184,7 +227,7 @@ class Option:
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind in {HOSTS, GLOBS}
+        return self.kind in {HOSTS, GLOBS, ADDRESSES}
 
     @property
     def positional(self) -> bool:
@@ -217,7 +260,7 @@ SERVING, NETWORK, LOG = "What is served", "Network", "Log and colour"
 LIMITS, OTHER = "Limits", "Configuration and help"
 
 DAY = 86_400
-PORT = _whole("PORT", 0, 65_535)
+PORT = _whole("PORT", 0, MAX_PORT)
 CONNECTIONS = _whole("N", 1, 1_000_000)
 SECONDS = _seconds(DAY)
 SIZE = _size(1 << 40)
@@ -236,16 +279,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("cache_dir", PATH, SERVING, "Keep compressed text in this folder, too.", ""),
     Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "127.0.0.1"),
     Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
+    Option("listen", ADDRESSES, NETWORK, "Listen here, not on host and port; repeatable.", ()),
     Option("allow_host", HOSTS, NETWORK, "Answer to this name as well; may be repeated.", ()),
+    Option("workers", WORKERS, NETWORK, "Processes that serve; auto is one for each core.", 1),
     Option("access_log", SWITCH, LOG, "Write a line to stdout for each response.", default=True),
     Option("log_format", LOG_FORMAT, LOG, "Form of these lines: {values}.", "common"),
     Option("color", COLOR, LOG, "Colour: {values}; auto obeys NO_COLOR.", "auto"),
-    Option("max_connections", CONNECTIONS, LIMITS, "Connections open at the same time.", 4096),
+    Option("max_connections", CONNECTIONS, LIMITS, "Connections open at once, per worker.", 4096),
     Option("head_timeout", SECONDS, LIMITS, "Until a request's head is complete.", 10.0),
     Option("idle_timeout", SECONDS, LIMITS, "Until an idle connection is closed.", 60.0),
     Option("send_timeout", SECONDS, LIMITS, "Until a client that reads nothing is given up.", 30.0),
     Option("grace", SECONDS, LIMITS, "Time to finish what is being sent when stopped.", 5.0),
-    Option("cache_size", SIZE, LIMITS, "Memory for replies kept ready; 0 keeps none.", 8 << 20),
+    Option("cache_size", SIZE, LIMITS, "Memory for ready replies, per worker; 0: none.", 8 << 20),
     Option("config", FILE, OTHER, "Read options from this TOML file.", ""),
 )
 # fmt: on

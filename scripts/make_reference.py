@@ -75,12 +75,17 @@ TAIL = """\
 | code | meaning |
 | --- | --- |
 | 0 | Stopped by Ctrl+C or SIGTERM, or after `--help` or `--version`. |
+| 1 | With several workers: the first ones did not come up. |
 | 2 | Nothing was started: a wrong option or configuration file, a folder that cannot be read, a \
 port that is in use. One line on stderr says which, and what to do. |
 | 130 | Ctrl+C before the server was ready. |
 
+## Signals
+
 Ctrl+C and SIGTERM let responses on their way be finished, for at most `grace` seconds. A second one
-ends the server at once.
+ends the server at once. SIGHUP reloads a server of several workers; a server of one says that it
+cannot, and goes on. When SIGHUP comes because the terminal was closed, it ends the server as
+SIGTERM does. [deploying.md](deploying.md) tells more.
 """
 
 

@@ -82,6 +82,16 @@ def test_mistakes_on_the_command_line(line: str, complaint: str) -> None:
         (["--port", "99999"], "--port: '99999' is not a whole number from 0 to 65535"),
         (["--port", "-1"], "--port: '-1' is not a whole number from 0 to 65535"),
         (["--color", "pink"], "--color: 'pink' is not auto, always or never"),
+        (["--workers", "0.5"], "--workers: '0.5' is not a whole number from 1 to 1024, or auto"),
+        (["--listen", ":1", "--port", "2"], "--listen: not together with port; keep one"),
+        (
+            ["--listen", "unix:no/www"],
+            "no/www lies in a folder that does not exist; create it",
+        ),
+        (
+            ["--workers", "2", "--listen", "192.0.2.1:80"],
+            "192.0.2.1 is not an address of this machine; use 127.0.0.1, or one of its own",
+        ),
         (["none"], "there is no folder 'none'; create or correct it"),
         (["8000"], "there is no folder '8000'; if that is the port: --port 8000"),
         ([""], "DIR: '' is not the path of a folder"),
@@ -176,6 +186,11 @@ def test_banner_shows_folder_addresses_and_warnings() -> None:
         "Warning: be careful.",
         "Press Ctrl+C to stop.",
     ]
+
+
+def test_banner_tells_of_workers() -> None:
+    text = banner(Config.of(workers=3), "/srv", ["http://a:1/"], [])
+    assert text.startswith(f"Portico {__version__} serves /srv with 3 workers\n")
 
 
 def test_banner_in_colour_says_the_same() -> None:
@@ -360,6 +375,31 @@ def test_beyond_loopback_there_is_a_warning(site: Path) -> None:
     with Process(str(site), "--port", "0", "--host", "0.0.0.0") as process:
         assert "Warning: whoever can reach this machine over the network" in process.banner
         assert process.get("page.html") == b"<p>Hello"
+
+
+def test_each_address_is_shown_and_serves(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    addresses = ["--listen", "127.0.0.1:0", "--listen", "unix:www", "--listen", "127.0.0.2:0"]
+    with Process(str(site), *addresses) as process:
+        first, unix, second = process.banner.splitlines()[2:5]
+        assert unix == "    unix:www"
+        for url in (first, second):
+            with urllib.request.urlopen(url.strip() + "page.html", timeout=PATIENCE) as response:
+                assert response.read() == b"<p>Hello"
+        assert "Warning" not in process.banner
+        assert process.end()[0] == 0
+    assert not (tmp_path / "www").exists()
+
+
+def test_one_process_takes_no_harm_from_a_hangup(running: Process) -> None:
+    running.popen.send_signal(signal.SIGHUP)
+    assert running.get("page.html") == b"<p>Hello"
+    code, _, err = running.end()
+    assert code == 0
+    said = "portico: nothing is reloaded: that takes --workers 2 or more, or auto\n"
+    assert err.startswith(said)
 
 
 def test_serves_on_when_nobody_reads_the_log(site: Path) -> None:

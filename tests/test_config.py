@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,9 @@ SAMPLES: dict[str, tuple[str, object, object]] = {
     "cache_dir": ("/var/cache/site", "/var/cache/site", "/var/cache/site"),
     "host": ("[::1]", "::1", "::1"),
     "port": ("0", 0, 0),
+    "listen": (":80, [::1]:0", ["*:80", "[::1]:0"], ("*:80", "[::1]:0")),
     "allow_host": ("A.test, b.test.", ["a.test", "B.test."], ("a.test", "b.test")),
+    "workers": ("auto", 0, 0),
     "access_log": ("off", False, False),
     "log_format": ("json", "json", "json"),
     "color": ("never", "never", "never"),
@@ -91,7 +94,9 @@ def test_the_defaults() -> None:
         "cache_dir": "",
         "host": "127.0.0.1",
         "port": 8080,
+        "listens": (),
         "allow_hosts": (),
+        "workers": 1,
         "access_log": True,
         "log_format": "common",
         "color": "auto",
@@ -254,6 +259,93 @@ def test_allowed_hosts_may_be_patterns() -> None:
     for host in ("**", "*a.test", "a.*", "*."):
         with pytest.raises(ConfigError, match="is not a host name"):
             Config.of(allow_hosts=[host])
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("localhost:0", "localhost:0"),
+        ("[::1]:65535", "[::1]:65535"),
+        ("[fe80::1%eth0]:80", "[fe80::1%eth0]:80"),
+        (":80", "*:80"),
+        ("*:080", "*:80"),
+        ("unix:/run/portico.sock", "unix:/run/portico.sock"),
+        ("unix:a:b", "unix:a:b"),
+    ],
+)
+def test_addresses(text: str, kept: str) -> None:
+    assert Config.of(listens=[text]).listens == (kept,)
+    assert Config.load({}, {"PORTICO_LISTEN": f"{text},"}).listens == (kept,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8080",
+        "",
+        ":",
+        ":x",
+        ":65536",
+        "::1:80",
+        "[::1]",
+        "[1.2.3.4]:80",
+        "[*]:80",
+        "http://a.test:80",
+        "a b:80",
+        "unix:",
+        "unix:a\0b",
+        "a.test:-1",
+    ],
+)
+def test_bad_addresses(text: str) -> None:
+    """A mere port is none either: it would be meant for this machine, and open to all."""
+    with pytest.raises(ConfigError, match="is not an address such as "):
+        Config.of(listens=[text])
+
+
+def test_an_address_given_twice_is_one() -> None:
+    assert Config.of(listens=[":80", "*:80", "a.test:1"]).listens == ("*:80", "a.test:1")
+
+
+def test_listen_and_host_or_port_exclude_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text('port = 1\nlisten = ":2"\n')
+    assert refusal({"listen": [":1"], "port": "2"}) == "--listen: not together with port; keep one"
+    assert "not together with listen" in refusal(PORTICO_HOST="a.test", PORTICO_LISTEN=":1")
+    assert "key port: not together with listen" in refusal({"config": str(file)})
+    with pytest.raises(ConfigError, match=r"argument listens: not together with host and port"):
+        Config.of(listens=[":1"], host="a.test", port=1)
+
+
+def test_of_listen_and_port_the_weightier_source_counts() -> None:
+    config = Config.load({"listen": [":1"]}, {"PORTICO_PORT": "2", "PORTICO_HOST": "a.test"})
+    assert (config.listens, config.host, config.port) == (("*:1",), "127.0.0.1", 8080)
+    config = Config.load({"port": "2"}, {"PORTICO_LISTEN": ":1"})
+    assert (config.listens, config.host, config.port) == ((), "127.0.0.1", 2)
+
+
+def test_a_relative_unix_socket_is_meant_from_the_folder_of_the_file(file: Path) -> None:
+    file.write_text('listen = ["unix:run/a.sock", ":1", "unix:/b.sock"]\n')
+    inside = f"unix:{file.parent}/run/a.sock"
+    assert Config.of(config=str(file)).listens == (inside, "*:1", "unix:/b.sock")
+
+
+@pytest.mark.parametrize("text", ["", "0.5", "many", "1025", "-1", "1e3"])
+def test_bad_numbers_of_workers(text: str) -> None:
+    assert refusal({"workers": text}).endswith(" is not a whole number from 1 to 1024, or auto")
+
+
+def test_settings_make_the_same_configuration_again(tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text('listen = ["unix:a"]\nroot = "public"\nspa = true\n')
+    config = Config.load({"config": str(file), "workers": "2"}, {"PORTICO_IMMUTABLE": "/a/*"})
+    settings = config.settings()
+    assert set(settings) == {"listen", "root", "spa", "workers", "immutable"}
+    expected = values(config) | {"config": ""}
+    assert values(Config.of(**json.loads(json.dumps(settings)))) == expected
+    assert values(Config(settings)) == expected
+    assert Config.of().settings() == {}
 
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name() -> None:

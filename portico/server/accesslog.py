@@ -119,7 +119,9 @@ class AccessLog:
                 if self._room is None:
                     data = data[os.write(self._fd, data) :]
                 elif self._room.poll(_PATIENCE):
-                    data = data[os.write(self._fd, data[:_PIECE]) :]
+                    # Whole lines, where they fit: other workers may write to the same pipe.
+                    end = data.rfind(b"\n", 0, _PIECE) + 1 or _PIECE
+                    data = data[os.write(self._fd, data[:end]) :]
                 elif not self._patient:
                     return
             except BlockingIOError:  # somebody made it non-blocking; it will catch up

@@ -9,7 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from portico.config import Config, check_root
+from portico.config import Config, ConfigError, check_root
 from portico.server.listen import bind, url_of
 from portico.server.worker import Worker
 
@@ -39,6 +39,8 @@ class Server:
         port: int = 0,
         **options: object,
     ) -> None:
+        if not {"workers", "listen", "listens"}.isdisjoint(options):
+            raise ConfigError("a Server has one worker and one address: give neither of these")
         self._config = Config.of(root=os.fspath(root), host=host, port=port, **options)
         check_root(self._config)
         self._worker: Worker | None = None

@@ -1,8 +1,11 @@
 """One worker: a loop, its listening sockets and the connections it has accepted.
 
-It touches no signal and nothing global, so that several can live in one process. `stop` only
-queues, the loop acts: the first call lets it drain (accept no more, end idle connections, finish
-what is under way within the grace time), the second ends it at once.
+It touches no signal and nothing global, so that several can live in one process. `stop` and
+`retire` only queue, the loop acts. Both let it drain: accept no more, and end each connection with
+the answer that is under way. A worker that is stopped ends idle connections, and what is not done
+within the grace time; asked again, all at once. One that is retired, because others take its place,
+takes the time that its clients need: only those that ask for nothing are closed, after the grace
+time, so that no request meets a connection that has just been closed.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from portico.site.rulebook import warn
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from portico.config import Config
     from portico.server.accesslog import AccessLog
@@ -59,12 +63,12 @@ class Worker:
         self._config = config
         self._listeners = listeners
         self._log = log
-        self._pool = Pool()
+        self._pools = Pool(), Pool()  # so that a large file to hash holds up no compression
         share = config.cache_size // 8
-        self._folder = Folder(config.root, 3 * share, self._pool.submit)
+        self._folder = Folder(config.root, 3 * share, self._pools[0].submit)
         copies = None
         if config.compress:
-            copies = Copies(2 * share, self._pool.submit, config.cache_dir, report)
+            copies = Copies(2 * share, self._pools[1].submit, config.cache_dir, report)
         self._copies = copies
         hosts = None
         if all(map(is_loopback, listeners)) or config.allow_hosts:
@@ -84,6 +88,10 @@ class Worker:
         self._sweeps_left = 0
         self._short = False
         self._stops = 0
+        self._retires = False
+        self._hurries = False
+        self.on_leaving: Callable[[], None] = _nothing
+        """Called once, by the loop, when the worker has ceased to accept."""
 
     @property
     def requests(self) -> int:
@@ -107,7 +115,8 @@ class Worker:
                 connection.close()
             self._rest()
             self._loop.close()
-            self._pool.close()
+            for pool in self._pools:
+                pool.close()
             self._service.begin_drain()  # forgets the replies, and with them their open files
             self._expire()
             self._expire()  # what was used since the last call goes only now
@@ -119,32 +128,59 @@ class Worker:
             self._log.give_up()
         self._loop.wake()
 
+    def retire(self) -> None:
+        """Ask for a drain without haste. For any thread, and for signal handlers."""
+        self._retires = True
+        self._loop.wake()
+
+    def call(self, what: Callable[[], None]) -> None:
+        """Have the loop call `what`. For any thread, and for signal handlers."""
+        self._loop.soon(-1, what)
+        self._loop.wake()
+
+    def heed(self, fd: int, handler: Callable[[int], None]) -> None:
+        """Have the loop call `handler(events)` whenever `fd` can be read."""
+        self._loop.watch(fd, READ, handler)
+
+    def ignore(self, fd: int) -> None:
+        """Heed `fd` no more; before it is closed as well."""
+        self._loop.forget(fd)
+
     def _rest(self) -> None:
         """At the end of each turn."""
         if self._log is not None:
             self._log.flush()
-        if self._stops:
+        if self._stops or self._retires:
             self._obey()
 
     def _obey(self) -> None:
-        """Act on `stop`."""
+        """Act on `stop` and `retire`."""
         if self._stops > 1:
             self._loop.stop()
             return
         if not self._service.draining:
-            self._service.begin_drain()
-            self._stop_accepting()
-            for listener in self._listeners:
-                for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
-                    self._accept(
-                        acceptor(listener)
-                    )  # who is in the queue has been promised an answer
-                listener.close()
-            for connection in list(self._connections.values()):
-                connection.drain()
+            self._leave()
+        if self._stops and not self._hurries:
+            self._hurries = True
+            self._end_idle()
             self._loop.later(self._config.grace, self._loop.stop)
         if not self._connections:
             self._loop.stop()
+
+    def _leave(self) -> None:
+        """Accept no more, but for those in the queue: they have been promised an answer."""
+        self._service.begin_drain()
+        self._stop_accepting()
+        for listener in self._listeners:
+            for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
+                self._accept(acceptor(listener))
+            listener.close()
+        self._loop.later(self._config.grace, self._end_idle)
+        self.on_leaving()
+
+    def _end_idle(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.drain()
 
     # Accepting
 
@@ -269,6 +305,10 @@ class Worker:
         """A handler has raised: its connection cannot be trusted any more."""
         if fd in self._connections:
             self._connections[fd].close()
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _descriptors() -> int:

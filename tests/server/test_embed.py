@@ -313,3 +313,9 @@ def test_a_forked_process_does_not_keep_the_loop_busy(site: Path) -> None:
         assert process.stdout.readline() == "True\n"
         process.communicate("\n")
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["workers", "listen", "listens"])
+def test_it_is_one_worker_at_one_address(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="one worker and one address"):
+        Server(tmp_path, **{name: 2})

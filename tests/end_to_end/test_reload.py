@@ -1,0 +1,375 @@
+"""SIGHUP: new configuration and new code, while clients go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.server.clients import PATIENCE, Client, eventually, get
+from tests.server.supervised import Supervised, is_gone, needs_proc, package_copy
+
+pytestmark = needs_proc
+
+LARGE = 1 << 22
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder in which the command runs: a site, a configuration, room for what it writes."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "small.txt").write_bytes(b"small")
+    (site / "large.bin").write_bytes(bytes(LARGE))
+    configure(tmp_path)
+    return tmp_path
+
+
+def configure(root: Path, *lines: str) -> None:
+    """Write the configuration file; it names the site last, unless these lines do."""
+    own = [] if any(line.startswith("root") for line in lines) else ["root = 'site'"]
+    file = root / "new.toml"
+    file.write_text("\n".join([*lines, *own]))
+    file.replace(root / "portico.toml")
+
+
+@pytest.fixture
+def run(root: Path) -> Iterator[Callable[..., Supervised]]:
+    """Start the command, with two workers unless other options say so."""
+    with ExitStack() as stack:
+
+        def start(*options: str, pythonpath: Path | None = None) -> Supervised:
+            if "listen" not in (root / "portico.toml").read_text():
+                options = ("--port", "0", *options)
+            environ = {"PORTICO_WORKERS": "2"}
+            if pythonpath is not None:
+                environ["PYTHONPATH"] = str(pythonpath)
+            portico = Supervised(root, "--config", "portico.toml", *options, environ=environ)
+            return stack.enter_context(portico).start()
+
+        yield start
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+Run = Callable[..., Supervised]
+
+
+def allows_all(portico: Supervised) -> bool:
+    """Is --cors in effect, for a new client?"""
+    with Client(portico.url) as client:
+        head = get("/small.txt", "Origin: http://a.test", "Connection: close")
+        return client.ask(head).fields.get("access-control-allow-origin") == "*"
+
+
+class Load:
+    """Clients that ask all the time: some keep their connection, some come anew each time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._over = threading.Event()
+        self.answers = [0] * 6
+        self.failures: list[Exception] = []
+        self._threads = [
+            threading.Thread(target=self._ask, args=(number,))
+            for number in range(len(self.answers))
+        ]
+
+    def _ask(self, number: int) -> None:
+        keeps = number % 3 > 0
+        client: Client | None = None
+        try:
+            while not self._over.is_set():
+                if client is None:
+                    client = Client(self._url)
+                answer = client.ask(get("/small.txt", *([] if keeps else ["Connection: close"])))
+                assert (answer.status, answer.content) == (200, b"small")
+                self.answers[number] += 1
+                if answer.closes:
+                    assert client.at_end()
+                    client.close()
+                    client = None
+        except (OSError, AssertionError) as failure:
+            self.failures.append(failure)
+        finally:
+            if client is not None:
+                client.close()
+
+    def goes_on(self) -> None:
+        """Wait until each client has been answered some more times."""
+        before = list(self.answers)
+        eventually(
+            lambda: (
+                self.failures
+                or all(now > was + 3 for was, now in zip(before, self.answers, strict=True))
+            )
+        )
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_no_request_fails_and_all_that_is_new_takes_effect(root: Path, run: Run) -> None:
+    """A new code each time, and a new configuration each second time."""
+    pages = package_copy(root) / "site" / "pages.py"
+    portico = run("--grace", "0.2", pythonpath=root)
+    code = pages.read_text()
+    with Load(portico.url) as load:
+        load.goes_on()
+        for number in range(1, 5):
+            before = portico.workers
+            pages.write_text(f"{code}\nimport sys\nsys.stderr.write('code {number * 1111}\\n')\n")
+            configure(root, "cors = true" if number % 2 else "cors = false")
+            portico.reload(number)
+            assert allows_all(portico) == bool(number % 2)
+            assert portico.said.count(f"code {number * 1111}\n") == 2
+            load.goes_on()
+            eventually(lambda: len(portico.workers) == 2)  # the old ones have gone
+            assert not portico.workers & before
+    assert load.failures == []
+    assert portico.end() == 0
+
+
+def test_a_bad_configuration_changes_nothing(root: Path, run: Run) -> None:
+    portico = run()
+    before = portico.workers
+    for lines, complaint in {
+        "ports = 1": "portico.toml, line 1, key ports: there is no such option",
+        "port = 'x": "portico.toml: is not valid TOML",
+        "root = 'none'": "there is no folder 'none'; create or correct it",
+        "listen = '127.0.0.1:1'\nport = 1": "portico.toml, line 1, key listen: not together with",
+        "cors = 7": "portico.toml, line 1, key cors: 7 is not yes or no",
+    }.items():
+        configure(root, lines)
+        portico.send(signal.SIGHUP)
+        portico.hears(f"portico: not reloaded, all goes on as before: {complaint}")
+    assert portico.content() == b"small"
+    assert portico.workers == before
+    configure(root, "cors = true")
+    portico.reload()
+    assert allows_all(portico)
+    assert portico.end() == 0
+
+
+def test_code_that_does_not_run_changes_nothing(root: Path, run: Run) -> None:
+    code = package_copy(root) / "server" / "worker.py"
+    portico = run(pythonpath=root)
+    before = portico.workers
+    good = code.read_text()
+    code.write_text(f"{good}\nraise SystemExit(7)\n")
+    portico.send(signal.SIGHUP)
+    portico.hears("has ended with exit code 7")
+    eventually(lambda: portico.workers == before)
+    assert "portico: not reloaded, all goes on as before: worker " in portico.said
+    assert portico.content() == b"small"
+    code.write_text(good)
+    portico.reload()
+    assert portico.content() == b"small"
+    assert portico.end() == 0
+
+
+def test_a_worker_that_is_replaced_has_the_configuration_of_the_others(
+    root: Path, run: Run
+) -> None:
+    """Not the one that is being edited."""
+    portico = run()
+    configure(root, "cors = true")
+    for pid in portico.workers:
+        os.kill(pid, signal.SIGKILL)
+        portico.hears(f"(process {pid}) was killed by signal 9")
+    assert not any(allows_all(portico) for _ in range(10))
+    assert portico.end() == 0
+
+
+def test_addresses_come_and_go(root: Path, run: Run, stack: ExitStack) -> None:
+    kept, gone = "127.0.0.1:0", "127.0.0.2:0"
+    configure(root, f'listen = ["{kept}", "{gone}", "unix:a.sock"]')
+    portico = run()
+    stays, leaves, unix = portico.urls
+    assert unix == "unix:a.sock"
+    client = stack.enter_context(Client(leaves))
+    client.send(get("/large.bin")[:20])
+    configure(root, f'listen = ["unix:b.sock", "{kept}"]')
+    portico.reload()
+    with Client(stays) as another:
+        assert another.ask(get("/small.txt")).content == b"small"
+    with pytest.raises(ConnectionRefusedError):
+        Client(leaves)
+    assert len(client.ask(get("/large.bin")[20:]).content) == LARGE
+    assert not (root / "a.sock").exists()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(root / "b.sock"))
+    client.close()
+    assert portico.end() == 0
+    assert not (root / "b.sock").exists()
+
+
+def test_an_address_that_cannot_be_had_changes_nothing(root: Path, run: Run) -> None:
+    configure(root, 'listen = ["127.0.0.1:0"]')
+    portico = run()
+    configure(root, 'listen = ["unix:a.sock", "127.0.0.1:0", "unix:none/b.sock"]')
+    portico.send(signal.SIGHUP)
+    portico.hears("none/b.sock lies in a folder that does not exist; create it\n")
+    assert portico.content() == b"small"
+    assert not (root / "a.sock").exists()
+    assert portico.end() == 0
+
+
+def test_the_number_of_workers_changes(root: Path) -> None:
+    configure(root, "workers = 2")
+    with Supervised(root, "--config", "portico.toml", "--port", "0") as portico:
+        portico.start()
+        for times, number in enumerate((3, 1), start=1):
+            configure(root, f"workers = {number}")
+            portico.reload(times)
+            eventually(lambda: len(portico.workers) == number)  # noqa: B023 (called at once)
+            assert portico.content() == b"small"
+        assert "portico: reloaded: 3 workers\nportico: reloaded: 1 worker\n" in portico.said
+        assert portico.end() == 0
+    assert "Stopped after 2 requests" in portico.said
+
+
+def test_old_workers_finish_however_long_it_takes(run: Run, stack: ExitStack) -> None:
+    """The grace time is for those that ask for nothing, and for a stop."""
+    portico = run("--grace", "0.05")
+    download = stack.enter_context(Client(portico.url, receive_buffer=4096))
+    download.send(get("/large.bin"))
+    eventually(download.has_news)
+    idle = stack.enter_context(Client(portico.url))
+    assert idle.ask(get("/small.txt")).content == b"small"
+    before = portico.workers
+    portico.reload()
+    assert idle.at_end()
+    assert len(portico.workers) > 2
+    download.hurry()
+    answer = download.answer()
+    assert len(answer.content) == LARGE
+    download.close()
+    eventually(lambda: not portico.workers & before)
+    assert portico.end() == 0
+
+
+def test_a_connection_that_waits_is_answered_once_more(run: Run, stack: ExitStack) -> None:
+    portico = run("--grace", "3600")
+    clients = [stack.enter_context(Client(portico.url)) for _ in range(8)]
+    for client in clients:
+        assert not client.ask(get("/small.txt")).closes
+    before = portico.workers
+    portico.reload()
+    for client in clients:
+        answer = client.ask(get("/small.txt"))
+        assert answer.content == b"small"
+        assert answer.closes
+        assert client.at_end()
+        client.close()
+    eventually(lambda: not portico.workers & before)
+    assert portico.end() == 0
+
+
+def test_a_stop_does_not_wait_for_old_workers(run: Run, stack: ExitStack) -> None:
+    """They drain as all do then: within the grace time."""
+    portico = run("--grace", "0.1")
+    download = stack.enter_context(Client(portico.url, receive_buffer=4096))
+    download.send(get("/large.bin"))
+    eventually(download.has_news)
+    portico.reload()
+    assert portico.workers
+    assert portico.end() == 0
+    download.is_cut()
+
+
+def test_many_reloads_at_once(run: Run) -> None:
+    portico = run("--grace", "0.05")
+    with Load(portico.url) as load:
+        for _ in range(20):
+            portico.send(signal.SIGHUP)
+        portico.hears("portico: reloaded: ")
+        load.goes_on()
+        portico.send(signal.SIGHUP)
+        portico.send(signal.SIGHUP)
+        load.goes_on()
+    assert load.failures == []
+    assert portico.end(signal.SIGINT) == 0
+
+
+def test_a_stop_in_the_middle_of_a_reload(run: Run) -> None:
+    for delay in (0.0, 0.03, 0.08, 0.15):
+        portico = run()
+        portico.send(signal.SIGHUP)
+        threading.Event().wait(delay)
+        assert portico.end() == 0
+
+
+# --- when the terminal goes
+
+IN_TERMINAL = """
+import os, pty, signal, sys
+{prepare}
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "portico", *sys.argv[1:]])
+said = b""
+while b"Press Ctrl+C" not in said:
+    said += os.read(terminal, 4096)
+print(pid, *[word for word in said.decode().split() if word.startswith("http:")], flush=True)
+sys.stdin.read()
+os.close(terminal)
+_, status = os.waitpid(pid, 0)
+print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_terminal_that_is_closed_ends_the_preview(root: Path, workers: str) -> None:
+    command = [sys.executable, "-c", IN_TERMINAL.format(prepare="")]
+    options = ["site", "--port", "0", "--color", "never", "--workers", workers]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *options], cwd=root, stdin=pipe, stdout=pipe) as popen:
+        assert popen.stdout is not None
+        _, url = popen.stdout.readline().decode().split()
+        with Client(url) as client:
+            assert client.ask(get("/small.txt")).content == b"small"
+        out, _ = popen.communicate(timeout=PATIENCE)  # which closes stdin, and so the terminal
+    assert out.split() == [b"0"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nohup_outlives_the_terminal(root: Path, workers: str) -> None:
+    prepare = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    command = [sys.executable, "-c", IN_TERMINAL.format(prepare=prepare)]
+    options = ["site", "--port", "0", "--color", "never", "--workers", workers]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *options], cwd=root, stdin=pipe, stdout=pipe) as popen:
+        assert popen.stdin is not None
+        assert popen.stdout is not None
+        pid, url = popen.stdout.readline().decode().split()
+        popen.stdin.close()
+        try:
+            for _ in range(3):
+                with Client(url) as client:
+                    assert client.ask(get("/small.txt")).content == b"small"
+                os.kill(int(pid), signal.SIGHUP)
+        finally:
+            os.kill(int(pid), signal.SIGTERM)
+        assert popen.stdout.read().split() == [b"0"]
+    assert is_gone(int(pid))
