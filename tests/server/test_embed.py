@@ -318,4 +318,4 @@ def test_a_forked_process_does_not_keep_the_loop_busy(site: Path) -> None:
 @pytest.mark.parametrize("name", ["workers", "listen", "listens"])
 def test_it_is_one_worker_at_one_address(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="one worker and one address"):
-        Server(tmp_path, **{name: 2})
+        Server(tmp_path, **{name: 2})  # type: ignore[arg-type]
