@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from portico.site.origin import File, Submit
 
 KNOWN = 4096
-"""Digests of large files that are remembered."""
+"""Digests that are remembered."""
 AT_ONCE = 16
 """Files that wait to be hashed. Each is held open."""
 _PIECE = 1 << 20
@@ -35,9 +35,9 @@ _PIECE = 1 << 20
 
 
 class Digests:
-    """The digests of large files, by signature.
+    """The digests of files, by signature.
 
-    `submit` takes the work of hashing them; without it none is known.
+    `submit` takes the work of hashing large ones; without it they have none.
     """
 
     def __init__(self, submit: Submit | None) -> None:
@@ -48,6 +48,19 @@ class Digests:
         self._turned_away = Pending()
         """For files that have to wait until another is done."""
         _own_sha256()  # now, not when the descriptors are used up
+
+    def of_octets(self, octets: bytes, status: os.stat_result) -> bytes:
+        """The digest of a small file, read under `status`; remembered where that can be told."""
+        if not is_settled(status):
+            return sha256(octets)
+        state = signature(status)
+        with self._lock:
+            known = self._known.get(state)
+        if known is None:
+            known = sha256(octets)
+            with self._lock:
+                self._known.put(state, known)
+        return known
 
     def identify(self, found: File, file: OpenFile, status: os.stat_result) -> None:
         """Give `found`, the content of which is `file`, its tags, and its digest if it is known."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from portico.bounded import Bounded
 from portico.site import rulebook
 from portico.site.codecs import SUFFIXES
-from portico.site.digests import Digests, sha256
+from portico.site.digests import Digests
 from portico.site.disk import (
     Disturbed,
     FileSlice,
@@ -192,7 +192,7 @@ class Folder:
             digest = known.digest
         else:
             content, status = _read_whole(fd, status)
-            digest = sha256(content)
+            digest = self._digests.of_octets(content, status)
         found = File(name, status.st_size, status.st_mtime, content, None)
         found.digest = digest
         found.etag = None if digest is None else tag_of(digest)
