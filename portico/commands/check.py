@@ -19,12 +19,13 @@ from portico.commands.checking.names import check_folder, check_item
 from portico.commands.checking.own_rules import check_rules
 from portico.commands.checking.siblings import check_siblings
 from portico.commands.checking.visits import Visits
-from portico.commands.checking.walk import RULE_FILES, walk
+from portico.commands.checking.walk import walk
 from portico.config import Config, check_root
 from portico.options import OPTIONS, SWITCH
 from portico.site.answer import Site
 from portico.site.files import Folder
 from portico.site.origin import Missing
+from portico.site.rulebook import is_rules_file
 from portico.terminal import FOUND, STDOUT, STOPPED, Parser, formatter, printable, wants_color
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def check(root: str, config: Config, given: Namespace) -> tuple[Findings, int]:
             files += item.is_file
             check_item(item, findings)
             leaks = check_leak(item, findings)
-            if (item.is_served and not leaks) or item.names in RULE_FILES:
+            if (item.is_served and not leaks) or is_rules_file(item.names):
                 contents.check(item)
     unruled = Visits(_site(_Unruled(Folder(root, MEMORY)), config), root, findings)
     check_rules(root, findings, visits, unruled)
@@ -125,7 +126,7 @@ class _Unruled:
 
     def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
         """What `names` stand for, if not for rules."""
-        return Missing(()) if names in RULE_FILES else self._origin.look_up(names, epoch)
+        return Missing(()) if is_rules_file(names) else self._origin.look_up(names, epoch)
 
 
 def _parser() -> Parser:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from portico.commands.crew import PREFIX, SUFFIX, Crew, Task, Written
 from portico.config import Config, ConfigError, check_root, suggestion
-from portico.site.codecs import SUFFIXES, available
+from portico.site.codecs import SUFFIXES, WORTH_FROM, available
 from portico.site.listing import human_size
 from portico.site.media import is_compressible, media_type
-from portico.site.rulebook import NAMES as RULE_FILES
+from portico.site.rulebook import is_rules_file
 from portico.site.target import is_hidden, is_safe
 from portico.terminal import (
     FOUND,
@@ -56,9 +56,6 @@ examples:
 The exit code is 1 if a file could not be read or written; all others are done
 nevertheless. br and zstd need libraries: pip install "portico[compression]"
 """
-
-SMALLEST = 256
-"""Octets from which on a file is compressed. Below, the head of the answer weighs more."""
 
 JOBS_LIMIT = 256
 """Threads; each may need some 200 MiB of memory for a large file."""
@@ -173,12 +170,12 @@ class Survey:
             return entry.stat(follow_symlinks=False)
         if not is_compressible(media_type(entry.name)):
             return None  # so is every coded sibling
-        if len(names) == 1 and entry.name in RULE_FILES:
+        if is_rules_file(names):
             return None
         if entry.is_symlink() and not self._contains(entry.path):
             return None
         status = entry.stat()
-        large_enough = stat.S_ISREG(status.st_mode) and status.st_size >= SMALLEST
+        large_enough = stat.S_ISREG(status.st_mode) and status.st_size >= WORTH_FROM
         return status if large_enough else None
 
     def _contains(self, path: str) -> bool:

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from portico.site.codecs import SUFFIXES, encoder
+from portico.site.codecs import SUFFIXES, encoder, is_worth
 from portico.site.disk import Disturbed, is_settled, real_path, signature
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 PREFIX, SUFFIX = ".portico-compress-", ".tmp"
 """Between which a temporary file has its number."""
-
-WORTH = 95
-"""Per cent of the original that a sibling must stay below, to be worth a file and a look-up."""
 
 EFFORT = {"br": 14, "zstd": 4, "gzip": 1}
 """About how long the best level of each coding takes for the same content."""
@@ -284,11 +281,6 @@ class Crew:
                 self._temporary.discard(temporary)
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
-
-
-def is_worth(before: int, after: int) -> bool:
-    """Is a sibling of `after` octets enough smaller than its original of `before`?"""
-    return after * 100 < before * WORTH
 
 
 def _pieces(fd: int, size: int, path: str) -> Iterator[bytes]:

@@ -139,8 +139,8 @@ class Explanation:
             show(f"    {name}: {printable(value)}")
         show(f"\n    {_content(response)}")
         if witnesses:
-            things = "one thing changes" if len(witnesses) == 1 else "one of them changes"
-            show(f"    It rests on {len(witnesses)} looks at the disk, and is kept until {things}.")
+            looks = "1 look" if len(witnesses) == 1 else f"{len(witnesses)} looks"
+            show(f"    It rests on {looks} at the disk, and is kept until one shows a change.")
         elif witnesses is not None:
             show("    Nothing on the disk can change it.")
         else:

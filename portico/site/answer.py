@@ -35,7 +35,7 @@ from portico.site.representation import (
     repr_digest,
     respond,
 )
-from portico.site.responses import ALLOWED, CORS, NO_CACHE, PREFLIGHT, error, redirect, varying
+from portico.site.responses import ALLOWED, NO_CACHE, error, redirect, varying
 from portico.site.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
 
@@ -117,7 +117,7 @@ class Site:
         if request.method == "HEAD":
             response.content = ()
         if self._config.cors:
-            _add_cors(response)
+            responses.add_cors(response)
         return response, witnesses
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
@@ -128,7 +128,7 @@ class Site:
         response = error(problem.status, request, problem.detail)
         response.close = True
         if self._config.cors:
-            _add_cors(response)
+            responses.add_cors(response)
         return response
 
     def _decide(self, request: RequestHead, epoch: int) -> Answer:
@@ -161,11 +161,10 @@ class Site:
 
     def _answer_path(self, request: RequestHead, names: Names, epoch: int) -> Answer:
         """Steps 4 to 7."""
-        match = self._rule(request, forced_only=True)
-        if match is not None:
+        match = self._rule(request)
+        if match is not None and match.forced:
             return self._obey(match, request, epoch)
         found = self._finder.find(names, epoch)
-        match = self._rule(request, forced_only=False)
         if match is None:
             return self._represent(request, names, found, epoch)
         file = self._finder.content(names, found, epoch)
@@ -178,13 +177,12 @@ class Site:
 
     # The site's rules
 
-    def _rule(self, request: RequestHead, *, forced_only: bool) -> Match | None:
+    def _rule(self, request: RequestHead) -> Match | None:
         """What the first of the site's redirects and rewrites says that is for this request."""
         redirects = self._rules.redirects
         if redirects is None:
             return None
-        host = host_name(request.authority)
-        return redirects.match(request.path, request.query, host, forced_only=forced_only)
+        return redirects.match(request.path, request.query, host_name(request.authority))
 
     def _obey(self, match: Match, request: RequestHead, epoch: int) -> Answer:
         """The answer that a rule demands."""
@@ -341,16 +339,6 @@ def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
     from fnmatch import translate
 
     return re.compile("|".join(map(translate, globs)))
-
-
-def _add_cors(response: Response) -> None:
-    """Let scripts of any origin read the answer, unless the site's rules say something else."""
-    present = {name.lower() for name, _ in response.fields}
-    fields = (*CORS, *PREFLIGHT) if response.status == 204 else CORS
-    response.fields = [
-        *response.fields,
-        *(each for each in fields if each[0].lower() not in present),
-    ]
 
 
 def _unheard(_text: str, *_values: object) -> None:

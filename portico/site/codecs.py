@@ -28,6 +28,17 @@ _BROTLI_WINDOW = 22
 """Of the window for a content of unknown size: 4 MiB, what other encoders take."""
 
 
+WORTH_FROM = 256
+"""Octets from which on content is worth coding. Below, the head of the answer weighs more."""
+WORTH = 95
+"""Per cent of the original that a coded form must stay below, to be worth a file and a look-up."""
+
+
+def is_worth(before: int, after: int) -> bool:
+    """Is a coded form of `after` octets enough smaller than its original of `before`?"""
+    return after * 100 < before * WORTH
+
+
 class Encoder(Protocol):
     """Codes one content, piece by piece."""
 

@@ -36,14 +36,10 @@ if TYPE_CHECKING:
     Key = tuple[bytes, str]
     """The digest of an original, and a coding."""
 
-COPY_FROM = 256
-"""Octets from which a copy is worth its fields: below, all fits into one packet anyway."""
 COPY_UP_TO = 8 << 20
 """Octets of the largest original whose copy is kept in memory."""
 COPY_UP_TO_ON_DISK = 64 << 20
 """Octets of the largest original whose copy is kept in a folder: some seconds of work."""
-WORTHWHILE = 95
-"""Per cent of its original that a copy may have; one that saves less is not kept."""
 
 _OVERHEAD = 512
 """About the octets of memory that a kept copy takes besides its content."""
@@ -145,7 +141,7 @@ class Copies:
             most = COPY_UP_TO_ON_DISK
         else:
             most = COPY_UP_TO if self._memory else 0
-        return COPY_FROM <= file.size <= most and is_compressible(media_type(file.name))
+        return codecs.WORTH_FROM <= file.size <= most and is_compressible(media_type(file.name))
 
     # Jobs
 
@@ -300,7 +296,7 @@ def _coded(file: File, coding: str) -> Iterator[bytes]:
     coded = encoder.flush()
     if digest.digest() != file.digest:
         raise _Unfit(1)
-    if (length + len(coded)) * 100 > file.size * WORTHWHILE:
+    if not codecs.is_worth(file.size, length + len(coded)):
         raise _Unfit(_TRIES)
     yield coded
 

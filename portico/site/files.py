@@ -281,7 +281,7 @@ class Folder:
         """One line of a listing; None for what would not be served."""
         if name.name.startswith(".") or not is_safe(name.name):
             return None
-        if name.name in rulebook.NAMES and folder == self._below:
+        if folder == self._below and rulebook.is_rules_file((name.name,)):
             return None
         try:
             if name.is_symlink():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.site.origin import Coded, Directory, Failed, File, Found, Missing, Moved, both
-from portico.site.rulebook import NAMES
+from portico.site.rulebook import is_rules_file
 from portico.site.target import is_hidden
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Finder:
 
     def find(self, names: Names, epoch: int) -> Found:
         """What a path stands for."""
-        if is_hidden(names) or _is_rules_file(names):
+        if is_hidden(names) or is_rules_file(names):
             self.note("Look-up: this name is hidden, as if it were not there.")
             return Missing(())
         found = self._origin.look_up(names, epoch)
@@ -92,11 +92,6 @@ class Finder:
         if isinstance(found, Moved):
             return Moved(witnesses)
         return Missing(witnesses, in_folder=found.in_folder)
-
-
-def _is_rules_file(names: Names) -> bool:
-    """Is it one of the rules files, or a coded form of it? On some disks case does not count."""
-    return len(names) == 1 and names[0].lower().partition(".")[0] in NAMES
 
 
 def witnesses_of(found: Found) -> Witnesses:

@@ -19,14 +19,8 @@ from itertools import chain, islice
 
 from portico.http.message import Response, Stream
 from portico.site.entries import Order, in_order
-from portico.site.pages import (
-    CLOSING,
-    LISTING,
-    content_security_policy,
-    opening,
-    prefers_json,
-    shown,
-)
+from portico.site.pages import CLOSING, opening, prefers_json, shown
+from portico.site.styles import LISTING, content_security_policy
 from portico.site.target import encode_name
 
 TYPE_CHECKING = False

@@ -61,8 +61,8 @@ def _endless(
     while request not in seen and len(lines) <= HOPS_LIMIT:
         seen[request] = len(lines)
         host, path, query = request
-        found = redirects.match(path, query, host, forced_only=exists(path))
-        if found is None or found.status not in REDIRECTS:
+        found = redirects.match(path, query, host)
+        if found is None or found.status not in REDIRECTS or (exists(path) and not found.forced):
             return ()
         lines.append(found.line)
         following = _request(found.location, host)

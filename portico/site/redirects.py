@@ -3,9 +3,8 @@
 A line: source [name=value ...] destination [status[!]] [# comment].
 
 Rule: the first rule that matches decides. Without "!" it stands back where the site has a file
-(Netlify's shadowing), so a caller asks twice: before the look-up for a rule that is forced, and
-after it, when nothing was found, for any. A rule that leads to where the request already is does
-not match, so no single rule can go round in a circle.
+(Netlify's shadowing): the caller obeys it only when its look-up has found nothing. A rule that
+leads to where the request already is does not match, so no single rule can go round in a circle.
 Limits: those of Cloudflare Pages, named below. What depends on the client (Country, Language, Role,
 Cookie) and what would fetch from another host is reported and skipped.
 Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Rewrites and proxies";
@@ -214,29 +213,26 @@ class Rule:
 class Redirects:
     """The rules of a _redirects file."""
 
-    __slots__ = ("_any_forced", "_index", "rules")
+    __slots__ = ("_index", "rules")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
         self._index = Index([rule.pattern for rule in rules])
-        self._any_forced = any(rule.forced for rule in rules)
 
     def __len__(self) -> int:
         return len(self.rules)
 
-    def match(self, path: str, query: str | None, host: str, *, forced_only: bool) -> Match | None:
+    def match(self, path: str, query: str | None, host: str) -> Match | None:
         """What the first rule that matches says; None when none does.
 
-        `path` and `query` are as they came, `host` as `fields.host_name` gives it. With
-        `forced_only`, None also when that first rule gives way to an existing file.
+        `path` and `query` are as they came, `host` as `fields.host_name` gives it. What is not
+        `forced` gives way to an existing file.
         """
-        if forced_only and not self._any_forced:
-            return None
         path = normal_path(path)
         for number in self._index.candidates(path):
             found = self.rules[number].match(path, query, host)
             if found is not None:
-                return found if found.forced or not forced_only else None
+                return found
         return None
 
 

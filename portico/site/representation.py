@@ -29,8 +29,7 @@ from portico.http.dates import imf_fixdate
 from portico.http.digest_fields import digest_value, is_wanted
 from portico.http.message import Response
 from portico.http.ranges import Multipart, content_range, parse_range, unsatisfied_range
-from portico.site.codecs import SUFFIXES
-from portico.site.copies import COPY_FROM
+from portico.site.codecs import SUFFIXES, WORTH_FROM
 from portico.site.digests import sha256
 from portico.site.disk import FileSlice
 from portico.site.files import SMALL
@@ -163,7 +162,7 @@ class Chooser:
 
     def _copied(self, kind: str, found: File | Coded) -> Sequence[str]:
         """The codings in which a copy may be had."""
-        if not isinstance(found, File) or found.size < COPY_FROM or not is_compressible(kind):
+        if not isinstance(found, File) or found.size < WORTH_FROM or not is_compressible(kind):
             return ()
         if self._copies is None:
             return ()

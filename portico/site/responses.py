@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from portico.http.message import Field, Response
 from portico.site import pages
+from portico.site.styles import NOTICE, content_security_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,13 +29,13 @@ _CACHE: Field = ("Cache-Control", NO_CACHE)
 _NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
 
 # What --cors adds to every answer: scripts of any origin may read it, but with no credentials.
-CORS: tuple[Field, ...] = (
+_CORS: tuple[Field, ...] = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "*"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 )
 # And to OPTIONS (WHATWG Fetch, "CORS-preflight request"). "*" does not stand for Authorization.
-PREFLIGHT: tuple[Field, ...] = (
+_PREFLIGHT: tuple[Field, ...] = (
     ("Access-Control-Allow-Methods", ", ".join(ALLOWED)),
     ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "7200"),
@@ -74,13 +75,23 @@ def options() -> Response:
     return Response(204, [ALLOW, _CACHE])
 
 
+def add_cors(response: Response) -> None:
+    """Let scripts of any origin read the answer, unless the site's rules say something else."""
+    present = {name.lower() for name, _ in response.fields}
+    fields = (*_CORS, *_PREFLIGHT) if response.status == 204 else _CORS
+    response.fields = [
+        *response.fields,
+        *(each for each in fields if each[0].lower() not in present),
+    ]
+
+
 def redirect(status: int, location: str) -> Response:
     """A redirect with a page for those that do not follow it."""
     return _page(status, None, [("Location", location)])
 
 
 def _page(status: int, detail: str | None, fields: Iterable[Field]) -> Response:
-    policy = ("Content-Security-Policy", pages.content_security_policy(pages.NOTICE))
+    policy = ("Content-Security-Policy", content_security_policy(NOTICE))
     return _made(status, _HTML, pages.error_page(status, detail), [*fields, policy])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.site.codecs import SUFFIXES
 from portico.site.disk import FileSlice
 from portico.site.origin import Directory, Failed, File, both
 
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
     Report = Callable[[str], None]
 
 REDIRECTS, HEADERS = "_redirects", "_headers"
-NAMES = frozenset({REDIRECTS, HEADERS})
-"""Names in the root that are read here, and never served."""
+_HIDDEN = frozenset(
+    [name + suffix for name in (REDIRECTS, HEADERS) for suffix in ("", *SUFFIXES.values())]
+)
 
 RULES_LIMIT = 4 << 20
 """Octets of a rules file. All the lines that may count are shorter."""
+
+
+def is_rules_file(names: tuple[str, ...]) -> bool:
+    """Is it one of them, or a coded form of it? On some disks letters' case does not count."""
+    return len(names) == 1 and names[0].lower() in _HIDDEN
 
 
 def warn(text: str) -> None:

@@ -231,10 +231,10 @@ def test_what_goes_while_others_are_read_is_left_out(tmp_path: Path) -> None:
 def test_rule_files_are_hidden_in_the_root_only(tmp_path: Path) -> None:
     root = made(tmp_path / "site", 0)
     for folder in (root, made(root / "folder", 0)):
-        for name in ("_headers", "_redirects", "_headers.txt"):
+        for name in ("_headers", "_redirects", "_headers.txt", "_redirects.gz"):
             (folder / name).touch()
     assert {entry.name for entry in look(root)} == {"folder", "_headers.txt"}
-    assert len(list(look(root, "folder"))) == 3
+    assert len(list(look(root, "folder"))) == 4
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symlinks here")

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.http.status import REASONS
-from portico.site import pages
-from portico.site.pages import content_security_policy, error_page, prefers_problem, problem, shown
+from portico.site import pages, styles
+from portico.site.pages import error_page, prefers_problem, problem, shown
+from portico.site.styles import content_security_policy
 
 ERRORS = [status for status in REASONS if status >= 400]
 VOID = {"meta", "link", "br", "img"}
@@ -74,7 +75,7 @@ def test_page_loads_nothing_and_runs_nothing(status: int) -> None:
     assert not {"src", "style", "srcset", "action"} & names
     assert not [name for name in names if name.startswith("on")]
     assert {value for name, value in outline.attributes if name == "href"} <= {"/"}
-    assert not re.search(r"url\(|@import|expression", pages.NOTICE + pages.LISTING)
+    assert not re.search(r"url\(|@import|expression", styles.NOTICE + styles.LISTING)
 
 
 def test_page_is_set_for_light_and_dark_and_for_phones() -> None:
@@ -106,7 +107,7 @@ def test_status_that_is_not_registered_here_still_has_a_page() -> None:
     assert "moved" in Outline(error_page(308)).text["p"]
 
 
-@pytest.mark.parametrize("kind", [pages.NOTICE, pages.LISTING])
+@pytest.mark.parametrize("kind", [styles.NOTICE, styles.LISTING])
 def test_policy_lets_in_the_style_and_nothing_else(kind: str) -> None:
     page = pages.opening("A title", kind)
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
@@ -135,8 +136,8 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("text", ["ink", "soft", "link"])
 @pytest.mark.parametrize("ground", ["paper", "tint"])
 def test_text_stands_out_from_its_ground(scheme: int, text: str, ground: str) -> None:
-    first = luminance(re.findall(rf"--{text}:(#\w{{6}})", pages.LISTING)[scheme])
-    second = luminance(re.findall(rf"--{ground}:(#\w{{6}})", pages.LISTING)[scheme])
+    first = luminance(re.findall(rf"--{text}:(#\w{{6}})", styles.LISTING)[scheme])
+    second = luminance(re.findall(rf"--{ground}:(#\w{{6}})", styles.LISTING)[scheme])
     assert (max(first, second) + 0.05) / (min(first, second) + 0.05) >= 4.5
 
 

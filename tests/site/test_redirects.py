@@ -29,7 +29,8 @@ Said = tuple[int, str] | None
 def ask(redirects: Redirects, target: str, host: str = "", *, forced_only: bool = False) -> Said:
     """What is said of a request target: status and location."""
     path, mark, query = target.partition("?")
-    return said(redirects.match(path, query if mark else None, host, forced_only=forced_only))
+    match = redirects.match(path, query if mark else None, host)
+    return said(match if match is None or match.forced or not forced_only else None)
 
 
 def said(match: Match | None) -> Said:
@@ -176,7 +177,7 @@ def test_the_next_rule_is_asked_where_the_query_or_the_host_differs() -> None:
 
 def test_the_match_names_its_line() -> None:
     redirects = rules("# first\n\n/a /b 302!\n")
-    match = redirects.match("/a", None, "", forced_only=False)
+    match = redirects.match("/a", None, "")
     assert match is not None
     assert (match.line, match.forced) == (3, True)
 
@@ -382,7 +383,7 @@ def test_a_location_leads_nowhere_but_where_its_rule_says(
     text: str, path: str, query: str | None, host: str
 ) -> None:
     redirects, _ = parse_redirects(text)
-    match = redirects.match(path, query, host, forced_only=False)
+    match = redirects.match(path, query, host)
     if match is None:
         return
     assert re.fullmatch(r"[!-~]+", match.location)
@@ -401,7 +402,7 @@ def test_a_location_leads_nowhere_but_where_its_rule_says(
 def test_no_rule_leads_back_to_the_same_request(
     text: str, path: str, query: str | None, host: str
 ) -> None:
-    match = parse_redirects(text)[0].match(path, query, host, forced_only=False)
+    match = parse_redirects(text)[0].match(path, query, host)
     if match is None or match.status == 404:
         return
     to, mark, new_query = match.location.partition("#")[0].partition("?")
@@ -419,9 +420,9 @@ def test_the_first_of_all_rules_decides_as_if_each_were_tried(
     redirects, _ = parse_redirects(text)
     tried = (rule.match(normal_path(path), query, host) for rule in redirects.rules)
     expected = next((match for match in tried if match is not None), None)
-    assert said(redirects.match(path, query, host, forced_only=False)) == said(expected)
-    forced = expected if expected is not None and expected.forced else None
-    assert said(redirects.match(path, query, host, forced_only=True)) == said(forced)
+    match = redirects.match(path, query, host)
+    assert said(match) == said(expected)
+    assert (match and match.forced) == (expected and expected.forced)
 
 
 @THOROUGH
@@ -432,5 +433,5 @@ def test_no_encoding_of_a_path_dodges_a_rule(text: str, path: str, data: st.Data
         for letter in path
     )
     redirects, _ = parse_redirects(text)
-    plainly = redirects.match(f"/{path}", None, "", forced_only=False)
-    assert said(redirects.match(f"/{encoded}", None, "", forced_only=False)) == said(plainly)
+    plainly = redirects.match(f"/{path}", None, "")
+    assert said(redirects.match(f"/{encoded}", None, "")) == said(plainly)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.site import redirects, rulebook
+from portico.site import redirects
 from portico.site.files import Folder
 from portico.site.origin import Found
 from portico.site.rules import normal_segment
@@ -274,17 +274,20 @@ def test_everything_else_may_go_to_one_page(build: Build) -> None:
 
 
 def test_names_are_those_that_are_hidden(root: Path) -> None:
-    assert {"_redirects", "_headers"} == rulebook.NAMES
+    hidden = ("_redirects", "_headers", "_HEADERS", "_redirects.gz", "_headers.br", "_headers.zst")
     (root / "sub").mkdir()
     for folder in (root, root / "sub"):
-        for name in rulebook.NAMES:
+        for name in hidden:
             (folder / name).write_bytes(b"# rules\n")
+    (root / "_headers.txt").write_bytes(b"a page of its own")
     client = Client(root)
+    assert content(client.ask("/_headers.txt")) == b"a page of its own"
+    (root / "_headers.txt").unlink()
     listed = content(client.ask("/"))
     assert b"_redirects" not in listed
     assert b"_headers" not in listed
     assert b"_redirects" in content(client.ask("/sub/"))
-    for name in rulebook.NAMES:
+    for name in hidden:
         encoded = name.replace("_", "%5F").replace("e", "%65")
         for path in (f"/{name}", f"/{encoded}", f"/{name}?x", f"/{name}/", f"//{name}"):
             for line in ("Accept: */*", "Accept-Encoding: gzip", "Range: bytes=0-1"):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from portico.commands.checking.links import Page, css_links, is_own, manifest_links
 from portico.commands.checking.references import url_of
 from portico.commands.checking.visits import PARSE_LIMIT
-from portico.commands.checking.walk import RULE_FILES
 from portico.site.media import UNKNOWN, media_type
+from portico.site.rulebook import is_rules_file
 from portico.site.target import encode_path
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Contents:
     def check(self, item: Item) -> None:
         """Report what would surprise in a file that is served, or in one of the site's rules."""
         kind = media_type(item.name)
-        is_rules = item.names in RULE_FILES
+        is_rules = is_rules_file(item.names)
         if kind == UNKNOWN and not is_rules:
             self._check_type(item)
             return
@@ -114,7 +114,7 @@ class Contents:
         return octets if size <= PARSE_LIMIT else None
 
     def _report_charset(self, item: Item, line: int, beginning: bytes) -> None:
-        served = None if item.names in RULE_FILES else self._served_type(item)
+        served = None if is_rules_file(item.names) else self._served_type(item)
         if served is not None and served.lower() != media_type(item.name):
             return  # the site's own rules say something else, and so they know
         which = "UTF-16" if beginning in _UTF16 else "not UTF-8"

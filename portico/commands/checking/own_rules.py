@@ -15,6 +15,7 @@ from portico.commands.checking.visits import PARSE_LIMIT
 from portico.site.headers import parse_headers
 from portico.site.loops import HOPS_LIMIT, loops
 from portico.site.redirects import REWRITES, parse_redirects
+from portico.site.rulebook import HEADERS, REDIRECTS
 from portico.site.rules import normal_path
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from portico.site.redirects import Redirects
     from portico.site.rules import Problem
 
-_REDIRECTS, _HEADERS = "_redirects", "_headers"
 _CAPTURED = "any~"
 """Stands in what a sample of a pattern captures (see `rules.Pattern.sample`)."""
 
@@ -35,9 +35,9 @@ def check_rules(root: str, findings: Findings, visits: Visits, unruled: Visits) 
 
     `visits` asks the site, `unruled` the same site without any rules.
     """
-    redirects, problems = parse_redirects(_text(root, _REDIRECTS))
-    _report(_REDIRECTS, problems, findings)
-    _report(_HEADERS, parse_headers(_text(root, _HEADERS))[1], findings)
+    redirects, problems = parse_redirects(_text(root, REDIRECTS))
+    _report(REDIRECTS, problems, findings)
+    _report(HEADERS, parse_headers(_text(root, HEADERS))[1], findings)
 
     def exists(path: str) -> bool:
         return 0 < unruled.verdict(path, navigates=False).status < 400
@@ -47,7 +47,7 @@ def check_rules(root: str, findings: Findings, visits: Visits, unruled: Visits) 
         through = f" with line {others}" if others else ""
         findings.add(
             "loop",
-            (_REDIRECTS, loop.lines[0]),
+            (REDIRECTS, loop.lines[0]),
             f"A request for {shown_path(loop.start)} goes round here{through}, or on for more "
             f"than {HOPS_LIMIT} redirects, and never arrives.",
             "Have one of these rules lead to where no other one matches.",
@@ -70,11 +70,11 @@ def _check_destinations(
         if found.status not in REWRITES:
             if visits.verdict(target.path, navigates=True).status:  # else it is part of a loop
                 link = Link(found.location, rule.line, navigates=True)
-                visits.links(_REDIRECTS, OWN + "/", [link])
+                visits.links(REDIRECTS, OWN + "/", [link])
         elif unruled.verdict(target.path, navigates=False).status != 200:
             findings.add(
                 "link",
-                (_REDIRECTS, rule.line),
+                (REDIRECTS, rule.line),
                 f"The rule answers with the content of {shown_path(target.path)}, but there is "
                 "none.",
                 "Correct the destination, or add what it names.",

@@ -11,15 +11,13 @@ import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
+from portico.site.rulebook import is_rules_file
 from portico.site.target import is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Names = tuple[str, ...]
-
-RULE_FILES = frozenset({("_redirects",), ("_headers",)})
-"""The site's own rules, by the names of their path. They are never served."""
 
 
 class Item:
@@ -66,7 +64,7 @@ class Item:
     @property
     def is_reachable(self) -> bool:
         """Can a request lead to it, as far as its path tells?"""
-        return not self.leads_out and not self.is_hidden and self.names not in RULE_FILES
+        return not self.leads_out and not self.is_hidden and not is_rules_file(self.names)
 
     @property
     def is_served(self) -> bool:
