@@ -20,6 +20,29 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Notes:
+    """Remembers of keys only that they were seen, and only the last few thousand.
+
+    For keys most of which never come again: they then cost no more than a note of their hash.
+    """
+
+    __slots__ = ("_hashes",)
+
+    def __init__(self) -> None:
+        self._hashes = [0] * _OFFERS
+
+    def has(self, key: object) -> bool:
+        """Was `key` seen before, not too many others ago? If not, note it."""
+        noted = hash(key)
+        # Two places: with one, two keys that share it and come by turns would never be known.
+        first, second = noted % _OFFERS, (noted >> 32) % _OFFERS
+        hashes = self._hashes
+        if hashes[first] == noted or hashes[second] == noted:
+            return True
+        hashes[first] = hashes[second] = noted
+        return False
+
+
 class Bounded(Generic[K, V]):
     """A mapping that holds entries of a total weight of at most `limit`.
 
@@ -27,14 +50,14 @@ class Bounded(Generic[K, V]):
     the limit is not kept at all.
     """
 
-    __slots__ = ("_half", "_offered", "_old", "_weigh", "_weight", "young")
+    __slots__ = ("_half", "_notes", "_old", "_weigh", "_weight", "young")
 
     def __init__(self, limit: int, weigh: Callable[[K, V], int] | None = None) -> None:
         self._half = limit // 2
         self._weigh = weigh
         self._weight = 0
         self._old: dict[K, V] = {}
-        self._offered = [0] * _OFFERS
+        self._notes = Notes()
         self.young: dict[K, V] = {}
         """The young generation, for hot paths that look there first and call `get` on a miss."""
 
@@ -57,18 +80,9 @@ class Bounded(Generic[K, V]):
         self.young[key] = value
 
     def offer(self, key: K, value: V) -> None:
-        """Keep `value` for `key` if the key has been offered before, not too many others ago.
-
-        For keys most of which never come again: they then cost no more than a note of their hash.
-        """
-        noted = hash(key)
-        # Two places: with one, two keys that share it and come by turns would never be kept.
-        first, second = noted % _OFFERS, (noted >> 32) % _OFFERS
-        offered = self._offered
-        if offered[first] == noted or offered[second] == noted:
+        """Keep `value` for `key` if the key has been offered before, not too many others ago."""
+        if self._notes.has(key):
             self.put(key, value)
-        else:
-            offered[first] = offered[second] = noted
 
     def drop(self, key: K) -> None:
         """Forget `key`."""

@@ -189,7 +189,7 @@ class Connection:
     def _begin(self, data: bytes) -> None:
         """IDLE: take a request. The short ways are for a head that came alone and whole."""
         service = self._service
-        reply = service.memo.heads.young.get(data)
+        reply = service.memo.heads.get(data)
         if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
             self._send(reply)
         elif data.endswith(b"\r\n\r\n") and data.find(b"\r\n\r\n") == len(data) - 4:
@@ -323,8 +323,9 @@ class Connection:
         try:
             if not reply.content:
                 sent = self._socket.send(reply.data, MORE if reply.close else 0)
-            elif not reply.holds_file and HAS_SENDMSG:
-                sent = self._socket.sendmsg((reply.data, *reply.content))  # type: ignore[arg-type]
+            elif reply.octets and HAS_SENDMSG:
+                flags = MORE if reply.close else 0
+                sent = self._socket.sendmsg((reply.data, *reply.octets), (), flags)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
@@ -335,7 +336,7 @@ class Connection:
             self._sent(reply)
             return
         self._reply = reply
-        self._outbox = Outbox((reply.data, *reply.content), sent)
+        self._outbox = Outbox((reply.data, *(reply.octets or reply.content)), sent)
         self._flush()
 
     def _flush(self) -> None:

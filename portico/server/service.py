@@ -31,11 +31,11 @@ class Service:
     a request that may have been sent within this turn.
     """
 
-    def __init__(self, config: Config, site: Site, memory: int, log: AccessLog | None) -> None:
+    def __init__(self, config: Config, site: Site, memo: Memo, log: AccessLog | None) -> None:
         self.config = config
         self.site = site
         self.log = log
-        self.memo = Memo(memory)
+        self.memo = memo
         self.draining = False
         """The worker is about to stop: each reply is the last of its connection."""
         self.requests = 0
@@ -49,6 +49,8 @@ class Service:
         self.idle_deadline = 0.0
         """When a connection that begins to wait now has waited too long, in monotonic seconds."""
         logged = frozenset() if log is None else log.fields
+        self._loaded: list[Reply] = []
+        self._loaded_octets = 0
         self._parser = HeadParser(site.fields_read | logged)
         self._second = 0
         self._date = b""
@@ -59,6 +61,8 @@ class Service:
         self.now = now
         self.epoch += 1
         self.steps_left = STEPS_AT_ONCE
+        if self._loaded:
+            self._unload()
         self.idle_deadline = now + self.config.idle_timeout
         second = int(time.time())
         if second != self._second:
@@ -71,11 +75,14 @@ class Service:
         self.memo = Memo(0)
 
     def is_current(self, reply: Reply) -> bool:
-        """Does `reply` still hold? If so its `data` is brought up to date."""
-        if reply.holds(self.epoch):
-            reply.write(self.epoch, self._second, self._date)
-            return True
-        return False
+        """Does `reply` still hold? If so it is made ready to be sent."""
+        if reply.short is not None and not reply.octets and not self._load(reply):
+            return False
+        if not reply.holds(self.epoch):
+            return False
+        reply.write(self.epoch, self._second, self._date)
+        self.memo.touch(reply)
+        return True
 
     def reply_to(self, head: bytes) -> tuple[Reply, RequestHead | None]:
         """The reply to a complete head, and the parsed request if its content follows."""
@@ -84,13 +91,15 @@ class Service:
         if reply is not None:
             if reply.epoch == self.epoch or self.is_current(reply):
                 return reply, None
-            memo.heads.drop(head)
+            memo.drop(reply)
         try:
             key = self._parser.key(head)
-            reply = memo.replies.get(key)
-            if reply is not None and (reply.epoch == self.epoch or self.is_current(reply)):
-                memo.keep_head(head, reply)
-                return reply, None
+            reply = memo.find(key)
+            if reply is not None:
+                if reply.epoch == self.epoch or self.is_current(reply):
+                    memo.keep_head(head, reply)
+                    return reply, None
+                memo.drop(reply)
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
@@ -100,7 +109,7 @@ class Service:
         if request.content_length or request.expects_continue:
             return reply, request
         if reply.may_be_kept and not self.draining:
-            memo.replies.put(key, reply)
+            memo.keep(key, reply)
             memo.keep_head(head, reply)
         return reply, None
 
@@ -113,6 +122,17 @@ class Service:
         return reply
 
     def _answer(self, request: RequestHead) -> Reply:
+        for _ in range(_TRIES):
+            reply = self._decide(request)
+            if reply.short is None or not reply.may_be_kept:
+                break
+            # What is read now is whole if the file is still as it was when that was decided.
+            if self._load(reply) and reply.holds(self.epoch):
+                break
+            reply.unload()
+        return self._ready(reply)
+
+    def _decide(self, request: RequestHead) -> Reply:
         try:
             response, witnesses = self.site.answer(request, self.epoch)
         except ProtocolError as error:
@@ -131,7 +151,24 @@ class Service:
             connection = CLOSE
         if response.is_stream and not _frame(response, request.version):
             connection = CLOSE
-        return self._ready(Reply(response, connection, witnesses))
+        return Reply(response, connection, witnesses)
+
+    def _load(self, reply: Reply) -> bool:
+        """Read a short reply's content; it is at hand until this turn of the loop ends."""
+        if not reply.load():
+            return False
+        self._loaded_octets += reply.length
+        if self._loaded_octets > LOADED_LIMIT:
+            self._unload()
+            self._loaded_octets = reply.length
+        self._loaded.append(reply)
+        return True
+
+    def _unload(self) -> None:
+        for reply in self._loaded:
+            reply.unload()
+        self._loaded.clear()
+        self._loaded_octets = 0
 
     def _admit(self, response: Response) -> bool:
         """Give a stream its permit, if there are not too many already."""
@@ -146,6 +183,11 @@ class Service:
         reply.write(self.epoch, self._second, self._date)
         return reply
 
+
+LOADED_LIMIT = 1 << 20
+"""Octets of files that are at hand for those who ask for the same in one turn of the loop."""
+_TRIES = 8
+"""Answers to a request, because the file that each announced has changed before it was read."""
 
 DISCARD_LIMIT = 65536
 """Octets of content that are read and thrown away to save a connection: about what a peer has sent

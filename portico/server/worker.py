@@ -11,14 +11,15 @@ time, so that no request meets a connection that has just been closed.
 from __future__ import annotations
 
 import errno
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, Connection
+from portico.server.descriptors import Descriptors
 from portico.server.door import Door
 from portico.server.listen import BACKLOG, is_loopback
 from portico.server.loop import READ, Loop, report_bug
+from portico.server.memo import Memo
 from portico.server.pool import Pool
 from portico.server.service import Service
 from portico.site.answer import LOOPBACK_HOSTS, Site
@@ -42,10 +43,6 @@ EXPIRE_SWEEPS = 20
 """Sweeps after which memories let go of what was not used."""
 SHORTAGE_SECONDS = 0.25
 """How long accepting rests when the system is out of descriptors or memory."""
-FILES_SHARE = 4
-"""One in so many of the descriptors that there may be is left to the files that are asked for."""
-FILES_AT_LEAST = 4
-"""Descriptors that no connection gets, so that whoever is connected can be served."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -64,8 +61,11 @@ class Worker:
         self._listeners = listeners
         self._log = log
         self._pools = Pool(), Pool()  # so that a large file to hash holds up no compression
+        descriptors = Descriptors(config)
+        self._most = descriptors.connections
+        self._scarce = descriptors.scarce
         share = config.cache_size // 8
-        self._folder = Folder(config.root, 3 * share, self._pools[0].submit)
+        self._folder = Folder(config.root, share, self._pools[0].submit, descriptors.files)
         copies = None
         if config.compress:
             copies = Copies(2 * share, self._pools[1].submit, config.cache_dir, report)
@@ -76,12 +76,9 @@ class Worker:
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
         site = Site(self._folder, config, hosts, copies, report)
         site.read_rules(0)
-        self._service = Service(config, site, 3 * share, log)
+        self._service = Service(config, site, Memo(5 * share, descriptors.files), log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
         self._connections: dict[int, Connection] = {}
-        granted = _descriptors()
-        self._most = _most_connections(config, granted)
-        self._scarce = granted - FILES_AT_LEAST
         self._accepting = False
         self._sweeping = False
         self._sweeps = 0
@@ -307,21 +304,6 @@ class Worker:
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _descriptors() -> int:
-    """How many descriptors the system grants this process."""
-    try:
-        import resource
-    except ImportError:  # not on this system
-        return sys.maxsize
-    granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if granted == resource.RLIM_INFINITY else granted
-
-
-def _most_connections(config: Config, granted: int) -> int:
-    """As many as are configured, unless there are too few descriptors."""
-    return min(config.max_connections, max(1, granted - granted // FILES_SHARE))
 
 
 def _host_of(listener: socket.socket) -> str:

@@ -49,18 +49,20 @@ class Digests:
         """For files that have to wait until another is done."""
         _own_sha256()  # now, not when the descriptors are used up
 
+    def recall(self, status: os.stat_result) -> bytes | None:
+        """The digest of the file that has this status, if it is known."""
+        if not is_settled(status):
+            return None
+        with self._lock:
+            return self._known.get(signature(status))
+
     def of_octets(self, octets: bytes, status: os.stat_result) -> bytes:
         """The digest of a small file, read under `status`; remembered where that can be told."""
-        if not is_settled(status):
-            return sha256(octets)
-        state = signature(status)
-        with self._lock:
-            known = self._known.get(state)
-        if known is None:
-            known = sha256(octets)
+        digest = sha256(octets)
+        if is_settled(status):
             with self._lock:
-                self._known.put(state, known)
-        return known
+                self._known.put(signature(status), digest)
+        return digest
 
     def identify(self, found: File, file: OpenFile, status: os.stat_result) -> None:
         """Give `found`, the content of which is `file`, its tags, and its digest if it is known."""

@@ -16,6 +16,7 @@ import os
 import stat
 import time
 
+_HAS_PREAD = hasattr(os, "pread")
 _FINE_CLOCK_NS = 50_000_000
 """Kernels stamp files with a clock that ticks every 1 to 10 ms; this is well above."""
 _COARSE_CLOCK_NS = 2_000_000_000
@@ -70,17 +71,21 @@ class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
 class PathWitness:
     """A path and the signature of what it leads to; None for a path that leads nowhere."""
 
-    __slots__ = ("_epoch", "_path", "_settled", "_signature")
+    __slots__ = ("_epoch", "_path", "_settled", "signature")
 
     def __init__(self, path: str, status: os.stat_result | None, epoch: int) -> None:
         self._path = path
-        self._signature = None if status is None else signature(status)
+        self.signature = None if status is None else signature(status)
         self._settled = status is None or is_settled(status)
         self._epoch = epoch
 
     def is_of(self, status: os.stat_result) -> bool:
         """Is `status` that of the same file in the same state?"""
-        return self._settled and self._signature == signature(status)
+        return self._settled and self.signature == signature(status)
+
+    def doubt(self) -> None:
+        """Look again when asked the next time, although it may be in the same epoch."""
+        self._epoch = -1
 
     def holds(self, epoch: int) -> bool:
         """Does the path still lead to the same file in the same state?"""
@@ -89,10 +94,10 @@ class PathWitness:
         try:
             now = signature(os.stat(self._path))
         except OSError as error:
-            if self._signature is not None or status_of(error) != 404:
+            if self.signature is not None or status_of(error) != 404:
                 return False
         else:
-            if now != self._signature or not self._settled:
+            if now != self.signature or not self._settled:
                 return False
         self._epoch = epoch
         return True
@@ -133,13 +138,17 @@ class FolderWitness:
 
 
 class OpenFile:
-    """A descriptor that closes itself when nothing refers to it any more."""
+    """A file opened by its path; the descriptor closes itself when nothing refers to it any more.
 
-    __slots__ = ("_signature", "fd")
+    `witness` is that of the path. What was read is whole, and is what the path leads to, if the
+    witness holds afterwards: so reading makes it look again.
+    """
 
-    def __init__(self, fd: int, status: os.stat_result) -> None:
+    __slots__ = ("fd", "witness")
+
+    def __init__(self, fd: int, witness: PathWitness) -> None:
         self.fd = fd
-        self._signature = signature(status)
+        self.witness = witness
 
     def changed(self) -> bool:
         """Has the file's content changed since it was opened?
@@ -147,15 +156,27 @@ class OpenFile:
         Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
         ctime, which a rename or a removed name moves too, is left out.
         """
-        now = os.fstat(self.fd)
-        return (now.st_size, now.st_mtime_ns) != self._signature[2:4]
+        known, now = self.witness.signature, os.fstat(self.fd)
+        return known is None or (now.st_size, now.st_mtime_ns) != known[2:4]
 
     def read(self, count: int, offset: int) -> bytes:
         """At most `count` octets from `offset`."""
+        self.witness.doubt()
         return read_at(self.fd, count, offset)
 
     def __del__(self) -> None:
         os.close(self.fd)
+
+
+def open_file(path: str, flags: int, epoch: int) -> tuple[OpenFile, os.stat_result]:
+    """Open a file, whatever it is; also its status. Raises OSError."""
+    fd = os.open(path, flags)
+    try:
+        status = os.fstat(fd)
+        return OpenFile(fd, PathWitness(path, status, epoch)), status
+    except OSError:
+        os.close(fd)
+        raise
 
 
 class FileSlice:
@@ -170,6 +191,10 @@ class FileSlice:
 
     def __len__(self) -> int:
         return self._count
+
+    def read(self) -> bytes:
+        """All of it, or less if the file has become shorter. Raises OSError."""
+        return self.file.read(self._count, self.offset)
 
 
 def real_path(fd: int, path: str) -> str:
@@ -190,7 +215,7 @@ def real_path(fd: int, path: str) -> str:
 
 def read_at(fd: int, count: int, offset: int) -> bytes:
     """At most `count` octets of a file from `offset`."""
-    if hasattr(os, "pread"):
+    if _HAS_PREAD:
         return os.pread(fd, count, offset)
     os.lseek(fd, offset, os.SEEK_SET)
     return os.read(fd, count)

@@ -4,9 +4,10 @@ Rules:
 - Check what you send. A path is opened first; then the descriptor, not the path, is asked where it
   really lies and what it is. So a symlink may lead anywhere within the root, and one that is
   swapped between two looks gains nothing.
-- Whole. A small file is read between two equal signatures, and twice while it is young. A large one
-  is sent from a descriptor whose signature is compared again before the last piece
-  (`OpenFile.changed`). What is disturbed while it is looked up is looked up again.
+- Whole. A small file is read between two equal signatures, and twice while it is young; one that is
+  read when it is sent, before a look at its path. A large one is sent from a descriptor whose
+  signature is compared again before the last piece (`OpenFile.changed`). What is disturbed while
+  it is looked up is looked up again.
 - A coded sibling (`page.html.br`) counts as one only while it is no older than its original.
 - Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
 
@@ -34,6 +35,7 @@ from portico.site.disk import (
     OpenFile,
     PathWitness,
     is_settled,
+    open_file,
     read_at,
     real_path,
     signature,
@@ -57,14 +59,19 @@ from portico.site.target import is_safe
 if TYPE_CHECKING:
     from portico.site.origin import Submit
 
+TINY = 2048
+"""Octets up to which a file is kept in memory. Above, it is read when it is sent: that costs hardly
+more, since the system has it in memory already."""
 SMALL = 32768
-"""Octets up to which a file is kept in memory. Above, sendfile costs less than a copy."""
+"""Octets up to which a file is hashed, and sent, in one piece. Above, sendfile costs less."""
 _TRIES = 32
 """Looks at a path before we give up, because what it leads to changes during each of them."""
 _DOUBTS = 2
 """Looks that find a path outside of the root before we believe it."""
-_OPEN_FILES = 64
-"""Descriptors of large files kept open for reuse."""
+OPEN_FILES = 64
+"""Descriptors of files kept open for reuse, unless more are granted."""
+_OVERHEAD = 1024
+"""About the octets of memory that a kept file takes besides its content."""
 _PLACES = 1024
 """Folders whose witnesses are shared by the files in them."""
 
@@ -84,11 +91,14 @@ _CODED = tuple(SUFFIXES.values())
 class Folder:
     """Serves the files below one folder; implements `origin.Origin`.
 
-    `memory` is the number of octets of file content that may be kept. `submit` takes the work of
-    hashing large files; without it they are not hashed, which is enough for a single look.
+    `memory` is the number of octets that kept files may take, `open_files` how many of them may be
+    open. `submit` takes the work of hashing large files; without it they are not hashed, which is
+    enough for a single look.
     """
 
-    def __init__(self, root: str, memory: int, submit: Submit | None = None) -> None:
+    def __init__(
+        self, root: str, memory: int, submit: Submit | None = None, open_files: int = OPEN_FILES
+    ) -> None:
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
         self._below = os.path.join(os.getcwd(), root, "")
@@ -96,8 +106,8 @@ class Folder:
         if os.path.normpath(self._below) == self._real:
             self._below = os.path.join(self._real, "")  # so both spell a folder in the same way
         self._doubts = 0
-        self._small: Bounded[str, File] = Bounded(memory, _weight)
-        self._large: Bounded[str, File] = Bounded(_OPEN_FILES if memory else 0)
+        self._tiny: Bounded[str, File] = Bounded(memory // 2, _weight)
+        self._open: Bounded[str, File] = Bounded(min(open_files, memory // 2 // _OVERHEAD))
         self._places: Bounded[str, FolderWitness] = Bounded(_PLACES)
         self._digests = Digests(submit)
 
@@ -108,7 +118,7 @@ class Folder:
         path = self._below + os.sep.join(names)
         is_folder = names[-1] == ""
         file = path + _INDEX if is_folder else path
-        for memory in (self._small, self._large):
+        for memory in (self._tiny, self._open):
             known = memory.get(file)
             if known is not None and _holds(known, epoch):
                 return known
@@ -145,7 +155,7 @@ class Folder:
 
     def expire(self) -> None:
         """Let go of what was not used since the last call, so that no deleted file is kept open."""
-        self._large.turn()
+        self._open.turn()
 
     def _found(
         self, path: str, names: tuple[str, ...], status: os.stat_result, epoch: int
@@ -155,48 +165,33 @@ class Folder:
             return Moved((PathWitness(path, status, epoch),))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
-        fd = os.open(path, _FLAGS)
-        try:
-            status = os.fstat(fd)
-            real = real_path(fd, path)
-            if not stat.S_ISREG(status.st_mode) or not self._contains(real):
-                return Missing(None)
-            places = self._places_above(real, path, epoch)
-            if status.st_size <= SMALL:
-                found, status = self._small_file(fd, path, names[-1], status)
-            else:
-                file, fd = OpenFile(fd, status), -1
-                content = FileSlice(file, 0, status.st_size)
-                found = File(names[-1], status.st_size, status.st_mtime, content, None)
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        file, status = open_file(path, _FLAGS, epoch)
+        real = real_path(file.fd, path)
+        if not stat.S_ISREG(status.st_mode) or not self._contains(real):
+            return Missing(None)
+        places = self._places_above(real, path, epoch)
+        content = FileSlice(file, 0, status.st_size)
+        found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
+        if status.st_size <= SMALL:
+            self._read_small(found, file, status)
         found.codings, siblings = self._siblings(path, status.st_mtime_ns, epoch)
-        found.witnesses = (PathWitness(path, status, epoch), *places, *siblings)
-        if isinstance(found.content, FileSlice):
-            self._digests.identify(found, found.content.file, status)
-            self._large.put(path, found)
-        else:
-            self._small.put(path, found)
+        found.witnesses = (file.witness, *places, *siblings)
+        if status.st_size > SMALL:
+            self._digests.identify(found, file, status)
+        memory = self._open if found.content is content else self._tiny
+        memory.put(path, found)
         return found
 
-    def _small_file(
-        self, fd: int, path: str, name: str, status: os.stat_result
-    ) -> tuple[File, os.stat_result]:
-        """A small file with its content, and the status that it was read under."""
-        known = self._small.get(path)
-        witness = known.witnesses[0] if known is not None and known.witnesses else None
-        if known is not None and isinstance(witness, PathWitness) and witness.is_of(status):
-            content = known.content  # only what is around the file has changed
-            digest = known.digest
-        else:
-            content, status = _read_whole(fd, status)
-            digest = self._digests.of_octets(content, status)
-        found = File(name, status.st_size, status.st_mtime, content, None)
-        found.digest = digest
-        found.etag = None if digest is None else tag_of(digest)
-        return found, status
+    def _read_small(self, found: File, file: OpenFile, status: os.stat_result) -> None:
+        """Give a small file its tag, and its content if that is tiny, or may be in the making."""
+        digest = self._digests.recall(status)
+        if digest is None or found.size <= TINY:
+            content = _read_whole(file.fd, status)
+            digest = digest or self._digests.of_octets(content, status)
+            if found.size <= TINY or not is_settled(status):
+                found.content = content
+        found.digest, found.etag = digest, tag_of(digest)
 
     def _nothing(self, path: str, names: tuple[str, ...], epoch: int) -> Missing | Coded:
         """Nothing is at `path`: what tells when that changes, and whether it lies there coded."""
@@ -316,8 +311,8 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
-def _read_whole(fd: int, status: os.stat_result) -> tuple[bytes, os.stat_result]:
-    """A small file's content and the status that it was read under, never a mixture of two.
+def _read_whole(fd: int, status: os.stat_result) -> bytes:
+    """A small file's content, never a mixture of two.
 
     Raises Disturbed for a file that did not stand still.
     """
@@ -325,10 +320,9 @@ def _read_whole(fd: int, status: os.stat_result) -> tuple[bytes, os.stat_result]
     # A write that is under way has left its stamp already; only the content shows it.
     if not is_settled(status) and read_at(fd, SMALL + 1, 0) != content:
         raise Disturbed
-    after = os.fstat(fd)
-    if signature(after) != signature(status) or len(content) != status.st_size:
+    if signature(os.fstat(fd)) != signature(status) or len(content) != status.st_size:
         raise Disturbed
-    return content, after
+    return content
 
 
 def _holds(file: File, epoch: int) -> bool:
@@ -337,4 +331,4 @@ def _holds(file: File, epoch: int) -> bool:
 
 def _weight(path: str, file: File) -> int:
     """About the octets of memory that a kept file takes."""
-    return len(path) + len(file.content) + 1024
+    return len(path) + len(file.content) + _OVERHEAD

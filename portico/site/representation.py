@@ -277,7 +277,8 @@ def _partial(
     if request.get("if-range") is not None:
         left_out |= _NOT_IN_RESUMED
     added: list[Field]
-    content = _cut(file.content, ranges)
+    has_digest = is_wanted(request.get("want-content-digest"))
+    content = _cut(file.content, ranges, at_once=has_digest or len(ranges) > 1)
     if len(ranges) == 1:
         [(start, end)] = ranges
         length = end - start
@@ -289,7 +290,7 @@ def _partial(
         length = parts.content_length
         left_out.add("content-type")
         added = [("Content-Type", parts.content_type)]
-    if is_wanted(request.get("want-content-digest")) and (digest := _digest(content)):
+    if has_digest and (digest := _digest(content)):
         added.append(("Content-Digest", digest_value(digest)))
     kept = [field for field in fields if field[0].lower() not in left_out]
     return Response(206, [*added, ("Content-Length", str(length)), *kept], content)
@@ -302,17 +303,16 @@ def _shown(ranges: Sequence[tuple[int, int]] | None) -> str:
     return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
 
 
-def _cut(content: Sized, ranges: Sequence[tuple[int, int]]) -> list[Sized]:
+def _cut(content: Sized, ranges: Sequence[tuple[int, int]], *, at_once: bool) -> list[Sized]:
     """The octets of each range of a file's content.
 
-    Little out of a large file is read at once: that costs less than sending it from the file, and
-    can be kept with the reply.
+    Several small pieces of a file are read at once: that costs less than sending each from it.
     """
     if isinstance(content, bytes):
         return [content[start:end] for start, end in ranges]
     assert isinstance(content, FileSlice)  # noqa: S101 (a file's content is one or the other)
     file, offset = content.file, content.offset
-    if sum(end - start for start, end in ranges) <= SMALL:
+    if at_once and sum(end - start for start, end in ranges) <= SMALL:
         octets = [file.read(end - start, offset + start) for start, end in ranges]
         whole = all(
             len(each) == end - start for each, (start, end) in zip(octets, ranges, strict=True)

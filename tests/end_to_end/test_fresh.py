@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 def is_remembered(server: Server, head: bytes) -> bool:
     """Has the server a reply ready for just this head?"""
     assert server._worker is not None
-    return head in server._worker._service.memo.heads.young
+    return head in server._worker._service.memo.heads
 
 
 Change = tuple[str, Callable[[Path], object], int, bytes | None]

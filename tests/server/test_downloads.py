@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -162,10 +163,15 @@ def test_descriptors_of_large_files_are_shared_and_bounded(tmp_path: Path) -> No
     for number in range(600):
         with (tmp_path / f"{number}.bin").open("wb") as file:
             file.truncate(40_000)
-    with portico.Server(tmp_path) as server, Client(server.url) as client:
-        before = descriptors()
-        for number in range(600):
-            client.send(get(f"/{number}.bin") * 2)
-        for _ in range(1200):
-            assert len(client.answer().content) == 40_000
-        assert descriptors() - before < 450
+    granted = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, granted[1]))
+    try:
+        with portico.Server(tmp_path) as server, Client(server.url) as client:
+            before = descriptors()
+            for number in range(600):
+                client.send(get(f"/{number}.bin") * 2)
+            for _ in range(1200):
+                assert len(client.answer().content) == 40_000
+            assert descriptors() - before < 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, granted)

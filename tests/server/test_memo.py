@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from portico.http.h1 import HeadParser
 from portico.http.message import Response
-from portico.server.memo import CLOSE, JOINED, KEEP_ALIVE, Memo, Reply
-from portico.site.disk import FileSlice, OpenFile
+from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
+from portico.site.disk import FileSlice, open_file
+from portico.site.files import SMALL, TINY
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 
@@ -53,10 +55,10 @@ def test_a_reply_says_whether_the_connection_goes_on(connection: bytes) -> None:
 
 
 def test_longer_content_stands_beside_the_head() -> None:
-    assert reply(b"x" * JOINED).content == ()
-    made = reply(b"x" * (JOINED + 1))
+    assert reply(b"x" * TINY).content == ()
+    made = reply(b"x" * (TINY + 1))
     made.write(1, 1, DATE)
-    assert made.content == (b"x" * (JOINED + 1),)
+    assert made.content == (b"x" * (TINY + 1),)
     assert len(made.data) == made.head_length
 
 
@@ -88,60 +90,156 @@ def test_a_reply_without_witnesses_never_holds() -> None:
     assert Reply(Response(200, []), b"", ()).holds(1)
 
 
+def kept(memo: Memo, path: str, made: Reply | None = None) -> tuple[bytes, Reply]:
+    """Keep a reply by its key and, since it is offered twice, by its head."""
+    head = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode("ascii")
+    made = made or reply()
+    memo.keep(HeadParser().key(head), made)
+    for _ in range(2):
+        memo.keep_head(head, made)
+    return head, made
+
+
+def open_reply(path: Path) -> Reply:
+    content = FileSlice(open_file(str(path), os.O_RDONLY, 0)[0], 0, path.stat().st_size)
+    return Reply(Response(200, [], (content,)), b"", (Told(),))
+
+
 def test_long_heads_are_not_kept() -> None:
     memo = Memo(1 << 20)
-    for head in (b"short", b"x" * 3000):
-        for _ in range(3):
-            memo.keep_head(head, reply())
-    assert memo.heads.get(b"short") is not None
-    assert memo.heads.get(b"x" * 3000) is None
+    short, _ = kept(memo, "/short")
+    long, made = kept(memo, "/" + "x" * 3000)
+    assert short in memo.heads
+    assert long not in memo.heads
+    assert memo.find(HeadParser().key(long)) is made
+
+
+def test_a_head_is_kept_when_it_comes_again() -> None:
+    memo = Memo(1 << 20)
+    made = reply()
+    memo.keep((b"GET / HTTP/1.1",), made)
+    memo.keep_head(b"once", made)
+    assert not memo.heads
+    memo.keep_head(b"once", made)
+    assert memo.heads == {b"once": made}
+
+
+def test_a_head_is_not_kept_without_its_reply() -> None:
+    memo = Memo(1 << 20)
+    for _ in range(3):
+        memo.keep_head(b"head", reply())
+    assert not memo.heads
+
+
+def test_what_is_dropped_is_gone_with_its_heads() -> None:
+    memo = Memo(1 << 20)
+    head, made = kept(memo, "/")
+    memo.drop(made)
+    memo.drop(made)
+    assert not memo.heads
+    assert len(memo) == 0
+    assert kept(memo, "/")[0] == head
+    assert head in memo.heads
+
+
+def test_a_reply_takes_the_place_of_another_with_the_same_key() -> None:
+    memo = Memo(1 << 20)
+    _, old = kept(memo, "/")
+    head, new = kept(memo, "/")
+    assert memo.heads == {head: new}
+    assert len(memo) == 1
+    memo.drop(old)
+    assert memo.heads == {head: new}
 
 
 def test_a_flood_stays_within_the_bound() -> None:
     """Weighed by what is kept: heads, and replies with their content."""
     memory = 1 << 20
     memo = Memo(memory)
-    parser = HeadParser()
     for number in range(5000):
-        head = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number
-        made = reply(b"x" * 1000)
-        memo.replies.put(parser.key(head), made)
+        kept(memo, f"/{number}", reply(b"x" * 1000))
+    assert 0 < len(memo) * 2000 < memory
+    assert len(memo.heads) == len(memo)
+
+
+def test_a_flood_pushes_out_the_least_recently_used() -> None:
+    memo = Memo(1 << 20)
+    used, made = kept(memo, "/used")
+    unused, _ = kept(memo, "/unused")
+    for number in range(5000):
+        kept(memo, f"/{number}")
+        memo.touch(made)
+    assert used in memo.heads
+    assert unused not in memo.heads
+
+
+def test_heads_of_one_reply_do_not_push_out_the_others() -> None:
+    memo = Memo(1 << 20)
+    other, _ = kept(memo, "/other")
+    made = reply()
+    memo.keep((b"GET /popular HTTP/1.1",), made)
+    for number in range(20_000):
         for _ in range(2):
-            memo.keep_head(head, made)
-    assert 0 < len(memo.replies) * 1000 < memory // 2
-    assert len(memo.heads) * 50 < memory // 2
+            memo.keep_head(b"head %d" % number, made)
+    assert other in memo.heads
+    assert 100 < len(memo.heads) < 2000
 
 
 def test_few_replies_keep_a_file_open(tmp_path: Path) -> None:
-    memo = Memo(1 << 20)
+    memo = Memo(1 << 20, 50)
     (tmp_path / "file").write_bytes(b"x")
-    parser = HeadParser()
     for number in range(1000):
-        fd = os.open(tmp_path / "file", os.O_RDONLY)
-        content = FileSlice(OpenFile(fd, os.fstat(fd)), 0, 1)
-        made = Reply(Response(200, [], (content,)), b"", (Told(),))
+        made = open_reply(tmp_path / "file")
         assert made.holds_file
-        head = b"GET /%d HTTP/1.1\r\n\r\n" % number
-        memo.replies.put(parser.key(head), made)
-        for _ in range(2):
-            memo.keep_head(head, made)
-    assert len(memo.replies) <= 128
-    assert len(memo.heads) <= 128
+        kept(memo, f"/{number}", made)
+    assert 40 <= len(memo) <= 50
+
+
+def test_little_of_a_file_is_read_when_it_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"short")
+    made = open_reply(path)
+    assert not made.octets
+    assert made.load()
+    assert made.octets == (b"short",)
+    made.unload()
+    assert not made.octets
+    path.write_bytes(b"cut")
+    assert not made.load()
+    path.write_bytes(bytes(SMALL + 1))
+    assert open_reply(path).short is None
+
+
+def test_what_is_read_makes_the_witness_look_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.utime(path, (1, 1))
+    time.sleep(0.06)
+    opened, _ = open_file(str(path), os.O_RDONLY, 1)
+    made = Reply(Response(200, [], (FileSlice(opened, 0, 3),)), b"", (opened.witness,))
+    assert made.holds(1)
+    path.write_bytes(b"new")
+    assert made.holds(1)
+    assert made.load()
+    assert not made.holds(1)
 
 
 def test_what_is_not_used_expires() -> None:
     memo = Memo(1 << 20)
-    for head in (b"used", b"unused"):
-        for _ in range(2):
-            memo.keep_head(head, reply())
+    used, made = kept(memo, "/used")
+    unused, _ = kept(memo, "/unused")
     for _ in range(3):
         memo.expire()
-        assert memo.heads.get(b"used") is not None
-    assert memo.heads.get(b"unused") is None
+        assert used in memo.heads
+        memo.touch(made)
+    assert unused not in memo.heads
+    for _ in range(2):
+        memo.expire()
+    assert len(memo) == 0
 
 
 def test_no_memory_keeps_nothing() -> None:
     memo = Memo(0)
-    for _ in range(3):
-        memo.keep_head(b"head", reply())
-    assert memo.heads.get(b"head") is None
+    kept(memo, "/")
+    assert len(memo) == 0
+    assert not memo.heads

@@ -13,7 +13,7 @@ import pytest
 from portico.http.message import Sized
 from portico.server import outbox as module
 from portico.server.outbox import TAIL, TURN, FileChanged, Outbox
-from portico.site.disk import FileSlice, OpenFile
+from portico.site.disk import FileSlice, OpenFile, open_file
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -40,8 +40,7 @@ def _any_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 def opened(path: Path, content: bytes) -> OpenFile:
     path.write_bytes(content)
-    fd = os.open(path, os.O_RDONLY)
-    return OpenFile(fd, os.fstat(fd))
+    return open_file(str(path), os.O_RDONLY, 0)[0]
 
 
 def drain(outbox: Outbox, pair: Pair, dice: random.Random) -> bytes:

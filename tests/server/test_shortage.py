@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from portico.config import Config
-from portico.server.worker import FILES_SHARE, _descriptors, _most_connections
+from portico.server.descriptors import FILES_SHARE, Descriptors
 from tests.server.clients import Client, get
 
 GRANTED = 48
@@ -112,8 +112,8 @@ def test_who_is_connected_can_still_be_shown_files(site: Path) -> None:
 
 def test_the_bound_on_connections_leaves_room_for_files() -> None:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    assert _most_connections(Config.of(max_connections=1), _descriptors()) == 1
-    most = _most_connections(Config.of(max_connections=1_000_000), _descriptors())
+    assert Descriptors(Config.of(max_connections=1)).connections == 1
+    most = Descriptors(Config.of(max_connections=1_000_000)).connections
     assert (
         most == 1_000_000 if soft == resource.RLIM_INFINITY else most <= soft - soft // FILES_SHARE
     )

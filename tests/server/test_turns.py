@@ -17,6 +17,7 @@ import pytest
 from portico.config import Config
 from portico.server.connection import HEAD, IDLE, REQUESTS_AT_ONCE, TURN, Connection
 from portico.server.loop import READ, Loop
+from portico.server.memo import Memo
 from portico.server.service import Service
 from portico.site.answer import Site
 from portico.site.files import Folder
@@ -31,7 +32,7 @@ class Desk:
 
     def __init__(self, root: Path) -> None:
         config = Config.of(root=str(root))
-        self.service = Service(config, Site(Folder(config.root, 1 << 20)), 1 << 20, None)
+        self.service = Service(config, Site(Folder(config.root, 1 << 20)), Memo(1 << 20), None)
         self.loop = Loop(self.service.begin_turn, self._rest, self._on_bug)
         self.connections: dict[int, Connection] = {}
         self.clients: list[socket.socket] = []

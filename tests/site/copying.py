@@ -17,7 +17,7 @@ import brotli
 import zstandard
 
 from portico.site.copies import Copies
-from portico.site.disk import FileSlice, OpenFile
+from portico.site.disk import FileSlice, open_file
 from portico.site.origin import File, Witness, tag_of
 from tests.site.on_disk import PATIENCE
 
@@ -73,8 +73,7 @@ def in_memory(content: bytes, name: str = "page.html", modified: float = 1e9) ->
 
 def on_disk(path: Path) -> File:
     """A file as an open one, hashed as it is now."""
-    status = path.stat()
-    opened = OpenFile(os.open(path, os.O_RDONLY), status)
+    opened, status = open_file(str(path), os.O_RDONLY, 0)
     file = File(
         path.name, status.st_size, status.st_mtime, FileSlice(opened, 0, status.st_size), ()
     )

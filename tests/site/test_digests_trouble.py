@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portico.site.digests import AT_ONCE, Digests
-from portico.site.disk import FileSlice, OpenFile
+from portico.site.disk import FileSlice, open_file
 from portico.site.files import SMALL
 from portico.site.origin import File
 from tests.site.asking import Client, age, content, fields, final, settle_all, tag
@@ -230,7 +230,7 @@ def test_digest_of_a_mixture_is_not_remembered(
     path = tmp_path / "long.bin"
     path.write_bytes(LONG)
     settle(path)
-    status, opened = path.stat(), OpenFile(os.open(path, os.O_RDONLY), path.stat())
+    opened, status = open_file(str(path), os.O_RDONLY, 0)
     digests = Digests(hand.submit)
 
     def identified() -> File:

@@ -46,5 +46,5 @@ def test_without_memory_no_descriptor_is_kept(tmp_path: Path) -> None:
     found = Folder(str(tmp_path), 0).look_up(("large",), 1)
     assert isinstance(found, File)
     memo = Memo(0)
-    memo.replies.put((b"GET /large HTTP/1.1",), Reply(Response(200, [], (found.content,)), b"", ()))
-    assert len(memo.replies) == 0
+    memo.keep((b"GET /large HTTP/1.1",), Reply(Response(200, [], (found.content,)), b"", ()))
+    assert len(memo) == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.disk import FileSlice, OpenFile, PathWitness, is_settled, signature
+from portico.site.disk import FileSlice, PathWitness, is_settled, open_file, signature
 from portico.site.files import SMALL
 from portico.site.origin import Failed, File
 from tests.site.on_disk import LARGE, Interruption, Site, content_of, settle
@@ -227,7 +227,7 @@ def test_witness_of_a_missing_path_sees_it_come(site: Site) -> None:
 
 def test_open_file_changes_with_its_content_not_with_its_name(site: Site) -> None:
     file = site.root / "a.txt"
-    opened = OpenFile(os.open(file, os.O_RDONLY), file.stat())
+    opened, _ = open_file(str(file), os.O_RDONLY, 0)
     settle(file)
     file.chmod(0o604)
     os.link(file, site.root / "link")
@@ -239,6 +239,6 @@ def test_open_file_changes_with_its_content_not_with_its_name(site: Site) -> Non
 
 
 def test_open_file_changes_when_it_is_cut(site: Site) -> None:
-    opened = OpenFile(os.open(site.root / "a.txt", os.O_RDONLY), (site.root / "a.txt").stat())
+    opened, _ = open_file(str(site.root / "a.txt"), os.O_RDONLY, 0)
     os.truncate(site.root / "a.txt", 0)
     assert opened.changed()
