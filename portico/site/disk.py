@@ -71,25 +71,21 @@ class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
 class PathWitness:
     """A path and the signature of what it leads to; None for a path that leads nowhere."""
 
-    __slots__ = ("_epoch", "_path", "_settled", "signature")
+    __slots__ = ("_path", "_settled", "epoch", "signature")
 
     def __init__(self, path: str, status: os.stat_result | None, epoch: int) -> None:
         self._path = path
         self.signature = None if status is None else signature(status)
         self._settled = status is None or is_settled(status)
-        self._epoch = epoch
+        self.epoch = epoch
 
     def is_of(self, status: os.stat_result) -> bool:
         """Is `status` that of the same file in the same state?"""
         return self._settled and self.signature == signature(status)
 
-    def doubt(self) -> None:
-        """Look again when asked the next time, although it may be in the same epoch."""
-        self._epoch = -1
-
     def holds(self, epoch: int) -> bool:
         """Does the path still lead to the same file in the same state?"""
-        if self._epoch == epoch:
+        if self.epoch == epoch:
             return True
         try:
             now = signature(os.stat(self._path))
@@ -99,7 +95,7 @@ class PathWitness:
         else:
             if now != self.signature or not self._settled:
                 return False
-        self._epoch = epoch
+        self.epoch = epoch
         return True
 
 
@@ -111,7 +107,7 @@ class FolderWitness:
     place: nothing about the file has changed then.
     """
 
-    __slots__ = ("_epoch", "_path", "_settled", "_signature")
+    __slots__ = ("_path", "_settled", "_signature", "epoch")
 
     def __init__(self, path: str, epoch: int) -> None:
         """Raises Disturbed when there is no folder at `path`, but perhaps a link to one."""
@@ -121,11 +117,11 @@ class FolderWitness:
         self._path = path
         self._signature = signature(status)
         self._settled = is_settled(status)
-        self._epoch = epoch
+        self.epoch = epoch
 
     def holds(self, epoch: int) -> bool:
         """Is the same folder, with the same names, at the path?"""
-        if self._epoch == epoch:
+        if self.epoch == epoch:
             return True
         try:
             now = signature(os.lstat(self._path))
@@ -133,7 +129,7 @@ class FolderWitness:
             return False
         if now != self._signature or not self._settled:
             return False
-        self._epoch = epoch
+        self.epoch = epoch
         return True
 
 
@@ -161,7 +157,7 @@ class OpenFile:
 
     def read(self, count: int, offset: int) -> bytes:
         """At most `count` octets from `offset`."""
-        self.witness.doubt()
+        self.witness.epoch = -1
         return read_at(self.fd, count, offset)
 
     def __del__(self) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class Witness(Protocol):
     """Something that a decision rested on, and that can be asked whether it is still so."""
 
+    epoch: int
+    """In which it was last seen to hold; -1 if that is not to be relied on."""
+
     def holds(self, epoch: int) -> bool:
         """Is it as it was? Within one epoch the question may be answered from memory.
 
@@ -41,10 +44,11 @@ def both(ones: Witnesses, others: Witnesses) -> Witnesses:
 class Pending:
     """A witness of work that is under way: when it is done, whatever came of it, look again."""
 
-    __slots__ = ("done",)
+    __slots__ = ("done", "epoch")
 
     def __init__(self) -> None:
         self.done = False
+        self.epoch = -1
 
     def holds(self, _epoch: int) -> bool:
         """Is it still under way?"""

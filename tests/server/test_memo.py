@@ -22,6 +22,7 @@ class Told:
 
     def __init__(self) -> None:
         self.holding = True
+        self.epoch = -1
 
     def holds(self, epoch: int) -> bool:
         return self.holding and epoch >= 0
