@@ -2,7 +2,7 @@
 
 1. Read the options; find the servers and the load.
 2. Scenario by scenario: measure, and print the table at once.
-3. Measure start and memory.
+3. Measure start, memory, idle connections and several workers.
 4. Write JSON and the report, if asked for.
 
 Every child has ended when the command does, also after Ctrl+C.
@@ -17,11 +17,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import machine, measure, memory, record, report, scenarios, servers, startup, table
+from bench import (
+    idle,
+    machine,
+    measure,
+    memory,
+    record,
+    report,
+    scenarios,
+    servers,
+    startup,
+    table,
+    workers,
+)
 from bench.load import Load
 from bench.running import StartError
 from bench.setup import Pythons
@@ -37,7 +49,11 @@ examples:
 
 It wants two idle cores, wrk, and whichever servers are to be compared.
 """
-PARTS = ("scenarios", "startup", "memory")
+PARTS = ("scenarios", "startup", "memory", "idle", "workers")
+START = "start: command to first answer"
+MEMORY = "memory: 100,000 different heads and paths"
+IDLE = f"idle: {idle.COUNT:,} idle connections beside {idle.SCENARIO.connections} active ones"
+WORKERS = "workers: one and two, on two cores that the load shares"
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # What one slice takes beyond its seconds: wrk starting and ending.
 OVERHEAD_SECONDS = 0.15
@@ -52,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = words.add_argument
-    add("part", nargs="?", choices=PARTS, help="only this part (default: all three)")
+    add("part", nargs="?", choices=PARTS, help="only this part (default: all)")
     add("--scenario", action="append", metavar="NAME", help="only this one; repeatable")
     add("--server", action="append", metavar="NAME", help="only this one; repeatable")
     add("--seconds", type=positive, default=1, help="length of a slice (default: 1)")
@@ -183,13 +199,25 @@ def run(
         with noting(done, "start"):
             done.startup = startup.measure(plan, options.starts, names)
             say("")
-            print_table("start: command to first answer", table.startup_rows(done))
+            print_table(START, table.startup_rows(done))
     if "memory" in parts:
         with noting(done, "memory"):
             own = [one for one in present if options.server or one.name == "portico"]
             done.memory = [memory.measure(plan, one, options.requests) for one in own]
             say("")
-            print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+            print_table(MEMORY, table.memory_rows(done))
+    if "idle" in parts:
+        with noting(done, "idle"):
+            for crowding in idle.measure(plan, present, noted(done, "idle")):
+                done.idle.append(crowding)
+        say("")
+        print_table(IDLE, table.idle_rows(done))
+    if "workers" in parts:
+        with noting(done, "workers"):
+            for crew in workers.measure(plan, present, noted(done, "workers")):
+                done.workers.append(crew)
+        say("")
+        print_table(WORKERS, table.workers_rows(done))
     stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
     done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
 
@@ -221,25 +249,30 @@ def announce(
     plan: measure.Plan, present: list[servers.Server], chosen: list[scenarios.Scenario]
 ) -> str:
     """What is about to happen and how long it will take."""
-    slices = sum(
-        measure.takes_part(server, scenario, plan.rounds, turn)
+    seconds = sum(
+        max(plan.seconds, scenario.seconds) + OVERHEAD_SECONDS
         for server in present
         for scenario in chosen
         for turn in range(plan.rounds)
+        if measure.takes_part(server, scenario, plan.rounds, turn)
     )
-    minutes = slices * (plan.seconds + OVERHEAD_SECONDS) / 60
     cores = f"servers on core {plan.cores.server}, load on core {plan.cores.load}"
     if plan.cores.server == plan.cores.load:
         cores = "one core for servers and load: the figures compare, but poorly"
     return (
         f"{len(present)} servers, {len(chosen)} scenarios, {plan.rounds} rounds of"
-        f" {plan.seconds} s, about {max(minutes, 1):.0f} min; {cores}"
+        f" {plan.seconds} s, about {max(seconds / 60, 1):.0f} min; {cores}"
     )
 
 
 def remember(done: record.Record, scenario: str, configured: dict[str, str]) -> None:
     """Keep how each server was started."""
     done.servers = [one.configured(scenario, configured.get(one.name, "")) for one in done.servers]
+
+
+def noted(done: record.Record, part: str) -> Callable[[str, str], None]:
+    """What takes a server's name and how it was started in a part, and keeps it."""
+    return lambda server, text: remember(done, part, {server: text})
 
 
 def print_list(versions: dict[str, str | None]) -> None:
@@ -257,9 +290,13 @@ def print_record(done: record.Record) -> None:
     for result in done.results:
         print_result(done, result)
     if done.startup:
-        print_table("start: command to first answer", table.startup_rows(done))
+        print_table(START, table.startup_rows(done))
     if done.memory:
-        print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+        print_table(MEMORY, table.memory_rows(done))
+    if done.idle:
+        print_table(IDLE, table.idle_rows(done))
+    if done.workers:
+        print_table(WORKERS, table.workers_rows(done))
 
 
 def print_result(done: record.Record, result: measure.Result) -> None:
