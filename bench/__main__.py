@@ -50,10 +50,15 @@ examples:
 It wants two idle cores, wrk, and whichever servers are to be compared.
 """
 PARTS = ("scenarios", "startup", "memory", "idle", "workers")
-START = "start: command to first answer"
-MEMORY = "memory: 100,000 different heads and paths"
-IDLE = f"idle: {idle.COUNT:,} idle connections beside {idle.SCENARIO.connections} active ones"
-WORKERS = "workers: one and two, on two cores that the load shares"
+TABLES = {
+    "startup": ("start: command to first answer", table.startup_rows),
+    "memory": ("memory: 100,000 different heads and paths", table.memory_rows),
+    "idle": (
+        f"idle: {idle.COUNT:,} idle connections beside {idle.SCENARIO.connections} active ones",
+        table.idle_rows,
+    ),
+    "workers": ("workers: one and two, on two cores that the load shares", table.workers_rows),
+}
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # What one slice takes beyond its seconds: wrk starting and ending.
 OVERHEAD_SECONDS = 0.15
@@ -194,30 +199,26 @@ def run(
             remember(done, scenario.name, configured)
             say("")
             print_result(done, result)
-    names = [one.name for one in present]
     if "startup" in parts:
         with noting(done, "start"):
+            names = [one.name for one in present]
             done.startup = startup.measure(plan, options.starts, names)
-            say("")
-            print_table(START, table.startup_rows(done))
+        print_part(done, "startup")
     if "memory" in parts:
         with noting(done, "memory"):
             own = [one for one in present if options.server or one.name == "portico"]
             done.memory = [memory.measure(plan, one, options.requests) for one in own]
-            say("")
-            print_table(MEMORY, table.memory_rows(done))
+        print_part(done, "memory")
     if "idle" in parts:
         with noting(done, "idle"):
             for crowding in idle.measure(plan, present, noted(done, "idle")):
                 done.idle.append(crowding)
-        say("")
-        print_table(IDLE, table.idle_rows(done))
+        print_part(done, "idle")
     if "workers" in parts:
         with noting(done, "workers"):
             for crew in workers.measure(plan, present, noted(done, "workers")):
                 done.workers.append(crew)
-        say("")
-        print_table(WORKERS, table.workers_rows(done))
+        print_part(done, "workers")
     stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
     done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
 
@@ -289,14 +290,16 @@ def print_record(done: record.Record) -> None:
     """All tables of a record."""
     for result in done.results:
         print_result(done, result)
-    if done.startup:
-        print_table(START, table.startup_rows(done))
-    if done.memory:
-        print_table(MEMORY, table.memory_rows(done))
-    if done.idle:
-        print_table(IDLE, table.idle_rows(done))
-    if done.workers:
-        print_table(WORKERS, table.workers_rows(done))
+    for part in TABLES:
+        print_part(done, part)
+
+
+def print_part(done: record.Record, part: str) -> None:
+    """The table of a part that is not a scenario, if it was measured."""
+    say("")
+    title, rows = TABLES[part]
+    if getattr(done, part):
+        print_table(title, rows(done))
 
 
 def print_result(done: record.Record, result: measure.Result) -> None:
