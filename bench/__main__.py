@@ -40,10 +40,11 @@ from bench.setup import Pythons
 
 EXAMPLES = """\
 examples:
-  python3 -m bench                                    everything, about eight minutes
+  python3 -m bench                                    everything, about 17 minutes
   python3 -m bench --scenario small --server portico --server nginx
   python3 -m bench scenarios --rounds 2               a quick look, without start and memory
   python3 -m bench memory --requests 100000
+  python3 -m bench idle --server portico --server nginx
   python3 -m bench --peers-python /tmp/peers/bin/python --report docs --json result.json
   python3 -m bench --from-json result.json --report docs
 
@@ -326,8 +327,10 @@ def write(done: record.Record, options: argparse.Namespace) -> None:
 
 def failed(done: record.Record) -> bool:
     """Whether Portico answered anything wrongly, or something could not be measured."""
-    own = [cell for result in done.results for cell in result.cells if cell.server == "portico"]
-    return bool(done.problems) or any(cell.problem or cell.failures() for cell in own)
+    own: list[measure.Cell | idle.Crowding | workers.Crew] = [*done.idle, *done.workers]
+    own += [cell for result in done.results for cell in result.cells]
+    wrong = any(one.problem or one.failures() for one in own if one.server == "portico")
+    return bool(done.problems) or wrong
 
 
 if __name__ == "__main__":
