@@ -95,6 +95,10 @@ def test_the_expected_body_of_a_range_is_that_slice_of_the_file(tmp_path: Path) 
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n0123", "sent 4 bytes instead of 10"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answered 404 instead of 200"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "sent a large file without its length, so that it cannot be compared",
+        ),
     ],
 )
 def test_a_large_answer_is_compared_as_it_comes(
