@@ -2,7 +2,7 @@
 
 1. Read the options; find the servers and the load.
 2. Scenario by scenario: measure, and print the table at once.
-3. Measure start and memory.
+3. Measure start, memory, idle connections and several workers.
 4. Write JSON and the report, if asked for.
 
 Every child has ended when the command does, also after Ctrl+C.
@@ -17,27 +17,49 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import machine, measure, memory, record, report, scenarios, servers, startup, table
+from bench import (
+    idle,
+    machine,
+    measure,
+    memory,
+    record,
+    report,
+    scenarios,
+    servers,
+    startup,
+    table,
+    workers,
+)
 from bench.load import Load
 from bench.running import StartError
 from bench.setup import Pythons
 
 EXAMPLES = """\
 examples:
-  python3 -m bench                                    everything, about eight minutes
+  python3 -m bench                                    everything, about 17 minutes
   python3 -m bench --scenario small --server portico --server nginx
   python3 -m bench scenarios --rounds 2               a quick look, without start and memory
   python3 -m bench memory --requests 100000
+  python3 -m bench idle --server portico --server nginx
   python3 -m bench --peers-python /tmp/peers/bin/python --report docs --json result.json
   python3 -m bench --from-json result.json --report docs
 
 It wants two idle cores, wrk, and whichever servers are to be compared.
 """
-PARTS = ("scenarios", "startup", "memory")
+PARTS = ("scenarios", "startup", "memory", "idle", "workers")
+TABLES = {
+    "startup": ("start: command to first answer", table.startup_rows),
+    "memory": ("memory: 100,000 different heads and paths", table.memory_rows),
+    "idle": (
+        f"idle: {idle.COUNT:,} idle connections beside {idle.SCENARIO.connections} active ones",
+        table.idle_rows,
+    ),
+    "workers": ("workers: one and two, on two cores that the load shares", table.workers_rows),
+}
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # What one slice takes beyond its seconds: wrk starting and ending.
 OVERHEAD_SECONDS = 0.15
@@ -52,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = words.add_argument
-    add("part", nargs="?", choices=PARTS, help="only this part (default: all three)")
+    add("part", nargs="?", choices=PARTS, help="only this part (default: all)")
     add("--scenario", action="append", metavar="NAME", help="only this one; repeatable")
     add("--server", action="append", metavar="NAME", help="only this one; repeatable")
     add("--seconds", type=positive, default=1, help="length of a slice (default: 1)")
@@ -178,18 +200,26 @@ def run(
             remember(done, scenario.name, configured)
             say("")
             print_result(done, result)
-    names = [one.name for one in present]
     if "startup" in parts:
         with noting(done, "start"):
+            names = [one.name for one in present]
             done.startup = startup.measure(plan, options.starts, names)
-            say("")
-            print_table("start: command to first answer", table.startup_rows(done))
+        print_part(done, "startup")
     if "memory" in parts:
         with noting(done, "memory"):
             own = [one for one in present if options.server or one.name == "portico"]
             done.memory = [memory.measure(plan, one, options.requests) for one in own]
-            say("")
-            print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+        print_part(done, "memory")
+    if "idle" in parts:
+        with noting(done, "idle"):
+            for crowding in idle.measure(plan, present, noted(done, "idle")):
+                done.idle.append(crowding)
+        print_part(done, "idle")
+    if "workers" in parts:
+        with noting(done, "workers"):
+            for crew in workers.measure(plan, present, noted(done, "workers")):
+                done.workers.append(crew)
+        print_part(done, "workers")
     stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
     done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
 
@@ -221,25 +251,30 @@ def announce(
     plan: measure.Plan, present: list[servers.Server], chosen: list[scenarios.Scenario]
 ) -> str:
     """What is about to happen and how long it will take."""
-    slices = sum(
-        measure.takes_part(server, scenario, plan.rounds, turn)
+    seconds = sum(
+        max(plan.seconds, scenario.seconds) + OVERHEAD_SECONDS
         for server in present
         for scenario in chosen
         for turn in range(plan.rounds)
+        if measure.takes_part(server, scenario, plan.rounds, turn)
     )
-    minutes = slices * (plan.seconds + OVERHEAD_SECONDS) / 60
     cores = f"servers on core {plan.cores.server}, load on core {plan.cores.load}"
     if plan.cores.server == plan.cores.load:
         cores = "one core for servers and load: the figures compare, but poorly"
     return (
         f"{len(present)} servers, {len(chosen)} scenarios, {plan.rounds} rounds of"
-        f" {plan.seconds} s, about {max(minutes, 1):.0f} min; {cores}"
+        f" {plan.seconds} s, about {max(seconds / 60, 1):.0f} min; {cores}"
     )
 
 
 def remember(done: record.Record, scenario: str, configured: dict[str, str]) -> None:
     """Keep how each server was started."""
     done.servers = [one.configured(scenario, configured.get(one.name, "")) for one in done.servers]
+
+
+def noted(done: record.Record, part: str) -> Callable[[str, str], None]:
+    """What takes a server's name and how it was started in a part, and keeps it."""
+    return lambda server, text: remember(done, part, {server: text})
 
 
 def print_list(versions: dict[str, str | None]) -> None:
@@ -256,10 +291,16 @@ def print_record(done: record.Record) -> None:
     """All tables of a record."""
     for result in done.results:
         print_result(done, result)
-    if done.startup:
-        print_table("start: command to first answer", table.startup_rows(done))
-    if done.memory:
-        print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+    for part in TABLES:
+        print_part(done, part)
+
+
+def print_part(done: record.Record, part: str) -> None:
+    """The table of a part that is not a scenario, if it was measured."""
+    say("")
+    title, rows = TABLES[part]
+    if getattr(done, part):
+        print_table(title, rows(done))
 
 
 def print_result(done: record.Record, result: measure.Result) -> None:
@@ -286,8 +327,10 @@ def write(done: record.Record, options: argparse.Namespace) -> None:
 
 def failed(done: record.Record) -> bool:
     """Whether Portico answered anything wrongly, or something could not be measured."""
-    own = [cell for result in done.results for cell in result.cells if cell.server == "portico"]
-    return bool(done.problems) or any(cell.problem or cell.failures() for cell in own)
+    own: list[measure.Cell | idle.Crowding | workers.Crew] = [*done.idle, *done.workers]
+    own += [cell for result in done.results for cell in result.cells]
+    wrong = any(one.problem or one.failures() for one in own if one.server == "portico")
+    return bool(done.problems) or wrong
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import scenarios
+from bench import machine, scenarios
 from bench.load import Aim
 from bench.running import Running
 from bench.scenarios import Scenario
@@ -44,10 +44,12 @@ class Answer:
 def ask(connection: socket.socket, head: str) -> Answer:
     """Send a request head and read the one response to it; ValueError if it is cut short."""
     connection.sendall(head.encode())
-    got = b""
-    while b"\r\n\r\n" not in got:
-        got += _more(connection)
-    start, _, body = got.partition(b"\r\n\r\n")
+    return read_answer(connection)
+
+
+def read_answer(connection: socket.socket) -> Answer:
+    """The one response that comes now; ValueError if it is cut short."""
+    start, body = _head(connection)
     status, fields = parse_head(start)
     if "chunked" in fields.get("transfer-encoding", ""):
         while not body.endswith(b"0\r\n\r\n"):
@@ -59,6 +61,37 @@ def ask(connection: socket.socket, head: str) -> Answer:
         missing -= len(pieces[-1])
     body = b"".join(pieces)
     return Answer(status, fields, body, len(start) + 4 + len(body))
+
+
+def compare(connection: socket.socket, head: str, path: Path) -> tuple[Answer, str | None]:
+    """Ask for a file too large to keep: the answer without its body, and what is wrong with it."""
+    connection.sendall(head.encode())
+    start, piece = _head(connection)
+    status, fields = parse_head(start)
+    size, done = _length(status, fields), 0
+    answer = Answer(status, fields, b"", len(start) + 4 + size)
+    wrong = difference(answer, 200, None)
+    if wrong is None and "content-length" not in fields:
+        wrong = "sent a large file without its length, so that it cannot be compared"
+    with path.open("rb") as file:
+        while wrong is None:
+            if file.read(len(piece)) != piece:
+                wrong = "sent other bytes than the file's"
+            done += len(piece)
+            if done >= size:
+                break
+            piece = _more(connection)
+    if wrong is None and done != path.stat().st_size:
+        wrong = f"sent {done} bytes instead of {path.stat().st_size}"
+    return answer, wrong
+
+
+def _head(connection: socket.socket) -> tuple[bytes, bytes]:
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += _more(connection)
+    start, _, rest = got.partition(b"\r\n\r\n")
+    return start, rest
 
 
 def _more(connection: socket.socket) -> bytes:
@@ -114,6 +147,7 @@ def difference(answer: Answer, status: int, body: bytes | None, coding: str = ""
 def aim_at(scenario: Scenario, running: Running) -> Aim:
     """Check the server's answer and warm it up; what the load then asks, and what it should see.
 
+    What the server does once for a file, such as hashing it, is over when this returns.
     AnswerError says what was wrong.
     """
     prefix, port = running.server.prefix, running.setup.port
@@ -122,17 +156,28 @@ def aim_at(scenario: Scenario, running: Running) -> Aim:
         if scenario.revalidates:
             more = validators(fetch(port, scenarios.head(scenario, port, prefix)))
         head = scenarios.head(scenario, port, prefix, more)
-        first = head.replace("{n}", "0")
-        answer = fetch(port, first)
-        body = scenarios.expected_body(scenario, running.setup.site)
-        wrong = difference(answer, scenario.status, body, scenario.coding)
-        if wrong is not None:
-            raise AnswerError(wrong)
-        if not scenario.new_connection:
+        answer = first_answer(scenario, running, head.replace("{n}", "0"))
+        if not scenario.new_connection and not scenario.large:
             warm_up(port, head, scenario.chooses)
     except (OSError, ValueError) as problem:
         raise AnswerError(f"gave no usable answer: {problem}") from problem
+    machine.settle(running.pid)
     return Aim(port, head, answer.wire_size, answer.keeps)
+
+
+def first_answer(scenario: Scenario, running: Running, head: str) -> Answer:
+    """The answer, if it is right; AnswerError says what is wrong."""
+    port, site = running.setup.port, running.setup.site
+    if scenario.large:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            answer, wrong = compare(connection, head, site / scenario.path.lstrip("/"))
+    else:
+        answer = fetch(port, head)
+        body = scenarios.expected_body(scenario, site)
+        wrong = difference(answer, scenario.status, body, scenario.coding)
+    if wrong is not None:
+        raise AnswerError(wrong)
+    return answer
 
 
 def fetch(port: int, head: str) -> Answer:

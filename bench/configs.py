@@ -1,8 +1,8 @@
 """The other servers' configurations, as text: each set for speed.
 
-Rule: one worker, no limit on the requests of a connection, no access log unless the scenario asks
-for one and then buffered where the server can, nothing compressed, coded siblings used only
-where the scenario is about them, errors silent.
+Rule: one worker unless the setup says more, no limit on the requests of a connection, no access log
+unless the scenario asks for one and then buffered where the server can, nothing compressed, coded
+siblings used only where the scenario is about them, errors silent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ NGINX_TUNED = """\
 
 
 def nginx(setup: Setup, *, tuned: bool = False) -> str:
-    """nginx with sendfile and tcp_nopush; *tuned* adds its file cache and deferred accept."""
+    """nginx with sendfile and tcp_nopush; *tuned* adds its file cache and deferred accept.
+
+    Several workers of a tuned one have a listening socket each.
+    """
+    door = (" deferred" + (" reuseport" if setup.workers > 1 else "")) if tuned else ""
     log = f"{setup.log} combined buffer=64k flush=1s" if setup.log else "off"
     temporary = "\n".join(
         f"    {kind}_temp_path {setup.folder}/{kind};"
@@ -28,7 +32,7 @@ def nginx(setup: Setup, *, tuned: bool = False) -> str:
     return f"""\
 {"user root;" if os.geteuid() == 0 else ""}
 daemon off;
-worker_processes 1;
+worker_processes {setup.workers};
 worker_rlimit_nofile 16384;
 pid {setup.folder}/nginx.pid;
 error_log stderr crit;
@@ -44,7 +48,7 @@ http {{
     access_log {log};
 {NGINX_TUNED if tuned else ""}{temporary}
     server {{
-        listen 127.0.0.1:{setup.port}{" deferred" if tuned else ""} backlog=4096;
+        listen 127.0.0.1:{setup.port}{door} backlog=4096;
         root {setup.site};
     }}
 }}
@@ -52,19 +56,21 @@ http {{
 
 
 def lighttpd(setup: Setup) -> str:
-    """lighttpd; its access log is buffered as it is."""
+    """lighttpd; its access log is buffered as it is, and it takes half as many clients as files."""
+    files = 24576 if setup.crowd else 16384
     log = ""
     if setup.log:
         log = f'server.modules = ("mod_accesslog")\naccesslog.filename = "{setup.log}"\n'
+    workers = f"server.max-worker = {setup.workers}\n" if setup.workers > 1 else ""
     return f"""\
-{log}server.document-root = "{setup.site}"
+{workers}{log}server.document-root = "{setup.site}"
 server.bind = "127.0.0.1"
 server.port = {setup.port}
 server.errorlog = "/dev/null"
 server.max-keep-alive-requests = 65535
 server.max-keep-alive-idle = 600
 server.max-connections = 12000
-server.max-fds = 16384
+server.max-fds = {files}
 server.listen-backlog = 4096
 server.defer-accept = 5
 mimetype.assign = (".html" => "text/html", ".bin" => "application/octet-stream")
@@ -72,11 +78,11 @@ mimetype.assign = (".html" => "text/html", ".bin" => "application/octet-stream")
 
 
 def h2o(setup: Setup) -> str:
-    """h2o with one thread; it defers accept by itself and cannot buffer its log."""
+    """h2o, whose workers are threads; it defers accept by itself and cannot buffer its log."""
     log = f"access-log: {setup.log}\n" if setup.log else ""
     user = "user: root\n" if os.geteuid() == 0 else ""
     return f"""\
-{user}num-threads: 1
+{user}num-threads: {setup.workers}
 max-connections: 12000
 http1-request-timeout: 600
 error-log: /dev/null

@@ -1,9 +1,10 @@
 /* The limit of the comparison: an epoll loop that only receives and sends fixed bytes.
  *
- * usage: limit PORT FILE keep|close
- * Answers whatever it receives with one prepared response whose body is FILE.  It parses nothing,
- * checks nothing and takes every receive for one whole request, so it is no web server; it marks
- * what the kernel alone costs.  With "close" each connection is closed after its answer.
+ * usage: limit PORT HEAD FILE FIRST SIZE keep|close
+ * Answers whatever it receives with one prepared response: the head that is in the file HEAD, and
+ * SIZE bytes of FILE from FIRST on.  It parses nothing, checks nothing and takes every receive for
+ * one whole request, so it is no web server; it marks what the kernel alone costs.  With "close"
+ * each connection is closed after its answer.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -15,10 +16,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, REQUEST = 16384, BODY = 1 << 20 };
+enum { EVENTS = 256, REQUEST = 16384, ANSWER = 1 << 20 };
 
 static char request[REQUEST];
-static char answer[BODY + 512];
+static char answer[ANSWER];
 static size_t answer_size;
 static int closing;
 
@@ -28,22 +29,17 @@ static void die(const char *what)
     exit(1);
 }
 
-static void prepare(const char *path)
+/* Adds to the answer what PATH holds from FIRST on, at most MOST bytes; returns how many. */
+static size_t add(const char *path, long first, size_t most)
 {
-    static char body[BODY];
     FILE *file = fopen(path, "rb");
-    if (!file)
+    if (!file || fseek(file, first, SEEK_SET))
         die(path);
-    size_t size = fread(body, 1, BODY, file);
+    size_t room = ANSWER - answer_size;
+    size_t size = fread(answer + answer_size, 1, most < room ? most : room, file);
     fclose(file);
-    int head = snprintf(answer, 512,
-                        "HTTP/1.1 200 OK\r\nServer: limit\r\n"
-                        "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
-                        "Content-Type: text/html; charset=utf-8\r\n"
-                        "Content-Length: %zu\r\n%s\r\n",
-                        size, closing ? "Connection: close\r\n" : "");
-    memcpy(answer + head, body, size);
-    answer_size = (size_t)head + size;
+    answer_size += size;
+    return size;
 }
 
 static int listen_on(int port)
@@ -66,7 +62,7 @@ static int serve(int fd)
     ssize_t got = recv(fd, request, sizeof request, 0);
     if (got < 0)
         return 1;
-    if (got > 0 && send(fd, answer, answer_size, MSG_NOSIGNAL) > 0 && !closing)
+    if (got > 0 && send(fd, answer, answer_size, MSG_NOSIGNAL) == (ssize_t)answer_size && !closing)
         return 1;
     close(fd);
     return 0;
@@ -74,10 +70,13 @@ static int serve(int fd)
 
 int main(int count, char **words)
 {
-    if (count != 4)
-        return fprintf(stderr, "usage: limit PORT FILE keep|close\n"), 2;
-    closing = !strcmp(words[3], "close");
-    prepare(words[2]);
+    if (count != 7)
+        return fprintf(stderr, "usage: limit PORT HEAD FILE FIRST SIZE keep|close\n"), 2;
+    size_t size = (size_t)atol(words[5]);
+    closing = !strcmp(words[6], "close");
+    add(words[2], 0, ANSWER);
+    if (add(words[3], atol(words[4]), size) != size)
+        return fprintf(stderr, "limit: too large, or not there: %s\n", words[3]), 1;
     int door = listen_on(atoi(words[1]));
     int poll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event wish = {.events = EPOLLIN, .data.fd = door}, events[EVENTS];

@@ -156,7 +156,12 @@ class Load:
         else:
             path = self.folder / "requests.lua"
             path.write_text(script(scenario, aim.head, turn))
-            words = [self.wrk, "-t1", f"-c{scenario.connections}", f"-d{seconds}s"]
+            words = [
+                self.wrk,
+                f"-t{scenario.threads}",
+                f"-c{scenario.connections}",
+                f"-d{seconds}s",
+            ]
             words += ["--latency", "--timeout", "10s", "-s", str(path)]
             words.append(f"http://127.0.0.1:{aim.port}/")
             output = run_to_end(words, seconds + 30)

@@ -19,6 +19,11 @@ from typing import NamedTuple
 # /proc/PID/task/*/schedstat has the same nanoseconds, but forgets threads that have ended,
 # and a server with a thread per connection ends many.
 CPU_CLOCK_OF_PROCESS = 2
+# A tree that uses less of a core than this share, over one look, is idle: a runtime's own timers
+# and a sweep over ten thousand connections stay below it.
+IDLE_SHARE = 0.05
+LOOK_SECONDS = 0.1
+PATIENCE = 30.0
 
 
 class Cores(NamedTuple):
@@ -66,10 +71,10 @@ def pick_cores() -> Cores:
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Run this thread on *core*; a child started inside inherits that."""
+def on_core(*cores: int) -> Iterator[None]:
+    """Run this thread on these cores alone; a child started inside inherits that."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -91,6 +96,29 @@ def tree(root: int) -> list[int]:
 def cpu_seconds(root: int) -> float:
     """CPU time, user and system, of the process tree under *root*, in seconds."""
     return sum(_cpu_of(pid) for pid in tree(root))
+
+
+def settle(root: int, patience: float = PATIENCE) -> bool:
+    """Wait until the tree under *root* is idle; False if it works on for *patience* seconds."""
+    until = time.monotonic() + patience
+    before = cpu_seconds(root)
+    while time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+        now = cpu_seconds(root)
+        if now - before <= LOOK_SECONDS * IDLE_SHARE:
+            return True
+        before = now
+    return False
+
+
+def cpu_by_thread(root: int) -> dict[int, float]:
+    """CPU time of each living thread of the process tree under *root*, in seconds."""
+    found = {}
+    for pid in tree(root):
+        with suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+    return found
 
 
 def _cpu_of(pid: int) -> float:

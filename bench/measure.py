@@ -1,7 +1,8 @@
 """The rounds: every server of a scenario runs for a short slice, then all of them again.
 
 1. Start the servers of the scenario, all at once; those that wait use no CPU time.
-2. Ask each once; one that answers wrongly is left out, and the reason kept.
+2. Ask each once; one that answers wrongly is left out, and the reason kept.  Wait until it has
+   done what it does once for a file.
 3. Round by round, server by server: read the CPU clocks, run the load, read them again.  Each
    round begins with the next server, so that none has always the same neighbour.
 4. Stop all; where a log was asked for, count its lines.
@@ -22,7 +23,7 @@ from bench import check, machine
 from bench.load import Aim, Load, Sample
 from bench.ratios import Spread, paired_ratio, spread
 from bench.running import Running, StartError, last_words, running
-from bench.scenarios import FILES, MIB, Scenario
+from bench.scenarios import MIB, Scenario, fixed_answer
 from bench.servers import Server
 from bench.setup import Pythons, Setup, anonymous
 
@@ -38,9 +39,17 @@ class Slice:
     sample: Sample
 
     def cost(self, unit: str) -> float | None:
-        """CPU microseconds per request, or per MiB sent; None if nothing was answered."""
+        """CPU microseconds per request, or per MiB sent; None if nothing was answered.
+
+        What came of answers that were not complete at the end of the slice is sent as well.
+        """
         count = self.sample.requests if unit == "request" else self.sample.bytes / MIB
-        return self.cpu * 1e6 / count if self.sample.requests else None
+        return self.cpu * 1e6 / count if count >= 1 else None
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Slice:
+        """What ``asdict`` gave, read back."""
+        return cls(values["round"], values["cpu"], Sample(**values["sample"]))
 
 
 @dataclass
@@ -111,9 +120,7 @@ class Result:
             described["slice_of"] = tuple(described["slice_of"])
         cells = []
         for cell in values["cells"]:
-            slices = [
-                Slice(one["round"], one["cpu"], Sample(**one["sample"])) for one in cell["slices"]
-            ]
+            slices = [Slice.from_json(one) for one in cell["slices"]]
             cells.append(Cell(**{**cell, "slices": slices}))
         return cls(Scenario(**described), values["rounds"], cells)
 
@@ -133,16 +140,19 @@ class Plan:
 
     def setup(self, server: Server, scenario: Scenario) -> Setup:
         """Where the server lives during this scenario; the port is chosen when it starts."""
+        page, part = fixed_answer(scenario, self.site)
         folder = self.folder / f"{scenario.name}-{server.name}"
         return Setup(
             self.site,
             folder,
             0,
             self.pythons,
-            self.site / FILES["page"].pattern,
+            page,
             folder / "access.log" if scenario.log else None,
             scenario.new_connection,
             bool(scenario.coding),
+            scenario.status,
+            part,
         )
 
 
@@ -188,17 +198,21 @@ def run(plan: Plan, scenario: Scenario, servers: list[Server]) -> tuple[Result, 
 
 def slice_into(cell: Cell, plan: Plan, scenario: Scenario, at: tuple[Running, Aim, int]) -> None:
     """Run one slice; a load that reports nothing ends the server's part in the scenario."""
-    live, aim, turn = at
+    live = at[0]
     if cell.problem is not None:
         return
-    before = machine.cpu_seconds(live.pid)
     try:
-        sample = plan.load.run(scenario, aim, plan.seconds, turn)
+        cell.slices.append(take(plan, scenario, at))
     except (ValueError, OSError) as problem:
         cell.problem = f"{problem} {last_words(live.setup)}"
-        return
-    after = machine.cpu_seconds(live.pid)
-    cell.slices.append(Slice(turn, after - before, sample))
+
+
+def take(plan: Plan, scenario: Scenario, at: tuple[Running, Aim, int]) -> Slice:
+    """One slice; ValueError or OSError from a load that reports nothing."""
+    live, aim, turn = at
+    before = machine.cpu_seconds(live.pid)
+    sample = plan.load.run(scenario, aim, max(plan.seconds, scenario.seconds), turn)
+    return Slice(turn, machine.cpu_seconds(live.pid) - before, sample)
 
 
 def count_logs(lives: list[Running], cells: dict[str, Cell]) -> None:

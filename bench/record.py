@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.idle import Crowding
 from bench.measure import Result
 from bench.memory import Footprint
 from bench.startup import Startup
+from bench.workers import Crew
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Record:
     results: list[Result] = field(default_factory=list)
     startup: Startup | None = None
     memory: list[Footprint] = field(default_factory=list)
+    idle: list[Crowding] = field(default_factory=list)
+    workers: list[Crew] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def title(self, name: str) -> str:
@@ -70,8 +74,10 @@ def save(record: Record, path: Path) -> None:
         "machine": record.machine,
         "servers": [asdict(one) for one in record.servers],
         "results": [one.to_json() for one in record.results],
-        "startup": record.startup.seconds if record.startup else None,
+        "startup": asdict(record.startup) if record.startup else None,
         "memory": [one.to_json() for one in record.memory],
+        "idle": [one.to_json() for one in record.idle],
+        "workers": [one.to_json() for one in record.workers],
         "problems": record.problems,
     }
     path.write_text(json.dumps(values, indent=1) + "\n")
@@ -89,7 +95,9 @@ def load(path: Path) -> Record:
         values["machine"],
         [Participant(**one) for one in values["servers"]],
         [Result.from_json(one) for one in values["results"]],
-        Startup(values["startup"]) if values["startup"] else None,
+        Startup(**values["startup"]) if values["startup"] else None,
         [Footprint.from_json(one) for one in values["memory"]],
+        [Crowding.from_json(one) for one in values["idle"]],
+        [Crew.from_json(one) for one in values["workers"]],
         values["problems"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import plot, table
+from bench import idle, plot, table
 from bench.measure import Result
 from bench.record import Record
 
@@ -14,8 +14,9 @@ SMALL = "benchmarks-small.svg"
 
 METHOD = """\
 The servers of a scenario are started together, each with one worker, and take turns under load:
-a slice of {seconds} s each, {rounds} rounds (the slower references only in the first two), each
-round beginning with the next server. So whatever slows the machine for a while slows all of them.
+a slice of {seconds} s each (at least 2 s for files of 1 GiB), {rounds} rounds (the slower
+references only in the first two), each round beginning with the next server. So whatever slows the
+machine for a while slows all of them.
 Servers run on one core, the load on another: [wrk](https://github.com/wg/wrk) with one thread,
 and for new connections a small client of our own, compiled on the spot (`bench/connect.c`).
 
@@ -29,8 +30,43 @@ and for new connections a small client of our own, compiled on the spot (`bench/
 - Before it is timed, each server is asked once, and status, length and bytes of its answer are
   checked. One that answers wrongly is left out of that scenario. During the slices, answers of
   another status or length and errors of sockets are failures; remarks list them.
-- **C loop (limit)** receives and sends fixed bytes and does nothing else (`bench/limit.c`). It is
-  no web server, and shows what the kernel alone costs.
+- What a server does once for a file (Portico hashes it, for its tag) is over before the first
+  slice: the bench waits until the server is idle.
+- **C loop (limit)** receives and sends fixed bytes and does nothing else (`bench/limit.c`): in
+  each scenario with small answers those of the right answer, under a head of usual length. Its
+  404 is a page of 150 bytes. It is no web server, and shows what the kernel alone costs.
+"""
+
+START = """\
+From starting the command to its first answer, in turn, on one core; and the proportional memory
+(PSS) of the processes at that moment.
+"""
+
+MEMORY = """\
+100,000 different heads and paths, a fifth of the paths files and the rest 404, asked for at
+random; the processes' resident, proportional and private memory before and after. Proportional
+memory (PSS) counts a page that several processes share in part for each, so that the sum over
+workers is right; RSS counts it for each in full.
+"""
+
+IDLE = """\
+{active} connections ask for the small page as fast as they are answered, without and with {count}
+further connections, each of which has made one request and waits; a slice of each in every round,
+in turn first. "with / without" is taken within a round; "p99 at best" is that of the least
+disturbed slice of each kind. A server takes part if it has all of these connections and none is
+closed by the end of the slice, with a limit on connections and open files that allows it.
+
+The memory is the growth of the processes' PSS while the idle connections come, divided by their
+number. What the kernel holds for each socket is not in it.
+"""
+
+WORKERS = """\
+Each server runs twice, with one worker and with two, both allowed on both cores, and so is the
+load (two threads of wrk; one process for new connections); a slice of each in every round, in
+turn first. Where two workers cost no more for a request than one, two cores serve twice as much.
+Requests per second say little here, since the load takes the larger part of both cores. "lesser
+share" is how evenly the requests were spread: of the CPU time that the two busiest threads used,
+the part of the second; 50 % is even.
 """
 
 LIMITS = """\
@@ -41,6 +77,12 @@ LIMITS = """\
 - The load waits for an answer before it asks again. Latencies are those of a server under as much
   load as it bears, with {connections} connections at once; they leave out the requests that a slow
   answer kept from being sent. They compare servers with each other, no more.
+- An answer of 1 GiB is seldom complete when its slice ends: its cost is per MiB that arrived, and
+  what was still in the sockets' buffers counts for nothing (under 2 %). Such a file holds zeros
+  that take no room on the disk, and lies in the page cache.
+- Idle connections that are open for seconds have been neither slow nor hostile.
+- In a slice of a second, one short disturbance decides p99, and sooner p99.9. On a machine that is
+  shared, compare them within a row first.
 - A server that is not kept busy finds fewer requests each time it wakes, and so pays more for
   each. This touches the fastest most.
 - A virtual machine shares its cores with strangers. The spread shows how much that disturbed;
@@ -61,14 +103,14 @@ def render(record: Record) -> str:
     for result in record.results:
         parts += [_heading(result), table.markdown(*table.scenario_rows(record, result))]
     if record.startup is not None:
-        text = "From starting the command to its first answer, in turn, on one core."
-        parts += ["## Start", text, table.markdown(*table.startup_rows(record))]
+        parts += ["## Start", START, table.markdown(*table.startup_rows(record))]
     if record.memory:
-        text = (
-            "100,000 different heads and paths, a fifth of the paths files and the rest 404, asked"
-            " for at random; the processes' resident, proportional and private memory after that."
-        )
-        parts += ["## Memory", text, table.markdown(*table.memory_rows(record))]
+        parts += ["## Memory", MEMORY, table.markdown(*table.memory_rows(record))]
+    if record.idle:
+        text = IDLE.format(active=idle.SCENARIO.connections, count=f"{idle.COUNT:,}")
+        parts += ["## Idle connections", text, table.markdown(*table.idle_rows(record))]
+    if record.workers:
+        parts += ["## Two workers", WORKERS, table.markdown(*table.workers_rows(record))]
     if record.problems:
         parts += ["## Not measured", "\n".join(f"- {one}" for one in record.problems)]
     parts += ["## What the figures do not show", LIMITS.format(connections=_connections(record))]
@@ -135,7 +177,7 @@ def _unit(result: Result) -> str:
 
 def _connections(record: Record) -> str:
     counts = sorted({result.scenario.connections for result in record.results}, reverse=True)
-    return " or ".join(str(count) for count in counts) or "64"
+    return " or ".join(str(count) for count in counts) or str(idle.SCENARIO.connections)
 
 
 def _versions(record: Record) -> str:

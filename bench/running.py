@@ -1,4 +1,4 @@
-"""Starting a server on the servers' core, waiting until it answers, and ending it whatever comes.
+"""Starting a server on its core or cores, waiting until it answers, and ending it whatever comes.
 
 Rule: every child is a process group of its own that ends with the ``with`` block, so that an
 interrupt reaches the bench alone and the bench ends its children.
@@ -63,13 +63,13 @@ def environment() -> dict[str, str]:
     return {**usual, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "portico-bench-cache"))}
 
 
-def spawn(launch: Launch, setup: Setup, core: int) -> subprocess.Popen[bytes]:
+def spawn(launch: Launch, setup: Setup, *cores: int) -> subprocess.Popen[bytes]:
     """The server's process, with its files written and its output in a file of its folder."""
     setup.folder.mkdir(parents=True, exist_ok=True)
     for name, text in launch.files.items():
         (setup.folder / name).write_text(text)
     output = setup.log if setup.log and launch.logs_to_output else setup.folder / "output.txt"
-    with output.open("ab") as file, machine.on_core(core):
+    with output.open("ab") as file, machine.on_core(*cores):
         return subprocess.Popen(
             launch.words,
             stdin=subprocess.DEVNULL,
@@ -113,11 +113,11 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
     raise StartError(f"did not listen within {START_SECONDS:.0f} seconds")
 
 
-def start(server: Server, setup: Setup, core: int) -> tuple[Running, subprocess.Popen[bytes]]:
+def start(server: Server, setup: Setup, *cores: int) -> tuple[Running, subprocess.Popen[bytes]]:
     """The server on a port of its own, listening; StartError with what it printed."""
     setup = replace(setup, port=free_port())
     launch = server.launch(setup)
-    process = spawn(launch, setup, core)
+    process = spawn(launch, setup, *cores)
     try:
         wait_until_listening(process, setup.port)
     except StartError as problem:
@@ -130,14 +130,14 @@ def start(server: Server, setup: Setup, core: int) -> tuple[Running, subprocess.
 
 
 @contextmanager
-def running(server: Server, setup: Setup, core: int) -> Iterator[Running]:
+def running(server: Server, setup: Setup, *cores: int) -> Iterator[Running]:
     """The server for the length of the block; if its port was taken meanwhile, it gets another."""
     for _ in range(ATTEMPTS - 1):
         with suppress(StartError):
-            live, process = start(server, setup, core)
+            live, process = start(server, setup, *cores)
             break
     else:
-        live, process = start(server, setup, core)
+        live, process = start(server, setup, *cores)
     try:
         yield live
     finally:

@@ -35,19 +35,25 @@ CHROME = (
 )
 PLAIN = ("User-Agent: bench", "Accept: */*")
 MIB = 2**20
+# A body beyond this many bytes is compared piece by piece, and asked for once to warm up.
+LARGE = 64 * MIB
+# The length of an error page that says no more than it must.
+ERROR_PAGE = 150
 
 
 @dataclass(frozen=True)
 class Files:
     """Files of one kind: *count* of them, of *size* bytes, named by *pattern* with ``{n}``.
 
-    ``packed`` ones have a coded sibling, made by gzip.
+    ``packed`` ones have a coded sibling, made by gzip.  ``hollow`` ones are zeros that take no room
+    on the disk; once they are in the page cache, they cost the kernel what others cost.
     """
 
     pattern: str
     size: int
     count: int = 1
     packed: bool = False
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ class Scenario:
 
     ``unit`` is what the CPU time is divided by: a request, or a MiB of what was sent.
     ``coding`` is the content coding that the answer must have.
-    ``floor`` says that the C loop, which knows one answer only, can take part.
+    ``floor`` says that the C loop, which knows one small answer only, can take part.
+    ``seconds`` is how long a slice must be at least, and ``threads`` how many send the load.
     """
 
     name: str
@@ -75,6 +82,13 @@ class Scenario:
     log: bool = False
     unit: str = "request"
     floor: bool = False
+    seconds: int = 1
+    threads: int = 1
+
+    @property
+    def large(self) -> bool:
+        """Whether the answer is too large to be kept in memory."""
+        return self.slice_of is None and FILES[self.files].size > LARGE
 
     def with_connections(self, connections: int) -> Scenario:
         """The same with another number of connections."""
@@ -86,6 +100,7 @@ FILES = {
     "packed": Files("packed.html", 16 * 1024, packed=True),
     "100k": Files("100k.bin", 100 * 1024),
     "10m": Files("10m.bin", 10 * MIB),
+    "1g": Files("1g.bin", 1024 * MIB, hollow=True),
     "many": Files("many/{n}.bin", 8 * 1024, 2000),
     "memory": Files("memory/{n}.html", 1024, 20_000),
 }
@@ -116,7 +131,14 @@ SCENARIOS = (
         new_connection=True,
         floor=True,
     ),
-    Scenario("missing", "A path that does not exist: 404", "/missing.html", "page", status=404),
+    Scenario(
+        "missing",
+        "A path that does not exist: 404",
+        "/missing.html",
+        "page",
+        status=404,
+        floor=True,
+    ),
     Scenario(
         "conditional",
         "1 KiB page that the client has already: 304",
@@ -124,6 +146,7 @@ SCENARIOS = (
         "page",
         status=304,
         revalidates=True,
+        floor=True,
     ),
     Scenario(
         "precompressed",
@@ -132,6 +155,7 @@ SCENARIOS = (
         "packed",
         (*PLAIN, "Accept-Encoding: gzip"),
         coding="gzip",
+        floor=True,
     ),
     Scenario(
         "random-2000",
@@ -139,6 +163,7 @@ SCENARIOS = (
         "/many/{n}.bin",
         "many",
         chooses=2000,
+        floor=True,
     ),
     Scenario("100k", "A file of 100 KiB", "/100k.bin", "100k", unit="MiB"),
     Scenario(
@@ -149,8 +174,10 @@ SCENARIOS = (
         (*PLAIN, "Range: bytes=5000000-5016383"),
         status=206,
         slice_of=(5_000_000, 5_016_384),
+        floor=True,
     ),
     Scenario("10m", "A file of 10 MiB", "/10m.bin", "10m", connections=4, unit="MiB"),
+    Scenario("1g", "A file of 1 GiB", "/1g.bin", "1g", connections=4, unit="MiB", seconds=2),
     Scenario(
         "small-log",
         "1 KiB page, the access log written to a file",
@@ -177,6 +204,10 @@ def make_files(site: Path, kinds: set[str]) -> None:
         for n in range(files.count):
             path = site / files.pattern.format(n=n)
             path.parent.mkdir(parents=True, exist_ok=True)
+            if files.hollow:
+                with path.open("wb") as file:
+                    file.truncate(files.size)
+                continue
             path.write_bytes(content(path.name, files.size))
             if files.packed:
                 packed = gzip.compress(path.read_bytes(), mtime=0)
@@ -196,6 +227,14 @@ def head(scenario: Scenario, port: int, prefix: str = "", more: tuple[str, ...] 
     """The request head as the load sends it, with ``{n}`` still in it."""
     lines = [f"GET {prefix}{scenario.path} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
     return "\r\n".join([*lines, *scenario.fields, *more, "", ""])
+
+
+def fixed_answer(scenario: Scenario, site: Path) -> tuple[Path, tuple[int, int] | None]:
+    """The file that an answer is taken from when ``{n}`` is 0, and the part of it unless all."""
+    if scenario.status not in (200, 206):
+        return site / FILES["page"].pattern, (0, 0 if scenario.status == 304 else ERROR_PAGE)
+    path = site / FILES[scenario.files].pattern.format(n=0)
+    return path.with_name(path.name + ".gz") if scenario.coding else path, scenario.slice_of
 
 
 def expected_body(scenario: Scenario, site: Path) -> bytes | None:

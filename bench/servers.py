@@ -2,7 +2,7 @@
 
 Rule: a server is data.  ``contender``s take part in every round; ``reference``s, which cost so
 much more that a few per cent do not matter, in the first rounds only; the ``floor`` is the C loop,
-which takes part where one fixed answer is right.
+which takes part where one small answer is right.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from bench import configs
 from bench.load import compile_c
@@ -22,7 +23,10 @@ QUESTION = "import sys, importlib.metadata as m; print(*(m.version(p) for p in s
 
 @dataclass(frozen=True)
 class Server:
-    """One entry: ``version`` is None where the server is not to be had; ``prefix`` of its URLs."""
+    """One entry: ``version`` is None where the server is not to be had; ``prefix`` of its URLs.
+
+    ``multiplies``: it can be told to run several workers.
+    """
 
     name: str
     title: str
@@ -30,6 +34,7 @@ class Server:
     launch: Callable[[Setup], Launch]
     kind: str = "contender"
     prefix: str = ""
+    multiplies: bool = False
 
 
 def output_of(words: list[str]) -> str | None:
@@ -92,6 +97,8 @@ def portico(setup: Setup) -> Launch:
     """``python3 -m portico`` from this checkout."""
     words = [setup.pythons.own, "-m", "portico", str(setup.site), "--host", "127.0.0.1"]
     words += ["--port", str(setup.port), "--no-compress"]
+    words += ["--workers", str(setup.workers)] if setup.workers > 1 else []
+    words += ["--max-connections", "16384", "--idle-timeout", "600"] if setup.crowd else []
     words += ["--log-format", "common"] if setup.log else ["--no-access-log"]
     return Launch(words, logs_to_output=True, working_folder=ROOT)
 
@@ -131,8 +138,27 @@ def caddy(setup: Setup) -> Launch:
 def limit(setup: Setup) -> Launch:
     """The C loop with one fixed answer."""
     compiled = compile_c("limit.c", setup.folder.parent)
-    mode = "close" if setup.closes else "keep"
-    return Launch([str(compiled), str(setup.port), str(setup.page), mode])
+    first, end = setup.part or (0, setup.page.stat().st_size)
+    words = [str(compiled), str(setup.port), str(setup.folder / "head"), str(setup.page)]
+    words += [str(first), str(end - first), "close" if setup.closes else "keep"]
+    return Launch(words, {"head": fixed_head(setup, first, end)})
+
+
+def fixed_head(setup: Setup, first: int, end: int) -> str:
+    """A response head with the fields that the web servers send, too."""
+    lines = [
+        f"HTTP/1.1 {setup.status} {HTTPStatus(setup.status).phrase}",
+        "Server: limit",
+        "Date: Thu, 01 Jan 1970 00:00:00 GMT",
+        "Content-Type: text/html; charset=utf-8",
+        'ETag: "0123456789abcdef"',
+        "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT",
+    ]
+    lines += [f"Content-Length: {end - first}"] if setup.status != 304 else []
+    lines += [f"Content-Range: bytes {first}-{end - 1}/*"] if setup.status == 206 else []
+    lines += ["Content-Encoding: gzip"] if setup.coded else []
+    lines += ["Connection: close"] if setup.closes else []
+    return "\r\n".join([*lines, "", ""])
 
 
 def compiler_version(_: Pythons) -> str | None:
@@ -162,6 +188,7 @@ def granian(setup: Setup) -> Launch:
     words += ["--working-dir", str(setup.folder), "--port", str(setup.port), "--workers", "1"]
     words += ["--static-path-route", "/static", "--static-path-mount", str(setup.site)]
     words += ["--backlog", "4096"]
+    words += ["--backpressure", "12000"] if setup.crowd else []
     words += ["--access-log"] if setup.log else ["--no-access-log", "--log-level", "warning"]
     return Launch(words, {"app.py": configs.whitenoise(setup)}, logs_to_output=True)
 
@@ -178,16 +205,17 @@ def gunicorn(setup: Setup) -> Launch:
     words = [setup.pythons.peers, "-m", "gunicorn", "app:app", "--chdir", str(setup.folder)]
     words += ["--bind", f"127.0.0.1:{setup.port}", "--workers", "1", "--worker-class", "gthread"]
     words += ["--threads", "8", "--keep-alive", "600", "--log-level", "error"]
+    words += ["--worker-connections", "12000"] if setup.crowd else []
     words += ["--access-logfile", str(setup.log)] if setup.log else []
     return Launch(words, {"app.py": configs.whitenoise(setup)})
 
 
 SERVERS = (
-    Server("portico", "Portico", portico_version, portico),
-    Server("nginx", "nginx", program("nginx", "-v"), nginx),
-    Server("nginx-tuned", "nginx, tuned", program("nginx", "-v"), nginx_tuned),
-    Server("lighttpd", "lighttpd", program("lighttpd", "-v"), lighttpd),
-    Server("h2o", "h2o", program("h2o", "-v"), h2o),
+    Server("portico", "Portico", portico_version, portico, multiplies=True),
+    Server("nginx", "nginx", program("nginx", "-v"), nginx, multiplies=True),
+    Server("nginx-tuned", "nginx, tuned", program("nginx", "-v"), nginx_tuned, multiplies=True),
+    Server("lighttpd", "lighttpd", program("lighttpd", "-v"), lighttpd, multiplies=True),
+    Server("h2o", "h2o", program("h2o", "-v"), h2o, multiplies=True),
     Server("limit", "C loop (limit)", compiler_version, limit, "floor"),
     Server("caddy", "Caddy", program("caddy", "version"), caddy, "reference"),
     Server("http.server", "http.server", python_version, http_server, "reference"),

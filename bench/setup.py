@@ -20,7 +20,9 @@ class Pythons:
 class Setup:
     """One server for one scenario: *folder* is its own, *log* where its access log goes.
 
-    ``coded``: coded siblings of files are to be used.
+    ``coded``: coded siblings of files are to be used.  ``crowd``: ten thousand connections will
+    wait.  ``status``, ``page`` and ``part`` are the one answer of a server that knows only one:
+    this file, or its bytes from the first number on and before the second.
     """
 
     site: Path
@@ -31,6 +33,10 @@ class Setup:
     log: Path | None = None
     closes: bool = False
     coded: bool = False
+    status: int = 200
+    part: tuple[int, int] | None = None
+    crowd: bool = False
+    workers: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """How long from starting the command to its first answer: Portico and ``python -m http.server``.
 
+Also how much memory the processes have then, in proportion (PSS).
+
 Rule: the two take turns, on the servers' core, each started fresh; the first start of each is not
 counted, so that compiled modules lie on disk for both.
 Limits: the client tries again every 0.2 ms, which is what a figure can be too large by.
@@ -11,8 +13,9 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from statistics import median
 
-from bench import scenarios, servers
+from bench import machine, scenarios, servers
 from bench.check import ask
 from bench.measure import Plan
 from bench.ratios import Spread, paired_ratio, spread
@@ -25,9 +28,10 @@ TIMES = 15
 
 @dataclass(frozen=True)
 class Startup:
-    """Seconds to the first answer, per server and start."""
+    """Seconds to the first answer and KiB of memory then, per server and start."""
 
     seconds: dict[str, list[float]]
+    pss: dict[str, list[int]]
 
     def spread(self, name: str) -> Spread | None:
         """Milliseconds to the first answer."""
@@ -36,6 +40,10 @@ class Startup:
     def ratio(self, ours: str, theirs: str) -> Spread | None:
         """One server's time in that of the other, start by start."""
         return paired_ratio(self.seconds.get(ours, []), self.seconds.get(theirs, []))
+
+    def held(self, name: str) -> float:
+        """The median of the memory in KiB."""
+        return median(self.pss[name])
 
 
 def plain_http_server(setup: Setup) -> Launch:
@@ -64,6 +72,7 @@ def measure(plan: Plan, times: int, names: list[str]) -> Startup:
     scenarios.make_files(plan.site, {"page"})
     known = {"portico": servers.portico, "http.server": plain_http_server}
     seconds: dict[str, list[float]] = {name: [] for name in known if name in names}
+    pss: dict[str, list[int]] = {name: [] for name in seconds}
     by_name = {server.name: server for server in servers.SERVERS}
     for turn in range(times + 1):
         plan.say(f"start: {turn} of {times}")
@@ -74,8 +83,10 @@ def measure(plan: Plan, times: int, names: list[str]) -> Startup:
             process = spawn(launch, setup, plan.cores.server)
             try:
                 answered = first_answer(setup.port)
+                held = machine.memory_of(process.pid).pss
             finally:
                 end(process)
             if turn:
                 took.append(answered - began)
-    return Startup(seconds)
+                pss[name].append(held)
+    return Startup(seconds, pss)

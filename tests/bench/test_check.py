@@ -85,6 +85,47 @@ def test_the_expected_body_of_a_range_is_that_slice_of_the_file(tmp_path: Path) 
     assert body == (tmp_path / "10m.bin").read_bytes()[5_000_000:5_016_384]
 
 
+@pytest.mark.parametrize(
+    ("sent", "wrong"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789", None),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234x6789",
+            "sent other bytes than the file's",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n0123", "sent 4 bytes instead of 10"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answered 404 instead of 200"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "sent a large file without its length, so that it cannot be compared",
+        ),
+    ],
+)
+def test_a_large_answer_is_compared_as_it_comes(
+    sent: bytes, wrong: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(b"0123456789")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(sent)
+        theirs.shutdown(socket.SHUT_WR)
+        answer, said = check.compare(ours, "GET / HTTP/1.1\r\n\r\n", path)
+    assert said == wrong
+    assert answer.wire_size == len(sent)
+    assert answer.body == b""
+
+
+def test_a_hollow_file_has_its_size_and_takes_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(scenarios.FILES, "1g", scenarios.Files("1g.bin", 1 << 24, hollow=True))
+    scenarios.make_files(tmp_path, {"1g"})
+    found = (tmp_path / "1g.bin").stat()
+    assert found.st_size == 1 << 24
+    assert found.st_blocks * 512 < 1 << 20
+
+
 def test_files_have_their_size_and_the_same_bytes_each_time() -> None:
     for name in ("page.html", "a.bin"):
         assert len(scenarios.content(name, 1024)) == 1024

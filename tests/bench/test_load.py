@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import check, load, machine, running, scenarios, servers
+from bench import check, load, machine, measure, running, scenarios, servers
 from bench.load import Aim, Load, Sample
 from bench.scenarios import Scenario
 from bench.setup import Pythons, Setup
@@ -97,6 +97,21 @@ def test_every_head_is_one_whole_request(scenario: Scenario) -> None:
 def test_a_program_that_outlasts_its_time_is_killed() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         load.run_to_end(["sleep", "60"], 0.05)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
+@pytest.mark.parametrize(
+    "scenario", [one for one in scenarios.SCENARIOS if one.floor], ids=lambda one: one.name
+)
+def test_the_c_loop_gives_the_answer_of_each_scenario(
+    scenario: Scenario, plan: measure.Plan
+) -> None:
+    scenarios.make_files(plan.site, {scenario.files, "page"})
+    limit = servers.by_names(["limit"])[0]
+    with running.running(limit, plan.setup(limit, scenario), plan.cores.server) as live:
+        aim = check.aim_at(scenario, live)
+    assert aim.keeps == (not scenario.new_connection)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")

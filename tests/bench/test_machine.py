@@ -47,6 +47,23 @@ def test_a_tree_has_its_children() -> None:
         child.kill()
 
 
+def test_a_busy_process_does_not_settle_and_an_idle_one_does() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        assert not machine.settle(busy.pid, 0.5)
+        busy.kill()
+    with subprocess.Popen(["sleep", "60"]) as idle:
+        assert machine.settle(idle.pid)
+        idle.kill()
+
+
+def test_cpu_time_is_known_by_thread() -> None:
+    until = time.thread_time() + 0.02
+    while time.thread_time() < until:
+        pass
+    used = machine.cpu_by_thread(os.getpid())
+    assert used[threading.get_native_id()] >= 0.02
+
+
 def test_memory_is_summed_over_the_named_lines() -> None:
     total = {"Rss": 100, "Pss": 0}
     machine.add_smaps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -73,10 +74,44 @@ def test_the_page_has_every_scenario_server_and_figure(canned: Record) -> None:
     for heading in ("small", "range", "100k"):
         assert f"\n### {heading}\n" in page
     assert "| small | 8.00 µs | 0.45 (0.40-0.50) |" in page
-    assert "| Portico | 55.0 | 50.0-60.0 | 3 |" in page
+    assert "| Portico | 55.0 | 50.0-60.0 | 3 |  | 12.0 MiB |" in page
     assert "| 15.0 MiB | 25.0 MiB |" in page
     assert "| CPU | Example CPU |" in page
     assert "$ nginx $PORT" in page
+
+
+def test_idle_connections_are_shown_beside_their_absence(canned: Record) -> None:
+    heading, rows = table.idle_rows(canned)
+    ours, nginx, granian = (dict(zip(heading, row, strict=True)) for row in rows)
+    assert ours["CPU µs/request"] == "8.00 → 9.00"
+    assert ours["with / without"] == "1.12 (1.00-1.25)"
+    assert ours["p99"] == "0.70 ms → 0.83 ms"
+    assert ours["p99 at best"] == "0.60 ms → 0.66 ms"
+    assert ours["p99, with / without"] == "1.18 (1.10-1.25)"
+    assert ours["KiB per idle"] == "2.0"
+    assert nginx["remarks"] == "failures: 7 idle connections closed, 3 timeout"
+    assert granian["remarks"] == "left out: had 4,100 connections after 30 seconds"
+    assert "64 connections ask for the small page" in report.render(canned)
+
+
+def test_two_workers_are_shown_beside_one(canned: Record) -> None:
+    heading, rows = table.workers_rows(canned)
+    ours, nginx = (dict(zip(heading, row, strict=True)) for row in rows)
+    assert ours["CPU µs/request, one"] == "8.00"
+    assert ours["two / one"] == "1.05 (1.00-1.10)"
+    assert ours["lesser share"] == "48%"
+    assert nginx["remarks"] == "left out: nginx ended with code 1"
+    assert "\n## Two workers\n" in report.render(canned)
+
+
+def test_of_too_few_answers_no_latency_is_shown(canned: Record) -> None:
+    large = next(one for one in canned.results if one.scenario.unit == "MiB")
+    cell = large.cells[0]
+    few = replace(cell.slices[0].sample, requests=0, p50=0, p99=0, p999=0)
+    cell.slices = [replace(one, sample=few) for one in cell.slices]
+    heading, rows = table.scenario_rows(canned, large)
+    row = dict(zip(heading, rows[0], strict=True))
+    assert (row["CPU µs/MiB"], row["MiB/s"], row["p50"]) == ("6,554", "24", "")
 
 
 def test_what_could_not_be_measured_is_said(
