@@ -2,7 +2,7 @@
 
 1. Read the options; find the servers and the load.
 2. Scenario by scenario: measure, and print the table at once.
-3. Measure start and memory.
+3. Measure start, memory, bad neighbours, and how the cost scales.
 4. Write JSON and the report, if asked for.
 
 Every child has ended when the command does, also after Ctrl+C.
@@ -21,7 +21,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import machine, measure, memory, record, report, scenarios, servers, startup, table
+from bench import (
+    machine,
+    measure,
+    memory,
+    neighbours,
+    record,
+    report,
+    rows,
+    scaling,
+    scenarios,
+    servers,
+    startup,
+    table,
+)
 from bench.load import Load
 from bench.running import StartError
 from bench.setup import Pythons
@@ -37,7 +50,7 @@ examples:
 
 It wants two idle cores, wrk, and whichever servers are to be compared.
 """
-PARTS = ("scenarios", "startup", "memory")
+PARTS = ("scenarios", "startup", "memory", "neighbours", "scaling")
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # What one slice takes beyond its seconds: wrk starting and ending.
 OVERHEAD_SECONDS = 0.15
@@ -52,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = words.add_argument
-    add("part", nargs="?", choices=PARTS, help="only this part (default: all three)")
+    add("part", nargs="?", choices=PARTS, help="only this part (default: all)")
     add("--scenario", action="append", metavar="NAME", help="only this one; repeatable")
     add("--server", action="append", metavar="NAME", help="only this one; repeatable")
     add("--seconds", type=positive, default=1, help="length of a slice (default: 1)")
@@ -190,6 +203,18 @@ def run(
             done.memory = [memory.measure(plan, one, options.requests) for one in own]
             say("")
             print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+    if "neighbours" in parts:
+        with noting(done, "neighbours"):
+            who = neighbours.chosen(present, named=options.server is not None)
+            done.neighbours = neighbours.measure(plan, who)
+            say("")
+            print_table(rows.HEADLINE, rows.neighbour_rows(done))
+    if "scaling" in parts:
+        with noting(done, "scaling"):
+            who = scaling.chosen(present, named=options.server is not None)
+            done.scaling = scaling.measure(plan, who)
+            say("")
+            print_scaling(done)
     stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
     done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
 
@@ -260,6 +285,15 @@ def print_record(done: record.Record) -> None:
         print_table("start: command to first answer", table.startup_rows(done))
     if done.memory:
         print_table("memory: 100,000 different heads and paths", table.memory_rows(done))
+    if done.neighbours:
+        print_table(rows.HEADLINE, rows.neighbour_rows(done))
+    print_scaling(done)
+
+
+def print_scaling(done: record.Record) -> None:
+    """One table for each axis."""
+    for axis in rows.axes(done):
+        print_table(f"scaling: {axis.title}; CPU µs/request", rows.scaling_rows(done, axis))
 
 
 def print_result(done: record.Record, result: measure.Result) -> None:

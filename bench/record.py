@@ -9,6 +9,8 @@ from typing import Any
 
 from bench.measure import Result
 from bench.memory import Footprint
+from bench.neighbours import Beside
+from bench.scaling import Curve
 from bench.startup import Startup
 
 FORMAT = 1
@@ -48,6 +50,8 @@ class Record:
     results: list[Result] = field(default_factory=list)
     startup: Startup | None = None
     memory: list[Footprint] = field(default_factory=list)
+    neighbours: list[Beside] = field(default_factory=list)
+    scaling: list[Curve] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def title(self, name: str) -> str:
@@ -72,6 +76,8 @@ def save(record: Record, path: Path) -> None:
         "results": [one.to_json() for one in record.results],
         "startup": record.startup.seconds if record.startup else None,
         "memory": [one.to_json() for one in record.memory],
+        "neighbours": [one.to_json() for one in record.neighbours],
+        "scaling": [one.to_json() for one in record.scaling],
         "problems": record.problems,
     }
     path.write_text(json.dumps(values, indent=1) + "\n")
@@ -91,5 +97,7 @@ def load(path: Path) -> Record:
         [Result.from_json(one) for one in values["results"]],
         Startup(values["startup"]) if values["startup"] else None,
         [Footprint.from_json(one) for one in values["memory"]],
+        [Beside.from_json(one) for one in values.get("neighbours", [])],
+        [Curve(**one) for one in values.get("scaling", [])],
         values["problems"],
     )

@@ -74,6 +74,11 @@ def remarks(cell: Cell) -> str:
     return "; ".join(said)
 
 
+def remarks_of(problem: str, failures: dict[str, int]) -> str:
+    """Why there are no figures, or what failed."""
+    return "; ".join([*([f"left out: {problem[:200]}"] if problem else []), *failed(failures)])
+
+
 def failed(failures: dict[str, int]) -> list[str]:
     """Failures by kind in one phrase, or nothing."""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in failures.items())
