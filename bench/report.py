@@ -52,11 +52,11 @@ Each neighbour comes alone, and on loopback, where a download is faster than any
 
 SCALED = """\
 CPU time per request along four axes: keep-alive connections, all of them in use; files of 1 KiB,
-asked for at random; folders above a file; the size of a file. {connections} connections but for the
-first axis, where they are counted, and the last, where they are {few}. Each connection asks again as soon as it has its answer.
-Slices of {slice} s, {rounds} rounds, the servers in turn. Of large answers only the first octets
-are copied by the client, and an answer that a slice cuts short counts in part. Files above 16 MiB
-are holes; no disk is touched.
+asked for at random; folders above a file; the size of a file. There are {connections} connections,
+but {few} for the size, and as many as the first axis says. Each asks again as soon as it has its
+answer. Slices of {slice} s, {rounds} rounds, the servers in turn. Of large answers the client
+copies only the first octets, and an answer that a slice cuts short counts in part. Files above
+16 MiB are holes; no disk is touched.
 """
 
 LIMITS = """\
