@@ -41,7 +41,7 @@ from bench.setup import Pythons
 
 EXAMPLES = """\
 examples:
-  python3 -m bench                                    everything, about eight minutes
+  python3 -m bench                                    everything, about a quarter of an hour
   python3 -m bench --scenario small --server portico --server nginx
   python3 -m bench scenarios --rounds 2               a quick look, without start and memory
   python3 -m bench memory --requests 100000
@@ -321,7 +321,13 @@ def write(done: record.Record, options: argparse.Namespace) -> None:
 def failed(done: record.Record) -> bool:
     """Whether Portico answered anything wrongly, or something could not be measured."""
     own = [cell for result in done.results for cell in result.cells if cell.server == "portico"]
-    return bool(done.problems) or any(cell.problem or cell.failures() for cell in own)
+    beside = [one for one in done.neighbours if one.server == "portico"]
+    return (
+        bool(done.problems)
+        or any(cell.problem or cell.failures() for cell in own)
+        or any(one.problem or one.failures() for one in beside)
+        or any(one.problems for one in done.scaling if one.server == "portico")
+    )
 
 
 if __name__ == "__main__":

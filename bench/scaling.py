@@ -26,7 +26,7 @@ from bench.servers import Server
 from bench.steady import Pace, Steady, Target, target
 
 ROUNDS = 3
-SECONDS = 0.5
+SECONDS = 0.4
 CONNECTIONS = 64
 FEW = 16
 """Connections where answers are large: as many as keep the server busy."""
@@ -164,7 +164,7 @@ def measure(plan: Plan, present: list[Server], axes: tuple[Axis, ...] = AXES) ->
                 try:
                     lives.append((curve, stack.enter_context(started(plan, server, axis))))
                 except StartError as problem:
-                    curve.problems["start"] = str(problem)
+                    curve.problems = dict.fromkeys(axis.shown, str(problem))
             for index in range(len(axis.values)):
                 measure_at(plan, steady, lives, (axis, index))
     return curves

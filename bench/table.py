@@ -65,18 +65,17 @@ def milliseconds(value: float) -> str:
 
 def remarks(cell: Cell) -> str:
     """Failures, a reason for having no figures, connections that were not kept."""
-    said = []
-    if cell.problem:
-        said.append(f"left out: {' '.join(cell.problem.split())[:200]}")
-    said += failed(cell.failures())
+    said = [remarks_of(cell.problem or "", cell.failures())]
     if cell.closes:
         said.append("closes connections")
-    return "; ".join(said)
+    return "; ".join(filter(None, said))
 
 
 def remarks_of(problem: str, failures: dict[str, int]) -> str:
     """Why there are no figures, or what failed."""
-    return "; ".join([*([f"left out: {problem[:200]}"] if problem else []), *failed(failures)])
+    return "; ".join(
+        [*([f"left out: {' '.join(problem.split())[:200]}"] if problem else []), *failed(failures)]
+    )
 
 
 def failed(failures: dict[str, int]) -> list[str]:
