@@ -45,6 +45,8 @@ examples:
   python3 -m bench --scenario small --server portico --server nginx
   python3 -m bench scenarios --rounds 2               a quick look, without start and memory
   python3 -m bench memory --requests 100000
+  python3 -m bench neighbours --server portico --server nginx --server lighttpd
+  python3 -m bench scaling --rounds 1
   python3 -m bench --peers-python /tmp/peers/bin/python --report docs --json result.json
   python3 -m bench --from-json result.json --report docs
 

@@ -288,7 +288,7 @@ int main(int count, char **words)
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (pace > 0) {
         /* Whoever else runs on this core waits for us, if we may ask for that; else we are late. */
-        struct sched_param first_of_all = {.sched_priority = 1};
+        struct sched_param first_of_all = {.sched_priority = 2};
         sched_setscheduler(0, SCHED_FIFO, &first_of_all);
         long pause = (long)(1e9 / pace);
         struct timespec tick = {pause / 1000000000, pause % 1000000000};
