@@ -48,7 +48,7 @@ REST = 0.04
 """Seconds without CPU time after which it has finished."""
 IDLE = 0.0005
 """CPU time that does not count as such: a timer, a look around."""
-TRIES = 4
+TRIES = 3
 DELAY = 0.005
 """Share of a slice that the server may have waited for its core."""
 LAG = 0.5
