@@ -102,6 +102,8 @@ class Beside:
     loud: list[Seen] = field(default_factory=list)
     got: list[Got] = field(default_factory=list)
     problem: str = ""
+    disturbed: int = 0
+    """Slices in which others took the cores, however often they were made."""
 
     def ratio(self) -> Spread | None:
         """The p99 beside the neighbour in that of the quiet slice before it."""
@@ -228,9 +230,11 @@ def pair(plan: Plan, steady: Steady, page: Target, what: tuple[Neighbour, int, B
     """A quiet slice and one beside the neighbour."""
     kind, size, beside = what
     pace = Pace(CONNECTIONS, plan.seconds, RATE)
-    beside.quiet.append(undisturbed(steady, page, pace, None)[0])
-    seen, got = undisturbed(steady, page, pace, (kind, size))
+    alone, _, calm = undisturbed(steady, page, pace, None)
+    seen, got, calm_again = undisturbed(steady, page, pace, (kind, size))
+    beside.quiet.append(alone)
     beside.loud.append(seen)
+    beside.disturbed += (not calm) + (not calm_again)
     if got is not None:
         beside.got.append(got)
         beside.problem = got.problem
@@ -238,8 +242,8 @@ def pair(plan: Plan, steady: Steady, page: Target, what: tuple[Neighbour, int, B
 
 def undisturbed(
     steady: Steady, page: Target, pace: Pace, beside: tuple[Neighbour, int] | None
-) -> tuple[Seen, Got | None]:
-    """A slice, made again if others have taken the cores meanwhile; the best of those made."""
+) -> tuple[Seen, Got | None, bool]:
+    """A slice, made again if others have taken the cores meanwhile; else the best, and False."""
     best: tuple[float, Seen, Got | None] | None = None
     for _ in range(TRIES):
         before = machine.waited_seconds(page.live.pid)
@@ -250,10 +254,9 @@ def undisturbed(
         if best is None or waited < best[0]:
             best = waited, seen, call.got
         if waited <= DELAY and seen.lag <= LAG * max(seen.p99, 1):
-            best = waited, seen, call.got
-            break
+            return seen, call.got, True
     assert best is not None  # noqa: S101 (TRIES is above zero)
-    return best[1], best[2]
+    return best[1], best[2], False
 
 
 @dataclass

@@ -32,7 +32,10 @@ def _neighbour_row(record: Record, one: Beside) -> list[str]:
     unit = by_name(one.neighbour).unit
     got = spread([each.figure(unit) for each in one.got])
     row += [milliseconds(lag), f"{got.median:,.0f} {unit}" if got else ""]
-    return [*row, remarks_of(one.problem, one.failures())]
+    said = [remarks_of(one.problem, one.failures())]
+    if one.disturbed:
+        said.append(f"{one.disturbed} of {len(one.quiet + one.loud)} slices disturbed")
+    return [*row, "; ".join(filter(None, said))]
 
 
 def axes(record: Record) -> list[Axis]:

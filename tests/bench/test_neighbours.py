@@ -208,7 +208,7 @@ def told() -> Record:
     canned.neighbours = [
         Beside("portico", "crowd", [seen(200)], [seen(300, 50)], [Got(5000, 1, 1.0)]),
         Beside("portico", "download", [seen(100)], [seen(150)], [Got(3, 3 << 30, 1.0)]),
-        Beside("nginx", "crowd", [seen(100)], [seen(400, read=7)], [Got(5000, 1, 1.0)]),
+        Beside("nginx", "crowd", [seen(100)], [seen(400, read=7)], [Got(5000, 1, 1.0)], "", 1),
         Beside("nginx", "download", problem="did not\nlisten"),
     ]
     return canned
@@ -233,7 +233,7 @@ def test_the_rows_stand_neighbour_by_neighbour(told: Record) -> None:
         *("0.00 ms", "3,072 MiB/s", ""),
     ]
     assert found[1][-1] == "left out: did not listen"
-    assert found[3][-1] == "failures: 7 read"
+    assert found[3][-1] == "failures: 7 read; 1 of 2 slices disturbed"
     page = report.render(told)
     assert "\n## Bad neighbours\n" in page
     assert "| crowd | nginx |" in page
