@@ -43,8 +43,8 @@ was due. Slices of {seconds} s, alone and beside one bad neighbour, take turns; 
 the two p99 of a pair. *Own lag* (99 % stay below) is how late the measuring client itself was: it
 shares its core with the neighbour, which runs at the least priority. What the neighbour got is what
 it cost: a server that gives it less disturbs the others less. A slice in which others took the
-cores is made again; where that did not help, the remarks call it disturbed, and its figures say more
-about the machine than about the server.
+cores is made again; where that did not help, the remarks call it disturbed, and its figures say
+more about the machine than about the server.
 
 {kinds}
 
