@@ -2,7 +2,7 @@
 
 1. Read the options; find the servers and the load.
 2. Scenario by scenario: measure, and print the table at once.
-3. Measure start, memory, idle connections and several workers.
+3. Measure start, memory, idle connections, workers, bad neighbours, and how the cost scales.
 4. Write JSON and the report, if asked for.
 
 Every child has ended when the command does, also after Ctrl+C.
@@ -17,8 +17,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench import (
@@ -26,15 +24,17 @@ from bench import (
     machine,
     measure,
     memory,
+    neighbours,
+    parts,
     record,
     report,
     scenarios,
     servers,
     startup,
-    table,
     workers,
 )
 from bench.load import Load
+from bench.printing import print_part, print_record, print_result, say
 from bench.running import StartError
 from bench.setup import Pythons
 
@@ -45,21 +45,14 @@ examples:
   python3 -m bench scenarios --rounds 2               a quick look, without start and memory
   python3 -m bench memory --requests 100000
   python3 -m bench idle --server portico --server nginx
+  python3 -m bench neighbours --server portico --server nginx --server lighttpd
+  python3 -m bench scaling --rounds 1
   python3 -m bench --peers-python /tmp/peers/bin/python --report docs --json result.json
   python3 -m bench --from-json result.json --report docs
 
 It wants two idle cores, wrk, and whichever servers are to be compared.
 """
-PARTS = ("scenarios", "startup", "memory", "idle", "workers")
-TABLES = {
-    "startup": ("start: command to first answer", table.startup_rows),
-    "memory": ("memory: 100,000 different heads and paths", table.memory_rows),
-    "idle": (
-        f"idle: {idle.COUNT:,} idle connections beside {idle.SCENARIO.connections} active ones",
-        table.idle_rows,
-    ),
-    "workers": ("workers: one and two, on two cores that the load shares", table.workers_rows),
-}
+PARTS = ("scenarios", *parts.PARTS)
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # What one slice takes beyond its seconds: wrk starting and ending.
 OVERHEAD_SECONDS = 0.15
@@ -129,12 +122,6 @@ def interrupted(_: int, __: object) -> None:
     raise KeyboardInterrupt
 
 
-def say(text: str) -> None:
-    """Tell whoever waits what is going on, in place, if anybody is there."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
 def bench(options: argparse.Namespace) -> int:
     """What ``main`` does, with the options read."""
     chosen = [wider(one, options.connections) for one in scenarios.by_names(options.scenario)]
@@ -189,49 +176,23 @@ def run(
     """Measure the chosen parts into *done*, printing each as it comes."""
     present, chosen = what
     narrow = options.scenario is not None or options.server is not None
-    parts = [options.part] if options.part else PARTS[:1] if narrow else PARTS
+    wanted = [options.part] if options.part else PARTS[:1] if narrow else PARTS
     before = machine.stolen()
-    if "scenarios" in parts:
+    if "scenarios" in wanted:
         print(announce(plan, present, chosen))
         scenarios.make_files(plan.site, {one.files for one in chosen} | {"page"})
         for scenario in chosen:
             result, configured = measure.run(plan, scenario, present)
             done.results.append(result)
-            remember(done, scenario.name, configured)
+            parts.remember(done, scenario.name, configured)
             say("")
             print_result(done, result)
-    if "startup" in parts:
-        with noting(done, "start"):
-            names = [one.name for one in present]
-            done.startup = startup.measure(plan, options.starts, names)
-        print_part(done, "startup")
-    if "memory" in parts:
-        with noting(done, "memory"):
-            own = [one for one in present if options.server or one.name == "portico"]
-            done.memory = [memory.measure(plan, one, options.requests) for one in own]
-        print_part(done, "memory")
-    if "idle" in parts:
-        with noting(done, "idle"):
-            for crowding in idle.measure(plan, present, noted(done, "idle")):
-                done.idle.append(crowding)
-        print_part(done, "idle")
-    if "workers" in parts:
-        with noting(done, "workers"):
-            for crew in workers.measure(plan, present, noted(done, "workers")):
-                done.workers.append(crew)
-        print_part(done, "workers")
+    for part in PARTS[1:]:
+        if part in wanted:
+            parts.take(part, plan, present, done, options)
+            print_part(done, part)
     stolen, ticks = (now - then for now, then in zip(machine.stolen(), before, strict=True))
     done.machine["taken by the hypervisor"] = f"{stolen / max(ticks, 1):.1%} of all CPU time"
-
-
-@contextmanager
-def noting(done: record.Record, title: str) -> Iterator[None]:
-    """Keep what was measured before, where a server fails in the block, and say so."""
-    try:
-        yield
-    except (StartError, ValueError) as problem:
-        done.problems.append(f"{title}: {' '.join(str(problem).split())[:500]}")
-        print(f"\nbench: {done.problems[-1]}", file=sys.stderr)
 
 
 def wider(scenario: scenarios.Scenario, connections: int | None) -> scenarios.Scenario:
@@ -267,16 +228,6 @@ def announce(
     )
 
 
-def remember(done: record.Record, scenario: str, configured: dict[str, str]) -> None:
-    """Keep how each server was started."""
-    done.servers = [one.configured(scenario, configured.get(one.name, "")) for one in done.servers]
-
-
-def noted(done: record.Record, part: str) -> Callable[[str, str], None]:
-    """What takes a server's name and how it was started in a part, and keeps it."""
-    return lambda server, text: remember(done, part, {server: text})
-
-
 def print_list(versions: dict[str, str | None]) -> None:
     """Scenarios, and servers with their versions."""
     print("scenarios:")
@@ -285,34 +236,6 @@ def print_list(versions: dict[str, str | None]) -> None:
     print("servers:")
     for name, version in versions.items():
         print(f"  {name:13}{version or 'not installed'}")
-
-
-def print_record(done: record.Record) -> None:
-    """All tables of a record."""
-    for result in done.results:
-        print_result(done, result)
-    for part in TABLES:
-        print_part(done, part)
-
-
-def print_part(done: record.Record, part: str) -> None:
-    """The table of a part that is not a scenario, if it was measured."""
-    say("")
-    title, rows = TABLES[part]
-    if getattr(done, part):
-        print_table(title, rows(done))
-
-
-def print_result(done: record.Record, result: measure.Result) -> None:
-    """One scenario's table."""
-    scenario = result.scenario
-    title = f"{scenario.name}: {scenario.title}; {scenario.connections} connections"
-    print_table(title, table.scenario_rows(done, result))
-
-
-def print_table(title: str, rows: tuple[list[str], list[list[str]]]) -> None:
-    """A table under its title."""
-    print(f"\n{title}\n{table.plain(*rows)}", flush=True)
 
 
 def write(done: record.Record, options: argparse.Namespace) -> None:
@@ -327,10 +250,17 @@ def write(done: record.Record, options: argparse.Namespace) -> None:
 
 def failed(done: record.Record) -> bool:
     """Whether Portico answered anything wrongly, or something could not be measured."""
-    own: list[measure.Cell | idle.Crowding | workers.Crew] = [*done.idle, *done.workers]
+    own: list[measure.Cell | idle.Crowding | workers.Crew | neighbours.Beside] = [
+        *done.idle,
+        *done.workers,
+        *done.neighbours,
+    ]
     own += [cell for result in done.results for cell in result.cells]
-    wrong = any(one.problem or one.failures() for one in own if one.server == "portico")
-    return bool(done.problems) or wrong
+    return (
+        bool(done.problems)
+        or any(one.problem or one.failures() for one in own if one.server == "portico")
+        or any(one.problems for one in done.scaling if one.server == "portico")
+    )
 
 
 if __name__ == "__main__":

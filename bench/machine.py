@@ -128,6 +128,19 @@ def _cpu_of(pid: int) -> float:
         return 0.0
 
 
+def waited_seconds(root: int) -> float:
+    """How long the threads of the tree under *root* were ready to run while others had the core."""
+    return sum(_waited_by(pid) for pid in tree(root))
+
+
+def _waited_by(pid: int) -> float:
+    waited = 0
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            waited += int((task / "schedstat").read_text().split()[1])
+    return waited / 1e9
+
+
 def memory_of(root: int) -> Memory:
     """The memory of the process tree under *root*, as ``/proc/PID/smaps_rollup`` has it."""
     total = dict.fromkeys(("Rss", "Pss", "Private_Clean", "Private_Dirty"), 0)

@@ -35,10 +35,15 @@ text{fill:#1f2328;font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif
 .bar{fill:#a9b4c0}.portico{fill:#2f6fde}.floor{fill:#d5dae0}
 .axis{stroke:#8b949e;stroke-width:1}.span{stroke:#1f2328;stroke-width:1.2;opacity:.65}
 .gap{fill:#ffffff}
+.grid{stroke:#d5dae0;stroke-width:1}.curve{fill:none;stroke-width:2.2;stroke-linejoin:round}
+.c0{stroke:#2f6fde}.c1{stroke:#d9730d}.c2{stroke:#2e8b57}.c3{stroke:#8250df}.c4{stroke:#8b949e}
+.dot{stroke:none}.d0{fill:#2f6fde}.d1{fill:#d9730d}.d2{fill:#2e8b57}.d3{fill:#8250df}.d4{fill:#8b949e}
 @media (prefers-color-scheme:dark){
 .card{fill:#0d1117;stroke:#30363d}text{fill:#e6edf3}.soft{fill:#9198a1}
 .bar{fill:#57606a}.portico{fill:#4c8dff}.floor{fill:#30363d}
-.axis{stroke:#6e7681}.span{stroke:#e6edf3}.gap{fill:#0d1117}}
+.axis{stroke:#6e7681}.span{stroke:#e6edf3}.gap{fill:#0d1117}
+.grid{stroke:#30363d}.c0{stroke:#4c8dff}.c1{stroke:#f0883e}.c2{stroke:#56d364}.c3{stroke:#bc8cff}
+.d0{fill:#4c8dff}.d1{fill:#f0883e}.d2{fill:#56d364}.d3{fill:#bc8cff}}
 """
 
 
@@ -95,7 +100,11 @@ def draw(title: str, note: str, found: list[Panel], columns: int) -> str:
         for column, panel in enumerate(line):
             body += _panel(panel, MARGIN + column * (wide + GAP), y, wide)
         y += HEAD + ROW * max(len(panel.bars) for panel in line) + GAP / 2
-    height = y + 8
+    return page(title, note, body, y + 8)
+
+
+def page(title: str, note: str, body: list[str], height: float) -> str:
+    """A drawing of this height around *body*, which begins at ``TOP``."""
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}"',
@@ -105,8 +114,8 @@ def draw(title: str, note: str, found: list[Panel], columns: int) -> str:
             f"<style>{STYLE}</style>",
             '<rect class="card" x=".5" y=".5" rx="8"',
             f'width="{WIDTH - 1}" height="{height - 1:g}"/>',
-            _text(MARGIN, 36, "title", title),
-            _text(MARGIN, 58, "soft", note),
+            words(MARGIN, 36, "title", title),
+            words(MARGIN, 58, "soft", note),
             *body,
             "</svg>\n",
         ]
@@ -117,14 +126,14 @@ def _panel(panel: Panel, x: float, y: float, wide: float) -> list[str]:
     unit = "µs per request" if panel.unit == "request" else "µs per MiB"
     left, room, top = x + NAMES, wide - NAMES - VALUES, y + HEAD - 14
     parts = [
-        _text(x, y + 12, "name", panel.name),
-        _text(x, y + 30, "soft", panel.title),
-        _text(x + wide, y + 12, "soft end", unit),
+        words(x, y + 12, "name", panel.name),
+        words(x, y + 30, "soft", panel.title),
+        words(x + wide, y + 12, "soft end", unit),
     ]
     for i, bar in enumerate(panel.bars):
         at = top + ROW * i
         parts.append(
-            _text(left - 8, at + 15, f"end {'own' if bar.style == 'portico' else ''}", bar.title)
+            words(left - 8, at + 15, f"end {'own' if bar.style == 'portico' else ''}", bar.title)
         )
         parts += _bar(bar, (left, at), room / panel.longest, panel.longest)
     below = top + ROW * len(panel.bars)
@@ -151,7 +160,7 @@ def _bar(bar: Bar, at: tuple[float, float], scale: float, longest: float) -> lis
             f' y1="{middle:g}" y2="{middle:g}"/>'
         )
     # The figure stands clear of the line that shows the spread.
-    parts.append(_text(left + max(median, high) + 6, at[1] + 15, "value", figure(bar.cost.median)))
+    parts.append(words(left + max(median, high) + 6, at[1] + 15, "value", figure(bar.cost.median)))
     return parts
 
 
@@ -161,5 +170,6 @@ def _cut(x: float, y: float) -> str:
     return f'<polygon class="gap" points="{points}"/>'
 
 
-def _text(x: float, y: float, style: str, text: str) -> str:
+def words(x: float, y: float, style: str, text: str) -> str:
+    """A line of text that stands on *y*."""
     return f'<text class="{style.strip()}" x="{x:.1f}" y="{y:g}">{escape(text)}</text>'

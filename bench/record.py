@@ -10,6 +10,8 @@ from typing import Any
 from bench.idle import Crowding
 from bench.measure import Result
 from bench.memory import Footprint
+from bench.neighbours import Beside
+from bench.scaling import Curve
 from bench.startup import Startup
 from bench.workers import Crew
 
@@ -52,6 +54,8 @@ class Record:
     memory: list[Footprint] = field(default_factory=list)
     idle: list[Crowding] = field(default_factory=list)
     workers: list[Crew] = field(default_factory=list)
+    neighbours: list[Beside] = field(default_factory=list)
+    scaling: list[Curve] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def title(self, name: str) -> str:
@@ -78,6 +82,8 @@ def save(record: Record, path: Path) -> None:
         "memory": [one.to_json() for one in record.memory],
         "idle": [one.to_json() for one in record.idle],
         "workers": [one.to_json() for one in record.workers],
+        "neighbours": [one.to_json() for one in record.neighbours],
+        "scaling": [one.to_json() for one in record.scaling],
         "problems": record.problems,
     }
     path.write_text(json.dumps(values, indent=1) + "\n")
@@ -99,5 +105,7 @@ def load(path: Path) -> Record:
         [Footprint.from_json(one) for one in values["memory"]],
         [Crowding.from_json(one) for one in values["idle"]],
         [Crew.from_json(one) for one in values["workers"]],
+        [Beside.from_json(one) for one in values["neighbours"]],
+        [Curve(**one) for one in values["scaling"]],
         values["problems"],
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import idle, plot, table
+from bench import curves, idle, plot, rows, scaling, table
 from bench.measure import Result
+from bench.neighbours import CONNECTIONS, RATE
+from bench.neighbours import NEIGHBOURS as NEIGHBOUR_KINDS
 from bench.record import Record
 
 PAGE = "benchmarks.md"
 ALL = "benchmarks-cpu.svg"
 SMALL = "benchmarks-small.svg"
+SCALING = "benchmarks-scaling.svg"
 
 METHOD = """\
 The servers of a scenario are started together, each with one worker, and take turns under load:
@@ -69,6 +72,30 @@ share" is how evenly the requests were spread: of the CPU time that the two busi
 the part of the second; 50 % is even.
 """
 
+NEIGHBOURS = """\
+{connections} connections, kept alive, send {rate:,} requests a second for a page of 1 KiB, at fixed
+moments, whether or not those before were answered; latency runs from the moment at which a request
+was due. Slices of {seconds} s, alone and beside one bad neighbour, take turns; the ratio is that of
+the two p99 of a pair. *Own lag* (99 % stay below) is how late the measuring client itself was: it
+shares its core with the neighbour, which runs at the least priority. What the neighbour got is what
+it cost: a server that gives it less disturbs the others less. A slice in which others took the
+cores is made again; where that did not help, the remarks call it disturbed, and its figures say
+more about the machine than about the server.
+
+{kinds}
+
+Each neighbour comes alone, and on loopback, where a download is faster than any network.
+"""
+
+SCALED = """\
+CPU time per request along four axes: keep-alive connections, all of them in use; files of 1 KiB,
+asked for at random; folders above a file; the size of a file. There are {connections} connections,
+but {few} for the size, and as many as the first axis says. Each asks again as soon as it has its
+answer. Slices of {slice} s, {rounds} rounds, the servers in turn. Of large answers the client
+copies only the first octets, and an answer that a slice cuts short counts in part. Files above
+16 MiB are holes; no disk is touched.
+"""
+
 LIMITS = """\
 - One machine, loopback, no network card, no TLS, files in the page cache. A disk or a network in
   the way changes more than the choice of server.
@@ -111,6 +138,10 @@ def render(record: Record) -> str:
         parts += ["## Idle connections", text, table.markdown(*table.idle_rows(record))]
     if record.workers:
         parts += ["## Two workers", WORKERS, table.markdown(*table.workers_rows(record))]
+    if record.neighbours:
+        parts += ["## Bad neighbours", neighbours(record)]
+    if record.scaling:
+        parts += ["## Scaling", f"![{curves.TITLE}]({SCALING})", scaled(record)]
     if record.problems:
         parts += ["## Not measured", "\n".join(f"- {one}" for one in record.problems)]
     parts += ["## What the figures do not show", LIMITS.format(connections=_connections(record))]
@@ -120,6 +151,31 @@ def render(record: Record) -> str:
     ]
     parts += ["## Servers", _versions(record), *_configurations(record)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def neighbours(record: Record) -> str:
+    """What bad neighbours do to the others."""
+    kinds = "\n".join(f"- **{one.name}** {one.title}." for one in NEIGHBOUR_KINDS)
+    text = NEIGHBOURS.format(
+        connections=CONNECTIONS, rate=RATE, seconds=record.seconds, kinds=kinds
+    )
+    return f"{text}\n{table.markdown(*rows.neighbour_rows(record))}"
+
+
+def scaled(record: Record) -> str:
+    """How the cost of a request grows, axis by axis."""
+    text = SCALED.format(
+        connections=scaling.CONNECTIONS,
+        few=scaling.FEW,
+        slice=scaling.SECONDS,
+        rounds=min(record.rounds, scaling.ROUNDS),
+    )
+    tables = [
+        f"### {axis.name}\n\nBy {axis.title}; CPU µs per request.\n\n"
+        + table.markdown(*rows.scaling_rows(record, axis))
+        for axis in rows.axes(record)
+    ]
+    return "\n\n".join([text.strip(), *tables])
 
 
 def summary(record: Record) -> str:
@@ -145,7 +201,10 @@ def drawings(record: Record) -> dict[str, str]:
     small = plot.panels(record, ["small"])
     if small:
         found[SMALL] = plot.draw(title, note, small, 1)
-    return found if record.results else {}
+    found = found if record.results else {}
+    if record.scaling:
+        found[SCALING] = curves.draw(curves.panels(record))
+    return found
 
 
 def write(record: Record, folder: Path) -> list[Path]:

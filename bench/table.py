@@ -94,13 +94,15 @@ def milliseconds(value: float) -> str:
 
 def remarks(cell: Cell) -> str:
     """Failures, a reason for having no figures, connections that were not kept."""
-    said = []
-    if cell.problem:
-        said.append(left_out(cell.problem))
-    said += failed(cell.failures())
+    said = [remarks_of(cell.problem or "", cell.failures())]
     if cell.closes:
         said.append("closes connections")
-    return "; ".join(said)
+    return "; ".join(filter(None, said))
+
+
+def remarks_of(problem: str, failures: dict[str, int]) -> str:
+    """Why there are no figures, or what failed."""
+    return "; ".join([*([left_out(problem)] if problem else []), *failed(failures)])
 
 
 def left_out(problem: str) -> str:

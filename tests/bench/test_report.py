@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import __main__ as command
-from bench import plot, record, report, table
+from bench import parts, plot, record, report, table
 from bench.record import Participant, Record
 from bench.running import StartError
 
@@ -120,7 +120,7 @@ def test_what_could_not_be_measured_is_said(
     assert command.failed(canned), "Portico answered the range wrongly"
     canned.results = [one for one in canned.results if one.scenario.name != "range"]
     assert not command.failed(canned)
-    with command.noting(canned, "memory"):
+    with parts.noting(canned, "memory"):
         raise StartError("x: ended\n  early")
     assert canned.problems == ["memory: x: ended early"]
     assert "bench: memory: x: ended early" in capsys.readouterr().err

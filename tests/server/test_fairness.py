@@ -1,0 +1,150 @@
+"""One client cannot keep the others waiting for more than its share of a turn.
+
+Nothing is timed. The worker is held until all requests lie in its sockets, so that they are all
+there when its next turn begins; the access log then shows in which order they were answered.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from portico.config import Config
+from portico.server.accesslog import AccessLog
+from portico.server.connection import REQUESTS_AT_ONCE
+from portico.server.embed import Server
+from portico.server.listen import bind, url_of
+from portico.server.worker import ACCEPTS_AT_ONCE, Worker
+from tests.server.clients import PATIENCE, Client, eventually, get
+from tests.server.conftest import Connect
+
+MANY = 500
+
+
+class Watched:
+    """A worker in a thread, with a log of which paths it answered, one after the other."""
+
+    def __init__(self, site: Path, log: Path, fd: int) -> None:
+        config = Config.of(root=str(site), port=0)
+        listeners = bind(config)
+        self.url = url_of(listeners[0])
+        self.worker = Worker(config, listeners, AccessLog(fd, "common", color=False))
+        self._log = log
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The worker does nothing while the block runs."""
+        standing, go = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            standing.set()
+            assert go.wait(PATIENCE)
+
+        self.worker.call(stand)
+        assert standing.wait(PATIENCE)
+        try:
+            yield
+        finally:
+            go.set()
+
+    def answered(self, count: int, after: int = 0) -> list[str]:
+        """The paths of so many answers, without the first *after*."""
+
+        def paths() -> list[str]:
+            return [line.split(" ")[6] for line in self._log.read_text().splitlines()]
+
+        eventually(lambda: len(paths()) >= after + count)
+        return paths()[after:]
+
+
+@pytest.fixture
+def watched(site: Path, tmp_path: Path) -> Iterator[Watched]:
+    log = tmp_path / "access.log"
+    with log.open("wb") as file:
+        watched = Watched(site, log, file.fileno())
+        thread = threading.Thread(target=watched.worker.run)
+        thread.start()
+        try:
+            yield watched
+        finally:
+            watched.worker.stop()
+            watched.worker.stop()
+            thread.join()
+
+
+@pytest.fixture
+def clients(watched: Watched) -> Iterator[Callable[[], Client]]:
+    """Connect to the worker; all leave before it stops."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(Client(watched.url))
+
+
+ONE, OTHER, THIRD = "/small.txt", "/n/1.txt", "/n/2.txt"
+
+
+@pytest.mark.usefixtures("any_poller")
+def test_a_thousand_requests_of_one_keep_a_single_one_waiting_for_a_share_of_them(
+    watched: Watched, clients: Callable[[], Client]
+) -> None:
+    greedy, modest = clients(), clients()
+    for client in (greedy, modest):
+        assert client.ask(get(THIRD)).status == 200
+    with watched.held():
+        greedy.send(get(OTHER) * 1000)
+        modest.send(get(ONE))
+    assert modest.answer().content == b"small"
+    for _ in range(1000):
+        assert greedy.answer().content == b"1"
+    assert watched.answered(1001, 2).index(ONE) <= REQUESTS_AT_ONCE
+
+
+@pytest.mark.usefixtures("any_poller")
+def test_two_who_ask_for_very_much_take_turns(
+    watched: Watched, clients: Callable[[], Client]
+) -> None:
+    greedy, also_greedy = clients(), clients()
+    for client in (greedy, also_greedy):
+        assert client.ask(get(THIRD)).status == 200
+    count = 4 * REQUESTS_AT_ONCE
+    with watched.held():
+        greedy.send(get(ONE) * count)
+        also_greedy.send(get(OTHER) * count)
+    order = watched.answered(2 * count, 2)
+    runs = [(path, len(list(run))) for path, run in groupby(order)]
+    assert [length for _, length in runs] == [REQUESTS_AT_ONCE] * 8
+    assert {path for path, _ in runs} == {ONE, OTHER}
+
+
+def test_newcomers_keep_a_client_waiting_for_a_share_of_them(
+    watched: Watched, clients: Callable[[], Client]
+) -> None:
+    """However many connections wait to be accepted, who is connected has its turn."""
+    known = clients()
+    assert known.ask(get(THIRD)).status == 200
+    with watched.held():
+        newcomers = [clients() for _ in range(MANY)]
+        for client in newcomers:
+            client.send(get(OTHER))
+        known.send(get(ONE))
+    assert known.answer().content == b"small"
+    for client in newcomers:
+        assert client.answer().content == b"1"
+    assert watched.answered(MANY + 1, 1).index(ONE) <= ACCEPTS_AT_ONCE
+
+
+def test_a_newcomer_is_answered_as_well_as_each_of_hundreds_who_stay(
+    server: Server, connect: Connect
+) -> None:
+    idle = [connect(server) for _ in range(MANY)]
+    for client in idle:
+        assert client.ask(get(ONE)).content == b"small"
+    newcomer = connect(server)
+    assert newcomer.ask(get(OTHER)).content == b"1"
+    for client in [*idle, newcomer]:
+        assert client.ask(get(THIRD)).content == b"2"
+    eventually(lambda: server.requests == 2 * MANY + 2)
