@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from portico import __version__
-from portico.cli import banner, duration, main, parse, what_to_know
+from portico.banner import banner, duration, what_to_know
+from portico.cli import main, parse
 from portico.config import Config
 from portico.options import OPTIONS
 from portico.terminal import UsageError, wants_color
