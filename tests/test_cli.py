@@ -189,6 +189,12 @@ def test_banner_shows_folder_addresses_and_warnings() -> None:
     ]
 
 
+def test_banner_tells_where_metrics_are() -> None:
+    config = Config.of(color="never")
+    text = banner(config, "/srv", ["http://a:1/"], [], "http://b:2/metrics")
+    assert "\n    http://a:1/\n\nMetrics: http://b:2/metrics\n\n" in text
+
+
 def test_banner_tells_of_workers() -> None:
     text = banner(Config.of(workers=3), "/srv", ["http://a:1/"], [])
     assert text.startswith(f"Portico {__version__} serves /srv with 3 workers\n")

@@ -59,23 +59,17 @@ class Monitor:
         exposition = _exposition(self.ledger)
         self._listeners = _bind(config.metrics, public)
         (self._listener,) = self._listeners.values()
+        url = url_of(self._listener)
+        self.url = url if url.startswith(UNIX) else url.rstrip("/") + PATH
+        """Where to look, for the operator."""
+        self.is_local = is_local(self._listener)
+        """Can only this machine look?"""
         hosts = config.allow_hosts if is_loopback(self._listener) else None
         self._service = Service(config, _Page(exposition, hosts), 0, None)
         self._loop = Loop(self._service.begin_turn, _nothing, self._on_bug)
         self._connections: dict[int, Connection] = {}
         self._sweeps = False
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where to look, for the operator."""
-        url = url_of(self._listener)
-        return url if url.startswith(UNIX) else url.rstrip("/") + PATH
-
-    @property
-    def is_local(self) -> bool:
-        """Can only this machine look?"""
-        return is_local(self._listener)
 
     def start(self) -> None:
         """Answer, from now on."""

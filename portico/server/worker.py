@@ -75,10 +75,9 @@ class Worker:
         if all(map(is_loopback, listeners)) or config.allow_hosts:
             own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
-        site = Site(self._folder, config, hosts, copies, report)
-        site.read_rules(0)
-        self._site = site
-        self._service = Service(config, site, 3 * share, log)
+        self._site = Site(self._folder, config, hosts, copies, report)
+        self._site.read_rules(0)
+        self._service = Service(config, self._site, 3 * share, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
         self._connections: dict[int, Connection] = {}
         granted = _descriptors()
