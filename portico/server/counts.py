@@ -181,7 +181,7 @@ class Ledger:
         """Without workers, the process itself is the only one."""
         self.has_workers = has_workers
         self.restarts = 0
-        """Workers that took the place of one that had died."""
+        """Workers started in the place of one that had not been told to end."""
         self.reloads = 0
         self.failed_reloads = 0
         self._lock = allocate_lock()

@@ -113,7 +113,7 @@ def _of_connections(sums: list[int]) -> Iterator[Metric]:
 def _of_workers(sums: list[int], ledger: Ledger) -> Iterator[Metric]:
     by_state = {"serving": sums[counts.SERVING], "draining": sums[counts.DRAINING]}
     yield _gauge("portico_workers", "Workers by state.", by_state, "state")
-    text = "Workers that took the place of one that had ended without being told to."
+    text = "Workers started in the place of one that the supervisor had not told to end."
     yield _counter("portico_worker_restarts", text, ledger.restarts)
     by_result = {"ok": ledger.reloads, "failed": ledger.failed_reloads}
     yield _counter("portico_reloads", "Reloads by result.", by_result, "result")

@@ -281,6 +281,32 @@ def test_the_end_does_not_wait_for_scrapers() -> None:
             Client(monitor.url)
 
 
+def another_descriptor() -> int | None:
+    try:
+        return os.dup(0)
+    except OSError:
+        return None
+
+
+def test_out_of_descriptors_it_waits_until_there_are_some(monitor: Monitor) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    with Client(monitor.url) as client:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 20, limits[1]))
+            while (fd := another_descriptor()) is not None:
+                taken.append(fd)
+            client.send(get("/metrics"))
+            threading.Event().wait(0.1)
+            assert not client.has_news()
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert client.answer().status == 200
+
+
 def test_it_may_be_closed_before_it_was_started() -> None:
     Monitor(Config.of(metrics="127.0.0.1:0"), []).close()
 
