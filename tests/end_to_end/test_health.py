@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 
 from portico import Server
 from portico.cli import main
+from portico.config import Config
+from portico.server.listen import bind, url_of
+from portico.server.worker import Worker
 from tests.server.clients import Answer, Client, eventually, get, request
 from tests.server.supervised import Supervised, needs_proc
 
@@ -109,18 +113,33 @@ def test_a_reload_is_no_illness(root: Path, stack: ExitStack) -> None:
     for client in clients:
         assert is_well(client.ask(get(PATH)))
     portico.reload()
-    for client in clients[:3]:
+    for client in clients:
         answer = client.ask(get(PATH))
         assert is_well(answer)
         assert answer.closes
-    old = clients[3]
-    old.send(get(PATH)[:10])
-    portico.send(signal.SIGTERM)
-    eventually(lambda: not portico.accepts())
-    assert not is_well(old.ask(get(PATH)[10:]))
-    for client in clients:
         client.close()
-    assert portico.end(None) == 0
+    assert portico.end() == 0
+
+
+def test_a_retired_worker_can_still_be_told_to_end(root: Path, stack: ExitStack) -> None:
+    config = Config.of(root=str(root / "site"), port=0, health=PATH, grace=3600)
+    listeners = bind(config)
+    url, worker = url_of(listeners[0]), Worker(config, listeners)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    idle, asking = (stack.enter_context(Client(url)) for _ in range(2))
+    for client in (idle, asking):
+        assert is_well(client.ask(get(PATH)))
+    asking.send(get(PATH)[:10])
+    worker.retire()
+    answer = idle.ask(get(PATH))
+    assert is_well(answer)
+    worker.stop()
+    eventually(lambda: worker._hurries)
+    assert not is_well(asking.ask(get(PATH)[10:]))
+    idle.close()
+    asking.close()
+    thread.join()
 
 
 @needs_proc

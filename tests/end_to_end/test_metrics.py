@@ -132,7 +132,7 @@ def test_reloads(run: Run, root: Path) -> None:
     portico.hears("not reloaded")
     eventually(lambda: scrape(url).by("portico_reloads_total", "result")["failed"] == 1)
     assert scrape(url)["portico_worker_restarts_total"] == 0
-    eventually(lambda: descriptors_of(portico) == held)
+    eventually(lambda: descriptors_of(portico) <= held)
     assert portico.end() == 0
 
 

@@ -249,7 +249,7 @@ def test_a_thousand_scrapes_leave_nothing(monitor: Monitor) -> None:
             with Client(monitor.url) as client:
                 for _ in range(5):
                     assert client.ask(get("/metrics")).status == 200
-        eventually(lambda: descriptors() == before)
+        eventually(lambda: descriptors() <= before)
         assert threading.active_count() == threads
     finally:
         gc.enable()
