@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 from portico.http.h1 import ContentReader, head_end
 from portico.http.message import ProtocolError
 from portico.server.loop import READ, WRITE
-from portico.server.outbox import HAS_SENDMSG, FileChanged, Outbox, octets_unread
+from portico.server.outbox import HAS_SENDMSG, MORE, FileChanged, Outbox, octets_unread
 from portico.server.service import DISCARD_LIMIT
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Connection:
 
     def __init__(
         self,
-        accepted: tuple[socket.socket, str],
+        accepted: tuple[socket.SocketType, str],
         loop: Loop,
         service: Service,
         on_close: Callable[[Connection], None],
@@ -318,11 +318,14 @@ class Connection:
     # Replies
 
     def _send(self, reply: Reply) -> None:
-        """Send a reply; what the socket does not take at once waits in the outbox."""
+        """Send a reply; what the socket does not take at once waits in the outbox.
+
+        The last reply and the connection's end, which follows it at once, go in one segment.
+        """
         sent = 0
         try:
             if not reply.content:
-                sent = self._socket.send(reply.data)
+                sent = self._socket.send(reply.data, MORE if reply.close else 0)
             elif not reply.holds_file and HAS_SENDMSG:
                 sent = self._socket.sendmsg((reply.data, *reply.content))  # type: ignore[arg-type]
         except (BlockingIOError, InterruptedError):

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 from portico.options import UNIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Any
 
     from portico.config import Config
 
     Listeners = dict[str, socket.socket]
     """Listening sockets by address, in the forms that the option `listen` takes."""
-    Acceptor = Callable[[], tuple[socket.socket, Any]]
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
@@ -34,8 +33,6 @@ RECEIVE_BUFFER = 65536
 _DEFER_SECONDS = 1
 """For how long the kernel keeps a connection to itself that has sent nothing: a speculative one of
 a browser's then costs nothing, and the request is there when the connection is accepted."""
-UNIX_PEER = "unix"
-"""What the access log has in the place of the address of a client that came by a unix socket."""
 _SOCKET_MODE = 0o666
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
 
@@ -86,7 +83,7 @@ def socket_files(listeners: Iterable[socket.socket]) -> list[tuple[str, os.stat_
     """The files of those that are unix sockets, for `remove` when the sockets are closed."""
     files = []
     for listener in listeners:
-        path = listener.getsockname() if _is_unix(listener) else ""
+        path = listener.getsockname() if is_unix(listener) else ""
         if path and isinstance(path, str):
             with contextlib.suppress(OSError):
                 files.append((path, os.lstat(path)))
@@ -151,7 +148,7 @@ def _listen_on(listener: socket.socket, place: Any) -> socket.socket:  # noqa: A
     try:
         set_options(listener)
         listener.bind(place)
-        if _is_unix(listener):
+        if is_unix(listener):
             os.chmod(place, _SOCKET_MODE)
         listener.listen(BACKLOG)
         listener.setblocking(False)
@@ -190,28 +187,9 @@ def _is_stale(path: str) -> bool:
     return False
 
 
-def acceptor(listener: socket.socket) -> Acceptor:
-    """What `listener.accept` does, without its conversions to and from enums at each call.
-
-    They come to 1.6 us, a twentieth of a connection that serves one request.
-    """
-    if _is_unix(listener):
-        return lambda: (listener.accept()[0], (UNIX_PEER,))
-    accept_descriptor = getattr(listener, "_accept", None)
-    if accept_descriptor is None:  # it is no public name, so do without
-        return listener.accept
-    kind = int(listener.family), int(listener.type), listener.proto
-
-    def accept() -> tuple[socket.socket, Any]:
-        descriptor, address = accept_descriptor()
-        return socket.socket(*kind, descriptor), address
-
-    return accept
-
-
 def set_options(listener: socket.socket) -> None:
     """What each accepted connection inherits. A unix socket needs none of it."""
-    if _is_unix(listener):
+    if is_unix(listener):
         return
     if sys.platform == "win32":
         # There, SO_REUSEADDR would let another program take the port over.
@@ -261,7 +239,7 @@ def url_of(listener: socket.socket) -> str:
 
     A unix socket has none: it is named as the option `listen` does.
     """
-    if _is_unix(listener):
+    if is_unix(listener):
         return UNIX + os.fsdecode(listener.getsockname()).replace("\0", "@")
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
@@ -271,10 +249,10 @@ def url_of(listener: socket.socket) -> str:
 def reachable_urls(config: Config, listeners: list[socket.socket]) -> list[str]:
     """The URLs to print: first those for this machine, then those by which others reach it."""
     urls = [url_of(listener) for listener in listeners]
-    if config.host == "localhost" and not config.listens and not _is_unix(listeners[0]):
+    if config.host == "localhost" and not config.listens and not is_unix(listeners[0]):
         urls[0] = _url("localhost", listeners[0].getsockname()[1])
     for listener in listeners:
-        host, *port = ("",) if _is_unix(listener) else listener.getsockname()[:2]
+        host, *port = ("",) if is_unix(listener) else listener.getsockname()[:2]
         if host in {"0.0.0.0", "::"}:  # noqa: S104
             both = host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             own = _own_addresses(ipv4=host != "::" or both, ipv6=host == "::")
@@ -287,16 +265,17 @@ def is_loopback(listener: socket.socket) -> bool:
 
     A unix socket is something else: behind it is a proxy, with hosts that we do not know.
     """
-    host = "" if _is_unix(listener) else listener.getsockname()[0]
+    host = "" if is_unix(listener) else listener.getsockname()[0]
     return bool(host == "::1" or host.startswith(("127.", "::ffff:127.")))
 
 
 def is_local(listener: socket.socket) -> bool:
     """Can only this machine connect to it?"""
-    return _is_unix(listener) or is_loopback(listener)
+    return is_unix(listener) or is_loopback(listener)
 
 
-def _is_unix(listener: socket.socket) -> bool:
+def is_unix(listener: socket.socket) -> bool:
+    """Is its address a path?"""
     return listener.family == getattr(socket, "AF_UNIX", None)
 
 

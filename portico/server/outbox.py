@@ -35,7 +35,8 @@ TAIL = 1024
 
 _SIOCOUTQ = 0x5411
 """Asks for the octets sent but not acknowledged, and those not sent yet (tcp(7))."""
-_MORE = getattr(socket, "MSG_MORE", 0)
+MORE = getattr(socket, "MSG_MORE", 0)
+"""Tells the kernel that more follows, so that it need not send a segment yet."""
 HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 _HAS_SENDFILE = hasattr(os, "sendfile")
 
@@ -65,7 +66,7 @@ class Outbox:
         self.sent = sent
         self._drop_octets(sent)
 
-    def flush(self, sock: socket.socket) -> bool:
+    def flush(self, sock: socket.SocketType) -> bool:
         """Send what the socket takes, at most a TURN; True when nothing is left.
 
         Raises OSError when the connection is broken, FileChanged when a file is.
@@ -124,13 +125,13 @@ class Outbox:
         if self._stream is not None:
             self._stream.pieces.close()
 
-    def _send_octets(self, sock: socket.socket) -> int:
+    def _send_octets(self, sock: socket.SocketType) -> int:
         """Send the octets at the front in one call, joined with what follows them."""
         pieces = self._pieces
         run = 1
         while run < len(pieces) and not isinstance(pieces[run], FileSlice):
             run += 1
-        flags = _MORE if run < len(pieces) else 0
+        flags = MORE if run < len(pieces) else 0
         octets = cast("list[memoryview]", pieces[:run])
         if run > 1 and HAS_SENDMSG:
             sent = sock.sendmsg(octets, (), flags)
@@ -147,7 +148,7 @@ class Outbox:
         if count:
             pieces[0] = cast("memoryview", pieces[0])[count:]
 
-    def _send_slice(self, sock: socket.socket, piece: FileSlice, count: int) -> int:
+    def _send_slice(self, sock: socket.SocketType, piece: FileSlice, count: int) -> int:
         """Send some of the file slice at the front."""
         left = len(piece)
         if left <= TAIL:
@@ -168,7 +169,7 @@ class Outbox:
         return sent
 
 
-def octets_unread(sock: socket.socket) -> int:
+def octets_unread(sock: socket.SocketType) -> int:
     """Octets in the kernel that the client has not taken; 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0

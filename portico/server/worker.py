@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, SEND, Connection
-from portico.server.listen import BACKLOG, acceptor, is_loopback
+from portico.server.door import Door
+from portico.server.listen import BACKLOG, is_loopback
 from portico.server.loop import READ, Loop, report_bug
 from portico.server.pool import Pool
 from portico.server.service import Service
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from portico.config import Config
     from portico.server.accesslog import AccessLog
     from portico.server.counts import Counts
-    from portico.server.listen import Acceptor
     from portico.site.rulebook import Report
 
 ACCEPTS_AT_ONCE = 32
@@ -181,7 +181,7 @@ class Worker:
         self._stop_accepting()
         for listener in self._listeners:
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
-                self._accept(acceptor(listener))
+                self._accept(Door(listener))
             listener.close()
         self._loop.later(self._config.grace, self._end_idle)
         self.on_leaving()
@@ -196,8 +196,8 @@ class Worker:
         if not self._accepting and not self._service.draining:
             self._accepting = True
             for listener in self._listeners:
-                accept = partial(self._accept, acceptor(listener))
-                self._loop.watch(listener.fileno(), READ, accept)
+                door = Door(listener)
+                self._loop.watch(door.fd, READ, partial(self._accept, door))
 
     def _stop_accepting(self) -> None:
         if self._accepting:
@@ -205,7 +205,7 @@ class Worker:
             for listener in self._listeners:
                 self._loop.forget(listener.fileno())
 
-    def _accept(self, accept: Acceptor, _events: int = READ) -> None:
+    def _accept(self, door: Door, _events: int = READ) -> None:
         """Accept what waits at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
@@ -215,19 +215,17 @@ class Worker:
         short = False
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
-                accepted, address = accept()
+                accepted = door.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
                 short = error.errno in _SHORTAGES
                 break
-            accepted.setblocking(False)
-            peer = str(address[0]).removeprefix("::ffff:")
-            connection = Connection((accepted, peer), self._loop, self._service, self._closed)
+            connection = Connection(accepted, self._loop, self._service, self._closed)
             self._connections[connection.fd] = connection
             arrived.append((connection, connection.first_octets()))
             short = connection.fd >= self._scarce  # the system gives the lowest that is free
-            if short:
+            if short or not door.has_more():
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
         self._service.epoch += 1
