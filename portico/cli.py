@@ -16,6 +16,7 @@ import time
 from importlib import import_module
 
 from portico import __version__
+from portico.banner import banner, farewell, what_to_know
 from portico.config import Config, ConfigError, check_root, suggestion
 from portico.options import LIMITS, OPTIONS, OTHER, SWITCH
 from portico.terminal import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.server.listen import Listeners
+    from portico.server.metrics import Monitor
 
 INTRO = """\
 Serve a folder over HTTP. With no options at all: the current folder, at
@@ -99,7 +101,7 @@ def _serve_folder(argv: Sequence[str]) -> int:
     except ConfigError as problem:
         return refuse(problem)
 
-    from portico.server.listen import BindError, bind_anew
+    from portico.server.listen import BindError, bind_anew, discard
     from portico.server.notify import inherited_sockets
 
     _raise_descriptor_limit()
@@ -108,12 +110,30 @@ def _serve_folder(argv: Sequence[str]) -> int:
         listeners = inherited or bind_anew(config, {})
     except BindError as problem:
         return refuse(problem)
-    if config.workers != 1:
-        return _supervise(config, listeners, _Program(flags, root, inherited))
-    return _serve(config, root, listeners, inherited=bool(inherited))
+    try:
+        monitor = _monitor(config, listeners)
+    except (BindError, ConfigError) as problem:
+        discard({} if inherited else listeners)
+        return refuse(problem)
+    program = _Program(flags, root, inherited, monitor)
+    try:
+        serve = _serve if config.workers == 1 else _supervise
+        return serve(config, listeners, program)
+    finally:
+        if monitor is not None:
+            monitor.close()
 
 
-def _serve(config: Config, root: str, listeners: Listeners, *, inherited: bool) -> int:
+def _monitor(config: Config, listeners: Listeners) -> Monitor | None:
+    """What shows metrics, if it is asked for. Raises ConfigError or BindError."""
+    if not config.metrics:
+        return None
+    from portico.server.metrics import Monitor
+
+    return Monitor(config, listeners.values())
+
+
+def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     """Serve in this process."""
     from portico.server import notify
     from portico.server.accesslog import AccessLog
@@ -127,14 +147,16 @@ def _serve(config: Config, root: str, listeners: Listeners, *, inherited: bool) 
         log = AccessLog(STDOUT, config.log_format, color=color)
     worker = Worker(config, list(listeners.values()), log, report=_report)
     worker.on_leaving = notify.stopping
+    if program.monitor is not None:
+        worker.count_in(program.monitor.ledger.open())
     restore = handle_signals(worker, _no_reload)
-    files = [] if inherited else socket_files(listeners.values())
+    files = [] if program.inherited else socket_files(listeners.values())
     try:
-        _show_banner(config, root, listeners, inherited=inherited)
+        program.started(config, listeners)
         begin = time.monotonic()
         notify.ready("1 worker")
         worker.run()
-        say(_farewell(worker.requests, time.monotonic() - begin))
+        say(farewell(worker.requests, time.monotonic() - begin))
     finally:
         remove(files)
         restore()
@@ -148,7 +170,8 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
     from portico.server.signals import handle_signals
     from portico.server.supervisor import StartError, Supervisor
 
-    supervisor = Supervisor(_settled(config), listeners, program)
+    ledger = None if program.monitor is None else program.monitor.ledger
+    supervisor = Supervisor(_settled(config), listeners, program, ledger)
     restore = handle_signals(supervisor, supervisor.reload, supervisor.look)
     begin = time.monotonic()
     try:
@@ -158,17 +181,20 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
         return FOUND
     finally:
         restore()
-    say(_farewell(supervisor.requests, time.monotonic() - begin))
+    say(farewell(supervisor.requests, time.monotonic() - begin))
     return STOPPED
 
 
 class _Program:
-    """What the supervisor needs of the command line (see `supervisor.Surroundings`)."""
+    """What is known of this run, and what the supervisor needs (`supervisor.Surroundings`)."""
 
-    def __init__(self, flags: dict[str, object], root: str, inherited: Listeners) -> None:
+    def __init__(
+        self, flags: dict[str, object], root: str, inherited: Listeners, monitor: Monitor | None
+    ) -> None:
         self._flags = flags
         self._root = root
-        self._inherited = inherited
+        self.inherited = inherited
+        self.monitor = monitor
 
     def renew(self, held: Listeners) -> tuple[Config, Listeners]:
         """The configuration as file and environment have it now; the flags stay."""
@@ -176,11 +202,15 @@ class _Program:
 
         config = Config.load(self._flags, os.environ)
         check_root(config)
-        return _settled(config), self._inherited or bind_anew(config, held)
+        if config.metrics != (self.monitor.address if self.monitor is not None else ""):
+            raise ConfigError("another address for metrics takes a restart")
+        return _settled(config), self.inherited or bind_anew(config, held)
 
     def started(self, config: Config, listeners: Listeners) -> None:
-        """Show the banner."""
-        _show_banner(config, self._root, listeners, inherited=bool(self._inherited))
+        """Show the banner, and metrics from now on."""
+        _show_banner(config, self._root, listeners, self)
+        if self.monitor is not None:
+            self.monitor.start()
 
     def say(self, text: str) -> None:
         """Tell the operator."""
@@ -247,65 +277,22 @@ def _parser() -> Parser:
     return parser
 
 
-def _show_banner(config: Config, root: str, listeners: Listeners, *, inherited: bool) -> None:
+def _show_banner(config: Config, root: str, listeners: Listeners, program: _Program) -> None:
     from portico.server.listen import is_local, reachable_urls
 
     sockets = list(listeners.values())
     warnings = what_to_know(root, local=all(map(is_local, sockets)))
-    if inherited and not {"host", "port", "listen"}.isdisjoint(config.settings()):
+    if program.inherited and not {"host", "port", "listen"}.isdisjoint(config.settings()):
         warnings.append("the service manager chose where to listen; host, port, listen are unused.")
-    say(banner(config, root, reachable_urls(config, sockets), warnings))
-
-
-def banner(config: Config, root: str, urls: list[str], warnings: list[str]) -> str:
-    """What is shown at the start: the folder, its addresses, and what the operator should know."""
-    lit = wants_color(config.color, STDERR)
-
-    def paint(code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if lit else text
-
-    by = f" with {config.workers} workers" if config.workers > 1 else ""
-    lines = [f"Portico {__version__} serves {paint('1', printable(root))}{by}", ""]
-    lines += [f"    {paint('36', url)}" for url in urls]
-    lines.append("")
-    lines += [paint("33", f"Warning: {text}") for text in warnings]
-    lines += ["Press Ctrl+C to stop.", ""]
-    return "\n".join(lines)
-
-
-def what_to_know(root: str, *, local: bool) -> list[str]:
-    """Warnings: of a folder that holds far too much, and if not only this machine can reach it."""
-    found = []
-    home = os.path.realpath(os.path.expanduser("~"))
-    if root == os.sep:
-        found.append("this is the whole file system of this machine.")
-    elif home == root or home.startswith(root + os.sep):
-        found.append("your whole home directory lies in this folder.")
-    if not local:
-        found.append("whoever can reach this machine over the network can read this folder.")
-    return found
+    if program.monitor is not None and not program.monitor.is_local:
+        warnings.append("whoever can reach this machine over the network can read the metrics.")
+    metrics = "" if program.monitor is None else program.monitor.url
+    say(banner(config, root, reachable_urls(config, sockets), warnings, metrics))
 
 
 def _report(text: str) -> None:
     """Tell the operator what is wrong with the site, while it is served."""
     say(f"portico: {printable(text)}\n")
-
-
-def _farewell(requests: int, seconds: float) -> str:
-    over = "\r" if os.isatty(STDERR) else ""  # over the ^C that the terminal has shown
-    answered = "1 request" if requests == 1 else f"{requests} requests"
-    return f"{over}Stopped after {answered} in {duration(seconds)}; every connection closed.\n"
-
-
-def duration(seconds: float) -> str:
-    """A time as one says it: the largest unit, and from the hour on the next one as well."""
-    if seconds < 60:
-        return f"{int(seconds)} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def _open_standard_streams() -> None:

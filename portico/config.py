@@ -55,6 +55,8 @@ class Config:
     access_log: bool
     log_format: str
     color: str
+    metrics: str
+    health: str
     max_connections: int
     head_timeout: float
     idle_timeout: float
@@ -185,6 +187,8 @@ def _from_file(path: str) -> dict[str, object]:
         found[name] = os.path.join(folder, str(found[name]))
     if isinstance(addresses := found.get("listen"), tuple):
         found["listen"] = tuple([_from_folder(folder, address) for address in addresses])
+    if "metrics" in found:
+        found["metrics"] = _from_folder(folder, str(found["metrics"]))
     return found
 
 

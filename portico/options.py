@@ -181,6 +181,21 @@ def _address(raw: object) -> str:
     )
 
 
+_URL_PATH_OCTETS = frozenset(
+    "/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@"
+)
+
+
+def _url_path(raw: object) -> str:
+    """A path below the root, in a form that is sent as it is written."""
+    if not isinstance(raw, str) or not _URL_PATH_OCTETS.issuperset(raw):
+        raise ValueError
+    first, *names = raw.split("/")
+    if first or not names or names == [""] or {".", ".."} & {*names} or "" in names[:-1]:
+        raise ValueError
+    return raw
+
+
 def _addresses(raw: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys([_address(item) for item in _list(raw)]))
 
@@ -200,6 +215,8 @@ GLOBS = Kind("tuple[str, ...]", "GLOB", "a list of patterns such as /assets/* or
 ADDRESSES = Kind(
     "tuple[str, ...]", "ADDRESS", "a list of HOST:PORT, :PORT (everywhere) or unix:PATH", _addresses
 )
+ADDRESS = Kind("str", "ADDRESS", "HOST:PORT, :PORT (everywhere) or unix:PATH", _address)
+URL_PATH = Kind("str", "PATH", "a path such as /-/health, without % and ?", _url_path)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
 
@@ -257,7 +274,7 @@ class Option:
 
 
 SERVING, NETWORK, LOG = "What is served", "Network", "Log and colour"
-LIMITS, OTHER = "Limits", "Configuration and help"
+WATCH, LIMITS, OTHER = "Metrics and health", "Limits", "Configuration and help"
 
 DAY = 86_400
 PORT = _whole("PORT", 0, MAX_PORT)
@@ -285,6 +302,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("access_log", SWITCH, LOG, "Write a line to stdout for each response.", default=True),
     Option("log_format", LOG_FORMAT, LOG, "Form of these lines: {values}.", "common"),
     Option("color", COLOR, LOG, "Colour: {values}; auto obeys NO_COLOR.", "auto"),
+    Option("metrics", ADDRESS, WATCH, "Show metrics to Prometheus here.", ""),
+    Option("health", URL_PATH, WATCH, "Answer this path with 200, or 503 near the end.", ""),
     Option("max_connections", CONNECTIONS, LIMITS, "Connections open at once, per worker.", 4096),
     Option("head_timeout", SECONDS, LIMITS, "Until a request's head is complete.", 10.0),
     Option("idle_timeout", SECONDS, LIMITS, "Until an idle connection is closed.", 60.0),

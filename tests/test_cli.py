@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from portico import __version__
-from portico.cli import banner, duration, main, parse, what_to_know
+from portico.banner import banner, duration, what_to_know
+from portico.cli import main, parse
 from portico.config import Config
 from portico.options import OPTIONS
 from portico.terminal import UsageError, wants_color
@@ -186,6 +187,12 @@ def test_banner_shows_folder_addresses_and_warnings() -> None:
         "Warning: be careful.",
         "Press Ctrl+C to stop.",
     ]
+
+
+def test_banner_tells_where_metrics_are() -> None:
+    config = Config.of(color="never")
+    text = banner(config, "/srv", ["http://a:1/"], [], "http://b:2/metrics")
+    assert "\n    http://a:1/\n\nMetrics: http://b:2/metrics\n\n" in text
 
 
 def test_banner_tells_of_workers() -> None:

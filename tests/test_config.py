@@ -33,6 +33,8 @@ SAMPLES: dict[str, tuple[str, object, object]] = {
     "access_log": ("off", False, False),
     "log_format": ("json", "json", "json"),
     "color": ("never", "never", "never"),
+    "metrics": (":9100", "*:9100", "*:9100"),
+    "health": ("/-/health", "/-/health", "/-/health"),
     "max_connections": ("10", 10, 10),
     "head_timeout": ("0.5", 0.5, 0.5),
     "idle_timeout": ("5", 5, 5.0),
@@ -100,6 +102,8 @@ def test_the_defaults() -> None:
         "access_log": True,
         "log_format": "common",
         "color": "auto",
+        "metrics": "",
+        "health": "",
         "max_connections": 4096,
         "head_timeout": 10.0,
         "idle_timeout": 60.0,
@@ -304,6 +308,34 @@ def test_bad_addresses(text: str) -> None:
         Config.of(listens=[text])
 
 
+@pytest.mark.parametrize("path", ["/-/health", "/health", "/a/", "/.well-known/up", "/~a;b=c,d"])
+def test_paths_of_health(path: str) -> None:
+    assert Config.of(health=path).health == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "//",
+        "a",
+        "/a?b",
+        "/a#b",
+        "/a b",
+        "/ä",
+        "/%61",
+        "/a//b",
+        "/../a",
+        "/a/.",
+        "/a\\b",
+        "/a\r\n",
+    ],
+)
+def test_bad_paths_of_health(path: str) -> None:
+    with pytest.raises(ConfigError, match="is not a path such as /-/health"):
+        Config.of(health=path)
+
+
 def test_an_address_given_twice_is_one() -> None:
     assert Config.of(listens=[":80", "*:80", "a.test:1"]).listens == ("*:80", "a.test:1")
 
@@ -326,8 +358,9 @@ def test_of_listen_and_port_the_weightier_source_counts() -> None:
 
 
 def test_a_relative_unix_socket_is_meant_from_the_folder_of_the_file(file: Path) -> None:
-    file.write_text('listen = ["unix:run/a.sock", ":1", "unix:/b.sock"]\n')
+    file.write_text('listen = ["unix:run/a.sock", ":1", "unix:/b.sock"]\nmetrics = "unix:m"\n')
     inside = f"unix:{file.parent}/run/a.sock"
+    assert Config.of(config=str(file)).metrics == f"unix:{file.parent}/m"
     assert Config.of(config=str(file)).listens == (inside, "*:1", "unix:/b.sock")
 
 

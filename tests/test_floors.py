@@ -24,6 +24,7 @@ FLOORS = {
     "portico.site": 2,
     "portico.server": 3,
     "portico.terminal": 4,
+    "portico.banner": 4,
     "portico.commands": 4,
     "portico.cli": 5,
     "portico.__main__": 5,

@@ -72,6 +72,7 @@ class Connection:
     """Serves one accepted socket until it is closed; then calls `on_close(connection)`."""
 
     __slots__ = (
+        "_began",
         "_buffer",
         "_content",
         "_loop",
@@ -113,6 +114,8 @@ class Connection:
         self._outbox: Outbox | None = None
         self._reply: Reply | None = None
         """The reply that waits in the outbox."""
+        self._began = 0.0
+        """When the request that it answers was taken up."""
         self._unread = 0
         """Octets that the client had not taken when we last looked."""
         self._watched: int | None = None
@@ -336,6 +339,7 @@ class Connection:
             self._sent(reply)
             return
         self._reply = reply
+        self._began = self._service.now
         self._outbox = Outbox((reply.data, *(reply.octets or reply.content)), sent)
         self._flush()
 
@@ -353,7 +357,7 @@ class Connection:
         if done:
             self._outbox = self._reply = None
             reply.length = _content_sent(reply, outbox)  # of a stream it was not known before
-            self._sent(reply)
+            self._sent(reply, self._began)
             return
         self._unread = octets_unread(self._socket)
         if self.state != SEND:
@@ -374,10 +378,15 @@ class Connection:
             except OSError:
                 self.close()
 
-    def _sent(self, reply: Reply) -> None:
-        """The reply is out: count it, and go on to what follows it."""
+    def _sent(self, reply: Reply, began: float = 0.0) -> None:
+        """The reply is out: count it, and go on to what follows it.
+
+        `began` is when its request was taken up, if that was not in this turn of the loop.
+        """
         service = self._service
         service.requests += 1
+        if service.counts is not None:
+            service.counts.answered(reply.status, reply.length, began or service.now)
         if service.log is not None:
             service.log.add(self._peer, reply.log_text, reply.length)
         if reply.close or service.draining:
@@ -390,6 +399,8 @@ class Connection:
     def _count(self, reply: Reply, length: int) -> None:
         """Count and log an exchange that ended after `length` octets of content."""
         self._service.requests += 1
+        if self._service.counts is not None:
+            self._service.counts.cut_short(reply.status, length)
         if self._service.log is not None:
             self._service.log.add(self._peer, reply.log_text, length)
 

@@ -42,6 +42,8 @@ class Server:
         if not {"workers", "listen", "listens"}.isdisjoint(options):
             raise ConfigError("a Server has one worker and one address: give neither of these")
         self._config = Config.of(root=os.fspath(root), host=host, port=port, **options)
+        if self._config.metrics:
+            raise ConfigError("a Server has no metrics: the option is for the command line")
         check_root(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None

@@ -21,13 +21,14 @@ from portico.server.process import BOOT, SIGNALS, VARIABLE
 
 if TYPE_CHECKING:
     from portico.config import Config
+    from portico.server.counts import Counts, Ledger
     from portico.server.listen import Listeners
 
 
 class Child:
     """A worker process, as the supervisor sees it."""
 
-    __slots__ = ("accepts", "born", "control", "heard", "number", "process", "ready")
+    __slots__ = ("accepts", "born", "control", "counts", "heard", "number", "process", "ready")
 
     def __init__(
         self, number: int, process: subprocess.Popen[bytes], control: socket.socket
@@ -35,6 +36,7 @@ class Child:
         self.number = number
         self.process = process
         self.control = control
+        self.counts: Counts | None = None
         self.heard = b""
         self.born = time.monotonic()
         self.ready = False
@@ -100,21 +102,36 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def start(number: int, generation: Generation) -> Child:
-    """Start a worker; raises OSError. A thread could take the place of the process here."""
+def start(number: int, generation: Generation, ledger: Ledger | None = None) -> Child:
+    """Start a worker; raises OSError. A thread could take the place of the process here.
+
+    What it counts is for `ledger`.
+    """
     ours, theirs = socket.socketpair()
+    counts: Counts | None = None
     with theirs:
         try:
-            process = _spawn(number, generation, theirs.fileno())
+            counts = None if ledger is None else ledger.open_shared()
+            process = _spawn(number, generation, theirs.fileno(), counts)
         except OSError:
             ours.close()
+            if ledger is not None and counts is not None:
+                ledger.close(counts)
             raise
+        finally:
+            if counts is not None:
+                counts.close_descriptor()
     ours.setblocking(False)
-    return Child(number, process, ours)
+    child = Child(number, process, ours)
+    child.counts = counts
+    return child
 
 
-def _spawn(number: int, generation: Generation, control: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    number: int, generation: Generation, control: int, counts: Counts | None
+) -> subprocess.Popen[bytes]:
     """A fresh interpreter like this one, which is to run `process.main`."""
+    fds = [] if counts is None else [counts.fd]
     listeners = [listener.fileno() for listener in generation.listeners.values()]
     given = {
         "path": sys.path,
@@ -122,6 +139,7 @@ def _spawn(number: int, generation: Generation, control: int) -> subprocess.Pope
         "control": control,
         "listeners": listeners,
         "config": generation.config.settings(),
+        "counts": fds,
     }
     environ = {name: os.environ[name] for name in os.environ if name not in VARIABLES}
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
@@ -133,7 +151,7 @@ def _spawn(number: int, generation: Generation, control: int) -> subprocess.Pope
             command,
             stdin=subprocess.DEVNULL,
             env={**environ, VARIABLE: json.dumps(given)},
-            pass_fds=[control, *listeners],
+            pass_fds=[control, *listeners, *fds],
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

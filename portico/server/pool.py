@@ -47,6 +47,11 @@ class Pool:
         self._running = False
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """The jobs that wait."""
+        return len(self._jobs)
+
     def submit(self, steps: Iterator[None]) -> bool:
         """Queue a job; False when too many wait or the pool is closed. Then it is never started."""
         from threading import Condition, Thread

@@ -17,7 +17,7 @@ import contextlib
 import signal
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from portico.config import Config, ConfigError
 
@@ -62,6 +62,8 @@ class Given(TypedDict):
     control: int
     listeners: list[int]
     config: dict[str, object]
+    counts: NotRequired[list[int]]
+    """The descriptor of memory to count in, if somebody wants to know."""
 
 
 def main(given: Given) -> int:
@@ -150,7 +152,22 @@ def _worker(given: Given, line: Line) -> Worker:
     log = None
     if config.access_log:
         log = AccessLog(STDOUT, config.log_format, color=config.color == "always")
-    return Worker(config, listeners, log, line.complain if given["number"] == 0 else _keep_quiet)
+    report = line.complain if given["number"] == 0 else _keep_quiet
+    worker = Worker(config, listeners, log, report)
+    for fd in given.get("counts", []):
+        _count_in(worker, fd, line)
+    return worker
+
+
+def _count_in(worker: Worker, fd: int, line: Line) -> None:
+    """Have the worker count for the supervisor, if they still understand each other."""
+    from portico.server.counts import adopt
+
+    counts = adopt(fd)
+    if counts is None:
+        line.complain("the metrics stand still: this version has others; restart the server")
+    else:
+        worker.count_in(counts)
 
 
 def _adopt(fd: int) -> socket.socket:

@@ -10,7 +10,7 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from portico.http.dates import imf_fixdate
 from portico.http.h1 import HeadParser, request_line_of
@@ -21,7 +21,25 @@ from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
 if TYPE_CHECKING:
     from portico.config import Config
     from portico.server.accesslog import AccessLog
-    from portico.site.answer import Site
+    from portico.server.counts import Counts
+    from portico.site.origin import Witnesses
+
+
+class Answering(Protocol):
+    """What a service needs of a site."""
+
+    @property
+    def fields_read(self) -> frozenset[str]:
+        """The fields that can change an answer."""
+        ...
+
+    def answer(self, request: RequestHead, epoch: int, /) -> tuple[Response, Witnesses]:
+        """The Response to `request`, and what it rests on."""
+        ...
+
+    def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
+        """The Response to a request that broke a rule."""
+        ...
 
 
 class Service:
@@ -31,10 +49,12 @@ class Service:
     a request that may have been sent within this turn.
     """
 
-    def __init__(self, config: Config, site: Site, memo: Memo, log: AccessLog | None) -> None:
+    def __init__(self, config: Config, site: Answering, memo: Memo, log: AccessLog | None) -> None:
         self.config = config
         self.site = site
         self.log = log
+        self.counts: Counts | None = None
+        """Where things are counted, if somebody wants to know."""
         self.memo = memo
         self.draining = False
         """The worker is about to stop: each reply is the last of its connection."""
@@ -88,22 +108,22 @@ class Service:
         """The reply to a complete head, and the parsed request if its content follows."""
         memo = self.memo
         reply = memo.heads.get(head)
-        if reply is not None:
-            if reply.epoch == self.epoch or self.is_current(reply):
-                return reply, None
-            memo.drop(reply)
+        if reply is not None and self._still_holds(reply):
+            return reply, None
         try:
             key = self._parser.key(head)
             reply = memo.find(key)
-            if reply is not None:
-                if reply.epoch == self.epoch or self.is_current(reply):
-                    memo.keep_head(head, reply)
-                    return reply, None
-                memo.drop(reply)
+            if reply is not None and self._still_holds(reply):
+                memo.keep_head(head, reply)
+                if self.counts is not None:
+                    self.counts.knew_key()
+                return reply, None
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
         reply = self._answer(request)
+        if self.counts is not None:
+            self.counts.missed()
         if self.log is not None:
             reply.log_text = self.log.describe(request_line_of(key), request, reply.status)
         if request.content_length or request.expects_continue:
@@ -113,9 +133,18 @@ class Service:
             memo.keep_head(head, reply)
         return reply, None
 
+    def _still_holds(self, reply: Reply) -> bool:
+        """Is a kept reply ready to be sent? If it does not hold any more, it is forgotten."""
+        if reply.epoch == self.epoch or self.is_current(reply):
+            return True
+        self.memo.drop(reply)
+        return False
+
     def refuse(self, error: ProtocolError, received: bytes) -> Reply:
         """The last reply on a connection whose peer broke the protocol by what was `received`."""
         reply = self._ready(Reply(self.site.refuse(error), CLOSE, None))
+        if self.counts is not None:
+            self.counts.refused()
         if self.log is not None:
             line = received.removeprefix(b"\r\n").partition(b"\r\n")[0]
             reply.log_text = self.log.describe(line, None, reply.status)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config import Config
+    from portico.server.counts import Ledger
     from portico.server.generation import Child, Place
     from portico.server.listen import Listeners
 
@@ -76,10 +77,18 @@ class Supervisor:
     `stop`, `reload`, `call` and `look` may be called from signal handlers.
     """
 
-    def __init__(self, config: Config, listeners: Listeners, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listeners: Listeners,
+        surroundings: Surroundings,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """`ledger` is where the workers' counts come together, if somebody wants to know."""
         self.requests = 0
         """Requests answered by the workers that have ended."""
         self._around = surroundings
+        self._ledger = ledger
         self._next: Generation | None = Generation(config, listeners)
         self._current: Generation | None = None
         self._children: list[Child] = []
@@ -145,12 +154,14 @@ class Supervisor:
         for number, place in enumerate(generation.places):
             if place.child is None and place.due <= self._loop.now and not generation.failure:
                 try:
-                    child = start(number, generation)
+                    child = start(number, generation, self._ledger)
                 except OSError as error:
                     why = f"worker {number + 1} cannot be started: {error.strerror}"
                     self._vacate(generation, place, why)
                     continue
                 place.child = child
+                if self._ledger is not None and place.pause:
+                    self._ledger.restarts += 1
                 self._children.append(child)
                 self._loop.later(BOOT_SECONDS + 1, _nothing)
                 self._loop.watch(child.control.fileno(), READ, partial(self._hear, child))
@@ -187,6 +198,8 @@ class Supervisor:
                 while child.control.fileno() >= 0:
                     self._hear(child)  # its last words
                 self._children.remove(child)
+                if self._ledger is not None and child.counts is not None:
+                    self._ledger.close(child.counts)
                 self._lost(child, child.ending)
             elif not child.ready and self._loop.now - child.born > BOOT_SECONDS:
                 child.process.kill()
@@ -240,6 +253,8 @@ class Supervisor:
         self._next = Generation(config, listeners)
 
     def _refuse_reload(self, why: str) -> None:
+        if self._ledger is not None:
+            self._ledger.failed_reloads += 1
         self._around.say(f"not reloaded, all goes on as before: {why}")
         notify.ready(f"Not reloaded: {why}")
 
@@ -285,6 +300,8 @@ class Supervisor:
         self._hand_over_until = 0.0
         for child in stay:
             self._around.say(f"process {child.process.pid}, an old worker, does not react")
+        if self._ledger is not None:
+            self._ledger.reloads += 1
         self._around.say(f"reloaded: {current.status}")
         notify.ready(current.status)
 

@@ -14,7 +14,7 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, Connection
+from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, SEND, Connection
 from portico.server.descriptors import Descriptors
 from portico.server.door import Door
 from portico.server.listen import BACKLOG, is_loopback
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from portico.config import Config
     from portico.server.accesslog import AccessLog
+    from portico.server.counts import Counts
     from portico.site.rulebook import Report
 
 ACCEPTS_AT_ONCE = 32
@@ -74,9 +75,10 @@ class Worker:
         if all(map(is_loopback, listeners)) or config.allow_hosts:
             own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
-        site = Site(self._folder, config, hosts, copies, report)
-        site.read_rules(0)
-        self._service = Service(config, site, Memo(5 * share, descriptors.files), log)
+        self._site = Site(self._folder, config, hosts, copies, report)
+        self._site.read_rules(0)
+        memo = Memo(5 * share, descriptors.files)
+        self._service = Service(config, self._site, memo, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
         self._connections: dict[int, Connection] = {}
         self._accepting = False
@@ -100,6 +102,11 @@ class Worker:
         """Connections open now."""
         return len(self._connections)
 
+    def count_in(self, counts: Counts) -> None:
+        """Count there what happens; to be called before `run`."""
+        self._service.counts = counts
+        counts.serves()
+
     def run(self) -> None:
         """Serve until stopped."""
         try:
@@ -111,6 +118,7 @@ class Worker:
             for connection in list(self._connections.values()):
                 connection.close()
             self._rest()
+            self._observe()
             self._loop.close()
             for pool in self._pools:
                 pool.close()
@@ -152,6 +160,7 @@ class Worker:
 
     def _obey(self) -> None:
         """Act on `stop` and `retire`."""
+        self._site.ends = self._stops > 0  # to be retired is no illness: others serve
         if self._stops > 1:
             self._loop.stop()
             return
@@ -218,6 +227,8 @@ class Worker:
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
         self._service.epoch += 1
+        if self._service.counts is not None:
+            self._service.counts.accepted(len(arrived))
         for connection, data in arrived:
             self._start(connection, data)
         if short:
@@ -283,11 +294,20 @@ class Worker:
         if not self._connections:
             self._sweeps_left -= 1
         self._sweeps += 1
+        self._observe()
         if self._sweeps % EXPIRE_SWEEPS == 0:
             self._expire()
         self._sweeping = self._sweeps_left > 0
         if self._sweeping:
             self._loop.later(SWEEP_SECONDS, self._sweep)
+
+    def _observe(self) -> None:
+        """Take note of how things stand, if somebody wants to know."""
+        counts = self._service.counts
+        if counts is not None:
+            states = [connection.state for connection in self._connections.values()]
+            jobs = sum([pool.waiting for pool in self._pools])
+            counts.observe(self._service, states, states.count(SEND), jobs)
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""

@@ -1,6 +1,6 @@
 """From a request to its Response: the pipeline that decides everything before an octet is sent.
 
-1. Method: GET, HEAD and OPTIONS; any other method gets 405 or 501.
+1. Method: GET, HEAD and OPTIONS; any other method gets 405 or 501. Health, if it is asked for.
 2. Authority: only hosts that are ours; else 421.
 3. Target: the path as safe names; else 400. Dotfiles are Missing, and so are the rules files.
 4. Rules: the site's own forced redirects and rewrites come before its files.
@@ -94,6 +94,8 @@ class Site:
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note: Note = _unheard
+        self.ends = False
+        """The server is about to stop, so the answer about its health is 503."""
 
     @property
     def fields_read(self) -> frozenset[str]:
@@ -134,6 +136,9 @@ class Site:
     def _decide(self, request: RequestHead, epoch: int) -> Answer:
         if request.method not in ALLOWED:
             return responses.refuse_method(request), ()
+        if request.path == self._config.health and request.method != "OPTIONS":
+            self._note("Health: the path of --health, whatever the host and the files.")
+            return responses.health(ends=self.ends), ()
         if not self._is_ours(request.authority):
             self._note("Authority: not a host of this server.")
             detail = (

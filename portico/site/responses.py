@@ -85,6 +85,18 @@ def add_cors(response: Response) -> None:
     ]
 
 
+def health(*, ends: bool) -> Response:
+    """The answer to those who watch over the server: is it of use to send clients here?"""
+    text = b"stopping\n" if ends else b"ok\n"
+    return unstored(503 if ends else 200, "text/plain; charset=utf-8", text)
+
+
+def unstored(status: int, kind: str, content: bytes) -> Response:
+    """Something of this very moment, of which nobody is to keep a copy."""
+    own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
+    return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (content,))
+
+
 def redirect(status: int, location: str) -> Response:
     """A redirect with a page for those that do not follow it."""
     return _page(status, None, [("Location", location)])

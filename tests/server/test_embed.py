@@ -315,6 +315,14 @@ def test_a_forked_process_does_not_keep_the_loop_busy(site: Path) -> None:
     assert process.returncode == 0
 
 
+def test_it_has_no_metrics(site: Path, tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text("metrics = '127.0.0.1:0'")
+    for options in ({"metrics": "127.0.0.1:0"}, {"config": file}):
+        with pytest.raises(ConfigError, match="a Server has no metrics"):
+            Server(site, **options)
+
+
 @pytest.mark.parametrize("name", ["workers", "listen", "listens"])
 def test_it_is_one_worker_at_one_address(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="one worker and one address"):
