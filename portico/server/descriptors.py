@@ -20,6 +20,8 @@ FILES_AT_LEAST = 4
 """Descriptors that no connection gets, so that whoever is connected can be served."""
 _OWN = 128
 """Descriptors for all else: listening sockets, the loop, copies that are being made."""
+_OWN_SHARE = 8
+"""But of few no more than one in so many: copies can wait, clients cannot."""
 _OCTETS_PER_FILE = 1024
 """The least that a kept file or reply takes of the memory: more of them need not be open."""
 
@@ -33,8 +35,9 @@ class Descriptors:
         granted = _granted()
         self.connections = min(config.max_connections, max(1, granted - granted // FILES_SHARE))
         """Connections open at once."""
-        left = (granted - self.connections - _OWN) // 2
-        self.files = max(OPEN_FILES, min(left, config.cache_size // _OCTETS_PER_FILE))
+        left = (granted - self.connections - min(_OWN, granted // _OWN_SHARE)) // 2
+        most = max(OPEN_FILES, config.cache_size // _OCTETS_PER_FILE)
+        self.files = max(FILES_AT_LEAST // 2, min(left, most))
         """Files that the folder may keep open; and as many the replies that are ready."""
         self.scarce = granted - FILES_AT_LEAST
         """A connection with so high a descriptor is one too many: the lowest free one is given."""

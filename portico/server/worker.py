@@ -269,6 +269,7 @@ class Worker:
         self._short = True
         self._stop_accepting()
         self._make_room()
+        self._expire()  # files that are kept open hold descriptors, too
         self._loop.later(SHORTAGE_SECONDS, self._after_shortage)
 
     def _after_shortage(self) -> None:

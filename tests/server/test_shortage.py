@@ -110,6 +110,20 @@ def test_who_is_connected_can_still_be_shown_files(site: Path) -> None:
             assert client.answer().content == b"%d" % number
 
 
+@pytest.mark.parametrize("taken", [0, 12])
+def test_files_that_are_kept_open_use_up_no_descriptors(tmp_path: Path, taken: int) -> None:
+    """More of them than there are descriptors, each of which would gladly be kept open."""
+    for number in range(2 * GRANTED):
+        (tmp_path / f"{number}.bin").write_bytes(b"%d" % number * 4096)
+    with serving(tmp_path, taken) as process, ExitStack() as stack:
+        first, *others = [stack.enter_context(Client(process.url)) for _ in range(GRANTED // 8)]
+        for number in range(2 * GRANTED):
+            answer = first.ask(get(f"/{number}.bin"))
+            assert (answer.status, answer.content) == (200, b"%d" % number * 4096)
+        for client in others:
+            assert client.ask(get("/0.bin")).status == 200
+
+
 def test_the_bound_on_connections_leaves_room_for_files() -> None:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert Descriptors(Config.of(max_connections=1)).connections == 1
