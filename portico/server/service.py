@@ -93,6 +93,7 @@ class Service:
         """From now on each reply is the last of its connection, so those made before are no use."""
         self.draining = True
         self.memo = Memo(0)
+        self._unload()
 
     def is_current(self, reply: Reply) -> bool:
         """Does `reply` still hold? If so it is made ready to be sent."""

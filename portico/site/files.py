@@ -120,8 +120,10 @@ class Folder:
         file = path + _INDEX if is_folder else path
         for memory in (self._tiny, self._open):
             known = memory.get(file)
-            if known is not None and _holds(known, epoch):
-                return known
+            if known is not None:
+                if _holds(known, epoch):
+                    return known
+                memory.drop(file)  # or it would be kept open for as long as it is asked for
         self._doubts = _DOUBTS
         for _ in range(_TRIES):
             try:

@@ -14,9 +14,10 @@ from portico.server.accesslog import AccessLog
 from portico.server.memo import Memo, Reply
 from portico.server.service import Service
 from portico.site.answer import Site
+from portico.site.disk import is_settled
 from portico.site.files import Folder
 from portico.site.origin import Found
-from tests.server.clients import get, request
+from tests.server.clients import descriptors, eventually, get, request
 
 
 @pytest.fixture
@@ -140,3 +141,18 @@ def test_a_thousand_different_targets_do_not_fill_the_memory(folder: Path) -> No
         ask(service, get(f"/none-{number}"))
         ask(service, get(f"/file.txt?{number}"))
     assert 0 < len(service.memo) < 1000
+
+
+def test_who_begins_to_drain_lets_go_of_every_file(folder: Path) -> None:
+    path = folder / "short.bin"
+    path.write_bytes(b"s" * 4096)
+    eventually(lambda: is_settled(path.stat()))
+    before = descriptors()
+    origin = Folder(str(folder), 1 << 20)
+    service = Service(Config.of(root=str(folder)), Site(origin), Memo(1 << 20), None)
+    assert ask(service, get("/short.bin")).octets == (b"s" * 4096,)
+    assert descriptors() == before + 1
+    service.begin_drain()
+    for _ in range(2):
+        origin.expire()
+    assert descriptors() == before

@@ -16,6 +16,7 @@ from portico.site.disk import FileSlice
 from portico.site.files import SMALL
 from portico.site.origin import Directory, Failed, File, Missing, Moved
 from portico.site.target import encode_name
+from tests.site.copying import descriptors
 from tests.site.on_disk import LARGE, Site, no_waiting
 from tests.unprivileged import public_folder, unprivileged
 
@@ -223,3 +224,15 @@ def test_no_descriptor_is_left(site: Site, outside: Path) -> None:
     assert len(list(folder.iterdir())) == before
     site.look("/large")
     assert len(list(folder.iterdir())) <= before + 1
+
+
+def test_a_deleted_file_is_let_go_however_often_it_is_asked_for(site: Site) -> None:
+    path = site.root / "large"
+    path.write_bytes(b"l" * LARGE)
+    assert isinstance(site.look("/large"), File)
+    path.unlink()
+    before = descriptors()
+    for _ in range(3):
+        site.folder.expire()
+        assert isinstance(site.look("/large"), Missing)
+    assert descriptors() == max(0, before - 1)
