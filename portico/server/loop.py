@@ -153,6 +153,10 @@ class Loop:
         del self._handlers[fd]
         self._poller.unregister(fd)
 
+    def is_idle_but_for(self, fd: int) -> bool:
+        """Is nothing else to be done at this moment than what concerns `fd`?"""
+        return not self._soon and all(ready == fd for ready, _ in self._poller.poll(0, 2))
+
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
         self._soon.append((fd, call))

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from portico.server.counts import Counts
     from portico.site.rulebook import Report
 
-ACCEPTS_AT_ONCE = 32
-"""Connections accepted from one listening socket before they are served, and others too."""
+ACCEPTS_AT_ONCE = 4
+"""Connections accepted from one listening socket before they are served, and others too: some 100
+us of work."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 EXPIRE_SWEEPS = 20
