@@ -5,6 +5,7 @@
     HEAD      octets          more of a head that began to arrive
     TURN      its next turn   the rest of many requests that came at once is answered
     CONTENT   octets          content that nobody asked for is thrown away
+    WAIT      a thread        what the reply needs is read from the disk; then it goes on
     SEND      room to send    the rest of a reply goes out, and a stream goes on, a step in a turn;
                               meanwhile nothing is read
     LINGER    octets          our side is closed; what still comes is thrown away, so that the
@@ -27,6 +28,7 @@ from portico.http.message import ProtocolError
 from portico.server.loop import READ, WRITE
 from portico.server.outbox import HAS_SENDMSG, MORE, FileChanged, Outbox, octets_unread
 from portico.server.service import DISCARD_LIMIT
+from portico.site.content import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +48,7 @@ LINGER_SECONDS = 2.0
 LINGER_LIMIT = 1 << 20
 """Octets thrown away in that time."""
 
-IDLE, HEAD, TURN, CONTENT, SEND, LINGER, CLOSED = range(7)
+IDLE, HEAD, TURN, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
 
 def _idle_deadline(service: Service) -> float:
@@ -136,13 +138,16 @@ class Connection:
             self.deadline = deadline
 
     def expire(self) -> None:
-        """The deadline has passed. A request that was begun gets 408, the others have no reply.
+        """The deadline has passed. A request that was begun gets 408; most others have no reply.
 
         A slow reader has until it has read nothing at all for as long: the socket asks for more
         only when a good part of what the kernel holds is gone, which can take longer.
         """
         if self.state == HEAD:
             self._refuse(ProtocolError(408, "The request did not arrive in time."))
+            return
+        if self.state == WAIT and self._outbox is None:
+            self._refuse(ProtocolError(503, "The disk is too slow at this moment."))
             return
         if self.state == SEND and (unread := octets_unread(self._socket)) < self._unread:
             self._unread = unread
@@ -195,9 +200,15 @@ class Connection:
         """IDLE: take a request. The short ways are for a head that came alone and whole."""
         service = self._service
         reply = service.memo.heads.get(data)
-        if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
-            self._send(reply)
-        elif data.endswith(b"\r\n\r\n") and data.find(b"\r\n\r\n") == len(data) - 4:
+        try:
+            if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
+                self._send(reply)
+                return
+        except Waiting as waiting:
+            self._buffer = data
+            self._wait(waiting)
+            return
+        if data.endswith(b"\r\n\r\n") and data.find(b"\r\n\r\n") == len(data) - 4:
             self._answer(data)
             if self._content is not None:
                 self._take(b"")
@@ -217,7 +228,7 @@ class Connection:
             self._take(b"")
 
     def _on_broken(self, events: int) -> None:
-        """TURN: what comes unasked is an error, or meant who had this descriptor before."""
+        """TURN, WAIT: what comes unasked is an error, or meant who had this descriptor before."""
         if events & ~(READ | WRITE):
             self.close()
 
@@ -290,10 +301,32 @@ class Connection:
 
     def _answer(self, head: bytes) -> None:
         """Send the reply to a complete head."""
-        reply, request = self._service.reply_to(head)
+        try:
+            reply, request = self._service.reply_to(head)
+        except Waiting as waiting:
+            self._buffer = head + self._buffer
+            self._wait(waiting)
+            return
         if request is not None:
             self._content = ContentReader(request.content_length)
         self._send(reply)
+
+    def _wait(self, waiting: Waiting) -> None:
+        """Go on when a thread has done what must be done first."""
+        if self._service.wait(waiting.place, waiting.work, self._on_done):
+            self._watch(WAIT)
+        elif self._outbox is None:
+            self._refuse(ProtocolError(503, "Too many wait for the disk at this moment."))
+        else:
+            self.close()
+
+    def _on_done(self) -> None:
+        """WAIT: try again. What had been given up meanwhile stays so."""
+        if self.state == WAIT and self._outbox is not None:
+            self._on_room(WRITE)
+        elif self.state == WAIT:
+            self._watch(IDLE)
+            self._take(b"")
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what is no request, then end."""
@@ -361,6 +394,9 @@ class Connection:
                 turns += 1
         except (OSError, FileChanged):
             self.close()
+            return
+        except Waiting as waiting:
+            self._wait(waiting)
             return
         if done:
             self._outbox = self._reply = None
@@ -450,6 +486,7 @@ class Connection:
         HEAD: (READ, _on_more, _head_deadline),
         TURN: (0, _on_broken, _head_deadline),
         CONTENT: (READ, _on_more, _head_deadline),
+        WAIT: (0, _on_broken, _send_deadline),
         SEND: (WRITE, _on_room, _send_deadline),
         LINGER: (READ, _on_linger, _linger_deadline),
     }

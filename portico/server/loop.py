@@ -4,7 +4,7 @@ One turn: wait, note the time, call `on_turn`, call the handler of each ready de
 was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a
 handler need not read or write all there is.
 
-Not thread-safe, but for `wake`, which may also be called from a signal handler.
+Not thread-safe, but for `wake` and `call`, which may also be called from a signal handler.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class Loop:
         self._poller = new_poller()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
+        self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
         self._stopped = False
@@ -160,6 +162,11 @@ class Loop:
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
         self._soon.append((fd, call))
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Make `call` at the end of a turn. For any thread, and for signal handlers."""
+        self._calls.append(call)
+        self.wake()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Make `call` after `seconds`."""
@@ -213,6 +220,8 @@ class Loop:
 
     def _run_due(self) -> None:
         """Make the calls that were put off for now."""
+        while self._calls:
+            _run_guarded(self._calls.popleft())
         if self._soon:
             calls, self._soon = self._soon, []
             for fd, call in calls:

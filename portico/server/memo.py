@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from portico.bounded import Notes
 from portico.http.h1 import HeadKey, field_lines, status_line
-from portico.site.disk import FileSlice
+from portico.site.content import FileSlice
 from portico.site.files import OPEN_FILES, SMALL, TINY
 
 if TYPE_CHECKING:

@@ -17,12 +17,18 @@ from portico.http.h1 import HeadParser, request_line_of
 from portico.http.message import ProtocolError, RequestHead, Response, Stream
 from portico.server.loop import report_bug
 from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
+from portico.site.content import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.config import Config
     from portico.server.accesslog import AccessLog
     from portico.server.counts import Counts
     from portico.site.origin import Witnesses
+
+    Work = Callable[[], object]
+    Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 
 class Answering(Protocol):
@@ -56,6 +62,8 @@ class Service:
         self.counts: Counts | None = None
         """Where things are counted, if somebody wants to know."""
         self.memo = memo
+        self.wait: Wait = _cannot_wait
+        """Has a thread do what a `Waiting` asks for."""
         self.draining = False
         """The worker is about to stop: each reply is the last of its connection."""
         self.requests = 0
@@ -95,7 +103,7 @@ class Service:
         self.memo = Memo(0)
 
     def is_current(self, reply: Reply) -> bool:
-        """Does `reply` still hold? If so it is made ready to be sent."""
+        """Does `reply` still hold? If so it is made ready to be sent. Raises Waiting."""
         if reply.short is not None and not reply.octets and not self._load(reply):
             return False
         if not reply.holds(self.epoch):
@@ -105,7 +113,10 @@ class Service:
         return True
 
     def reply_to(self, head: bytes) -> tuple[Reply, RequestHead | None]:
-        """The reply to a complete head, and the parsed request if its content follows."""
+        """The reply to a complete head, and the parsed request if its content follows.
+
+        Raises Waiting when something must be read first.
+        """
         memo = self.memo
         reply = memo.heads.get(head)
         if reply is not None and self._still_holds(reply):
@@ -166,6 +177,8 @@ class Service:
             response, witnesses = self.site.answer(request, self.epoch)
         except ProtocolError as error:
             response, witnesses = self.site.refuse(error), None
+        except Waiting:
+            raise
         except Exception:  # noqa: BLE001
             report_bug()
             response = self.site.refuse(ProtocolError(500, "The fault is on this side."))
@@ -225,6 +238,11 @@ before it sees the answer. Beyond that a new connection is cheaper."""
 
 STREAMS_AT_ONCE = 16
 """Streams that may be under way. A listing of 100,000 entries takes 16 MiB while it is read."""
+
+
+def _cannot_wait(_place: object, _work: Work, _done: Callable[[], None]) -> bool:
+    """Without threads nothing can be waited for."""
+    return False
 
 
 class _Permit:

@@ -22,9 +22,11 @@ from portico.server.loop import READ, Loop, report_bug
 from portico.server.memo import Memo
 from portico.server.pool import Pool
 from portico.server.service import Service
+from portico.server.waits import Waits
 from portico.site.answer import LOOPBACK_HOSTS, Site
 from portico.site.copies import Copies
 from portico.site.files import Folder
+from portico.site.remote import Far
 from portico.site.rulebook import warn
 
 if TYPE_CHECKING:
@@ -76,11 +78,15 @@ class Worker:
         if all(map(is_loopback, listeners)) or config.allow_hosts:
             own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
-        self._site = Site(self._folder, config, hosts, copies, report)
+        self._far = Far(self._folder)
+        self._site = Site(self._far, config, hosts, copies, report)
         self._site.read_rules(0)
+        self._folder.may_wait = False
         memo = Memo(5 * share, descriptors.files)
         self._service = Service(config, self._site, memo, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
+        self._waits = Waits(self._loop.call)
+        self._service.wait = self._waits.submit
         self._connections: dict[int, Connection] = {}
         self._accepting = False
         self._sweeping = False
@@ -121,7 +127,7 @@ class Worker:
             self._rest()
             self._observe()
             self._loop.close()
-            for pool in self._pools:
+            for pool in (*self._pools, self._waits):
                 pool.close()
             self._service.begin_drain()  # forgets the replies, and with them their open files
             self._expire()
@@ -141,8 +147,7 @@ class Worker:
 
     def call(self, what: Callable[[], None]) -> None:
         """Have the loop call `what`. For any thread, and for signal handlers."""
-        self._loop.soon(-1, what)
-        self._loop.wake()
+        self._loop.call(what)
 
     def heed(self, fd: int, handler: Callable[[int], None]) -> None:
         """Have the loop call `handler(events)` whenever `fd` can be read."""
@@ -314,6 +319,7 @@ class Worker:
         """Let go of what was not used since the last call, and of the files held open by it."""
         self._service.memo.expire()
         self._folder.expire()
+        self._far.refresh()
         if self._copies is not None:
             self._copies.expire()
 

@@ -23,7 +23,9 @@ from portico.server.counts import BUCKETS, Counts, Ledger, adopt
 from portico.server.listen import bind, url_of
 from portico.server.metrics import SCRAPERS, Monitor
 from portico.server.worker import Worker
-from portico.site.disk import is_settled
+from portico.site.disk import (
+    is_settled,
+)
 from tests.server.clients import Client, descriptors, eventually, get, request
 from tests.server.scraping import Samples, samples_of
 
