@@ -10,6 +10,7 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from portico.http.dates import imf_fixdate
@@ -77,7 +78,7 @@ class Service:
         self.idle_deadline = 0.0
         """When a connection that begins to wait now has waited too long, in monotonic seconds."""
         logged = frozenset() if log is None else log.fields
-        self._loaded: list[Reply] = []
+        self._loaded: deque[Reply] = deque()
         self._loaded_octets = 0
         self._parser = HeadParser(site.fields_read | logged)
         self._second = 0
@@ -89,8 +90,6 @@ class Service:
         self.now = now
         self.epoch += 1
         self.steps_left = STEPS_AT_ONCE
-        if self._loaded:
-            self._unload()
         self.idle_deadline = now + self.config.idle_timeout
         second = int(time.time())
         if second != self._second:
@@ -196,21 +195,17 @@ class Service:
         return Reply(response, connection, witnesses)
 
     def _load(self, reply: Reply) -> bool:
-        """Read a short reply's content; it is at hand until this turn of the loop ends."""
+        """Read a short reply's content, and let go of what was read before that of many others."""
         if not reply.load():
             return False
+        loaded = self._loaded
+        loaded.append(reply)
         self._loaded_octets += reply.length
-        if self._loaded_octets > LOADED_LIMIT:
-            self._unload()
-            self._loaded_octets = reply.length
-        self._loaded.append(reply)
+        while self._loaded_octets > LOADED_LIMIT:
+            eldest = loaded.popleft()
+            self._loaded_octets -= eldest.length
+            eldest.unload()
         return True
-
-    def _unload(self) -> None:
-        for reply in self._loaded:
-            reply.unload()
-        self._loaded.clear()
-        self._loaded_octets = 0
 
     def _admit(self, response: Response) -> bool:
         """Give a stream its permit, if there are not too many already."""
@@ -227,7 +222,8 @@ class Service:
 
 
 LOADED_LIMIT = 1 << 20
-"""Octets of files that are at hand for those who ask for the same in one turn of the loop."""
+"""Octets of files that stay at hand, those that were read last: some of them are asked for by many.
+More than this costs memory, and to read them again costs little."""
 _TRIES = 8
 """Answers to a request, because the file that each announced has changed before it was read."""
 
