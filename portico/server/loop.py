@@ -26,6 +26,8 @@ READ = 0x001
 """Ready to be read; EPOLLIN."""
 WRITE = 0x004
 """Ready to be written; EPOLLOUT."""
+EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
+"""With READ: of several processes that wait for a descriptor, wake one, not all."""
 
 _EVENTS_AT_ONCE = 512
 """Descriptors handled in a turn: bounds how long timers and signals wait."""

@@ -101,6 +101,14 @@ class Service:
         self.draining = True
         self.memo = Memo(0)
 
+    def expire(self) -> None:
+        """Let go of replies that were not used since the call before the last, and of their files."""
+        self.memo.expire()
+        for reply in self._loaded:
+            reply.unload()
+        self._loaded.clear()
+        self._loaded_octets = 0
+
     def is_current(self, reply: Reply) -> bool:
         """Does `reply` still hold? If so it is made ready to be sent. Raises Waiting."""
         if reply.short is not None and not reply.octets and not self._load(reply):

@@ -8,6 +8,7 @@ Limits: THREADS of a place at once, the others wait; QUEUE_LIMIT of a place may 
 
 from __future__ import annotations
 
+import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 THREADS = 8
 """Of one place: about what one disk does at once."""
+CLOSE_SECONDS = 0.2
+"""How long `close` waits for the work that is under way."""
 QUEUE_LIMIT = 512
 """Jobs that wait for a thread; each holds up a connection, and others need some, too."""
 
@@ -56,10 +59,13 @@ class Waits:
         return True
 
     def close(self) -> None:
-        """Begin no more. What hangs is left behind: it ends with the process."""
+        """Begin no more. What still hangs after CLOSE_SECONDS ends with the process."""
         with self._lock:
             self._closed = True
             self._jobs.clear()
+        end = time.monotonic() + CLOSE_SECONDS
+        while self._threads and time.monotonic() < end:
+            time.sleep(0.002)
 
     def _run(self, place: object) -> None:
         """In a thread: do what waits for `place`, until nothing does."""

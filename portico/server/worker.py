@@ -14,14 +14,15 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, SEND, Connection
+from portico.server.connection import Connection
 from portico.server.descriptors import Descriptors
 from portico.server.door import Door
 from portico.server.listen import BACKLOG, is_loopback
-from portico.server.loop import READ, Loop, report_bug
+from portico.server.loop import EXCLUSIVE, READ, Loop, report_bug
 from portico.server.memo import Memo
 from portico.server.pool import Pool
 from portico.server.service import Service
+from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, SEND
 from portico.server.waits import Waits
 from portico.site.answer import LOOPBACK_HOSTS, Site
 from portico.site.copies import Copies
@@ -63,6 +64,7 @@ class Worker:
         """`report` is told what is wrong with the site's own rules, now and when they change."""
         self._config = config
         self._listeners = listeners
+        self._doors = [Door(listener) for listener in listeners]
         self._log = log
         self._pools = Pool(), Pool()  # so that a large file to hash holds up no compression
         descriptors = Descriptors(config)
@@ -183,9 +185,11 @@ class Worker:
         """Accept no more, but for those in the queue: they have been promised an answer."""
         self._service.begin_drain()
         self._stop_accepting()
-        for listener in self._listeners:
+        for listener, door in zip(self._listeners, self._doors, strict=True):
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
-                self._accept(Door(listener))
+                if not door.has_more():
+                    break
+                self._accept(door)
             listener.close()
         self._loop.later(self._config.grace, self._end_idle)
         self.on_leaving()
@@ -199,15 +203,15 @@ class Worker:
     def _accept_again(self) -> None:
         if not self._accepting and not self._service.draining:
             self._accepting = True
-            for listener in self._listeners:
-                door = Door(listener)
-                self._loop.watch(door.fd, READ, partial(self._accept, door))
+            for door in self._doors:
+                events = READ | EXCLUSIVE if self._config.workers > 1 else READ
+                self._loop.watch(door.fd, events, partial(self._accept, door))
 
     def _stop_accepting(self) -> None:
         if self._accepting:
             self._accepting = False
-            for listener in self._listeners:
-                self._loop.forget(listener.fileno())
+            for door in self._doors:
+                self._loop.forget(door.fd)
 
     def _accept(self, door: Door, _events: int = READ) -> None:
         """Accept what waits at a listening socket, as far as there is room."""
@@ -297,6 +301,11 @@ class Worker:
                 connection.expire()
         if not self._short:
             self._accept_again()  # one that kept a newcomer waiting may be idle by now
+        if self._accepting and self._config.workers > 1:
+            # For a newcomer the system wakes one worker only, and that may have had no room.
+            for door in self._doors:
+                if door.has_more():
+                    self._accept(door)
         if not self._connections:
             self._sweeps_left -= 1
         self._sweeps += 1
@@ -317,7 +326,7 @@ class Worker:
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""
-        self._service.memo.expire()
+        self._service.expire()
         self._folder.expire()
         self._far.refresh()
         if self._copies is not None:
