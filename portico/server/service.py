@@ -102,7 +102,7 @@ class Service:
         self.memo = Memo(0)
 
     def expire(self) -> None:
-        """Let go of replies that were not used since the call before the last, and of their files."""
+        """Let go of replies that were not used since the call before the last, and their files."""
         self.memo.expire()
         for reply in self._loaded:
             reply.unload()

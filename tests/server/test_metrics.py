@@ -55,7 +55,7 @@ def test_workers_are_summed_and_the_dead_keep_what_they_have_counted() -> None:
         worker.accepted(times)
         for _ in range(times):
             worker.answered(200, 10, 0.0)
-        worker.observe(Standing(times), [0, 4, 4], 0, 5)
+        worker.observe(Standing(times), [0, SEND, SEND], 0, 5)
     assert [seen(ledger, cell) for cell in (200, counts.CONTENT_OCTETS)] == [5, 50]
     present = [
         counts.ACCEPTED,
