@@ -18,7 +18,12 @@ import time
 from typing import TYPE_CHECKING
 
 from portico.site.codecs import SUFFIXES, encoder, is_worth
-from portico.site.disk import Disturbed, is_settled, real_path, signature
+from portico.site.disk import (
+    Disturbed,
+    is_settled,
+    real_path,
+    signature,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

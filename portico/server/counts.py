@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LAYOUT = 1
+LAYOUT = 2
 """Which cells mean what. To be raised with any change below: after an update, new workers may run
 under an old supervisor, and then must not count for it."""
 

@@ -23,7 +23,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from portico import __version__
 from portico.server import counts
-from portico.server.connection import CONTENT, HEAD, IDLE, LINGER, SEND, TURN
+from portico.server.states import CONTENT, HEAD, IDLE, LINGER, SEND, TURN, WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +40,7 @@ STATES = {
     HEAD: "head",
     TURN: "turn",
     CONTENT: "content",
+    WAIT: "waiting",
     SEND: "sending",
     LINGER: "lingering",
 }

@@ -4,7 +4,7 @@ One turn: wait, note the time, call `on_turn`, call the handler of each ready de
 was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a
 handler need not read or write all there is.
 
-Not thread-safe, but for `wake`, which may also be called from a signal handler.
+Not thread-safe, but for `wake` and `call`, which may also be called from a signal handler.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ READ = 0x001
 """Ready to be read; EPOLLIN."""
 WRITE = 0x004
 """Ready to be written; EPOLLOUT."""
+EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
+"""With READ: of several processes that wait for a descriptor, wake one, not all."""
 
 _EVENTS_AT_ONCE = 512
 """Descriptors handled in a turn: bounds how long timers and signals wait."""
@@ -122,6 +125,7 @@ class Loop:
         self._poller = new_poller()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
+        self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
         self._stopped = False
@@ -153,9 +157,18 @@ class Loop:
         del self._handlers[fd]
         self._poller.unregister(fd)
 
+    def is_idle_but_for(self, fd: int) -> bool:
+        """Is nothing else to be done at this moment than what concerns `fd`?"""
+        return not self._soon and all(ready == fd for ready, _ in self._poller.poll(0, 2))
+
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
         self._soon.append((fd, call))
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Make `call` at the end of a turn. For any thread, and for signal handlers."""
+        self._calls.append(call)
+        self.wake()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Make `call` after `seconds`."""
@@ -209,6 +222,8 @@ class Loop:
 
     def _run_due(self) -> None:
         """Make the calls that were put off for now."""
+        while self._calls:
+            _run_guarded(self._calls.popleft())
         if self._soon:
             calls, self._soon = self._soon, []
             for fd, call in calls:

@@ -8,7 +8,8 @@ matter (see `http.h1.HeadKey`), so that a cookie that differs in each request hi
 The content of a file is not kept, unless it is tiny: it is read from the system's memory when it is
 sent, and before the witnesses are asked, so that what they say holds for it, too.
 
-Limit: what is kept is bounded in octets, and in files held open; the least recently used goes.
+Limit: what is kept is bounded in octets, and in files held open. The eldest goes, unless it was
+used since it was the eldest before: to keep an order of use would cost each request.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from portico.bounded import Notes
 from portico.http.h1 import HeadKey, field_lines, status_line
-from portico.site.disk import FileSlice
+from portico.site.content import FileSlice
 from portico.site.files import OPEN_FILES, SMALL, TINY
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Reply:
         "octets",
         "short",
         "status",
+        "was_used",
         "weight",
     )
 
@@ -104,6 +106,7 @@ class Reply:
         """By which it is kept."""
         self.heads: list[bytes] = []
         self.generation = 0
+        self.was_used = False
 
     def load(self) -> bool:
         """Read the content that is short; False if it cannot be read as it was announced.
@@ -158,7 +161,8 @@ class Memo:
         self.heads: dict[bytes, Reply] = {}
         """Replies by whole heads, for hot paths."""
         self._replies: dict[HeadKey, Reply] = {}
-        self._order: OrderedDict[Reply, None] = OrderedDict()  # the least recently used first
+        self._order: OrderedDict[Reply, None] = OrderedDict()  # the eldest first
+        self.open_files = open_files
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
         self._weight = 0
@@ -178,8 +182,10 @@ class Memo:
             reply.weight = max(reply.weight, self._file_weight)
         if reply.weight <= self._memory // 2:
             reply.key = key
+            reply.generation = self._generation
+            reply.was_used = False
             self._replies[key] = reply
-            self.touch(reply)
+            self._order[reply] = None
             self._add(reply.weight)
 
     def keep_head(self, head: bytes, reply: Reply) -> None:
@@ -197,8 +203,7 @@ class Memo:
     def touch(self, reply: Reply) -> None:
         """It was used: others go before it."""
         reply.generation = self._generation
-        self._order[reply] = None
-        self._order.move_to_end(reply)
+        reply.was_used = True
 
     def drop(self, reply: Reply) -> None:
         """Forget a reply, and its heads. If it is kept by nobody, nothing happens."""
@@ -211,8 +216,8 @@ class Memo:
 
     def expire(self) -> None:
         """Let go of what was not used since the call before the last."""
-        while self._order and (eldest := next(iter(self._order))).generation < self._generation:
-            self.drop(eldest)
+        for reply in [each for each in self._order if each.generation < self._generation]:
+            self.drop(reply)
         self._generation += 1
 
     def _forget_heads(self, reply: Reply) -> None:
@@ -225,7 +230,12 @@ class Memo:
     def _add(self, weight: int) -> None:
         self._weight += weight
         while self._weight > self._memory:
-            self.drop(next(iter(self._order)))
+            eldest = next(iter(self._order))
+            if eldest.was_used:
+                eldest.was_used = False
+                self._order.move_to_end(eldest)
+            else:
+                self.drop(eldest)
 
     def __len__(self) -> int:
         return len(self._replies)

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, cast
 
 from portico.http.h1 import LAST_CHUNK, chunk
 from portico.http.message import Stream
-from portico.site.disk import FileSlice
+from portico.site.content import FileSlice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.http.message import Sized
 
-TURN = 1 << 20
-"""Octets sent on one connection before others have their turn."""
+TURN = 256 << 10
+"""Octets sent on one connection before others have their turn: some 40 us of work."""
 TAIL = 1024
 """Octets of a file that are held back to the end."""
 
@@ -48,7 +48,7 @@ class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
 class Outbox:
     """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
 
-    __slots__ = ("_framing", "_pieces", "_stream", "_taken", "sent")
+    __slots__ = ("_expected", "_framing", "_pieces", "_stream", "_taken", "is_blocked", "sent")
 
     def __init__(self, pieces: Sequence[Sized], sent: int = 0) -> None:
         """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already.
@@ -64,14 +64,19 @@ class Outbox:
             if len(piece)
         ]
         self.sent = sent
+        self._expected = 0  # so far into the file at the front one can send without a wait
+        self.is_blocked = False
+        """Did the socket take less than it was given?"""
         self._drop_octets(sent)
 
     def flush(self, sock: socket.SocketType) -> bool:
         """Send what the socket takes, at most a TURN; True when nothing is left.
 
-        Raises OSError when the connection is broken, FileChanged when a file is.
+        Raises OSError when the connection is broken, FileChanged when a file is, Waiting when some
+        of it must be read first.
         """
         budget = TURN
+        self.is_blocked = False
         try:
             while self._pieces and budget > 0:
                 piece = self._pieces[0]
@@ -83,6 +88,7 @@ class Outbox:
                 budget -= count
                 self.sent += count
         except (BlockingIOError, InterruptedError):
+            self.is_blocked = True
             return False
         return not self._pieces and self._stream is None
 
@@ -151,13 +157,16 @@ class Outbox:
     def _send_slice(self, sock: socket.SocketType, piece: FileSlice, count: int) -> int:
         """Send some of the file slice at the front."""
         left = len(piece)
+        if piece.offset >= self._expected:
+            self._expected = piece.file.expect(piece.offset, left)
         if left <= TAIL:
             tail = piece.file.read(left, piece.offset)
             if len(tail) < left or piece.file.changed():
                 raise FileChanged
             self._pieces[0] = memoryview(tail)
+            self._expected = 0
             return self._send_octets(sock)
-        count = min(count, left - TAIL)
+        count = min(count, left - TAIL, self._expected - piece.offset)
         if _HAS_SENDFILE:
             sent = os.sendfile(sock.fileno(), piece.file.fd, piece.offset, count)
         else:

@@ -10,6 +10,7 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from portico.http.dates import imf_fixdate
@@ -17,12 +18,18 @@ from portico.http.h1 import HeadParser, request_line_of
 from portico.http.message import ProtocolError, RequestHead, Response, Stream
 from portico.server.loop import report_bug
 from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
+from portico.site.content import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.config import Config
     from portico.server.accesslog import AccessLog
     from portico.server.counts import Counts
     from portico.site.origin import Witnesses
+
+    Work = Callable[[], object]
+    Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 
 class Answering(Protocol):
@@ -56,6 +63,8 @@ class Service:
         self.counts: Counts | None = None
         """Where things are counted, if somebody wants to know."""
         self.memo = memo
+        self.wait: Wait = _cannot_wait
+        """Has a thread do what a `Waiting` asks for."""
         self.draining = False
         """The worker is about to stop: each reply is the last of its connection."""
         self.requests = 0
@@ -69,7 +78,7 @@ class Service:
         self.idle_deadline = 0.0
         """When a connection that begins to wait now has waited too long, in monotonic seconds."""
         logged = frozenset() if log is None else log.fields
-        self._loaded: list[Reply] = []
+        self._loaded: deque[Reply] = deque()
         self._loaded_octets = 0
         self._parser = HeadParser(site.fields_read | logged)
         self._second = 0
@@ -81,8 +90,6 @@ class Service:
         self.now = now
         self.epoch += 1
         self.steps_left = STEPS_AT_ONCE
-        if self._loaded:
-            self._unload()
         self.idle_deadline = now + self.config.idle_timeout
         second = int(time.time())
         if second != self._second:
@@ -92,11 +99,18 @@ class Service:
     def begin_drain(self) -> None:
         """From now on each reply is the last of its connection, so those made before are no use."""
         self.draining = True
-        self.memo = Memo(0)
-        self._unload()
+        self.memo = Memo(0, self.memo.open_files)
+
+    def expire(self) -> None:
+        """Let go of replies that were not used since the call before the last, and their files."""
+        self.memo.expire()
+        for reply in self._loaded:
+            reply.unload()
+        self._loaded.clear()
+        self._loaded_octets = 0
 
     def is_current(self, reply: Reply) -> bool:
-        """Does `reply` still hold? If so it is made ready to be sent."""
+        """Does `reply` still hold? If so it is made ready to be sent. Raises Waiting."""
         if reply.short is not None and not reply.octets and not self._load(reply):
             return False
         if not reply.holds(self.epoch):
@@ -106,7 +120,10 @@ class Service:
         return True
 
     def reply_to(self, head: bytes) -> tuple[Reply, RequestHead | None]:
-        """The reply to a complete head, and the parsed request if its content follows."""
+        """The reply to a complete head, and the parsed request if its content follows.
+
+        Raises Waiting when something must be read first.
+        """
         memo = self.memo
         reply = memo.heads.get(head)
         if reply is not None and self._still_holds(reply):
@@ -167,6 +184,8 @@ class Service:
             response, witnesses = self.site.answer(request, self.epoch)
         except ProtocolError as error:
             response, witnesses = self.site.refuse(error), None
+        except Waiting:
+            raise
         except Exception:  # noqa: BLE001
             report_bug()
             response = self.site.refuse(ProtocolError(500, "The fault is on this side."))
@@ -184,21 +203,17 @@ class Service:
         return Reply(response, connection, witnesses)
 
     def _load(self, reply: Reply) -> bool:
-        """Read a short reply's content; it is at hand until this turn of the loop ends."""
+        """Read a short reply's content, and let go of what was read before that of many others."""
         if not reply.load():
             return False
+        loaded = self._loaded
+        loaded.append(reply)
         self._loaded_octets += reply.length
-        if self._loaded_octets > LOADED_LIMIT:
-            self._unload()
-            self._loaded_octets = reply.length
-        self._loaded.append(reply)
+        while self._loaded_octets > LOADED_LIMIT or len(loaded) > self.memo.open_files:
+            eldest = loaded.popleft()
+            self._loaded_octets -= eldest.length
+            eldest.unload()
         return True
-
-    def _unload(self) -> None:
-        for reply in self._loaded:
-            reply.unload()
-        self._loaded.clear()
-        self._loaded_octets = 0
 
     def _admit(self, response: Response) -> bool:
         """Give a stream its permit, if there are not too many already."""
@@ -215,7 +230,8 @@ class Service:
 
 
 LOADED_LIMIT = 1 << 20
-"""Octets of files that are at hand for those who ask for the same in one turn of the loop."""
+"""Octets of files that stay at hand, those that were read last: some of them are asked for by many.
+More than this costs memory, and to read them again costs little."""
 _TRIES = 8
 """Answers to a request, because the file that each announced has changed before it was read."""
 
@@ -226,6 +242,11 @@ before it sees the answer. Beyond that a new connection is cheaper."""
 
 STREAMS_AT_ONCE = 16
 """Streams that may be under way. A listing of 100,000 entries takes 16 MiB while it is read."""
+
+
+def _cannot_wait(_place: object, _work: Work, _done: Callable[[], None]) -> bool:
+    """Without threads nothing can be waited for."""
+    return False
 
 
 class _Permit:

@@ -113,8 +113,7 @@ class Supervisor:
 
     def call(self, what: Callable[[], None]) -> None:
         """Have the loop call `what`."""
-        self._loop.soon(-1, what)
-        self._loop.wake()
+        self._loop.call(what)
 
     def look(self) -> None:
         """Look after the workers: one of them has ended."""

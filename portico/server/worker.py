@@ -14,17 +14,20 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.server.connection import CLOSED, CONTENT, HEAD, IDLE, SEND, Connection
+from portico.server.connection import Connection
 from portico.server.descriptors import Descriptors
 from portico.server.door import Door
 from portico.server.listen import BACKLOG, is_loopback
-from portico.server.loop import READ, Loop, report_bug
+from portico.server.loop import EXCLUSIVE, READ, Loop, report_bug
 from portico.server.memo import Memo
 from portico.server.pool import Pool
 from portico.server.service import Service
+from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, SEND
+from portico.server.waits import Waits
 from portico.site.answer import LOOPBACK_HOSTS, Site
 from portico.site.copies import Copies
 from portico.site.files import Folder
+from portico.site.remote import Far
 from portico.site.rulebook import warn
 
 if TYPE_CHECKING:
@@ -36,8 +39,9 @@ if TYPE_CHECKING:
     from portico.server.counts import Counts
     from portico.site.rulebook import Report
 
-ACCEPTS_AT_ONCE = 32
-"""Connections accepted from one listening socket before they are served, and others too."""
+ACCEPTS_AT_ONCE = 4
+"""Connections accepted from one listening socket before they are served, and others too: some 100
+us of work."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 EXPIRE_SWEEPS = 20
@@ -60,6 +64,7 @@ class Worker:
         """`report` is told what is wrong with the site's own rules, now and when they change."""
         self._config = config
         self._listeners = listeners
+        self._doors = [Door(listener) for listener in listeners]
         self._log = log
         self._pools = Pool(), Pool()  # so that a large file to hash holds up no compression
         descriptors = Descriptors(config)
@@ -75,11 +80,15 @@ class Worker:
         if all(map(is_loopback, listeners)) or config.allow_hosts:
             own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
-        self._site = Site(self._folder, config, hosts, copies, report)
+        self._far = Far(self._folder)
+        self._site = Site(self._far, config, hosts, copies, report)
         self._site.read_rules(0)
+        self._folder.may_wait = False
         memo = Memo(5 * share, descriptors.files)
         self._service = Service(config, self._site, memo, log)
         self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
+        self._waits = Waits(self._loop.call)
+        self._service.wait = self._waits.submit
         self._connections: dict[int, Connection] = {}
         self._accepting = False
         self._sweeping = False
@@ -120,7 +129,7 @@ class Worker:
             self._rest()
             self._observe()
             self._loop.close()
-            for pool in self._pools:
+            for pool in (*self._pools, self._waits):
                 pool.close()
             self._service.begin_drain()  # forgets the replies, and with them their open files
             self._expire()
@@ -140,8 +149,7 @@ class Worker:
 
     def call(self, what: Callable[[], None]) -> None:
         """Have the loop call `what`. For any thread, and for signal handlers."""
-        self._loop.soon(-1, what)
-        self._loop.wake()
+        self._loop.call(what)
 
     def heed(self, fd: int, handler: Callable[[int], None]) -> None:
         """Have the loop call `handler(events)` whenever `fd` can be read."""
@@ -177,9 +185,11 @@ class Worker:
         """Accept no more, but for those in the queue: they have been promised an answer."""
         self._service.begin_drain()
         self._stop_accepting()
-        for listener in self._listeners:
+        for listener, door in zip(self._listeners, self._doors, strict=True):
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
-                self._accept(Door(listener))
+                if not door.has_more():
+                    break
+                self._accept(door)
             listener.close()
         self._loop.later(self._config.grace, self._end_idle)
         self.on_leaving()
@@ -193,15 +203,15 @@ class Worker:
     def _accept_again(self) -> None:
         if not self._accepting and not self._service.draining:
             self._accepting = True
-            for listener in self._listeners:
-                door = Door(listener)
-                self._loop.watch(door.fd, READ, partial(self._accept, door))
+            for door in self._doors:
+                events = READ | EXCLUSIVE if self._config.workers > 1 else READ
+                self._loop.watch(door.fd, events, partial(self._accept, door))
 
     def _stop_accepting(self) -> None:
         if self._accepting:
             self._accepting = False
-            for listener in self._listeners:
-                self._loop.forget(listener.fileno())
+            for door in self._doors:
+                self._loop.forget(door.fd)
 
     def _accept(self, door: Door, _events: int = READ) -> None:
         """Accept what waits at a listening socket, as far as there is room."""
@@ -292,6 +302,11 @@ class Worker:
                 connection.expire()
         if not self._short:
             self._accept_again()  # one that kept a newcomer waiting may be idle by now
+        if self._accepting and self._config.workers > 1:
+            # For a newcomer the system wakes one worker only, and that may have had no room.
+            for door in self._doors:
+                if door.has_more():
+                    self._accept(door)
         if not self._connections:
             self._sweeps_left -= 1
         self._sweeps += 1
@@ -312,8 +327,9 @@ class Worker:
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""
-        self._service.memo.expire()
+        self._service.expire()
         self._folder.expire()
+        self._far.refresh()
         if self._copies is not None:
             self._copies.expire()
 

@@ -23,7 +23,9 @@ from portico.http import conditional, digest_fields
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.site import pages, responses
-from portico.site.disk import status_of
+from portico.site.disk import (
+    status_of,
+)
 from portico.site.finder import Finder, witnesses_of
 from portico.site.listing import answer_listing
 from portico.site.origin import Coded, Directory, Failed, File, Found, Moved, Witnesses, both

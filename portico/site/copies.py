@@ -22,7 +22,10 @@ from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
 from portico.site import codecs
-from portico.site.disk import FileSlice, FolderWitness
+from portico.site.content import FileSlice
+from portico.site.disk import (
+    FolderWitness,
+)
 from portico.site.files import Folder
 from portico.site.media import is_compressible, media_type
 from portico.site.origin import Failed, File, Pending, tag_of

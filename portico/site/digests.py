@@ -17,13 +17,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from portico.bounded import Bounded
-from portico.site.disk import OpenFile, Signature, is_settled, signature
+from portico.site.disk import (
+    Signature,
+    is_settled,
+    signature,
+)
 from portico.site.origin import Pending, tag_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from portico.site.content import OpenFile
     from portico.site.origin import File, Submit
 
 KNOWN = 4096

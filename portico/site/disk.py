@@ -1,4 +1,4 @@
-"""What the disk is asked, and what tells one state of a file from another.
+"""What the disk is asked about paths, and what tells one state of a file from another.
 
 Rule: a file's signature is its device, inode, size, mtime and ctime. Witnesses (see `origin`) hold
 for as long as a path leads to the same signature.
@@ -131,66 +131,6 @@ class FolderWitness:
             return False
         self.epoch = epoch
         return True
-
-
-class OpenFile:
-    """A file opened by its path; the descriptor closes itself when nothing refers to it any more.
-
-    `witness` is that of the path. What was read is whole, and is what the path leads to, if the
-    witness holds afterwards: so reading makes it look again.
-    """
-
-    __slots__ = ("fd", "witness")
-
-    def __init__(self, fd: int, witness: PathWitness) -> None:
-        self.fd = fd
-        self.witness = witness
-
-    def changed(self) -> bool:
-        """Has the file's content changed since it was opened?
-
-        Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
-        ctime, which a rename or a removed name moves too, is left out.
-        """
-        known, now = self.witness.signature, os.fstat(self.fd)
-        return known is None or (now.st_size, now.st_mtime_ns) != known[2:4]
-
-    def read(self, count: int, offset: int) -> bytes:
-        """At most `count` octets from `offset`."""
-        self.witness.epoch = -1
-        return read_at(self.fd, count, offset)
-
-    def __del__(self) -> None:
-        os.close(self.fd)
-
-
-def open_file(path: str, flags: int, epoch: int) -> tuple[OpenFile, os.stat_result]:
-    """Open a file, whatever it is; also its status. Raises OSError."""
-    fd = os.open(path, flags)
-    try:
-        status = os.fstat(fd)
-        return OpenFile(fd, PathWitness(path, status, epoch)), status
-    except OSError:
-        os.close(fd)
-        raise
-
-
-class FileSlice:
-    """`count` octets of an open file from `offset`: content that is sent without being read."""
-
-    __slots__ = ("_count", "file", "offset")
-
-    def __init__(self, file: OpenFile, offset: int, count: int) -> None:
-        self.file = file
-        self.offset = offset
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def read(self) -> bytes:
-        """All of it, or less if the file has become shorter. Raises OSError."""
-        return self.file.read(self._count, self.offset)
 
 
 def real_path(fd: int, path: str) -> str:

@@ -27,16 +27,13 @@ from typing import TYPE_CHECKING
 from portico.bounded import Bounded
 from portico.site import rulebook
 from portico.site.codecs import SUFFIXES
+from portico.site.content import FileSlice, OpenFile, open_file
 from portico.site.digests import Digests
 from portico.site.disk import (
     Disturbed,
-    FileSlice,
     FolderWitness,
-    OpenFile,
     PathWitness,
     is_settled,
-    open_file,
-    read_at,
     real_path,
     signature,
     status_of,
@@ -76,7 +73,7 @@ _PLACES = 1024
 """Folders whose witnesses are shared by the files in them."""
 
 # O_NONBLOCK: if a FIFO or a device took the regular file's place just now, do not wait in open().
-_FLAGS = (
+OPENING = (
     os.O_RDONLY
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NONBLOCK", 0)
@@ -93,12 +90,14 @@ class Folder:
 
     `memory` is the number of octets that kept files may take, `open_files` how many of them may be
     open. `submit` takes the work of hashing large files; without it they are not hashed, which is
-    enough for a single look.
+    enough for a single look. With `may_wait` a look-up reads, however long it takes; else it raises
+    Waiting (see `content`).
     """
 
     def __init__(
         self, root: str, memory: int, submit: Submit | None = None, open_files: int = OPEN_FILES
     ) -> None:
+        self.may_wait = True
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
         self._below = os.path.join(os.getcwd(), root, "")
@@ -115,9 +114,7 @@ class Folder:
         """What the path of `names` stands for: see `origin`."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
-        path = self._below + os.sep.join(names)
-        is_folder = names[-1] == ""
-        file = path + _INDEX if is_folder else path
+        path, file = self.paths(names)
         for memory in (self._tiny, self._open):
             known = memory.get(file)
             if known is not None:
@@ -139,6 +136,11 @@ class Folder:
                 return Missing(None)
         return Failed(503)
 
+    def paths(self, names: tuple[str, ...]) -> tuple[str, str]:
+        """What the path of `names` is called on the disk, and the file that is looked for there."""
+        path = self._below + os.sep.join(names)
+        return path, path + _INDEX if names[-1] == "" else path
+
     def _look(self, names: tuple[str, ...], path: str, file: str, epoch: int) -> Found:
         """The file itself, or it coded, or the folder at `path`, if that ends with a slash."""
         if file != path:
@@ -155,6 +157,11 @@ class Folder:
             is_file = isinstance(found, File)
         return found if is_file or file == path else Directory(self._entries(path))
 
+    @property
+    def real_path(self) -> str:
+        """Where the folder really lies."""
+        return self._real
+
     def expire(self) -> None:
         """Let go of what was not used since the last call, so that no deleted file is kept open."""
         self._open.turn()
@@ -167,7 +174,8 @@ class Folder:
             return Moved((PathWitness(path, status, epoch),))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
-        file, status = open_file(path, _FLAGS, epoch)
+        file, status = open_file(path, OPENING, epoch)
+        file.may_wait = self.may_wait
         real = real_path(file.fd, path)
         if not stat.S_ISREG(status.st_mode) or not self._contains(real):
             return Missing(None)
@@ -177,6 +185,7 @@ class Folder:
         found.names = names
         if status.st_size <= SMALL:
             self._read_small(found, file, status)
+            file.witness.epoch = epoch  # what was read is of the state that was looked at
         found.codings, siblings = self._siblings(path, status.st_mtime_ns, epoch)
         found.witnesses = (file.witness, *places, *siblings)
         if status.st_size > SMALL:
@@ -189,7 +198,7 @@ class Folder:
         """Give a small file its tag, and its content if that is tiny, or may be in the making."""
         digest = self._digests.recall(status)
         if digest is None or found.size <= TINY:
-            content = _read_whole(file.fd, status)
+            content = _read_whole(file, status)
             digest = digest or self._digests.of_octets(content, status)
             if found.size <= TINY or not is_settled(status):
                 found.content = content
@@ -263,7 +272,7 @@ class Folder:
 
     def _entries(self, path: str) -> Reading:
         """What may be served of the folder at `path`, to be read through a checked descriptor."""
-        fd = os.open(path, _FLAGS | getattr(os, "O_DIRECTORY", 0))
+        fd = os.open(path, OPENING | getattr(os, "O_DIRECTORY", 0))
         try:
             if not self._contains(real_path(fd, path)):
                 raise FileNotFoundError(errno.ENOENT, "outside of the root")
@@ -313,16 +322,16 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
-def _read_whole(fd: int, status: os.stat_result) -> bytes:
+def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:
     """A small file's content, never a mixture of two.
 
     Raises Disturbed for a file that did not stand still.
     """
-    content = read_at(fd, SMALL + 1, 0)
+    content = file.read_now(SMALL + 1, 0)
     # A write that is under way has left its stamp already; only the content shows it.
-    if not is_settled(status) and read_at(fd, SMALL + 1, 0) != content:
+    if not is_settled(status) and file.read_now(SMALL + 1, 0) != content:
         raise Disturbed
-    if signature(os.fstat(fd)) != signature(status) or len(content) != status.st_size:
+    if signature(os.fstat(file.fd)) != signature(status) or len(content) != status.st_size:
         raise Disturbed
     return content
 

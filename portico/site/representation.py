@@ -30,8 +30,8 @@ from portico.http.digest_fields import digest_value, is_wanted
 from portico.http.message import Response
 from portico.http.ranges import Multipart, content_range, parse_range, unsatisfied_range
 from portico.site.codecs import SUFFIXES, WORTH_FROM
+from portico.site.content import FileSlice
 from portico.site.digests import sha256
-from portico.site.disk import FileSlice
 from portico.site.files import SMALL
 from portico.site.media import is_compressible, media_type
 from portico.site.origin import File, both
@@ -313,7 +313,7 @@ def _cut(content: Sized, ranges: Sequence[tuple[int, int]], *, at_once: bool) ->
     assert isinstance(content, FileSlice)  # noqa: S101 (a file's content is one or the other)
     file, offset = content.file, content.offset
     if at_once and sum(end - start for start, end in ranges) <= SMALL:
-        octets = [file.read(end - start, offset + start) for start, end in ranges]
+        octets = [file.read_now(end - start, offset + start) for start, end in ranges]
         whole = all(
             len(each) == end - start for each, (start, end) in zip(octets, ranges, strict=True)
         )

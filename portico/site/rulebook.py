@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.site.codecs import SUFFIXES
-from portico.site.disk import FileSlice
+from portico.site.content import FileSlice, Waiting
 from portico.site.origin import Directory, Failed, File, both
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ class Rulebook:
     def _read(self, epoch: int) -> None:
         self.witnesses = ()
         for name in (REDIRECTS, HEADERS):
-            octets, why = self._octets(name, epoch)
+            try:
+                octets, why = self._octets(name, epoch)
+            except Waiting:
+                self.witnesses = None  # not all is read
+                raise
             if octets is None:
                 self._texts.pop(name, None)
                 self._parse(name, None)
@@ -95,7 +99,7 @@ class Rulebook:
         content = found.content
         if not isinstance(content, FileSlice):
             return content if isinstance(content, bytes) else None, []
-        octets = content.file.read(found.size, 0)
+        octets = content.file.read_now(found.size, 0)
         if content.file.changed():
             self.witnesses = None
         return octets, []

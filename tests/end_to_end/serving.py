@@ -16,7 +16,9 @@ from typing import NamedTuple, Self
 
 import pytest
 
-from portico.site.disk import is_settled
+from portico.site.disk import (
+    is_settled,
+)
 from tests.server.clients import Client, eventually, get
 
 CLIENTS_REQUIRED = os.environ.get("PORTICO_REQUIRE_CLIENTS") == "1"

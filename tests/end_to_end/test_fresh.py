@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.site.disk import is_settled
+from portico.site.disk import (
+    is_settled,
+)
 from portico.site.files import SMALL
 from tests.end_to_end.writing import (
     look,

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.site.disk import is_settled
+from portico.site.disk import (
+    is_settled,
+)
 from tests.end_to_end.writing import rewrite
 from tests.server.clients import PATIENCE, Client, eventually, get
 

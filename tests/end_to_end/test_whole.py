@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from portico import Server
-from portico.site.disk import is_settled
+from portico.site.disk import (
+    is_settled,
+)
 from portico.site.files import SMALL
 from tests.end_to_end.writing import look, replace, rewrite
 from tests.server.clients import PATIENCE, Client, eventually

@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from portico.server.connection import LINGER, LINGER_LIMIT
+from portico.server.connection import LINGER_LIMIT
 from portico.server.embed import Server
 from portico.server.service import DISCARD_LIMIT
+from portico.server.states import LINGER
 from tests.server.clients import Client, chunked, eventually, get, request
 from tests.server.conftest import Connect
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from portico.server import connection, worker
-from portico.server.connection import CONTENT, IDLE
+from portico.server import states, worker
 from portico.server.embed import Server
+from portico.server.states import CONTENT, IDLE
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("_frequent_sweeps")
 @pytest.fixture
 def _frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(connection, "LINGER_SECONDS", SHORT)
+    monkeypatch.setattr(states, "LINGER_SECONDS", SHORT)
 
 
 def connections(server: Server) -> int:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import portico
-from portico.server.connection import SEND
 from portico.server.embed import Server
+from portico.server.states import SEND
 from tests.server.clients import Client, descriptors, eventually, get
 from tests.server.conftest import Connect
 

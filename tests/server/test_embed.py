@@ -14,7 +14,7 @@ import pytest
 
 import portico
 from portico import BindError, ConfigError, Server
-from portico.server.connection import SEND
+from portico.server.states import SEND
 from tests.server.clients import Client, descriptors, eventually, get
 from tests.server.conftest import Connect, Serve
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from portico.server.connection import IDLE, SEND
 from portico.server.embed import Server
+from portico.server.states import IDLE, SEND
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
 

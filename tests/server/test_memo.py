@@ -11,7 +11,7 @@ import pytest
 from portico.http.h1 import HeadParser
 from portico.http.message import Response
 from portico.server.memo import CLOSE, KEEP_ALIVE, Memo, Reply
-from portico.site.disk import FileSlice, open_file
+from portico.site.content import FileSlice, open_file
 from portico.site.files import SMALL, TINY
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"

@@ -45,11 +45,12 @@ OVERHEAD = overhead_of_a_head()
 class Kept:
     """What the model knows of a reply that is kept."""
 
-    def __init__(self, made: Reply) -> None:
+    def __init__(self, made: Reply, generation: int) -> None:
         self.reply = made
         self.bare = made.weight
         self.heads: list[bytes] = []
-        self.generation = 0
+        self.generation = generation
+        self.was_used = False
 
     @property
     def weight(self) -> int:
@@ -57,7 +58,7 @@ class Kept:
 
 
 class MemoAndModel(RuleBasedStateMachine):
-    """The model keeps replies in a dict, the least recently used first, and adds up each time."""
+    """The model keeps replies in a dict, the eldest first, and adds up each time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,19 +68,22 @@ class MemoAndModel(RuleBasedStateMachine):
         self.generation = 0
 
     def _used(self, key: HeadKey) -> None:
-        self.kept[key] = known = self.kept.pop(key)
-        known.generation = self.generation
+        self.kept[key].generation = self.generation
+        self.kept[key].was_used = True
 
     def _shrink(self) -> None:
         while sum(each.weight for each in self.kept.values()) > MEMORY:
-            del self.kept[next(iter(self.kept))]
+            key = next(iter(self.kept))
+            eldest = self.kept.pop(key)
+            if eldest.was_used:  # a second chance
+                eldest.was_used = False
+                self.kept[key] = eldest
 
     def _keep(self, key: HeadKey, made: Reply) -> None:
         self.memo.keep(key, made)
         self.kept.pop(key, None)
         if made.weight <= MEMORY // 2:
-            self.kept[key] = Kept(made)
-            self._used(key)
+            self.kept[key] = Kept(made, self.generation)
             self._shrink()
 
     @rule(key=keys, size=contents)

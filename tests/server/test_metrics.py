@@ -22,8 +22,11 @@ from portico.server import counts
 from portico.server.counts import BUCKETS, Counts, Ledger, adopt
 from portico.server.listen import bind, url_of
 from portico.server.metrics import SCRAPERS, Monitor
+from portico.server.states import SEND
 from portico.server.worker import Worker
-from portico.site.disk import is_settled
+from portico.site.disk import (
+    is_settled,
+)
 from tests.server.clients import Client, descriptors, eventually, get, request
 from tests.server.scraping import Samples, samples_of
 
@@ -52,9 +55,15 @@ def test_workers_are_summed_and_the_dead_keep_what_they_have_counted() -> None:
         worker.accepted(times)
         for _ in range(times):
             worker.answered(200, 10, 0.0)
-        worker.observe(Standing(times), [0, 4, 4], 0, 5)
+        worker.observe(Standing(times), [0, SEND, SEND], 0, 5)
     assert [seen(ledger, cell) for cell in (200, counts.CONTENT_OCTETS)] == [5, 50]
-    present = [counts.ACCEPTED, counts.SERVING, counts.STREAMS, counts.JOBS, counts.FIRST_STATE + 4]
+    present = [
+        counts.ACCEPTED,
+        counts.SERVING,
+        counts.STREAMS,
+        counts.JOBS,
+        counts.FIRST_STATE + SEND,
+    ]
     assert [seen(ledger, cell) for cell in present] == [5, 2, 2, 10, 4]
     assert len(ledger.sums()[1]) == 2
     first.close_descriptor()
@@ -160,7 +169,7 @@ def test_names_and_values(monitor: Monitor) -> None:
     worker.accepted(2)
     worker.answered(200, 7, 0.0)
     worker.cut_short(206, 3)
-    worker.observe(Standing(2), [4], 1, 0)
+    worker.observe(Standing(2), [SEND], 1, 0)
     samples = samples_of(scrape(monitor)[0])
     assert samples.by("portico_responses_total", "status") == {"200": 1, "206": 1}
     assert samples["portico_responses_incomplete_total"] == 1
@@ -406,7 +415,7 @@ def test_a_download_that_is_cut_short(counted: tuple[str, Counts]) -> None:
     cells = worker.cells
     with Client(url, receive_buffer=4096) as client:
         client.send(get("/large.bin"))
-        eventually(lambda: cells[counts.FIRST_STATE + 4])
+        eventually(lambda: cells[counts.FIRST_STATE + SEND])
         client.vanish()
     eventually(lambda: cells[counts.INCOMPLETE])
     assert cells[200] == 1
@@ -419,7 +428,7 @@ def test_a_slow_download_is_timed_from_its_beginning(counted: tuple[str, Counts]
     cells = worker.cells
     with Client(url, receive_buffer=4096) as client:
         client.send(get("/large.bin"))
-        eventually(lambda: cells[counts.FIRST_STATE + 4])  # it was seen by a sweep
+        eventually(lambda: cells[counts.FIRST_STATE + SEND])  # it was seen by a sweep
         client.hurry()
         assert len(client.answer().content) == 1 << 22
     eventually(lambda: cells[200])

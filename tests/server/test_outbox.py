@@ -13,7 +13,7 @@ import pytest
 from portico.http.message import Sized
 from portico.server import outbox as module
 from portico.server.outbox import TAIL, TURN, FileChanged, Outbox
-from portico.site.disk import FileSlice, OpenFile, open_file
+from portico.site.content import FileSlice, OpenFile, open_file
 
 Pair = tuple[socket.socket, socket.socket]
 

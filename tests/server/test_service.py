@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,11 @@ from portico.http.h1 import head_end
 from portico.http.message import ProtocolError
 from portico.server.accesslog import AccessLog
 from portico.server.memo import Memo, Reply
-from portico.server.service import Service
+from portico.server.service import LOADED_LIMIT, Service
 from portico.site.answer import Site
-from portico.site.disk import is_settled
 from portico.site.files import Folder
 from portico.site.origin import Found
-from tests.server.clients import descriptors, eventually, get, request
+from tests.server.clients import descriptors, get, request
 
 
 @pytest.fixture
@@ -143,16 +143,41 @@ def test_a_thousand_different_targets_do_not_fill_the_memory(folder: Path) -> No
     assert 0 < len(service.memo) < 1000
 
 
-def test_who_begins_to_drain_lets_go_of_every_file(folder: Path) -> None:
-    path = folder / "short.bin"
-    path.write_bytes(b"s" * 4096)
-    eventually(lambda: is_settled(path.stat()))
+def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number}.bin").write_bytes(bytes(5000))
+    time.sleep(0.06)  # until the files' signatures can be relied on
+    folder = Folder(str(tmp_path), 1 << 20)
+    service = Service(Config.of(root=str(tmp_path)), Site(folder), Memo(1 << 20), None)
     before = descriptors()
-    origin = Folder(str(folder), 1 << 20)
-    service = Service(Config.of(root=str(folder)), Site(origin), Memo(1 << 20), None)
-    assert ask(service, get("/short.bin")).octets == (b"s" * 4096,)
-    assert descriptors() == before + 1
-    service.begin_drain()
+    for number in range(20):
+        assert ask(service, get(f"/{number}.bin")).octets == (bytes(5000),)
+    assert descriptors() == before + 20
     for _ in range(2):
-        origin.expire()
+        service.expire()
+        folder.expire()
     assert descriptors() == before
+
+
+def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
+    count = 2 * LOADED_LIMIT // 30_000
+    for number in range(count):
+        (tmp_path / f"{number}.bin").write_bytes(bytes(30_000))
+    time.sleep(0.06)
+    service = Service(
+        Config.of(root=str(tmp_path)), Site(Folder(str(tmp_path), 1 << 20)), Memo(1 << 20), None
+    )
+    replies = [ask(service, get(f"/{number}.bin")) for number in range(count)]
+    loaded = [reply for reply in replies if reply.octets]
+    assert LOADED_LIMIT - 30_000 <= sum(reply.length for reply in loaded) <= LOADED_LIMIT
+    assert loaded[-1] is replies[-1]
+    service.epoch += 1
+    assert ask(service, get("/0.bin")).octets == (bytes(30_000),)
+
+
+def test_few_replies_are_at_hand_however_short(folder: Path) -> None:
+    (folder / "file.bin").write_bytes(bytes(5000))
+    time.sleep(0.06)  # until the file's signature can be relied on
+    service = Service(Config.of(), Site(Folder(str(folder), 1 << 20)), Memo(1 << 20, 8), None)
+    replies = [ask(service, get("/file.bin", f"Range: bytes={at}-{at}")) for at in range(100)]
+    assert sum(reply.octets != () for reply in replies) == 8

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from portico.config import Config
-from portico.server.connection import HEAD, IDLE, REQUESTS_AT_ONCE, TURN, Connection
+from portico.server.connection import REQUESTS_AT_ONCE, Connection
 from portico.server.loop import READ, Loop
 from portico.server.memo import Memo
 from portico.server.service import Service
+from portico.server.states import HEAD, IDLE, TURN
 from portico.site.answer import Site
 from portico.site.files import Folder
 from tests.server.clients import get, request

@@ -12,8 +12,8 @@ from portico.config import Config
 from portico.http.h1 import HeadParser, field_lines
 from portico.http.message import Response
 from portico.site.answer import Site
+from portico.site.content import FileSlice
 from portico.site.copies import Copies
-from portico.site.disk import FileSlice
 from portico.site.files import Folder
 from portico.site.origin import Witnesses, tag_of
 from tests.site.on_disk import settle

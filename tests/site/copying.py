@@ -16,8 +16,8 @@ from pathlib import Path
 import brotli
 import zstandard
 
+from portico.site.content import FileSlice, open_file
 from portico.site.copies import Copies
-from portico.site.disk import FileSlice, open_file
 from portico.site.origin import File, Witness, tag_of
 from tests.site.on_disk import PATIENCE
 

@@ -12,7 +12,10 @@ from types import FrameType
 
 import pytest
 
-from portico.site.disk import FileSlice, is_settled
+from portico.site.content import FileSlice
+from portico.site.disk import (
+    is_settled,
+)
 from portico.site.files import SMALL, Folder
 from portico.site.origin import Directory, File, Found, Missing
 from portico.site.target import path_names

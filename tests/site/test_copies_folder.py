@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from portico.server.pool import Pool
+from portico.site.content import FileSlice
 from portico.site.copies import COPY_UP_TO, COPY_UP_TO_ON_DISK, Copies
-from portico.site.disk import FileSlice
 from portico.site.origin import File, Witness, tag_of
 from tests.site.copying import (
     CODINGS,

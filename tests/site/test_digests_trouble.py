@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from portico.site.content import FileSlice, open_file
 from portico.site.digests import AT_ONCE, Digests
-from portico.site.disk import FileSlice, open_file
 from portico.site.files import SMALL
 from portico.site.origin import File
 from tests.site.asking import Client, age, content, fields, final, settle_all, tag

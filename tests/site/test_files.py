@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portico.site.disk import FileSlice
+from portico.site.content import FileSlice
 from portico.site.files import SMALL
 from portico.site.origin import Directory, Failed, File, Missing, Moved
 from portico.site.target import encode_name

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.disk import FileSlice, PathWitness, is_settled, open_file, signature
+from portico.site.content import FileSlice, open_file
+from portico.site.disk import (
+    PathWitness,
+    is_settled,
+    signature,
+)
 from portico.site.files import SMALL
 from portico.site.origin import Failed, File
 from tests.site.on_disk import LARGE, Interruption, Site, content_of, settle

@@ -25,7 +25,7 @@ from portico.commands.checking.references import OWN, SPACES, Target, resolve, s
 from portico.http.h1 import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.site.answer import FIELDS_READ
-from portico.site.disk import FileSlice
+from portico.site.content import FileSlice
 from portico.site.loops import HOPS_LIMIT
 from portico.site.target import encode_path, is_hidden, path_names
 

@@ -1,0 +1,221 @@
+"""The sending half of a connection: its socket, its states, and replies on their way.
+
+A reply goes out with one call if the socket takes it at once; what it does not take waits in an
+outbox for room, or for a thread that reads it. `Connection` is the other half, which receives, and
+has the table of what is done in which state.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, ClassVar
+
+from portico.server.loop import READ, WRITE
+from portico.server.outbox import HAS_SENDMSG, MORE, FileChanged, Outbox, octets_unread
+from portico.server.states import CLOSED, IDLE, SEND, send_deadline
+from portico.site.content import Waiting
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from portico.server.loop import Loop
+    from portico.server.memo import Reply
+    from portico.server.service import Service
+
+TURNS_AT_ONCE = 16
+"""Turns (see `outbox.TURN`) that one connection has where no other is ready for its own."""
+
+
+def _content_sent(reply: Reply, outbox: Outbox) -> int:
+    """Octets of content that are out; below 0 while the head is not."""
+    return outbox.sent - outbox.framing - reply.head_length
+
+
+class Sender:
+    """One accepted socket that replies go out on; calls `on_close(self)` when it is closed."""
+
+    __slots__ = (
+        "_began",
+        "_loop",
+        "_on_close",
+        "_outbox",
+        "_peer",
+        "_reply",
+        "_service",
+        "_socket",
+        "_unread",
+        "_watched",
+        "deadline",
+        "fd",
+        "state",
+    )
+
+    # What each state waits for, what happens then, and until when.
+    _STATES: ClassVar[
+        dict[int, tuple[int, Callable[[Any, int], None], Callable[[Service], float]]]
+    ] = {}
+
+    def __init__(
+        self,
+        accepted: tuple[socket.SocketType, str],
+        loop: Loop,
+        service: Service,
+        on_close: Callable[[Any], None],
+    ) -> None:
+        """`accepted` is the socket, which must not block, and the client's address for the log."""
+        self._socket, self._peer = accepted
+        self._loop = loop
+        self._service = service
+        self._on_close = on_close
+        self.fd = self._socket.fileno()
+        self.state = IDLE
+        self.deadline = service.now + service.config.head_timeout
+        """When the present state has lasted too long, in monotonic seconds."""
+        self._outbox: Outbox | None = None
+        self._reply: Reply | None = None
+        """The reply that waits in the outbox."""
+        self._began = 0.0
+        """When the request that it answers was taken up."""
+        self._unread = 0
+        """Octets that the client had not taken when we last looked."""
+        self._watched: int | None = None
+
+    def close(self) -> None:
+        """Close the socket, whatever the state. A reply that was cut short is logged as such."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        if self._reply is not None and self._outbox is not None:
+            self._count(self._reply, max(0, _content_sent(self._reply, self._outbox)))
+            self._outbox.close()
+            # What they hold is let go now: the loop may remember this connection for long.
+            self._outbox = self._reply = None
+        if self._watched is not None:
+            self._loop.forget(self.fd)
+        self._socket.close()
+        self._on_close(self)
+
+    # Replies
+
+    def _send(self, reply: Reply) -> None:
+        """Send a reply; what the socket does not take at once waits in the outbox.
+
+        The last reply and the connection's end, which follows it at once, go in one segment.
+        """
+        sent = 0
+        try:
+            if not reply.content:
+                sent = self._socket.send(reply.data, MORE if reply.close else 0)
+            elif reply.octets and HAS_SENDMSG:
+                flags = MORE if reply.close else 0
+                sent = self._socket.sendmsg((reply.data, *reply.octets), (), flags)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._count(reply, 0)
+            self.close()
+            return
+        if sent == reply.head_length + reply.length:
+            self._sent(reply)
+            return
+        self._reply = reply
+        self._began = self._service.now
+        self._outbox = Outbox((reply.data, *(reply.octets or reply.content)), sent)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what the outbox holds, as far as it goes."""
+        outbox, reply = self._outbox, self._reply
+        assert outbox is not None  # noqa: S101 (the outbox and its reply come and go together)
+        assert reply is not None  # noqa: S101
+        before = outbox.sent
+        try:
+            done = outbox.flush(self._socket)
+            turns = 1
+            while not (done or outbox.is_blocked or outbox.is_hungry) and turns < TURNS_AT_ONCE:
+                if not self._loop.is_idle_but_for(self.fd):
+                    break
+                done = outbox.flush(self._socket)
+                turns += 1
+        except (OSError, FileChanged):
+            self.close()
+            return
+        except Waiting as waiting:
+            self._wait(waiting)
+            return
+        if done:
+            self._outbox = self._reply = None
+            reply.length = _content_sent(reply, outbox)  # of a stream it was not known before
+            self._sent(reply, self._began)
+            return
+        if outbox.is_blocked:
+            self._unread = octets_unread(self._socket)
+        if self.state != SEND:
+            self._watch(SEND)
+        elif outbox.sent > before:
+            self.deadline = self._service.now + self._service.config.send_timeout
+
+    def _step(self, outbox: Outbox, events: int) -> None:
+        """Let the stream in the outbox go on, unless enough others have done so in this turn."""
+        service = self._service
+        self.deadline = send_deadline(service)  # the client waits for us, not we for it
+        if events & ~(READ | WRITE):
+            self.close()  # nobody is there any more to work for
+        elif service.steps_left:
+            service.steps_left -= 1
+            try:
+                outbox.step()
+            except OSError:
+                self.close()
+
+    def _sent(self, reply: Reply, began: float = 0.0) -> None:
+        """The reply is out: count it, and go on to what follows it.
+
+        `began` is when its request was taken up, if that was not in this turn of the loop.
+        """
+        service = self._service
+        service.requests += 1
+        if service.counts is not None:
+            service.counts.answered(reply.status, reply.length, began or service.now)
+        if service.log is not None:
+            service.log.add(self._peer, reply.log_text, reply.length)
+        if reply.close or service.draining:
+            self._finish(linger=reply.linger or service.draining)
+        elif self.state != IDLE:
+            self._watch(IDLE)
+        else:
+            self.deadline = service.idle_deadline
+
+    def _count(self, reply: Reply, length: int) -> None:
+        """Count and log an exchange that ended after `length` octets of content."""
+        self._service.requests += 1
+        if self._service.counts is not None:
+            self._service.counts.cut_short(reply.status, length)
+        if self._service.log is not None:
+            self._service.log.add(self._peer, reply.log_text, length)
+
+    def _watch(self, state: int) -> None:
+        """Enter `state`, unless it is the present one: its events, its handler, its deadline."""
+        events, handler, deadline = self._STATES[state]
+        if state == self.state and events == self._watched:
+            return
+        self.state = state
+        self.deadline = deadline(self._service)
+        bound = MethodType(handler, self)
+        if self._watched is None:
+            self._loop.watch(self.fd, events, bound)
+        elif events != self._watched:
+            self._loop.change(self.fd, events, bound)
+        else:
+            self._loop.handle(self.fd, bound)
+        self._watched = events
+
+    def _finish(self, *, linger: bool) -> None:
+        """End the connection after its last reply. Linger if the client may be sending still."""
+        raise NotImplementedError
+
+    def _wait(self, waiting: Waiting) -> None:
+        """Go on when a thread has done what must be done first."""
+        raise NotImplementedError
