@@ -44,7 +44,7 @@ ACCEPTS_AT_ONCE = 4
 us of work."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
-EXPIRE_SWEEPS = 20
+EXPIRE_SWEEPS = 60
 """Sweeps after which memories let go of what was not used."""
 SHORTAGE_SECONDS = 0.25
 """How long accepting rests when the system is out of descriptors or memory."""
