@@ -157,9 +157,10 @@ class Loop:
         del self._handlers[fd]
         self._poller.unregister(fd)
 
-    def is_idle_but_for(self, fd: int) -> bool:
-        """Is nothing else to be done at this moment than what concerns `fd`?"""
-        return not self._soon and all(ready == fd for ready, _ in self._poller.poll(0, 2))
+    def only_sends(self) -> bool:
+        """Is nothing ready at this moment but for more to be sent?"""
+        ready = self._poller.poll(0, _EVENTS_AT_ONCE)
+        return not (self._soon or self._calls or any(events != WRITE for _, events in ready))
 
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""

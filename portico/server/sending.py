@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from portico.server.service import Service
 
 TURNS_AT_ONCE = 16
-"""Turns (see `outbox.TURN`) that one connection has where no other is ready for its own."""
+"""Turns (see `outbox.TURN`) that a connection has where nobody is ready but to be sent more."""
 
 
 def _content_sent(reply: Reply, outbox: Outbox) -> int:
@@ -135,7 +135,7 @@ class Sender:
             done = outbox.flush(self._socket)
             turns = 1
             while not (done or outbox.is_blocked or outbox.is_hungry) and turns < TURNS_AT_ONCE:
-                if not self._loop.is_idle_but_for(self.fd):
+                if not self._loop.only_sends():
                     break
                 done = outbox.flush(self._socket)
                 turns += 1
