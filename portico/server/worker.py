@@ -90,6 +90,8 @@ class Worker:
         self._waits = Waits(self._loop.call)
         self._service.wait = self._waits.submit
         self._connections: dict[int, Connection] = {}
+        self._shares = config.workers > 1
+        """Do other workers accept from the same sockets?"""
         self._accepting = False
         self._sweeping = False
         self._sweeps = 0
@@ -120,6 +122,8 @@ class Worker:
         """Serve until stopped."""
         try:
             self._accept_again()
+            if self._shares:
+                self._sweep_from_now_on()
             self._loop.run()
         finally:
             for listener in self._listeners:
@@ -204,7 +208,7 @@ class Worker:
         if not self._accepting and not self._service.draining:
             self._accepting = True
             for door in self._doors:
-                events = READ | EXCLUSIVE if self._config.workers > 1 else READ
+                events = READ | EXCLUSIVE if self._shares else READ
                 self._loop.watch(door.fd, events, partial(self._accept, door))
 
     def _stop_accepting(self) -> None:
@@ -295,15 +299,19 @@ class Worker:
             self._loop.later(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """End what has lasted too long. With nothing left to look after, sweep no more."""
+        """End what has lasted too long. With nothing left to look after, sweep no more.
+
+        For a newcomer the system wakes one worker only, and that may have had no room, or be held
+        up at just this moment: so workers that share their sockets look for newcomers at each sweep
+        and never cease.
+        """
         now = self._loop.now
         for connection in list(self._connections.values()):
             if connection.deadline < now:
                 connection.expire()
         if not self._short:
             self._accept_again()  # one that kept a newcomer waiting may be idle by now
-        if self._accepting and self._config.workers > 1:
-            # For a newcomer the system wakes one worker only, and that may have had no room.
+        if self._accepting and self._shares:
             for door in self._doors:
                 if door.has_more():
                     self._accept(door)
@@ -313,7 +321,7 @@ class Worker:
         self._observe()
         if self._sweeps % EXPIRE_SWEEPS == 0:
             self._expire()
-        self._sweeping = self._sweeps_left > 0
+        self._sweeping = self._shares or self._sweeps_left > 0
         if self._sweeping:
             self._loop.later(SWEEP_SECONDS, self._sweep)
 

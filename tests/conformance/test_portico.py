@@ -14,6 +14,7 @@ from tests.conformance.catalogue import CASES, TITLES
 from tests.conformance.differences import DIFFERENCES
 from tests.conformance.exchange import Address
 from tests.conformance.served import build
+from tests.end_to_end.serving import settle
 from tests.server.clients import PATIENCE
 
 
@@ -21,6 +22,7 @@ from tests.server.clients import PATIENCE
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("conformance")
     build(folder)
+    settle(*folder.iterdir())  # until then a large file has no ranges
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from portico.config import Config
 from portico.server.connection import Connection
 from portico.server.embed import Server
 from portico.server.listen import bind, url_of
+from portico.server.loop import EXCLUSIVE, READ
 from portico.server.service import Service
 from portico.server.worker import Worker
-from tests.server.clients import Client, eventually, get
+from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
 
 
@@ -121,6 +123,35 @@ def test_clients_that_come_before_it_runs_are_served(worker: Worker) -> None:
     eventually(lambda: worker.requests == 100)
     worker.stop()
     thread.join()
+
+
+@pytest.mark.skipif(not EXCLUSIVE, reason="the system wakes all that wait")
+def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> None:
+    """By a worker that has had no client yet, so that nothing else makes it look."""
+    config = Config.of(root=str(site), port=0, workers=2)
+    listeners = bind(config)
+    url = url_of(listeners[0])
+    worker = Worker(config, listeners)
+    with select.epoll() as idle:
+        idle.register(listeners[0], READ | EXCLUSIVE)  # the first in the queue is woken
+        woken: list[tuple[int, int]] = []
+        waits = threading.Event()
+
+        def wait() -> None:
+            waits.set()
+            woken.extend(idle.poll(PATIENCE))
+
+        threads = threading.Thread(target=wait), threading.Thread(target=worker.run)
+        for thread in threads:
+            thread.start()
+        assert waits.wait(PATIENCE)
+        eventually(lambda: worker._accepting)
+        with Client(url) as client:
+            assert client.ask(get("/small.txt")).content == b"small"
+            assert woken
+        worker.stop()
+        for thread in threads:
+            thread.join()
 
 
 def test_connections_are_counted(server: Server, connect: Connect) -> None:
