@@ -157,11 +157,6 @@ class Loop:
         del self._handlers[fd]
         self._poller.unregister(fd)
 
-    def only_sends(self) -> bool:
-        """Is nothing ready at this moment but for more to be sent?"""
-        ready = self._poller.poll(0, _EVENTS_AT_ONCE)
-        return not (self._soon or self._calls or any(events != WRITE for _, events in ready))
-
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
         self._soon.append((fd, call))
@@ -249,7 +244,7 @@ def _run_guarded(call: Callable[[], None]) -> bool:
 
 def report_bug() -> None:
     """Tell the operator, if stderr has a reader, of an exception that should not have come here."""
-    import traceback  # here, because it costs a start two milliseconds
+    with contextlib.suppress(OSError, ValueError, AttributeError, ImportError):
+        import traceback  # here, because it costs a start two milliseconds
 
-    with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"portico: a bug, please report it:\n{traceback.format_exc()}")

@@ -23,6 +23,9 @@ from portico.http.h1 import LAST_CHUNK, chunk
 from portico.http.message import Stream
 from portico.site.content import FileSlice
 
+if sys.platform == "linux":
+    from fcntl import ioctl
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 TURN = 256 << 10
 """Octets sent on one connection before others have their turn: some 40 us of work."""
+LONG_TURN = 2 << 20
+"""The same where nobody has asked for anything for a while. It saves the kernel work, too."""
 TAIL = 1024
 """Octets of a file that are held back to the end."""
 
@@ -48,7 +53,7 @@ class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
 class Outbox:
     """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
 
-    __slots__ = ("_expected", "_framing", "_pieces", "_stream", "_taken", "is_blocked", "sent")
+    __slots__ = ("_expected", "_framing", "_is_full", "_pieces", "_stream", "_taken", "sent")
 
     def __init__(self, pieces: Sequence[Sized], sent: int = 0) -> None:
         """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already.
@@ -59,38 +64,38 @@ class Outbox:
         self._stream = last if isinstance(last, Stream) else None
         self._taken = self._framing = 0
         self._pieces: list[memoryview | FileSlice] = [
-            piece if isinstance(piece, FileSlice) else memoryview(cast("bytes", piece))
+            FileSlice(piece.file, piece.offset, piece.count)  # our own: it becomes shorter
+            if isinstance(piece, FileSlice)
+            else memoryview(cast("bytes", piece))
             for piece in pieces
             if len(piece)
         ]
         self.sent = sent
         self._expected = 0  # so far into the file at the front one can send without a wait
-        self.is_blocked = False
+        self._is_full = False
         """Did the socket take less than it was given?"""
         self._drop_octets(sent)
 
-    def flush(self, sock: socket.SocketType) -> bool:
-        """Send what the socket takes, at most a TURN; True when nothing is left.
+    def flush(self, sock: socket.SocketType, turn: int = TURN) -> bool:
+        """Send what the socket takes, about `turn` octets at most; True when nothing is left.
 
         Raises OSError when the connection is broken, FileChanged when a file is, Waiting when some
         of it must be read first.
         """
-        budget = TURN
-        self.is_blocked = False
+        self._is_full = False
+        pieces = self._pieces
         try:
-            while self._pieces and budget > 0:
-                piece = self._pieces[0]
-                count = (
-                    self._send_slice(sock, piece, min(budget, len(piece)))
-                    if isinstance(piece, FileSlice)
-                    else self._send_octets(sock)
-                )
-                budget -= count
+            while pieces and turn > 0 and not self._is_full:
+                piece = pieces[0]
+                if isinstance(piece, FileSlice):
+                    count = self._send_slice(sock, piece, turn)
+                else:
+                    count = self._send_octets(sock)
+                turn -= count
                 self.sent += count
         except (BlockingIOError, InterruptedError):
-            self.is_blocked = True
             return False
-        return not self._pieces and self._stream is None
+        return not pieces and self._stream is None
 
     @property
     def is_hungry(self) -> bool:
@@ -143,6 +148,7 @@ class Outbox:
             sent = sock.sendmsg(octets, (), flags)
         else:
             sent = sock.send(octets[0], flags)
+        self._is_full = sent < sum(map(len, octets))
         self._drop_octets(sent)
         return sent
 
@@ -154,27 +160,30 @@ class Outbox:
         if count:
             pieces[0] = cast("memoryview", pieces[0])[count:]
 
-    def _send_slice(self, sock: socket.SocketType, piece: FileSlice, count: int) -> int:
+    def _send_slice(self, sock: socket.SocketType, piece: FileSlice, most: int) -> int:
         """Send some of the file slice at the front."""
-        left = len(piece)
-        if piece.offset >= self._expected:
-            self._expected = piece.file.expect(piece.offset, left)
+        file, offset, left = piece.file, piece.offset, piece.count
+        if offset >= self._expected:
+            self._expected = file.expect(offset, left)
         if left <= TAIL:
-            tail = piece.file.read(left, piece.offset)
-            if len(tail) < left or piece.file.changed():
+            tail = file.read(left, offset)
+            if len(tail) < left or file.changed():
                 raise FileChanged
             self._pieces[0] = memoryview(tail)
             self._expected = 0
             return self._send_octets(sock)
-        count = min(count, left - TAIL, self._expected - piece.offset)
+        count = min(most, left - TAIL, self._expected - offset)
         if _HAS_SENDFILE:
-            sent = os.sendfile(sock.fileno(), piece.file.fd, piece.offset, count)
+            sent = os.sendfile(sock.fileno(), file.fd, offset, count)
         else:
-            octets = piece.file.read(min(count, 65536), piece.offset)
+            octets = file.read(min(count, 65536), offset)
+            count = len(octets)
             sent = sock.send(octets) if octets else 0
         if sent == 0:
             raise FileChanged
-        self._pieces[0] = FileSlice(piece.file, piece.offset + sent, left - sent)
+        piece.offset = offset + sent
+        piece.count = left - sent
+        self._is_full = sent < count
         return sent
 
 
@@ -182,6 +191,4 @@ def octets_unread(sock: socket.SocketType) -> int:
     """Octets in the kernel that the client has not taken; 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0
-    from fcntl import ioctl  # here, because only slow clients make it necessary
-
     return int.from_bytes(ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)

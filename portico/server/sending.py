@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from portico.server.memo import Reply
     from portico.server.service import Service
 
-TURNS_AT_ONCE = 16
-"""Turns (see `outbox.TURN`) that a connection has where nobody is ready but to be sent more."""
-
 
 def _content_sent(reply: Reply, outbox: Outbox) -> int:
     """Octets of content that are out; below 0 while the head is not."""
@@ -132,13 +129,7 @@ class Sender:
         assert reply is not None  # noqa: S101
         before = outbox.sent
         try:
-            done = outbox.flush(self._socket)
-            turns = 1
-            while not (done or outbox.is_blocked or outbox.is_hungry) and turns < TURNS_AT_ONCE:
-                if not self._loop.only_sends():
-                    break
-                done = outbox.flush(self._socket)
-                turns += 1
+            done = outbox.flush(self._socket, self._service.turn())
         except (OSError, FileChanged):
             self.close()
             return
@@ -150,8 +141,7 @@ class Sender:
             reply.length = _content_sent(reply, outbox)  # of a stream it was not known before
             self._sent(reply, self._began)
             return
-        if outbox.is_blocked:
-            self._unread = octets_unread(self._socket)
+        self._unread = octets_unread(self._socket)
         if self.state != SEND:
             self._watch(SEND)
         elif outbox.sent > before:

@@ -148,16 +148,16 @@ def open_file(path: str, flags: int, epoch: int) -> tuple[OpenFile, os.stat_resu
 class FileSlice:
     """`count` octets of an open file from `offset`: content that is sent without being read."""
 
-    __slots__ = ("_count", "file", "offset")
+    __slots__ = ("count", "file", "offset")
 
     def __init__(self, file: OpenFile, offset: int, count: int) -> None:
         self.file = file
         self.offset = offset
-        self._count = count
+        self.count = count
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def read(self) -> bytes:
         """All of it, or less if the file has become shorter. Raises Waiting or OSError."""
-        return self.file.read_now(self._count, self.offset)
+        return self.file.read_now(self.count, self.offset)

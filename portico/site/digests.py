@@ -100,11 +100,11 @@ class Digests:
 
     def _hash(self, file: OpenFile, state: Signature, pending: Pending) -> Iterator[None]:
         """Hash the open file piece by piece; what changed meanwhile has no digest."""
-        from hashlib import sha256 as begin
-
-        digest = begin()
         position, size = 0, state[2]
         try:
+            from hashlib import sha256 as begin
+
+            digest = begin()
             while position < size:
                 octets = file.read(_PIECE, position)
                 if not octets:
@@ -115,8 +115,8 @@ class Digests:
             if position == size and not file.changed():
                 with self._lock:
                     self._known.put(state, digest.digest())
-        except OSError:
-            return  # the disk fails; whoever is sent the file will see it
+        except (OSError, ImportError):
+            return  # the disk fails, whoever is sent the file will see it; or no descriptor is left
         finally:
             self._end(state, pending)
 

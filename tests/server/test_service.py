@@ -13,7 +13,8 @@ from portico.http.h1 import head_end
 from portico.http.message import ProtocolError
 from portico.server.accesslog import AccessLog
 from portico.server.memo import Memo, Reply
-from portico.server.service import LOADED_LIMIT, Service
+from portico.server.outbox import LONG_TURN, TURN
+from portico.server.service import LOADED_LIMIT, QUIET_SECONDS, Service
 from portico.site.answer import Site
 from portico.site.files import Folder
 from portico.site.origin import Found
@@ -86,6 +87,19 @@ def test_a_reply_is_looked_at_again_in_each_epoch(folder: Path) -> None:
     (folder / "file.txt").unlink()
     service.begin_turn(service.now)
     assert ask(service, head).status == 404
+
+
+def test_turns_are_long_where_nobody_was_answered_for_a_while(folder: Path) -> None:
+    service = service_of(folder)
+    now = service.now
+    service.requests += 1
+    assert service.turn() == TURN
+    service.begin_turn(now + QUIET_SECONDS / 2)
+    assert service.turn() == TURN
+    service.begin_turn(now + QUIET_SECONDS)
+    assert service.turn() == LONG_TURN
+    service.requests += 1
+    assert service.turn() == TURN
 
 
 def test_while_draining_each_reply_is_the_last(folder: Path) -> None:

@@ -14,21 +14,27 @@ import pytest
 
 from portico.config import Config
 from portico.server.descriptors import FILES_SHARE, Descriptors
-from tests.server.clients import Client, get
+from tests.server.clients import Client, eventually, get, request
 
 GRANTED = 48
 CLIENTS = 64
 
-# Serves with few descriptors, of which the program takes some for itself. For each line that it
-# reads it tells what it did in half a second.
+# Serves with few descriptors, of which the program takes some for itself, and all that there are
+# when it reads "all". For each other line that it reads it tells what it did in half a second.
 PROGRAM = """
-import json, os, resource, sys, time
+import contextlib, json, os, resource, sys, time
 import portico
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
 with portico.Server(sys.argv[1]) as server:
     taken = [os.dup(0) for _ in range(int(sys.argv[3]))]
     print(server.url, flush=True)
     for line in sys.stdin:
+        if line == "all\\n":
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            print(len(taken), flush=True)
+            continue
         before, epoch = time.process_time(), server._worker._service.epoch
         time.sleep(0.5)
         print(json.dumps({
@@ -50,13 +56,20 @@ class Process:
         assert self.popen.stdout is not None
         return self.popen.stdout.readline().strip()
 
+    def _tell(self, line: str) -> str:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(line)
+        self.popen.stdin.flush()
+        return self._line()
+
     def spent(self) -> dict[str, float]:
         """What it does while half a second goes by."""
-        assert self.popen.stdin is not None
-        self.popen.stdin.write("\n")
-        self.popen.stdin.flush()
-        spent: dict[str, float] = json.loads(self._line())
+        spent: dict[str, float] = json.loads(self._tell("\n"))
         return spent
+
+    def take_all(self) -> None:
+        """Leave it no descriptor."""
+        assert int(self._tell("all\n"))
 
 
 @contextmanager
@@ -108,6 +121,21 @@ def test_who_is_connected_can_still_be_shown_files(site: Path) -> None:
             client.hurry()
             assert len(client.answer().content) == 1 << 22
             assert client.answer().content == b"%d" % number
+
+
+def test_who_is_served_goes_on_without_any_descriptor_left(site: Path) -> None:
+    """Also one that does not take a reply at once; nothing that it needs is opened only then."""
+    size = 1 << 24
+    (site / "huge.bin").write_bytes(bytes(size))
+    head = request("HEAD", "/huge.bin", "Want-Repr-Digest: sha-256=1")
+    with serving(site, 0) as process, Client(process.url, receive_buffer=4096) as client:
+        eventually(lambda: "repr-digest" in client.ask(head, method="HEAD").fields)
+        process.take_all()
+        for _ in range(2):
+            client.send(get("/huge.bin"))
+            process.spent()
+            client.hurry()
+            assert len(client.answer().content) == size
 
 
 @pytest.mark.parametrize("taken", [0, 12])

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from portico import Server
+from portico.server.outbox import LONG_TURN
+from portico.server.service import Service
 from tests.server.clients import get
 
 SIZE = 24 << 20
 SHORT = 0.6
 """Seconds after which a client that reads nothing is given up."""
+BUFFER = 128 << 10
+"""Octets that the system takes in for the client. If there were many more, it would not tell the
+server for seconds that some of them were read."""
 
 
-def test_a_steady_slow_reader_is_not_given_up(tmp_path: Path) -> None:
-    """It takes longer than the deadline until the socket has room again."""
-    (tmp_path / "large").write_bytes(bytes(SIZE))
-    with (
-        Server(tmp_path, send_timeout=SHORT) as server,
-        socket.create_connection(("127.0.0.1", int(server.url.split(":")[2][:-1]))) as client,
-    ):
+@contextmanager
+def downloading(folder: Path) -> Iterator[tuple[Server, socket.socket]]:
+    """A server, and a client that has asked it for a large file."""
+    (folder / "large").write_bytes(bytes(SIZE))
+    with Server(folder, send_timeout=SHORT) as server, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        client.connect(("127.0.0.1", int(server.url.split(":")[2][:-1])))
         client.sendall(get("/large"))
+        yield server, client
+
+
+@pytest.mark.parametrize("turn", [LONG_TURN, 2 * SIZE])
+def test_a_steady_slow_reader_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    """It takes longer than the deadline until the socket has room again.
+
+    It is full when a turn is over, or within one.
+    """
+    monkeypatch.setattr(Service, "turn", lambda _: turn)
+    with downloading(tmp_path) as (_, client):
         received = 0
         begun = time.monotonic()
         while time.monotonic() < begun + 6 * SHORT:
@@ -35,12 +57,7 @@ def test_a_steady_slow_reader_is_not_given_up(tmp_path: Path) -> None:
 
 
 def test_one_that_stops_is_given_up(tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(bytes(SIZE))
-    with (
-        Server(tmp_path, send_timeout=SHORT) as server,
-        socket.create_connection(("127.0.0.1", int(server.url.split(":")[2][:-1]))) as client,
-    ):
-        client.sendall(get("/large"))
+    with downloading(tmp_path) as (server, _):
         worker = server._worker
         assert worker is not None
         until = time.monotonic() + 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,18 @@ def test_file_that_cannot_be_read_any_more_has_no_digest(
     hand.run()
     monkeypatch.setattr(os, "pread", real)
     assert not client.holds()
+    assert tag(client, "/large.bin") == provisional
+    hand.run()
+    assert tag(client, "/large.bin") == final(LARGE)
+
+
+def test_without_a_descriptor_to_load_the_module_it_is_hashed_later(
+    client: Client, hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provisional = tag(client, "/large.bin")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "hashlib", None)
+        hand.run()
     assert tag(client, "/large.bin") == provisional
     hand.run()
     assert tag(client, "/large.bin") == final(LARGE)
