@@ -26,7 +26,7 @@ def _nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     assert capfd.readouterr() == ("", "")
     if descriptors() > before:
         gc.collect()  # of what the test itself has let go
-    assert descriptors() == before
+    assert descriptors() <= before  # fewer, where something of an earlier test went only now
 
 
 @pytest.fixture(scope="session")

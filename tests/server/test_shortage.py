@@ -123,12 +123,12 @@ def test_who_is_connected_can_still_be_shown_files(site: Path) -> None:
             assert client.answer().content == b"%d" % number
 
 
-def test_who_is_served_goes_on_without_any_descriptor_left(site: Path) -> None:
+def test_who_is_served_goes_on_without_any_descriptor_left(tmp_path: Path) -> None:
     """Also one that does not take a reply at once; nothing that it needs is opened only then."""
     size = 1 << 24
-    (site / "huge.bin").write_bytes(bytes(size))
+    (tmp_path / "huge.bin").write_bytes(bytes(size))
     head = request("HEAD", "/huge.bin", "Want-Repr-Digest: sha-256=1")
-    with serving(site, 0) as process, Client(process.url, receive_buffer=4096) as client:
+    with serving(tmp_path, 0) as process, Client(process.url, receive_buffer=4096) as client:
         eventually(lambda: "repr-digest" in client.ask(head, method="HEAD").fields)
         process.take_all()
         for _ in range(2):
