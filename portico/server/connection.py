@@ -79,22 +79,23 @@ class Connection(Sender):
             self.deadline = deadline
 
     def expire(self) -> None:
-        """The deadline has passed. A request that was begun gets 408; most others have no reply.
-
-        A slow reader has until it has read nothing at all for as long: the socket asks for more
-        only when a good part of what the kernel holds is gone, which can take longer.
-        """
+        """The deadline has passed. A request that was begun gets 408; most others have no reply."""
         if self.state == HEAD:
             self._refuse(ProtocolError(408, "The request did not arrive in time."))
-            return
-        if self.state == WAIT and self._outbox is None:
+        elif self.state == WAIT and self._outbox is None:
             self._refuse(ProtocolError(503, "The disk is too slow at this moment."))
-            return
-        if self.state == SEND and (unread := octets_unread(self._socket)) < self._unread:
-            self._unread = unread
-            self.deadline = send_deadline(self._service)
-            return
-        self.close()
+        elif self.state not in {SEND, LINGER} or self._is_out_of_time():
+            self.close()
+
+    def _is_out_of_time(self) -> bool:
+        """SEND, LINGER: has the client had the time that it has to take what it was sent?"""
+        unread = self._unread
+        if not self._makes_progress():
+            return True
+        if self.state == LINGER and self._unread == 0:
+            self.deadline = linger_deadline(self._service)
+            return unread == 0
+        return False
 
     def drain(self) -> None:
         """The worker stops: end now if nothing is under way, else with the present exchange."""
@@ -288,6 +289,8 @@ class Connection(Sender):
             self.close()
             return
         self._watch(LINGER)
+        self._unread = octets_unread(self._socket)
+        self._given_up = send_deadline(self._service)
 
     # What each state waits for, what happens then, and until when.
     _STATES: ClassVar[

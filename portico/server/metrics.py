@@ -178,7 +178,7 @@ def _exposition(ledger: Ledger) -> Exposition:
     try:
         import prometheus_client  # noqa: F401 (whether it is there)
     except ImportError:
-        cure = "pip install 'portico[metrics]'"
+        cure = "pip install prometheus_client"
         raise ConfigError(f"--metrics needs the package prometheus_client: {cure}") from None
     from portico.server.exposition import Exposition
 

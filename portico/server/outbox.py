@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TURN = 256 << 10
 """Octets sent on one connection before others have their turn: some 40 us of work."""
 LONG_TURN = 2 << 20
-"""The same where nobody has asked for anything for a while. It saves the kernel work, too."""
+"""The same, for one connection, where nobody has been answered for a while."""
 TAIL = 1024
 """Octets of a file that are held back to the end."""
 
@@ -53,7 +53,16 @@ class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
 class Outbox:
     """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
 
-    __slots__ = ("_expected", "_framing", "_is_full", "_pieces", "_stream", "_taken", "sent")
+    __slots__ = (
+        "_expected",
+        "_framing",
+        "_is_full",
+        "_pieces",
+        "_stream",
+        "_taken",
+        "is_unframed",
+        "sent",
+    )
 
     def __init__(self, pieces: Sequence[Sized], sent: int = 0) -> None:
         """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already.
@@ -62,6 +71,8 @@ class Outbox:
         """
         last = pieces[-1] if pieces else b""
         self._stream = last if isinstance(last, Stream) else None
+        self.is_unframed = self._stream is not None and not self._stream.chunked
+        """Does only the connection's end tell where the content ends?"""
         self._taken = self._framing = 0
         self._pieces: list[memoryview | FileSlice] = [
             FileSlice(piece.file, piece.offset, piece.count)  # our own: it becomes shorter
@@ -183,7 +194,9 @@ class Outbox:
             raise FileChanged
         piece.offset = offset + sent
         piece.count = left - sent
-        self._is_full = sent < count
+        if sent < count:
+            self._is_full = True
+            self._expected = 0  # it may be long until there is room
         return sent
 
 

@@ -7,12 +7,15 @@ has the table of what is done in which state.
 
 from __future__ import annotations
 
+import contextlib
+import struct
+from socket import SO_LINGER, SOL_SOCKET
 from types import MethodType
 from typing import TYPE_CHECKING, ClassVar
 
 from portico.server.loop import READ, WRITE
 from portico.server.outbox import HAS_SENDMSG, MORE, FileChanged, Outbox, octets_unread
-from portico.server.states import CLOSED, IDLE, SEND, send_deadline
+from portico.server.states import CLOSED, IDLE, SEND, look_deadline, send_deadline
 from portico.site.content import Waiting
 
 if TYPE_CHECKING:
@@ -24,10 +27,18 @@ if TYPE_CHECKING:
     from portico.server.memo import Reply
     from portico.server.service import Service
 
+UNKNOWN = -1
+
 
 def _content_sent(reply: Reply, outbox: Outbox) -> int:
     """Octets of content that are out; below 0 while the head is not."""
     return outbox.sent - outbox.framing - reply.head_length
+
+
+def _reset(sock: socket.SocketType) -> None:
+    """Have the connection end with a reset, not as if all had been said."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Sender:
@@ -35,6 +46,7 @@ class Sender:
 
     __slots__ = (
         "_began",
+        "_given_up",
         "_loop",
         "_on_close",
         "_outbox",
@@ -75,8 +87,10 @@ class Sender:
         """The reply that waits in the outbox."""
         self._began = 0.0
         """When the request that it answers was taken up."""
-        self._unread = 0
-        """Octets that the client had not taken when we last looked."""
+        self._unread = UNKNOWN
+        """Octets that the client had not taken when we last looked, since the last were sent."""
+        self._given_up = 0.0
+        """When it is given up, if it takes none of them until then."""
         self._watched: int | None = None
 
     def close(self) -> None:
@@ -86,6 +100,8 @@ class Sender:
         self.state = CLOSED
         if self._reply is not None and self._outbox is not None:
             self._count(self._reply, max(0, _content_sent(self._reply, self._outbox)))
+            if self._outbox.is_unframed:
+                _reset(self._socket)
             self._outbox.close()
             # What they hold is let go now: the loop may remember this connection for long.
             self._outbox = self._reply = None
@@ -141,16 +157,38 @@ class Sender:
             reply.length = _content_sent(reply, outbox)  # of a stream it was not known before
             self._sent(reply, self._began)
             return
-        self._unread = octets_unread(self._socket)
         if self.state != SEND:
             self._watch(SEND)
-        elif outbox.sent > before:
-            self.deadline = self._service.now + self._service.config.send_timeout
+        elif outbox.sent == before:
+            return
+        self._expect_progress()
+
+    def _expect_progress(self) -> None:
+        """From now on the client has the usual time to take some of what it was sent."""
+        self._unread = UNKNOWN
+        self._given_up = send_deadline(self._service)
+        self.deadline = look_deadline(self._service)
+
+    def _makes_progress(self) -> bool:
+        """SEND, LINGER: may the client still be reading? To be asked at each deadline.
+
+        What its system takes right after the last octets were sent says nothing about that, but
+        what it takes between two looks does. Limit: a system tells only in steps, up to a sixteenth
+        of its buffer, that there is room again; a client that reads less than that in the time it
+        has seems to read nothing.
+        """
+        service = self._service
+        unread = octets_unread(self._socket)
+        if unread < self._unread:
+            self._given_up = send_deadline(service)
+        self._unread = unread
+        self.deadline = look_deadline(service)
+        return service.now < self._given_up
 
     def _step(self, outbox: Outbox, events: int) -> None:
         """Let the stream in the outbox go on, unless enough others have done so in this turn."""
         service = self._service
-        self.deadline = send_deadline(service)  # the client waits for us, not we for it
+        self._expect_progress()  # the client waits for us, not we for it
         if events & ~(READ | WRITE):
             self.close()  # nobody is there any more to work for
         elif service.steps_left:
@@ -163,7 +201,8 @@ class Sender:
     def _sent(self, reply: Reply, began: float = 0.0) -> None:
         """The reply is out: count it, and go on to what follows it.
 
-        `began` is when its request was taken up, if that was not in this turn of the loop.
+        `began` is when its request was taken up, if it was not sent at once. Then the client may
+        have sent more meanwhile; to close with that unread would reset it (RFC 9112, 9.6).
         """
         service = self._service
         service.requests += 1
@@ -172,7 +211,7 @@ class Sender:
         if service.log is not None:
             service.log.add(self._peer, reply.log_text, reply.length)
         if reply.close or service.draining:
-            self._finish(linger=reply.linger or service.draining)
+            self._finish(linger=reply.linger or service.draining or began > 0)
         elif self.state != IDLE:
             self._watch(IDLE)
         else:

@@ -83,6 +83,7 @@ class Service:
         self._loaded_octets = 0
         self._requests_seen = 0
         self._quiet_from = 0.0
+        self._long_at = 0.0
         self._parser = HeadParser(site.fields_read | logged)
         self._second = 0
         self._date = b""
@@ -104,7 +105,10 @@ class Service:
         if self.requests != self._requests_seen:
             self._requests_seen = self.requests
             self._quiet_from = self.now + QUIET_SECONDS
-        return TURN if self.now < self._quiet_from else LONG_TURN
+        if self.now < self._quiet_from or self._long_at == self.now:
+            return TURN
+        self._long_at = self.now
+        return LONG_TURN
 
     def begin_drain(self) -> None:
         """From now on each reply is the last of its connection, so those made before are no use."""

@@ -9,7 +9,7 @@
     SEND      room to send    the rest of a reply goes out, and a stream goes on, a step in a turn;
                               meanwhile nothing is read
     LINGER    octets          our side is closed; what still comes is thrown away, so that the
-                              client is not reset before it has read the last reply
+                              client is not reset before it has the last reply
     CLOSED
 
 `connection` has the table of what is done in each.
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 IDLE, HEAD, TURN, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
 LINGER_SECONDS = 2.0
-"""How long a client has to read the last reply after it has sent too much."""
+"""How long a client has to close when its system has the whole of the last reply."""
+LOOKS = 8
+"""Looks, within the time after which it is given up, at whether a client takes what it is sent."""
 
 
 def idle_deadline(service: Service) -> float:
@@ -43,6 +45,11 @@ def send_deadline(service: Service) -> float:
     return service.now + service.config.send_timeout
 
 
+def look_deadline(service: Service) -> float:
+    """When it is looked at next whether a client takes what it is sent."""
+    return service.now + service.config.send_timeout / LOOKS
+
+
 def linger_deadline(service: Service) -> float:
-    """Until when a client may read the last reply."""
+    """Until when a client may close."""
     return service.now + LINGER_SECONDS

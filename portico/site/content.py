@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WINDOW = 1 << 20
 """Octets of a large file that are brought into memory at once."""
+_LITTLE = 4096
+"""No window of its own for so few octets that are left."""
 _PIECE = 1 << 18
 _WARM_SECONDS = 10.0
 """For how long what was found in memory is taken to be there still."""
@@ -91,7 +93,7 @@ class OpenFile:
 
         Raises Waiting or OSError.
         """
-        end = offset + min(count, WINDOW)
+        end = offset + (count if count <= WINDOW + _LITTLE else WINDOW)
         if not self.may_wait:
             self._demand(offset, end, 1)
         return end

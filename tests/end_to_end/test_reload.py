@@ -341,7 +341,8 @@ print(os.waitstatus_to_exitcode(status), flush=True)
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_terminal_that_is_closed_ends_the_preview(root: Path, workers: str) -> None:
-    command = [sys.executable, "-c", IN_TERMINAL.format(prepare="")]
+    prepare = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # these tests may run under nohup
+    command = [sys.executable, "-c", IN_TERMINAL.format(prepare=prepare)]
     options = ["site", "--port", "0", "--color", "never", "--workers", workers]
     pipe = subprocess.PIPE
     with subprocess.Popen([*command, *options], cwd=root, stdin=pipe, stdout=pipe) as popen:

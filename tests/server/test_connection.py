@@ -34,6 +34,22 @@ def test_close_is_obeyed_once_the_response_is_sent(client: Client, site: Path, v
     assert client.at_end()
 
 
+@pytest.mark.parametrize(
+    "head", [get("/large.bin", "Connection: close"), get("/large.bin", version="1.0")]
+)
+@pytest.mark.parametrize("more", [b"\r\n", get("/small.txt")])
+def test_what_comes_during_the_last_response_costs_nothing_of_it(
+    connect: Connect, server: Server, site: Path, head: bytes, more: bytes
+) -> None:
+    """To close with octets unread would reset the connection, and lose what was not sent yet."""
+    client = connect(server, receive_buffer=4096)
+    client.send(head)
+    eventually(client.has_news)
+    client.send(more)
+    assert client.answer().content == (site / "large.bin").read_bytes()
+    assert client.at_end()
+
+
 def test_http_1_0_ends_with_the_response(server: Server, connect: Connect) -> None:
     for head in (b"GET /small.txt HTTP/1.0\r\n\r\n", get("/small.txt", version="1.0")):
         client = connect(server)

@@ -5,12 +5,17 @@ The times are short here, and the end is waited for; how long it takes is not lo
 
 from __future__ import annotations
 
+import socket
+import sys
 import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from portico.server import states, worker
 from portico.server.embed import Server
+from portico.server.sending import Sender
 from portico.server.states import CONTENT, IDLE
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
@@ -125,6 +130,47 @@ def test_a_slow_reader_that_goes_on_reading_gets_it_all(serve: Serve, connect: C
         time.sleep(SHORT / 40)
     client.until_end()
     assert client.received.partition(b"\r\n\r\n")[2] == bytes(range(256)) * 16384
+
+
+def test_a_slow_reader_of_the_last_response_may_still_say_something(
+    serve: Serve, connect: Connect
+) -> None:
+    """All is in the system's hands, and on its way for longer than lingering lasts otherwise."""
+    client = connect(serve(send_timeout=10 * SHORT), receive_buffer=32768)
+    client.send(get("/large.bin", version="1.0"))
+    begin = time.monotonic()
+    while time.monotonic() < begin + 5 * SHORT:
+        client.received += client.socket.recv(32768)
+        client.send_as_far_as_possible([b"\r\n"])
+        time.sleep(SHORT / 10)
+    client.until_end()
+    assert client.received.partition(b"\r\n\r\n")[2] == bytes(range(256)) * 16384
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what is unread")
+@pytest.mark.parametrize("reads_after", [0, 1, 5])
+def test_who_takes_nothing_is_given_up_when_the_time_is_over(reads_after: int) -> None:
+    """What a client's system takes right after something was sent is no sign of life.
+
+    What it takes after so many looks is one.
+    """
+    now, timeout = 1000.0, 80.0
+    service = SimpleNamespace(now=now, config=SimpleNamespace(head_timeout=1, send_timeout=timeout))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Sender((ours, ""), cast("Any", None), cast("Any", service), print)
+        for octet in b"xyz":
+            ours.send(bytes([octet]))
+        connection._expect_progress()
+        theirs.recv(1)
+        looks = []
+        while connection._makes_progress():
+            looks.append(service.now)
+            if len(looks) == reads_after:
+                theirs.recv(1)
+            service.now = connection.deadline
+    given_up = now + timeout + (looks[reads_after] - now if reads_after else 0)
+    assert service.now == given_up
 
 
 def test_lingering_ends(serve: Serve, connect: Connect) -> None:

@@ -446,7 +446,7 @@ def test_without_the_package_it_is_said_how_to_get_it(site: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(site), "--port", "0", "--metrics", "127.0.0.1:0"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    cure = "pip install 'portico[metrics]'"
+    cure = "pip install prometheus_client"
     said = f"portico: error: --metrics needs the package prometheus_client: {cure}\n"
     assert (result.returncode, result.stderr) == (2, said)
 

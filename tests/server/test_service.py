@@ -97,6 +97,8 @@ def test_turns_are_long_where_nobody_was_answered_for_a_while(folder: Path) -> N
     service.begin_turn(now + QUIET_SECONDS / 2)
     assert service.turn() == TURN
     service.begin_turn(now + QUIET_SECONDS)
+    assert [service.turn() for _ in range(3)] == [LONG_TURN, TURN, TURN]
+    service.begin_turn(now + 2 * QUIET_SECONDS)
     assert service.turn() == LONG_TURN
     service.requests += 1
     assert service.turn() == TURN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,14 +133,15 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
     listeners = bind(config)
     url = url_of(listeners[0])
     worker = Worker(config, listeners)
-    with select.epoll() as idle:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, select.epoll() as idle:
         idle.register(listeners[0], READ | EXCLUSIVE)  # the first in the queue is woken
-        woken: list[tuple[int, int]] = []
+        idle.register(ours, READ)
         waits = threading.Event()
 
         def wait() -> None:
             waits.set()
-            woken.extend(idle.poll(PATIENCE))
+            idle.poll(PATIENCE)
 
         threads = threading.Thread(target=wait), threading.Thread(target=worker.run)
         for thread in threads:
@@ -148,7 +150,7 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
         eventually(lambda: worker._accepting)
         with Client(url) as client:
             assert client.ask(get("/small.txt")).content == b"small"
-            assert woken
+        theirs.send(b"x")
         worker.stop()
         for thread in threads:
             thread.join()
