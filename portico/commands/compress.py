@@ -54,7 +54,7 @@ examples:
                                  only these two
 
 The exit code is 1 if a file could not be read or written; all others are done
-nevertheless. br and zstd need libraries: pip install "portico[compression]"
+nevertheless. br and zstd need libraries: pip install brotli zstandard
 """
 
 JOBS_LIMIT = 256
@@ -63,7 +63,7 @@ JOBS_LIMIT = 256
 _ABANDONED = 3600
 """Seconds after which a temporary file belongs to a process that was killed."""
 
-_CURE = 'pip install "portico[compression]"'
+_CURE = "pip install brotli zstandard"
 
 Names = tuple[str, ...]
 

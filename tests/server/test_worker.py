@@ -146,14 +146,16 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
         threads = threading.Thread(target=wait), threading.Thread(target=worker.run)
         for thread in threads:
             thread.start()
-        assert waits.wait(PATIENCE)
-        eventually(lambda: worker._accepting)
-        with Client(url) as client:
-            assert client.ask(get("/small.txt")).content == b"small"
-        theirs.send(b"x")
-        worker.stop()
-        for thread in threads:
-            thread.join()
+        try:
+            assert waits.wait(PATIENCE)
+            eventually(lambda: worker._accepting)
+            with Client(url) as client:
+                assert client.ask(get("/small.txt")).content == b"small"
+        finally:
+            theirs.send(b"x")
+            worker.stop()
+            for thread in threads:
+                thread.join()
 
 
 def test_connections_are_counted(server: Server, connect: Connect) -> None:
