@@ -269,6 +269,12 @@ def is_loopback(listener: socket.socket) -> bool:
     return bool(host == "::1" or host.startswith(("127.", "::ffff:127.")))
 
 
+def host_of(listener: socket.socket) -> str:
+    """The host by which a client would name the address of a listening TCP socket."""
+    host = str(listener.getsockname()[0])
+    return f"[{host}]" if ":" in host else host
+
+
 def is_local(listener: socket.socket) -> bool:
     """Can only this machine connect to it?"""
     return is_unix(listener) or is_loopback(listener)

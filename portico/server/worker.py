@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from portico.server.connection import Connection
 from portico.server.descriptors import Descriptors
 from portico.server.door import Door
-from portico.server.listen import BACKLOG, is_loopback
+from portico.server.listen import BACKLOG, host_of, is_loopback
 from portico.server.loop import EXCLUSIVE, READ, Loop, report_bug
 from portico.server.memo import Memo
 from portico.server.pool import Pool
@@ -78,7 +78,7 @@ class Worker:
         self._copies = copies
         hosts = None
         if all(map(is_loopback, listeners)) or config.allow_hosts:
-            own = [_host_of(listener) for listener in listeners if is_loopback(listener)]
+            own = [host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
         self._far = Far(self._folder)
         self._site = Site(self._far, config, hosts, copies, report)
@@ -349,9 +349,3 @@ class Worker:
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _host_of(listener: socket.socket) -> str:
-    """The host by which a client would name a listening socket's address."""
-    host = str(listener.getsockname()[0])
-    return f"[{host}]" if ":" in host else host
