@@ -25,8 +25,8 @@ from portico.site.disk import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WINDOW = 1 << 20
-"""Octets of a large file that are brought into memory at once."""
+WINDOW = 2 << 20
+"""Octets of a large file that are brought into memory at once: about as many as a socket takes."""
 _LITTLE = 4096
 """No window of its own for so few octets that are left."""
 _PIECE = 1 << 18
