@@ -93,7 +93,8 @@ asked for at random; folders above a file; the size of a file. There are {connec
 but {few} for the size, and as many as the first axis says. Each asks again as soon as it has its
 answer. Slices of {slice} s, {rounds} rounds, the servers in turn. Of large answers the client
 copies only the first octets, and an answer that a slice cuts short counts in part. Files above
-16 MiB are holes; no disk is touched.
+16 MiB are holes; no disk is touched. Portico keeps ready replies in 8 MiB: beyond some 1,400 small
+files in use, `--cache-size` should be larger (docs/deploying.md), which these figures leave out.
 """
 
 LIMITS = """\
