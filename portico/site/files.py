@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 TINY = 2048
 """Octets up to which a file is kept in memory. Above, it is read when it is sent: that costs hardly
 more, since the system has it in memory already."""
-SMALL = 32768
+SMALL = 65536
 """Octets up to which a file is hashed, and sent, in one piece. Above, sendfile costs less."""
 _TRIES = 32
 """Looks at a path before we give up, because what it leads to changes during each of them."""
