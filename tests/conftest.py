@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
 BROWSER_TESTS_PASSED = pytest.StashKey[int]()
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl+C, as what tests start must: a shell turns it off for what is in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

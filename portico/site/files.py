@@ -12,8 +12,9 @@ Rules:
 - Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
 
 Limits: those of a signature (see `disk`). And a large file that is opened in the middle of a write
-in place may be sent half old, half new, since the write has left its stamp before. To be safe,
-write elsewhere and rename.
+in place may be sent half old, half new, since the write has left its stamp before; so may a small
+one, once, if the system stops the writer within a write for as long as the two reads take. To be
+safe, write elsewhere and rename.
 """
 
 from __future__ import annotations
