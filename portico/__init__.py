@@ -10,17 +10,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from portico.config import ConfigError as ConfigError
-    from portico.server.embed import Server as Server
-    from portico.server.listen import BindError as BindError
+    from portico.config.config import ConfigError as ConfigError
+    from portico.server.embedded import Server as Server
+    from portico.server.net.listeners import BindError as BindError
 
 __version__ = "0.1.0"
 __all__ = ["BindError", "ConfigError", "Server", "__version__"]
 
 _HOMES = {
-    "BindError": "portico.server.listen",
-    "ConfigError": "portico.config",
-    "Server": "portico.server.embed",
+    "BindError": "portico.server.net.listeners",
+    "ConfigError": "portico.config.config",
+    "Server": "portico.server.embedded",
 }
 
 

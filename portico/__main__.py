@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from portico.cli import main
+    from portico.cli.main import main
 
     status = main()
 except KeyboardInterrupt:

@@ -13,12 +13,12 @@ PAGE = REPOSITORY / "docs" / "reference.md"
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from portico.options import OPTIONS, SWITCH, Option  # noqa: E402 - from the checkout, by its path
+from portico.config.options import OPTIONS, SWITCH, Option  # noqa: E402 - from the checkout, by its path
 
 HEAD = """\
 # Reference: the options
 
-<!-- Written by scripts/make_reference.py out of portico/options.py: change it there. -->
+<!-- Written by scripts/make_reference.py out of portico/config/options.py: change it there. -->
 
     portico [options] [DIR]
     python3 -m portico [options] [DIR]

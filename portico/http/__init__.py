@@ -1,6 +1,4 @@
-"""The ground floor: HTTP as the RFCs define it, and nothing else.
+"""HTTP as the RFCs define it, without any I/O: no socket, no file, no clock.
 
-Rule: pure functions and small types, bytes in and values out. No socket, no file and no clock is
-touched here, so every rule can be read, and tested, by itself.
-Limit: this floor imports from no other floor of the package.
+Pure functions and small types: bytes in, values out. This floor imports from no other floor.
 """

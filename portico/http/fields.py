@@ -6,7 +6,7 @@ is ambiguous in one of these is how requests are smuggled, so nothing is repaire
 
 from __future__ import annotations
 
-from portico.http.grammar import CONTENT_LENGTH, HOST, TOKEN
+from portico.http.h1.grammar import CONTENT_LENGTH, HOST, TOKEN
 from portico.http.message import CHUNKED, ProtocolError
 
 

@@ -13,7 +13,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from portico.http.h1 import field_lines
+from portico.http.h1.serialize import field_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

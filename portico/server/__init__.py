@@ -1,1 +1,1 @@
-"""Every socket, process and thread: the floor that moves bytes and keeps time."""
+"""Sockets, processes and threads: this floor serves what the site decides."""

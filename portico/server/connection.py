@@ -10,12 +10,13 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, ClassVar
 
-from portico.http.h1 import ContentReader, head_end
+from portico.http.h1.content import ContentReader
+from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
-from portico.server.loop import READ, WRITE
-from portico.server.outbox import octets_unread
+from portico.server.net.loop import READ, WRITE
+from portico.server.net.send_queue import octets_unread
+from portico.server.responder import DISCARD_LIMIT
 from portico.server.sending import Sender
-from portico.server.service import DISCARD_LIMIT
 from portico.server.states import (
     CLOSED,
     CONTENT,
@@ -30,13 +31,13 @@ from portico.server.states import (
     linger_deadline,
     send_deadline,
 )
-from portico.site.content import Waiting
+from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from portico.server.loop import Loop
-    from portico.server.service import Service
+    from portico.server.net.loop import Loop
+    from portico.server.responder import Service
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""

@@ -13,19 +13,19 @@ from socket import SO_LINGER, SOL_SOCKET
 from types import MethodType
 from typing import TYPE_CHECKING, ClassVar
 
-from portico.server.loop import READ, WRITE
-from portico.server.outbox import HAS_SENDMSG, MORE, FileChanged, Outbox, octets_unread
+from portico.server.net.loop import READ, WRITE
+from portico.server.net.send_queue import HAS_SENDMSG, MORE, FileChanged, Outbox, octets_unread
 from portico.server.states import CLOSED, IDLE, SEND, look_deadline, send_deadline
-from portico.site.content import Waiting
+from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from typing import Any
 
-    from portico.server.loop import Loop
-    from portico.server.memo import Reply
-    from portico.server.service import Service
+    from portico.server.net.loop import Loop
+    from portico.server.reply_cache import Reply
+    from portico.server.responder import Service
 
 UNKNOWN = -1
 

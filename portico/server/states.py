@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from portico.server.service import Service
+    from portico.server.responder import Service
 
 IDLE, HEAD, TURN, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 

@@ -14,30 +14,30 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
+from portico.server.background.blocking_io import Waits
+from portico.server.background.jobs import Pool
 from portico.server.connection import Connection
-from portico.server.descriptors import Descriptors
-from portico.server.door import Door
-from portico.server.listen import BACKLOG, host_of, is_loopback
-from portico.server.loop import EXCLUSIVE, READ, Loop, report_bug
-from portico.server.memo import Memo
-from portico.server.pool import Pool
-from portico.server.service import Service
+from portico.server.limits import Descriptors
+from portico.server.net.acceptor import Door
+from portico.server.net.listeners import BACKLOG, host_of, is_loopback
+from portico.server.net.loop import EXCLUSIVE, READ, Loop, report_bug
+from portico.server.reply_cache import Memo
+from portico.server.responder import Service
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, SEND
-from portico.server.waits import Waits
-from portico.site.answer import LOOPBACK_HOSTS, Site
-from portico.site.copies import Copies
-from portico.site.files import Folder
-from portico.site.remote import Far
-from portico.site.rulebook import warn
+from portico.site.compression.cache import Copies
+from portico.site.origin.folder import Folder
+from portico.site.origin.remote import Far
+from portico.site.rules.rulebook import warn
+from portico.site.site import LOOPBACK_HOSTS, Site
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from portico.config import Config
-    from portico.server.accesslog import AccessLog
-    from portico.server.counts import Counts
-    from portico.site.rulebook import Report
+    from portico.config.config import Config
+    from portico.server.telemetry.access_log import AccessLog
+    from portico.server.telemetry.counters import Counts
+    from portico.site.rules.rulebook import Report
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before they are served, and others too: some 100

@@ -1,6 +1,5 @@
-"""The middle floor: what is served. The folder on disk, the answer to a request, and the pages.
+"""What is served, and by which rules. This floor opens files, and never a socket.
 
-Rule: it is handed a parsed request and gives back a complete response. It opens files and never a
-socket.
-Limit: this floor imports only from `portico.http`.
+It takes a parsed request and returns a complete response. It imports only from `portico.http`,
+`portico.config` and `portico.bounded`.
 """

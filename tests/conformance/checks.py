@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from portico.http.dates import imf_fixdate, parse_http_date
-from portico.site.codecs import SUFFIXES
+from portico.site.compression.encoders import SUFFIXES
 from tests.conformance.case import Check, NotMeasuredError, Transcript
 from tests.conformance.exchange import Answer
 from tests.conformance.served import style

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from portico.site.codecs import SUFFIXES, encoder
+from portico.site.compression.encoders import SUFFIXES, encoder
 
 MODIFIED = 1704164645
 """When the files were last modified: Tue, 02 Jan 2024 03:04:05 GMT."""

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 
 import pytest
 
-from portico.site.disk import (
+from portico.site.origin.stat import (
     is_settled,
 )
 from tests.server.clients import Client, eventually, get

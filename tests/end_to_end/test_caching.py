@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from portico.site.files import SMALL
+from portico.site.origin.folder import SMALL
 from tests.end_to_end.browsing import chromium
 from tests.end_to_end.serving import Logged, settle
 from tests.end_to_end.test_browser import Tab, natural_size

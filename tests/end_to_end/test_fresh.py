@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.site.disk import (
+from portico.site.origin.folder import SMALL
+from portico.site.origin.stat import (
     is_settled,
 )
-from portico.site.files import SMALL
 from tests.end_to_end.writing import (
     look,
     relink,

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.cli import main
-from portico.config import Config
-from portico.server.listen import bind, url_of
+from portico.cli.main import main
+from portico.config.config import Config
+from portico.server.net.listeners import bind, url_of
 from portico.server.worker import Worker
 from tests.server.clients import Answer, Client, eventually, get, request
-from tests.server.supervised import Supervised, needs_proc
+from tests.server.processes.supervised import Supervised, needs_proc
 
 PATH = "/-/health"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import portico
-from portico.site.listing import WHOLE
+from portico.site.pages.listing import WHOLE
 from tests.end_to_end.test_browser import ARGUMENTS, CHROMIUMS, Tab
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.clients import Client, descriptors, eventually, get
-from tests.server.scraping import Samples, scrape
-from tests.server.supervised import Supervised, needs_proc
+from tests.server.processes.supervised import Supervised, needs_proc
+from tests.server.telemetry.scraping import Samples, scrape
 
 pytestmark = needs_proc
 

@@ -16,7 +16,7 @@ from typing import Self
 import pytest
 
 from tests.server.clients import PATIENCE, Client, eventually, get
-from tests.server.supervised import Supervised, is_gone, needs_proc, package_copy
+from tests.server.processes.supervised import Supervised, is_gone, needs_proc, package_copy
 
 pytestmark = needs_proc
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.files import SMALL
-from portico.site.origin import tag_of
+from portico.site.origin.folder import SMALL
+from portico.site.origin.protocol import tag_of
 from tests.end_to_end.serving import Logged, curl, installed, run, settle
 from tests.end_to_end.writing import replace
 from tests.server.clients import eventually

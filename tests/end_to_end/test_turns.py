@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.site.disk import (
+from portico.site.origin.stat import (
     is_settled,
 )
 from tests.end_to_end.writing import rewrite

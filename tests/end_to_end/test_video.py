@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from portico.site.origin import tag_of
+from portico.site.origin.protocol import tag_of
 from tests.end_to_end.browsing import chromium
 from tests.end_to_end.films import READ_SECOND, film, sound
 from tests.end_to_end.serving import Logged, settle

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from portico import Server
-from portico.site.disk import (
+from portico.site.origin.folder import SMALL
+from portico.site.origin.stat import (
     is_settled,
 )
-from portico.site.files import SMALL
 from tests.end_to_end.writing import look, replace, rewrite
 from tests.server.clients import PATIENCE, Client, eventually
 

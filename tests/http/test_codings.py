@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.http.codings import IDENTITY, MEMBERS_LIMIT, acceptable, parse_quality
-from tests.http.effort import THOROUGH
+from tests.http.h1.effort import THOROUGH
 
 ALL = ["br", "zstd", "gzip", "identity"]
 QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")

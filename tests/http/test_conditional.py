@@ -28,7 +28,7 @@ from portico.http.conditional import (
     weak_match,
 )
 from portico.http.message import RequestHead
-from tests.http.effort import QUICK, THOROUGH
+from tests.http.h1.effort import QUICK, THOROUGH
 
 MODIFIED = 784_111_777
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"

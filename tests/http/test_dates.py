@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.http.dates import common_log_date, imf_fixdate
-from tests.http.effort import THOROUGH
+from tests.http.h1.effort import THOROUGH
 
 END_OF_9999 = 253_402_300_799
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.http.dates import imf_fixdate, parse_http_date
-from tests.http.effort import THOROUGH
+from tests.http.h1.effort import THOROUGH
 
 NOW = 1_700_000_000
 """14 November 2023, 22:13:20."""

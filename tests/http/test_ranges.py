@@ -20,7 +20,7 @@ from portico.http.ranges import (
     parse_range,
     unsatisfied_range,
 )
-from tests.http.effort import QUICK, THOROUGH
+from tests.http.h1.effort import QUICK, THOROUGH
 
 Ranges = list[tuple[int, int]]
 

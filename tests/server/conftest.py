@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from portico.server import loop
-from portico.server.embed import Server
+from portico.server.embedded import Server
+from portico.server.net import loop
 from tests.server.clients import Client, descriptors
 
 Serve = Callable[..., Server]

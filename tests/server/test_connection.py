@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.server.embed import Server
+from portico.server.embedded import Server
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect
 

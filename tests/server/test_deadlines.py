@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from portico.server import states, worker
-from portico.server.embed import Server
+from portico.server.embedded import Server
 from portico.server.sending import Sender
 from portico.server.states import CONTENT, IDLE
 from tests.server.clients import Client, eventually, get, request

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import portico
-from portico.server.embed import Server
+from portico.server.embedded import Server
 from portico.server.states import SEND
 from tests.server.clients import Client, descriptors, eventually, get
 from tests.server.conftest import Connect

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from portico.config import Config
-from portico.server.accesslog import AccessLog
+from portico.config.config import Config
 from portico.server.connection import REQUESTS_AT_ONCE
-from portico.server.embed import Server
-from portico.server.listen import bind, url_of
+from portico.server.embedded import Server
+from portico.server.net.listeners import bind, url_of
+from portico.server.telemetry.access_log import AccessLog
 from portico.server.worker import ACCEPTS_AT_ONCE, Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from portico.http.h1 import HEAD_LIMIT
+from portico.http.h1.head import HEAD_LIMIT
 from portico.server.connection import RECEIVE, REQUESTS_AT_ONCE, Connection
-from portico.server.embed import Server
+from portico.server.embedded import Server
 from portico.server.states import SEND
 from tests.server.clients import PATIENCE, Client, chunked, eventually, get, request
 from tests.server.conftest import Connect

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from portico.http.h1 import FIELDS_LIMIT, HEAD_LIMIT, TARGET_LIMIT
+from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, TARGET_LIMIT
 from tests.server.clients import Client, get, request
 
 HOST = b"Host: localhost\r\n"

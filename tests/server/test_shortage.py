@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from portico.config import Config
-from portico.server.descriptors import FILES_SHARE, Descriptors
+from portico.config.config import Config
+from portico.server.limits import FILES_SHARE, Descriptors
 from tests.server.clients import Client, eventually, get, request
 
 GRANTED = 48

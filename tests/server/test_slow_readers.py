@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.server.outbox import LONG_TURN
-from portico.server.service import Service
+from portico.server.net.send_queue import LONG_TURN
+from portico.server.responder import Service
 from tests.server.clients import get
 
 SIZE = 24 << 20

@@ -14,16 +14,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from portico.config import Config
-from portico.http.h1 import LAST_CHUNK, ContentReader
+from portico.config.config import Config
+from portico.http.h1.content import ContentReader
+from portico.http.h1.serialize import LAST_CHUNK
 from portico.http.message import CHUNKED
-from portico.server.accesslog import AccessLog
-from portico.server.embed import Server
-from portico.server.listen import bind, url_of
-from portico.server.outbox import Outbox
-from portico.server.service import STEPS_AT_ONCE, STREAMS_AT_ONCE, Service
+from portico.server.embedded import Server
+from portico.server.net.listeners import bind, url_of
+from portico.server.net.send_queue import Outbox
+from portico.server.responder import STEPS_AT_ONCE, STREAMS_AT_ONCE, Service
+from portico.server.telemetry.access_log import AccessLog
 from portico.server.worker import Worker
-from portico.site.listing import WHOLE
+from portico.site.pages.listing import WHOLE
 from tests.server.clients import Client, descriptors, eventually, get, request
 from tests.server.conftest import Connect
 

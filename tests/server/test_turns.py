@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from portico.config import Config
+from portico.config.config import Config
 from portico.server.connection import REQUESTS_AT_ONCE, Connection
-from portico.server.loop import READ, Loop
-from portico.server.memo import Memo
-from portico.server.service import Service
+from portico.server.net.loop import READ, Loop
+from portico.server.reply_cache import Memo
+from portico.server.responder import Service
 from portico.server.states import HEAD, IDLE, TURN
-from portico.site.answer import Site
-from portico.site.files import Folder
+from portico.site.origin.folder import Folder
+from portico.site.site import Site
 from tests.server.clients import get, request
 
 OLD, NEW = b"old content", b"new content"

@@ -10,7 +10,7 @@ import random
 import pytest
 
 from portico.server.connection import REQUESTS_AT_ONCE
-from portico.server.embed import Server
+from portico.server.embedded import Server
 from tests.server.clients import Client, chunked, descriptors, eventually, get, request
 from tests.server.conftest import Connect
 

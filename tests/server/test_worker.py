@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from portico.config import Config
+from portico.config.config import Config
 from portico.server.connection import Connection
-from portico.server.embed import Server
-from portico.server.listen import bind, url_of
-from portico.server.loop import EXCLUSIVE, READ
-from portico.server.service import Service
+from portico.server.embedded import Server
+from portico.server.net.listeners import bind, url_of
+from portico.server.net.loop import EXCLUSIVE, READ
+from portico.server.responder import Service
 from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect

@@ -8,18 +8,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from portico.config import Config
-from portico.http.h1 import HeadParser, field_lines
+from portico.config.config import Config
+from portico.http.h1.head import HeadParser
+from portico.http.h1.serialize import field_lines
 from portico.http.message import Response
-from portico.site.answer import Site
-from portico.site.content import FileSlice
-from portico.site.copies import Copies
-from portico.site.files import Folder
-from portico.site.origin import Witnesses, tag_of
+from portico.site.compression.cache import Copies
+from portico.site.origin.folder import Folder
+from portico.site.origin.open_file import FileSlice
+from portico.site.origin.protocol import Witnesses, tag_of
+from portico.site.site import Site
 from tests.site.on_disk import settle
 
 if TYPE_CHECKING:
-    from portico.site.origin import Submit
+    from portico.site.origin.protocol import Submit
 
 _LISTS = {"Vary"}
 """Fields that may come in several lines."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from portico.site.files import SMALL
-from portico.site.origin import tag_of
+from portico.site.origin.folder import SMALL
+from portico.site.origin.protocol import tag_of
 from tests.site.asking import Client, age, settle_all
-from tests.site.copying import ByHand, text
+from tests.site.compression.copying import ByHand, text
 
 DATE = 1_000_000_000
 PLAIN = text(5000)

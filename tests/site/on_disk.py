@@ -12,12 +12,12 @@ from types import FrameType
 
 import pytest
 
-from portico.site.content import FileSlice
-from portico.site.disk import (
+from portico.site.origin.folder import SMALL, Folder
+from portico.site.origin.open_file import FileSlice
+from portico.site.origin.protocol import Directory, File, Found, Missing
+from portico.site.origin.stat import (
     is_settled,
 )
-from portico.site.files import SMALL, Folder
-from portico.site.origin import Directory, File, Found, Missing
 from portico.site.target import path_names
 
 PATIENCE = 60

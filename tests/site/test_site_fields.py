@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.site.asking import Client, content, fields, parts, vary
-from tests.site.with_rules import HTML, Build, build_in, make_site
+from tests.site.rules.with_rules import HTML, Build, build_in, make_site
 
 
 @pytest.fixture

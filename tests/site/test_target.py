@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from portico.http.h1 import HeadParser
+from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError
 from portico.site.target import encode_name, encode_path, is_hidden, is_safe, path_names
 

@@ -1,0 +1,1 @@
+"""The command line: `portico [DIR]` serves; `check`, `compress` and `explain` help with a site."""

@@ -1,0 +1,1 @@
+"""`portico compress`: write compressed copies beside the files of a site."""

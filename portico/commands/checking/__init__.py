@@ -1,1 +1,0 @@
-"""What `portico check` looks for, a module for each concern."""

@@ -1,0 +1,1 @@
+"""The options, and the configuration that they make together."""

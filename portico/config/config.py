@@ -1,0 +1,257 @@
+"""The configuration, and where its values come from.
+
+A value given in several places is taken from the weightiest: defaults < TOML file < environment <
+flags. Every value is checked, also one that another outweighs, and a bad one raises ConfigError,
+which says where it stands, what is wrong and what would be right. Only the reading of the TOML
+file and `check_root` touch the disk.
+"""
+
+from __future__ import annotations
+
+import os
+
+from portico.config.options import OPTIONS, UNIX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.attribute)}
+
+
+LIKE_ENOUGH = 0.6
+"""How like a known name a wrong one must be to be taken for it: one or two letters off."""
+
+
+RIVALS = {"listen": {"host", "port"}, "host": {"listen"}, "port": {"listen"}}
+"""Options that say the same in two ways: which others one of them takes the place of."""
+
+
+class ConfigError(Exception):
+    """The operator's mistake: the message says where it is, what is wrong and what to do."""
+
+
+class Config:
+    """All options, checked and frozen. Times are in seconds, sizes in bytes.
+
+    The attributes are declared once more here for type checkers; a test holds them to the table.
+    """
+
+    __slots__ = tuple(option.attribute for option in OPTIONS)
+
+    root: str
+    listing: bool
+    clean_urls: bool
+    spa: bool
+    cors: bool
+    immutables: tuple[str, ...]
+    compress: bool
+    cache_dir: str
+    host: str
+    port: int
+    listens: tuple[str, ...]
+    allow_hosts: tuple[str, ...]
+    workers: int
+    access_log: bool
+    log_format: str
+    color: str
+    metrics: str
+    health: str
+    max_connections: int
+    head_timeout: float
+    idle_timeout: float
+    send_timeout: float
+    grace: float
+    cache_size: int
+    config: str
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        """Keep values that are already checked, by option name; `of` and `load` check them."""
+        for option in OPTIONS:
+            value = values.get(option.name, option.default)
+            object.__setattr__(self, option.attribute, value)
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object], environ: Mapping[str, str]) -> Config:
+        """The command line's configuration: of flags (by option name), environment and file.
+
+        Raises ConfigError.
+        """
+        given = _checked(flags, lambda key: _BY_KEY[key].flag if key in _BY_KEY else key)
+        return cls(_layers(given, environ))
+
+    @classmethod
+    def of(cls, **options: object) -> Config:
+        """The library's configuration: of keywords, which are the attributes' names.
+
+        The environment has no say in it. Raises ConfigError.
+        """
+        return cls(_layers(_checked(options, lambda key: f"argument {key}"), {}))
+
+    def settings(self) -> dict[str, object]:
+        """What differs from the defaults, by option name: `Config.of(**...)` makes the same of it.
+
+        But for the path of the file, since what stood there is among it.
+        """
+        return {
+            option.name: value
+            for option in OPTIONS
+            if (value := getattr(self, option.attribute)) != option.default
+            and option.name != "config"
+        }
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Config is frozen: cannot set {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Config is frozen: cannot delete {name}")
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+
+def _layers(given: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:
+    """The three sources, the weightier over the lighter."""
+    environment = _from_environment(environ)
+    path = given.get("config", environment.get("config"))
+    values: dict[str, object] = {}
+    for layer in (_from_file(path) if isinstance(path, str) else {}, environment, given):
+        for name, others in RIVALS.items():
+            if name in layer:
+                values = {key: value for key, value in values.items() if key not in others}
+        values |= layer
+    return values
+
+
+def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[str, object]:
+    """Values by option name, each converted; `where` tells where a key stands, for the error."""
+    found: dict[str, object] = {}
+    for key, raw in values.items():
+        option = _BY_KEY.get(key.replace("-", "_"))
+        if option is None:
+            raise ConfigError(f"{where(key)}: there is no such option{suggestion(key, _BY_KEY)}")
+        if option.name in found:
+            raise ConfigError(f"{where(key)}: given twice, in two spellings; keep one")
+        try:
+            found[option.name] = option.kind.convert(raw)
+        except ValueError as problem:
+            wrong = str(problem) or f"{raw!r} is not {option.kind.expects}"
+            raise ConfigError(f"{where(key)}: {wrong}") from None
+    for key in values:
+        if rivals := sorted(RIVALS.get(_name_of(key), set()) & found.keys()):
+            raise ConfigError(f"{where(key)}: not together with {' and '.join(rivals)}; keep one")
+    return found
+
+
+def _name_of(key: str) -> str:
+    return _BY_KEY[key.replace("-", "_")].name
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    """An empty variable counts as unset. Variables that name no option are none of our business."""
+
+    def where(name: str) -> str:
+        return f"environment variable {_BY_KEY[name].variable}"
+
+    given = {option.name: environ.get(option.variable) for option in OPTIONS}
+    if (given["port"] or "").startswith("tcp://"):
+        # Kubernetes sets <NAME>_PORT in the pods that run beside a service of that name.
+        wrong = "was set by Kubernetes for a service named portico; set enableServiceLinks: false"
+        raise ConfigError(f"{where('port')}: {given['port']!r} {wrong}")
+    return _checked({name: text for name, text in given.items() if text}, where)
+
+
+def _from_file(path: str) -> dict[str, object]:
+    """The TOML file's options. Relative paths are meant from the one that the file lies in."""
+    import tomllib  # only those who give a file pay for the parser
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8-sig")
+        table = tomllib.loads(text)
+    except OSError as problem:
+        raise ConfigError(f"{path}: {problem.strerror}; --config must name a TOML file") from None
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"{path}, line {_line_at(problem)}: is not UTF-8; save it so") from None
+    except (ValueError, RecursionError) as problem:
+        raise ConfigError(f"{path}: is not valid TOML: {problem}") from None
+
+    def where(key: str) -> str:
+        return f"{path}, line {_line_of(key, text)}, key {key}"
+
+    if "config" in table:
+        raise ConfigError(f"{where('config')}: a configuration file cannot name another")
+    found = _checked(table, where)
+    folder = os.path.dirname(path)
+    for name in {"root", "cache_dir"} & found.keys():
+        found[name] = os.path.join(folder, str(found[name]))
+    if isinstance(addresses := found.get("listen"), tuple):
+        found["listen"] = tuple([_from_folder(folder, address) for address in addresses])
+    if "metrics" in found:
+        found["metrics"] = _from_folder(folder, str(found["metrics"]))
+    return found
+
+
+def _from_folder(folder: str, address: str) -> str:
+    """An address in whose place a unix socket's path, if it is one, is meant from `folder`."""
+    path = address.removeprefix(UNIX)
+    return address if path == address else UNIX + os.path.join(folder, path)
+
+
+def _line_at(problem: UnicodeDecodeError) -> int:
+    return problem.object.count(b"\n", 0, problem.start) + 1
+
+
+def _line_of(key: str, text: str) -> int:
+    """The line on which a top-level key of a valid TOML text first stands.
+
+    Lines are gathered until they are valid by themselves: such a piece is one statement.
+    """
+    import tomllib
+
+    start, piece = 1, ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        piece += line + "\n"
+        try:
+            if key in tomllib.loads(piece):
+                return start
+        except tomllib.TOMLDecodeError:
+            continue
+        start, piece = number + 1, ""
+    raise AssertionError(f"{key} is not in the text")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of an error message that names what may have been meant, or nothing."""
+    import difflib
+
+    names, bare = sorted(known), word.strip("-")
+    close = [name for name in names if bare and name.strip("-").startswith(bare)]
+    if not close:
+        likeness = {name: difflib.SequenceMatcher(None, word, name).ratio() for name in names}
+        best = max(likeness.values())
+        close = [name for name in names if likeness[name] == best > LIKE_ENOUGH]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def check_root(config: Config) -> str:
+    """The absolute path, without symbolic links, of the folder to serve.
+
+    Raises ConfigError if it is missing, not a folder or not readable.
+    """
+    root = config.root
+    try:
+        path = os.path.realpath(root, strict=True)
+        os.scandir(path).close()
+        os.stat(os.path.join(path, "."))
+    except FileNotFoundError:
+        cure = f"if that is the port: --port {root}" if root.isdigit() else "create or correct it"
+        raise ConfigError(f"there is no folder {root!r}; {cure}") from None
+    except NotADirectoryError:
+        raise ConfigError(f"{root!r} is not a folder; name the folder that holds it") from None
+    except PermissionError:
+        cure = "give this user the right to read and to enter it"
+        raise ConfigError(f"the folder {root!r} is not readable; {cure}") from None
+    except OSError as problem:
+        raise ConfigError(f"the folder {root!r} cannot be opened: {problem.strerror}") from None
+    return path

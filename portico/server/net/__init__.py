@@ -1,0 +1,1 @@
+"""Sockets: the event loop, listening, accepting, sending."""

@@ -1,0 +1,1 @@
+"""What the server reports: the access log and the metrics."""

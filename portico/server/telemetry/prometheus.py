@@ -1,0 +1,156 @@
+"""The counts as Prometheus text; `prometheus_client` writes it.
+
+Imported only where metrics are asked for: the package is an extra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.registry import CollectorRegistry
+
+from portico import __version__
+from portico.server.states import CONTENT, HEAD, IDLE, LINGER, SEND, TURN, WAIT
+from portico.server.telemetry import counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from portico.server.telemetry.counters import Ledger
+
+    Values = float | Mapping[str, float]
+    """A value, or several by label."""
+
+STATES = {
+    IDLE: "idle",
+    HEAD: "head",
+    TURN: "turn",
+    CONTENT: "content",
+    WAIT: "waiting",
+    SEND: "sending",
+    LINGER: "lingering",
+}
+"""The states that a connection can be seen in, as the metrics name them."""
+
+
+class Exposition:
+    """What a ledger holds, as text."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._began = time.time()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The text of this moment and its media type, which the field value `accept` chooses."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, of one moment. It is what makes this a collector."""
+        sums, pids = self._ledger.sums()
+        yield from _of_responses(sums)
+        yield _durations(sums)
+        yield from _of_connections(sums)
+        yield from _of_workers(sums, self._ledger)
+        yield from _of_processes(sums, pids)
+        text = "When the server started, in Unix time."
+        yield _gauge("process_start_time_seconds", text, self._began)
+        about = {"version": __version__, "python": platform.python_version()}
+        yield InfoMetricFamily("portico_build", "What serves.", value=about)
+
+
+def _of_responses(sums: list[int]) -> Iterator[Metric]:
+    by_status = {str(status): sums[status] for status in range(100, counters.CELLS) if sums[status]}
+    yield _counter("portico_responses", "Responses by status.", by_status, "status")
+    text = "Responses that ended before they were complete; the others count them, too."
+    yield _counter("portico_responses_incomplete", text, sums[counters.INCOMPLETE])
+    text = "Octets of content that were sent."
+    yield _counter("portico_response_content_bytes", text, sums[counters.CONTENT_OCTETS])
+    ways = {"head": counters.KNOWN_HEADS, "key": counters.KNOWN_KEYS, "miss": counters.MISSES}
+    lookups = {way: sums[cell] for way, cell in ways.items()}
+    text = "Requests by how a ready reply was found: by the whole head, by its key, or not."
+    yield _counter("portico_memo_lookups", text, lookups, "outcome")
+
+
+def _durations(sums: list[int]) -> Metric:
+    total = 0
+    buckets: list[tuple[str, float]] = []
+    for cell, bound in enumerate(counters.BUCKETS, counters.DURATIONS):
+        total += sums[cell]
+        buckets.append((str(bound), total))
+    buckets.append(("+Inf", total + sums[counters.DURATIONS + len(counters.BUCKETS)]))
+    return HistogramMetricFamily(
+        "portico_request_duration_seconds",
+        "From a request's turn until the kernel has the last octet of its complete response.",
+        buckets=buckets,
+        sum_value=sums[counters.DURATION_NANOSECONDS] / 1e9,
+    )
+
+
+def _of_connections(sums: list[int]) -> Iterator[Metric]:
+    text = "Connections that were accepted."
+    yield _counter("portico_connections_accepted", text, sums[counters.ACCEPTED])
+    by_state = {name: sums[counters.FIRST_STATE + state] for state, name in STATES.items()}
+    yield _gauge("portico_connections", "Connections open now, by state.", by_state, "state")
+    yield _gauge("portico_streams", "Streamed listings under way.", sums[counters.STREAMS])
+
+
+def _of_workers(sums: list[int], ledger: Ledger) -> Iterator[Metric]:
+    by_state = {"serving": sums[counters.SERVING], "draining": sums[counters.DRAINING]}
+    yield _gauge("portico_workers", "Workers by state.", by_state, "state")
+    text = "Workers started in the place of one that the supervisor had not told to end."
+    yield _counter("portico_worker_restarts", text, ledger.restarts)
+    by_result = {"ok": ledger.reloads, "failed": ledger.failed_reloads}
+    yield _counter("portico_reloads", "Reloads by result.", by_result, "result")
+    text = "Jobs that wait for their thread: to compress, to hash a large file."
+    yield _gauge("portico_jobs_waiting", text, sums[counters.JOBS])
+
+
+def _of_processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
+    """Under the names that all programs use, but summed."""
+    text = "Processor time of all processes, also of those that have ended."
+    yield _counter("process_cpu_seconds", text, sums[counters.CPU_NANOSECONDS] / 1e9)
+    if sys.platform != "linux":
+        return
+    resident = descriptors = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has just ended
+            descriptors += len(os.listdir(f"/proc/{pid}/fd"))
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                resident += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    text = "Resident memory of all processes; what they share counts for each."
+    yield _gauge("process_resident_memory_bytes", text, resident)
+    yield _gauge("process_open_fds", "Open descriptors of all processes.", descriptors)
+
+
+def _counter(name: str, text: str, values: Values, label: str = "") -> Metric:
+    return _filled(CounterMetricFamily(name, text, labels=[label] if label else []), values)
+
+
+def _gauge(name: str, text: str, values: Values, label: str = "") -> Metric:
+    return _filled(GaugeMetricFamily(name, text, labels=[label] if label else []), values)
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Values) -> Metric:
+    if isinstance(values, float | int):
+        family.add_metric([], values)
+    else:
+        for label, value in values.items():
+            family.add_metric([label], value)
+    return family

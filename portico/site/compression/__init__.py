@@ -1,0 +1,1 @@
+"""Compressed copies of text files, made in the background."""

@@ -1,0 +1,1 @@
+"""Where files come from: the folder on disk, behind a small protocol."""

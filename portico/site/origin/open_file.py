@@ -1,0 +1,165 @@
+"""Open files, and how their octets are read: at once if they are in memory, else beside the loop.
+
+Rule: the loop never waits for a disk. Before it reads a file, or has the kernel send some of it, it
+asks for the octets only if they are in memory (RWF_NOWAIT, preadv2(2)). If they are not, `Waiting`
+says what is to be done first, by a thread; then the loop tries again. What was found in memory is
+taken to be there for some seconds more, so a file that is in use is not asked about each time.
+
+Limits: of a window in a large file only the first and the last octet are looked at. Names are
+looked up on the loop: the system has nearly always all of them in memory, but for remote file
+systems (see `mounts`). Where the system cannot say what is in memory, it is taken to be there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from portico.site.origin.stat import (
+    PathWitness,
+    read_at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WINDOW = 2 << 20
+"""Octets of a large file that are brought into memory at once: about as many as a socket takes."""
+_LITTLE = 4096
+"""No window of its own for so few octets that are left."""
+_PIECE = 1 << 18
+_WARM_SECONDS = 10.0
+"""For how long what was found in memory is taken to be there still."""
+_NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
+    """Something must be read first. `work` does that, and may take long; then ask again.
+
+    `place` is where it lies: what is slow there need not hold up what lies elsewhere.
+    """
+
+    def __init__(self, place: object, work: Callable[[], object]) -> None:
+        super().__init__()
+        self.place = place
+        self.work = work
+
+
+class OpenFile:
+    """A file opened by its path; the descriptor closes itself when nothing refers to it any more.
+
+    `witness` is that of the path. What was read is whole, and is what the path leads to, if the
+    witness holds afterwards: so reading makes it look again.
+    """
+
+    __slots__ = ("_warm", "fd", "is_remote", "may_wait", "witness")
+
+    def __init__(self, fd: int, witness: PathWitness) -> None:
+        self.fd = fd
+        self.witness = witness
+        self.may_wait = True
+        """May reading wait for the disk? If not, `Waiting` is raised instead."""
+        self.is_remote = False
+        """Does it lie on a file system that cannot say what is in memory, and may be slow?"""
+        self._warm = (0, 0, 0.0)  # from where to where it is in memory, and until when
+
+    def changed(self) -> bool:
+        """Has the file's content changed since it was opened?
+
+        Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
+        ctime, which a rename or a removed name moves too, is left out.
+        """
+        known, now = self.witness.signature, os.fstat(self.fd)
+        return known is None or (now.st_size, now.st_mtime_ns) != known[2:4]
+
+    def read(self, count: int, offset: int) -> bytes:
+        """At most `count` octets from `offset`, however long it takes."""
+        self.witness.epoch = -1
+        return read_at(self.fd, count, offset)
+
+    def read_now(self, count: int, offset: int) -> bytes:
+        """At most `count` octets from `offset`, which are few. Raises Waiting or OSError."""
+        self.witness.epoch = -1
+        if not self.may_wait:
+            start, end, until = self._warm
+            if offset < start or offset + count > end or time.monotonic() >= until:
+                self._demand(offset, offset + count, count)
+        return read_at(self.fd, count, offset)
+
+    def expect(self, offset: int, count: int) -> int:
+        """How far one can send from `offset`, where `count` octets are to be sent, without a wait.
+
+        Raises Waiting or OSError.
+        """
+        end = offset + (count if count <= WINDOW + _LITTLE else WINDOW)
+        if not self.may_wait:
+            self._demand(offset, end, 1)
+        return end
+
+    def be_warm(self, start: int, end: int) -> None:
+        """These octets have just been read."""
+        self._warm = (start, end, time.monotonic() + _WARM_SECONDS)
+
+    def _demand(self, start: int, end: int, looked_at: int) -> None:
+        """Raise Waiting unless the octets are in memory, `looked_at` of them at either end."""
+        size = self.witness.signature[2] if self.witness.signature is not None else 0
+        begin, behind, until = self._warm
+        end = min(end, size)
+        if begin <= start and end <= behind and time.monotonic() < until:
+            return
+        for offset in {start, max(start, end - looked_at)}:
+            if not self._is_in_memory(min(looked_at, end - offset), offset):
+                raise Waiting(os.fstat(self.fd).st_dev, partial(self._bring, start, end))
+        self.be_warm(start, end)
+
+    def _is_in_memory(self, count: int, offset: int) -> bool:
+        """Are these octets in memory, as far as the system tells?"""
+        if not _NO_WAIT or count <= 0:
+            return True
+        try:
+            return os.preadv(self.fd, (bytearray(count),), offset, _NO_WAIT) == count
+        except BlockingIOError:
+            return False
+        except OSError:  # the file system does not know this question: tmpfs, for one
+            return not self.is_remote
+
+    def _bring(self, start: int, end: int) -> None:
+        """Bring octets into memory, however long it takes."""
+        offset = start
+        while offset < end and read_at(self.fd, min(_PIECE, end - offset), offset):
+            offset += _PIECE
+        self.be_warm(start, end)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+def open_file(path: str, flags: int, epoch: int) -> tuple[OpenFile, os.stat_result]:
+    """Open a file, whatever it is; also its status. Raises OSError."""
+    fd = os.open(path, flags)
+    try:
+        status = os.fstat(fd)
+        return OpenFile(fd, PathWitness(path, status, epoch)), status
+    except OSError:
+        os.close(fd)
+        raise
+
+
+class FileSlice:
+    """`count` octets of an open file from `offset`: content that is sent without being read."""
+
+    __slots__ = ("count", "file", "offset")
+
+    def __init__(self, file: OpenFile, offset: int, count: int) -> None:
+        self.file = file
+        self.offset = offset
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self) -> bytes:
+        """All of it, or less if the file has become shorter. Raises Waiting or OSError."""
+        return self.file.read_now(self.count, self.offset)

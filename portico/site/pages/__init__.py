@@ -1,0 +1,1 @@
+"""Content that is made here: error pages, listings, redirects."""

@@ -1,0 +1,263 @@
+"""Pages for people and problem details for programs, when there is no file to answer with.
+
+Rule: a page is complete in itself: no script, no image, no font, nothing else to load, and its
+policy forbids the browser to try. It says what happened and what to do next. Whatever came from
+outside goes through `shown` first.
+Limit: English only. The pages tell nothing of the server's software, paths or inner errors.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from portico.http.status import REASONS
+from portico.site.pages.styles import NOTICE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLOSING = "</main>\n</body>\n</html>\n"
+
+_MARK = """\
+<svg width="44" height="44" viewBox="0 0 44 44" fill="none" stroke="currentColor" \
+stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round" aria-hidden="true">\
+<path d="M4 14 22 5l18 9zM6 19h32M10 23v12M18 23v12M26 23v12M34 23v12M4 39h36"/></svg>
+"""
+
+# What happened, and what to do next.
+_SENTENCES: dict[int, tuple[str, str]] = {
+    400: (
+        "The server could not make sense of this request.",
+        "If you typed the address, check it for characters that do not belong there.",
+    ),
+    403: (
+        "The server may not show what is at this address.",
+        "If it should be open to you, ask whoever looks after this site.",
+    ),
+    404: (
+        "There is nothing at this address.",
+        "Check it for a slip of the keys, or start again from the front page.",
+    ),
+    405: (
+        "This address does not take that kind of request.",
+        "To read what is here, open the address in the usual way.",
+    ),
+    406: (
+        "What is here does not come in any form that was asked for.",
+        "Ask again for a wider choice of forms.",
+    ),
+    408: (
+        "The request took too long to arrive.",
+        "Check your connection, then try again.",
+    ),
+    409: (
+        "The request does not fit how things stand at this address.",
+        "Look at what is here now, then try again.",
+    ),
+    411: (
+        "The server needs to know beforehand how long the content is.",
+        "Send it again with its length.",
+    ),
+    412: (
+        "What is at this address has changed since you last saw it.",
+        "Load it afresh, then make your change again.",
+    ),
+    413: (
+        "What was sent is larger than this server takes.",
+        "Send something smaller, or ask whoever looks after this site.",
+    ),
+    414: (
+        "This address is longer than the server reads.",
+        "Try again with a shorter one.",
+    ),
+    415: (
+        "The server does not take content of this type here.",
+        "Send it again in another format.",
+    ),
+    416: (
+        "The file ends before the part that was asked for.",
+        "It may have changed since: load the whole of it again.",
+    ),
+    417: (
+        "The server cannot do what the request expects of it.",
+        "Send it again without that expectation.",
+    ),
+    421: (
+        "This server does not answer for the host name in the address.",
+        "Use the address it gave when it started, or have this name allowed there.",
+    ),
+    426: (
+        "The server answers this request only over another protocol.",
+        "Try again with a newer browser or program.",
+    ),
+    428: (
+        "The server takes this change only with a condition, so that nobody's work is lost.",
+        "Load what is here now, then send the change with its validator.",
+    ),
+    429: (
+        "Too many requests came in a short time.",
+        "Wait a little, then try again.",
+    ),
+    431: (
+        "The request brought more header fields than the server reads.",
+        "Clear the cookies of this site, then try again.",
+    ),
+    500: (
+        "Something went wrong inside the server.",
+        "Try again in a moment. If it goes on, tell whoever looks after this site.",
+    ),
+    501: (
+        "The server does not know this kind of request.",
+        "To read what is here, open the address in the usual way.",
+    ),
+    503: (
+        "The server cannot answer just now.",
+        "Try again in a moment.",
+    ),
+    505: (
+        "The request uses a version of HTTP that this server does not speak.",
+        "Try again with HTTP/1.1.",
+    ),
+    507: (
+        "There is no room left on the server to keep this.",
+        "Try again when some has been made.",
+    ),
+}
+_MOVED = ("This has moved to another address.", "Your browser should take you there by itself.")
+_OTHER = ("The request could not be answered.", "Try again in a moment.")
+
+# Where a way out is worth more than another try.
+_LOST = (403, 404)
+
+# Characters that a reader would not see, or that would change how the rest is seen: controls,
+# zero-width and bidirectional formatting, and what stands for bytes that are not UTF-8.
+# Joiners (U+200C, U+200D) stay: several scripts, and many emoji, are spelt with them. This and the
+# next pattern are compiled when first used, for that would cost the start some milliseconds.
+_UNSEEN = (
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+# qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ) (RFC 9110, 12.4.2)
+_QVALUE = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
+
+# The ranges that speak for text/html, and how closely each names it (RFC 9110, 12.5.1).
+_HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
+
+
+@lru_cache(maxsize=64)
+def error_page(status: int, detail: str | None = None) -> bytes:
+    """Return a complete HTML page, in UTF-8, that explains *status* to a person.
+
+    *detail* is a sentence of plain text about this one case. A status that is not in `REASONS`
+    gets a page in general words.
+    """
+    reason = REASONS.get(status, "Error")
+    happened, next_step = _SENTENCES.get(status) or (_MOVED if 300 <= status < 400 else _OTHER)
+    parts = [
+        opening(f"{status} {reason}", NOTICE),
+        _MARK,
+        f'<p class="status">{status}</p>\n<h1>{reason}</h1>\n',
+        f"<p>{happened} {next_step}</p>\n",
+    ]
+    if detail:
+        parts.append(f'<p class="detail">{shown(detail)}</p>\n')
+    if status in _LOST:
+        parts.append('<p><a href="/">Go to the front page</a></p>\n')
+    parts.append(CLOSING)
+    return "".join(parts).encode()
+
+
+def problem(status: int, detail: str | None = None) -> bytes:
+    """Return problem details for *status* (RFC 9457, 3), to be sent as application/problem+json.
+
+    The type is about:blank, so the title is the status's reason phrase (RFC 9457, 4.2.1).
+    """
+    import json
+
+    members: dict[str, str | int] = {
+        "type": "about:blank",
+        "title": REASONS.get(status, "Error"),
+        "status": status,
+    }
+    if detail:
+        members["detail"] = detail.encode("utf-8", "backslashreplace").decode()
+    return (json.dumps(members, ensure_ascii=False) + "\n").encode()
+
+
+def prefers_problem(accept: str | None) -> bool:
+    """Tell whether the Accept field value *accept* prefers problem details to a page.
+
+    As `prefers_json`, but any type with the suffix `+json` counts as JSON.
+    """
+    return prefers_json(accept, suffix="+json")
+
+
+def prefers_json(accept: str | None, suffix: str = "") -> bool:
+    """Tell whether the Accept field value *accept* prefers JSON to HTML (RFC 9110, 12.5.1).
+
+    The higher quality value wins; between equals the range that names its type more closely; then
+    HTML. So `application/json, */*` prefers JSON, while `*/*` alone, or no field at all, means a
+    person. A type that ends in *suffix* counts as JSON. A member that is malformed is passed over;
+    nothing is raised.
+    """
+    html = json = (0.0, 0.0)
+    for name, weight in _media_ranges(accept or ""):
+        if name in _HTML_RANGES:
+            html = max(html, (_HTML_RANGES[name], weight))
+        elif name == "application/*":
+            json = max(json, (weight, 2))
+        elif name == "application/json" or (suffix and "/" in name and name.endswith(suffix)):
+            json = max(json, (weight, 3))
+    closeness, weight = html
+    return json[0] > 0 and json > (weight, closeness)
+
+
+def opening(title: str, style: str) -> str:
+    """Return a page's HTML up to and with the start of its main part; `CLOSING` ends it.
+
+    *title* is plain text, *style* is `NOTICE` or `LISTING`.
+    """
+    return f"""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{shown(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+"""
+
+
+def shown(text: str) -> str:
+    r"""Return *text* as HTML, for content or a quoted attribute, with nothing hidden in it.
+
+    Control and formatting characters are written as an escape. So are bytes that are not UTF-8,
+    which `os.fsdecode` left as lone surrogates: the byte 0xE9 is shown as `\xe9`.
+    """
+    if not text.isprintable():
+        text = re.sub(_UNSEEN, _spelt_out, text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace('"', "&quot;").replace("'", "&#39;")
+
+
+def _spelt_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
+    """Yield each well-formed member of an Accept field value: its name and its weight."""
+    for member in accept.split(","):
+        name, *parameters = (part.strip(" \t").lower() for part in member.split(";"))
+        weights = [value[2:] for value in parameters if value.startswith("q=")] or ["1"]
+        if re.fullmatch(_QVALUE, weights[0]):
+            yield name, float(weights[0])

@@ -1,0 +1,266 @@
+"""The listing of a folder that has no index file: a page to read and follow, or JSON.
+
+Rule: a name is bytes on the disk. So a link is made of the bytes, percent-encoded, and what is
+shown is only a picture of them. Every link begins with `./` or `../`, so that no name can pass for
+a scheme or a host, and the page works below any prefix that a proxy may put before it. The links to
+folders keep the order that was asked for.
+
+A short listing is answered whole. A longer one is a stream: it is read, sorted and written in
+steps (see `entries`), so that no other client waits for it.
+
+Limit: the caller chooses the entries. What may not be served must not be listed either.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import chain, islice
+
+from portico.http.message import Response, Stream
+from portico.site.pages.entries import Order, in_order
+from portico.site.pages.errors import CLOSING, opening, prefers_json, shown
+from portico.site.pages.styles import LISTING, content_security_policy
+from portico.site.target import encode_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from portico.http.message import Field, RequestHead
+    from portico.site.origin.protocol import Entry
+
+    Listed = Iterator[Entry | None]
+    """Entries in their order; None where none is ready yet (see `entries.in_order`)."""
+
+WHOLE = 500
+"""Entries from which on a listing is a stream. To answer fewer at once takes some milliseconds."""
+ROWS = 100
+"""Entries written in one step: a millisecond, and some 20 KB."""
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+_COMMON: tuple[Field, ...] = (
+    ("Vary", "Accept"),
+    ("Cache-Control", "no-cache"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+# For each column: what it is sorted by, its heading, and what ascending and descending mean.
+_COLUMNS = (
+    ("name", "Name", "name", ("A to Z", "Z to A")),
+    ("size", "Size", "size", ("smallest first", "largest first")),
+    ("date", "Modified<span> (UTC)</span>", "date", ("oldest first", "newest first")),
+)
+
+
+def answer_listing(
+    request: RequestHead, names: tuple[str, ...], entries: Iterator[Entry]
+) -> Response:
+    """The complete Response to GET for the folder at `names` (see `target.path_names`).
+
+    It is JSON where the client prefers that to HTML. The order is the one that the query asks for
+    (see `Order.of`). Raises OSError where the folder cannot be read; from a stream it comes later.
+    """
+    segments = names[:-1] if names and not names[-1] else names
+    order = Order.of(request.query)
+    first = list(islice(entries, WHOLE))
+    listed = in_order(chain(first, entries), order)
+    if prefers_json(request.get("accept")):
+        text = _json_pieces(segments, listed)
+        fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
+    else:
+        text = pieces(segments, listed, order)
+        policy = ("Content-Security-Policy", content_security_policy(LISTING))
+        fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
+    if len(first) == WHOLE:
+        return Response(200, fields, (Stream(_steps(text)),))
+    content = "".join(text).encode()
+    return Response(200, [*fields, ("Content-Length", str(len(content)))], (content,))
+
+
+def _steps(text: Iterator[str]) -> Generator[bytes, None, None]:
+    """Yield the text in UTF-8, some ROWS at a time; b"" for each "" that nothing stands before."""
+    ready: list[str] = []
+    for piece in text:
+        if piece:
+            ready.append(piece)
+        if not piece or len(ready) == ROWS:
+            yield "".join(ready).encode()
+            ready.clear()
+    yield "".join(ready).encode()
+
+
+# The page
+
+
+def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[str]:
+    """Yield the page: its head, a row for each entry, its foot; "" for each None.
+
+    *segments* are the decoded names on the way from the root, none for the root itself.
+    """
+    folders = files = size = 0
+    query = order.query
+    yield head(segments, order)
+    for entry in listed:
+        if entry is None:
+            yield ""
+            continue
+        if entry.is_folder:
+            folders += 1
+        else:
+            files += 1
+            size += entry.size
+        yield row(entry, query)
+    yield foot(folders, files, size)
+
+
+def head(segments: Sequence[str], order: Order) -> str:
+    """Return the page up to the first entry: title, path, column headings, link to the parent."""
+    path = "".join(f"/{segment}" for segment in segments) + "/"
+    name = shown(segments[-1]) if segments else "Index"
+    query = shown(order.query)
+    parent = (
+        f'<tr><th scope="row"><a href="../{query}">Parent folder</a></th><td></td><td></td></tr>\n'
+    )
+    return f"""\
+{opening(f"Index of {path}", LISTING)}\
+<header>
+{_trail(segments, query)}<h1><bdi>{name}</bdi></h1>
+</header>
+<table>
+<caption>Contents of <bdi>{shown(path)}</bdi>, folders first; \
+the headings are links that sort</caption>
+<thead>
+<tr>{"".join(_heading(*column, order) for column in _COLUMNS)}</tr>
+</thead>
+<tbody>
+{parent if segments else ""}"""
+
+
+def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: Order) -> str:
+    """Return a column's heading: a link that sorts by it, or back if the page is sorted so."""
+    is_sorted = by == order.by
+    descending = is_sorted and not order.descending
+    state = f' aria-sort="{"descending" if order.descending else "ascending"}"' if is_sorted else ""
+    href = shown("./" + Order(by, descending=descending).query)
+    title = f"Sort by {noun}, {senses[descending]}"
+    return (
+        f'<th scope="col"{state}><a href="{href}" rel="nofollow" title="{title}">{heading}</a></th>'
+    )
+
+
+def row(entry: Entry, query: str = "") -> str:
+    """Return the table row of one entry; *query* is what a link to a folder takes along."""
+    slash = "/" if entry.is_folder else ""
+    href = shown(f"{encode_name(entry.name)}/{query}" if slash else encode_name(entry.name))
+    size = "" if slash else _size(entry.size)
+    return (
+        f'<tr><th scope="row"><a href="./{href}"><bdi>{shown(entry.name)}</bdi>{slash}</a>'
+        f"</th><td>{size}</td><td>{_moment(entry.modified)}</td></tr>\n"
+    )
+
+
+def foot(folders: int, files: int, size: int) -> str:
+    """Return the page from the last entry on: how many there are, and the sum of their sizes."""
+    if not folders and not files:
+        return (
+            '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
+            f"</tbody>\n</table>\n{CLOSING}"
+        )
+    counts = [_count(folders, "folder")] if folders else []
+    if files:
+        counts += [_count(files, "file"), _size(size)]
+    return f"</tbody>\n</table>\n<footer>{', '.join(counts)}</footer>\n{CLOSING}"
+
+
+def _trail(segments: Sequence[str], query: str) -> str:
+    """Return links to the folders above this one, from the root down."""
+    if not segments:
+        return ""
+    names = ["Index", *segments[:-1]]
+    links = "".join(
+        f'<li><a href="{"../" * (len(names) - depth)}{query}"><bdi>{shown(name)}</bdi></a></li>'
+        for depth, name in enumerate(names)
+    )
+    return f'<nav aria-label="Folders above"><ol>{links}</ol></nav>\n'
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(size: int) -> str:
+    """Return a size in bytes for people, with the exact number at hand."""
+    exact = f"{size:,} byte{'' if size == 1 else 's'}"
+    return f'<data value="{size}" title="{exact}">{human_size(size)}</data>'
+
+
+def human_size(size: int) -> str:
+    """Return *size*, in bytes, shortened to a few digits and a binary unit (IEC 80000-13)."""
+    if size < 1024:
+        return f"{size} B"
+    number, power = float(size), 0
+    while round(number) >= 1024 and power < len(_UNITS) - 1:
+        number /= 1024
+        power += 1
+    unit = _UNITS[power]
+    # Rounded before compared, for 99.96 would otherwise be written with four digits, as 100.0.
+    return f"{number:.1f} {unit}" if round(number, 1) < 100 else f"{number:.0f} {unit}"
+
+
+def _moment(seconds: float) -> str:
+    """Return a moment as UTC; empty where the calendar does not reach it."""
+    moment = _utc(seconds)
+    date, clock = moment[:10], moment[11:16]
+    return moment and f'<time datetime="{moment}">{date}<span> {clock}</span></time>'
+
+
+def _utc(seconds: float) -> str:
+    """Return a moment such as 2026-01-31T12:00:00Z; "" where the calendar does not reach it."""
+    try:
+        year, *rest = time.gmtime(seconds)[:6]
+    except (OverflowError, OSError, ValueError):
+        return ""
+    if not 0 < year < 10000:
+        return ""
+    return "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z".format(year, *rest)
+
+
+# JSON
+
+
+def _json_pieces(segments: Sequence[str], listed: Listed) -> Iterator[str]:
+    r"""Yield `{"path": ..., "entries": [...]}`, a line for each entry; "" for each None.
+
+    Each has `name`, `type` ("folder" or "file"), `size` in bytes (files only), `modified` (null
+    where the calendar does not reach it) and `url`, relative to the folder. What is not UTF-8 in a
+    name is shown as an escape such as `\xe9`; `url` is always exact.
+    """
+    from json import JSONEncoder
+
+    dumps: Callable[[object], str] = JSONEncoder(ensure_ascii=False).encode
+    path = "".join(f"/{_text(segment)}" for segment in segments) + "/"
+    yield f'{{"path": {dumps(path)}, "entries": ['
+    separator = "\n"
+    for entry in listed:
+        if entry is None:
+            yield ""
+            continue
+        members: dict[str, object] = {
+            "name": _text(entry.name),
+            "type": "folder" if entry.is_folder else "file",
+            "size": entry.size,
+            "modified": _utc(entry.modified) or None,
+            "url": f"./{encode_name(entry.name)}{'/' if entry.is_folder else ''}",
+        }
+        if entry.is_folder:
+            del members["size"]
+        yield separator + dumps(members)
+        separator = ",\n"
+    yield "\n]}\n"
+
+
+def _text(name: str) -> str:
+    """Return a name as text that UTF-8 can carry."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

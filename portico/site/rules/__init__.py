@@ -1,0 +1,1 @@
+"""The site's own rules: the files _redirects and _headers."""

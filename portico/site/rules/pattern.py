@@ -1,0 +1,302 @@
+"""What the files _redirects and _headers have in common: lines, source patterns, templates.
+
+Rule: paths are compared in one normal form, in which every octet has exactly one spelling, so that
+no percent-encoding dodges a rule. What a pattern captures is a piece of that form: visible ASCII
+that can neither end a field nor begin a query, so it needs no second look wherever it is written.
+A path ends with or without a slash as it likes: both match.
+Limits: one splat in a source, and one placeholder or splat between two slashes; with that, matching
+takes time proportional to the path. Letters' case counts.
+Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Custom headers"; Cloudflare
+Pages docs, "Redirects", "Headers".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from portico.http.h1.grammar import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+Captures = dict[str, str]
+"""What stands for each placeholder, and for "splat", in normal form."""
+
+# What stands for itself in a path: unreserved characters and those sub-delims and others that mean
+# nothing there (RFC 3986, 3.3).
+_PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;=:@"
+_NORMAL = re.compile(f"[{_PLAIN}/]*")
+_NOT_NORMAL = re.compile(f"%([0-9A-Fa-f]{{2}})|[^{_PLAIN}/]", re.DOTALL)
+_PLAIN_CHARACTER = re.compile(f"[{_PLAIN}]")
+_NOT_WRITTEN = re.compile(f"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]", re.DOTALL)
+_NOT_VISIBLE = re.compile(r"[^!-~]|#")
+_NOT_NEUTRAL = re.compile(r"[^A-Za-z0-9\-._~/%]")
+
+DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
+"""A "." or ".." between slashes of a path in normal form. Clients resolve it, so it is no name."""
+
+ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+"""An http or https URL: its authority, and what follows."""
+
+# Each has one group, so that `split` gives literal text and captures by turns, literal text first.
+_CAPTURE = re.compile(r"(\*|:[A-Za-z][A-Za-z0-9_]*)")
+_NAME = re.compile(r":([A-Za-z][A-Za-z0-9_]*)")
+
+
+class Problem:
+    """A line that was skipped: its number, counted from 1, its text, and why."""
+
+    __slots__ = ("line", "text", "why")
+
+    def __init__(self, line: int, text: str, why: str) -> None:
+        self.line = line
+        self.text = text
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.why}"
+
+
+class BadRuleError(ValueError):
+    """A line means nothing that can be done here; its text says why, as a sentence."""
+
+
+def rule_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a rules file that say something, with their numbers, without outer spaces."""
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, stripped
+
+
+def normal_path(path: str) -> str:
+    """`path` in the form in which paths are compared.
+
+    Octets that may stand for themselves do; all others are percent-encoded in capitals. An encoded
+    slash stays encoded, for it separates nothing.
+    """
+    if _NORMAL.fullmatch(path):
+        return path
+    return _NOT_NORMAL.sub(_normal_character, path)
+
+
+def normal_segment(text: str) -> str:
+    """`text`, possibly percent-encoded, as a piece of a path that holds no slash."""
+    return normal_path(text).replace("/", "%2F")
+
+
+def as_written(text: str) -> str:
+    """`text` of a destination, with only those characters encoded that may not stand in a URL."""
+    return _NOT_WRITTEN.sub(_encoded, text)
+
+
+def as_received(query: str) -> str:
+    """The query of a request, for a Location. Parsed requests have none that needs any change."""
+    return _NOT_VISIBLE.sub(_encoded, query)
+
+
+def neutral(captured: str) -> str:
+    """A captured value without the delimiters that mean something in a query or a field value."""
+    return _NOT_NEUTRAL.sub(_encoded, captured)
+
+
+def _normal_character(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return _encoded(found)
+    character = chr(int(found[1], 16))
+    return character if _PLAIN_CHARACTER.fullmatch(character) else found[0].upper()
+
+
+def _encoded(found: re.Match[str]) -> str:
+    # Lone surrogates are no text; they are let through here only so that no input raises.
+    return "".join([f"%{octet:02X}" for octet in found[0].encode("utf-8", "surrogatepass")])
+
+
+class Pattern:
+    """The source of a rule: a path, or a URL whose scheme is not looked at.
+
+    Raises BadRuleError for a text that is no source.
+    """
+
+    __slots__ = ("_host", "_path", "first", "host", "identity", "literal", "names")
+
+    def __init__(self, text: str) -> None:
+        authority, path = _split_source(text)
+        hosts = _pieces(authority, str.lower)
+        paths = _pieces(path, normal_path)
+        self.identity = (hosts, paths)
+        """Patterns with the same one match the same requests."""
+        self.names = tuple([name[1:] or "splat" for name in (*hosts[1::2], *paths[1::2])])
+        if len(set(self.names)) < len(self.names):
+            raise BadRuleError("The source has two placeholders of the same name.")
+        self.host = hosts[0] if len(hosts) == 1 else None
+        """The host of the source, "" for any; None when it has placeholders."""
+        self.literal = _bare(paths[0]) if len(paths) == 1 else None
+        """The path without the slash at its end; None when it has placeholders or a splat."""
+        first, slash, _ = paths[0][1:].partition("/")
+        self.first = first if slash else None
+        """The path's first segment; None when it is the last, or has a placeholder or a splat."""
+        self._host = re.compile(_expression(hosts, "[^/.]+")) if authority else None
+        self._path = re.compile(_path_expression(paths)) if len(paths) > 1 else None
+
+    def match(self, path: str, host: str) -> Captures | None:
+        """What is captured of a path in normal form; None when it does not match.
+
+        `host` is lower case and has no port, as `fields.host_name` gives it.
+        """
+        values: tuple[str, ...] = ()
+        if self._host is not None:
+            found = self._host.fullmatch(host)
+            if found is None:
+                return None
+            values = found.groups()
+        if self._path is None:
+            if _bare(path) != self.literal:
+                return None
+        else:
+            found = self._path.fullmatch(path)
+            if found is None:
+                return None
+            values += found.groups("")
+        return dict(zip(self.names, values, strict=True))
+
+    def sample(self) -> tuple[str, str]:
+        """A host and a path that match: each placeholder and splat stands for a word of its own."""
+        hosts, paths = map(list, self.identity)
+        words = [f"any~{number}" for number in range(len(self.names))]
+        hosts[1::2] = words[: len(hosts) // 2]
+        paths[1::2] = words[len(hosts) // 2 :]
+        return "".join(hosts), "".join(paths)
+
+
+class Index:
+    """Finds the few patterns that a path can match at all, in the order in which they stand."""
+
+    __slots__ = ("_anywhere", "_below", "_exact")
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._below: dict[str, list[int]] = {}
+        """The patterns with placeholders, by the first segment that they can match."""
+        self._anywhere: list[int] = []
+        """Those whose first segment can be any."""
+        for number, pattern in enumerate(patterns):
+            if pattern.literal is not None:
+                self._exact.setdefault(pattern.literal, []).append(number)
+            elif pattern.first is not None:
+                self._below.setdefault(pattern.first, []).append(number)
+            else:
+                self._anywhere.append(number)
+        for numbers in self._below.values():
+            numbers.extend(self._anywhere)
+            numbers.sort()
+
+    def candidates(self, path: str) -> Sequence[int]:
+        """The numbers of the patterns that a path in normal form may match, rising."""
+        dynamic = self._anywhere
+        if self._below:
+            dynamic = self._below.get(path[1:].partition("/")[0], dynamic)
+        exact = self._exact.get(_bare(path)) if self._exact else None
+        if exact is None:
+            return dynamic
+        return sorted((*exact, *dynamic)) if dynamic else exact
+
+
+class Template:
+    """A text in which captured values replace the placeholders that bear `names`.
+
+    `literal` is applied to the text between them, `captured` to each value. A placeholder of
+    another name is text like any other.
+    """
+
+    __slots__ = ("_captured", "_pieces")
+
+    def __init__(
+        self,
+        text: str,
+        names: Sequence[str],
+        literal: Callable[[str], str] = str,
+        captured: Callable[[str], str] = str,
+    ) -> None:
+        self._captured = captured
+        first, *others = _NAME.split(text)
+        pieces = [first]
+        for name, following in zip(others[::2], others[1::2], strict=True):
+            if name in names:
+                pieces += [name, following]
+            else:
+                pieces[-1] += f":{name}{following}"
+        pieces[::2] = map(literal, pieces[::2])
+        self._pieces = pieces
+        """Literal text and names by turns."""
+
+    def fill(self, captures: Captures) -> str:
+        """The text with its placeholders replaced."""
+        if len(self._pieces) == 1:
+            return self._pieces[0]
+        pieces = self._pieces.copy()
+        pieces[1::2] = [self._captured(captures[name]) for name in pieces[1::2]]
+        return "".join(pieces)
+
+
+def names_in(text: str) -> list[str]:
+    """The names of all placeholders that stand in a text."""
+    return _NAME.findall(text)
+
+
+def _pieces(text: str, literal: Callable[[str], str]) -> tuple[str, ...]:
+    """Literal text and captures by turns, with `literal` applied to the former."""
+    pieces = _CAPTURE.split(text)
+    pieces[::2] = map(literal, pieces[::2])
+    return tuple(pieces)
+
+
+def _split_source(text: str) -> tuple[str, str]:
+    """The host of a source, or "", and its path."""
+    found = ABSOLUTE.fullmatch(text)
+    host, path = (_source_host(found[1]), found[2] or "/") if found else ("", text)
+    if "?" in path or "#" in path:
+        raise BadRuleError('The source may have no "?" and no "#": only the path is compared.')
+    if not path.startswith("/"):
+        raise BadRuleError('The source must begin with "/", "http://" or "https://".')
+    if path.startswith("//"):
+        raise BadRuleError('The path of the source must begin with a single "/".')
+    if DOT_SEGMENT.search(normal_path(path)):
+        raise BadRuleError('The source has a "." or ".." between slashes, which no request has.')
+    if path.count("*") > 1:
+        raise BadRuleError("The source has more than one splat.")
+    if any(len(_CAPTURE.findall(segment)) > 1 for segment in path.split("/")):
+        raise BadRuleError("Between two slashes there may be only one placeholder or splat.")
+    return host, path
+
+
+def _source_host(authority: str) -> str:
+    """The host that a source names."""
+    found = HOST.fullmatch(_NAME.sub("x", authority))
+    if found is None or "*" in authority:
+        raise BadRuleError("The source does not name a host. (Placeholders may stand in it.)")
+    if found[2] is not None:
+        raise BadRuleError("The source names a port, but ports are not compared.")
+    if any(len(names_in(label)) > 1 for label in authority.split(".")):
+        raise BadRuleError("Between two dots there may be only one placeholder.")
+    return authority.removesuffix(".")
+
+
+def _expression(pieces: Sequence[str], placeholder: str) -> str:
+    """Literal text and captures by turns, as a regular expression with a group for each capture."""
+    expressions = [re.escape(piece) for piece in pieces]
+    expressions[1::2] = ["(.*)" if piece == "*" else f"({placeholder})" for piece in pieces[1::2]]
+    return "".join(expressions)
+
+
+def _path_expression(pieces: Sequence[str]) -> str:
+    """The same for a path. A splat that is the last segment also matches the folder itself."""
+    if pieces[-2:] == ("*", "") and pieces[-3].endswith("/"):
+        return _expression((*pieces[:-3], pieces[-3][:-1]), "[^/]+") + "(?:/(.*))?"
+    return _expression((*pieces[:-1], _bare(pieces[-1])), "[^/]+") + "/?"
+
+
+def _bare(path: str) -> str:
+    """A path without the slash at its end."""
+    return path[:-1] if path[-1:] == "/" else path

@@ -1,0 +1,328 @@
+"""`portico compress` where something goes wrong: no part of a sibling, no file left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from portico.cli.compress.processes import PREFIX, SUFFIX
+from portico.site.compression.encoders import SUFFIXES
+from tests.cli.compress.compressing import compress, decoded, is_complete, names, put, sibling, text
+from tests.site.on_disk import PATIENCE, Interruption
+from tests.unprivileged import NOBODY, public_folder, unprivileged
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+def temporaries(root: Path) -> list[Path]:
+    return list(root.rglob(f"{PREFIX}*{SUFFIX}"))
+
+
+# --- what cannot be read or written
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with public_folder() as root:
+        good, bad = put(root, "good.js"), put(root, "bad.js")
+        put(root, "closed/inside.js")
+        bad.chmod(0)
+        (root / "closed").chmod(0)
+        root.chmod(0o777)
+        try:
+            with unprivileged():
+                assert compress(root) == 1
+            assert is_complete(good)
+        finally:
+            (root / "closed").chmod(0o755)
+        assert len(names(root)) == 6
+    out, err = capsys.readouterr()
+    assert sorted(err.splitlines()) == [
+        "portico: error: cannot read bad.js: Permission denied",
+        "portico: error: cannot read closed: Permission denied",
+    ]
+    assert "2 files considered: 3 compressed files written" in out
+
+
+def test_a_folder_that_cannot_be_written_to(capsys: pytest.CaptureFixture[str]) -> None:
+    with public_folder() as root:
+        root.chmod(0o777)
+        good = put(root, "good.js")
+        put(root, "closed/app.js")
+        (root / "closed").chmod(0o555)
+        with unprivileged():
+            assert compress(root) == 1
+        assert is_complete(good)
+        (root / "closed").chmod(0o755)
+        assert names(root / "closed") == {"app.js"}
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        f"portico: error: cannot write closed/app.js{end}: Permission denied"
+        for end in sorted(SUFFIXES.values())
+    ]
+
+
+def test_a_folder_in_the_place_of_a_sibling(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path, "app.js")
+    put(tmp_path, "app.js.br/kept.png")
+    assert compress(tmp_path) == 1
+    assert decoded(path, "gzip") == path.read_bytes()
+    assert temporaries(tmp_path) == []
+    assert names(tmp_path) == {"app.js", "app.js.br/kept.png", "app.js.gz", "app.js.zst"}
+    assert "portico: error: cannot write app.js.br: Is a directory" in capsys.readouterr().err
+
+
+def test_a_link_in_the_place_of_a_sibling_is_replaced_not_followed(tmp_path: Path) -> None:
+    path = put(tmp_path, "site/app.js")
+    outside = put(tmp_path, "outside.txt", b"kept", at=0)
+    sibling(path, "br").symlink_to(outside)
+    assert compress(tmp_path / "site") == 0
+    assert is_complete(path)
+    assert not sibling(path, "br").is_symlink()
+    assert outside.read_bytes() == b"kept"
+
+
+def test_names_are_printed_safely(capsys: pytest.CaptureFixture[str]) -> None:
+    with public_folder() as root:
+        root.chmod(0o777)
+        for name in (b"new\nline\x1b[31m.js", b"bad-\xff.js"):
+            put(root, os.fsdecode(name)).chmod(0)
+        with unprivileged():
+            assert compress(root, "--coding", "gzip") == 1
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        r"portico: error: cannot read bad-\udcff.js: Permission denied",
+        r"portico: error: cannot read new\nline\x1b[31m.js: Permission denied",
+    ]
+
+
+# --- rights
+
+
+@ROOT_ONLY
+def test_a_sibling_belongs_to_the_owner_of_its_original(tmp_path: Path) -> None:
+    path = put(tmp_path, "app.js")
+    os.chown(path, NOBODY, 12345)
+    path.chmod(0o640)
+    assert compress(tmp_path) == 0
+    for coding in SUFFIXES:
+        status = sibling(path, coding).stat()
+        assert (status.st_uid, status.st_gid) == (NOBODY, 12345)
+        assert stat.S_IMODE(status.st_mode) == 0o640
+
+
+@ROOT_ONLY
+def test_another_group_gets_no_more_rights_than_all() -> None:
+    with public_folder() as root:
+        root.chmod(0o777)
+        path = put(root, "app.js")
+        os.chown(path, NOBODY, 12345)
+        path.chmod(0o674)
+        with unprivileged():
+            assert compress(root) == 0
+        status = sibling(path, "br").stat()
+        assert (status.st_uid, status.st_gid) == (NOBODY, os.getegid())
+        assert stat.S_IMODE(status.st_mode) == 0o644
+
+
+# --- what changes meanwhile
+
+
+def test_an_original_that_changes_meanwhile_is_coded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path, "app.js")
+    around_read = Interruption(monkeypatch, "read")
+    around_read.after = lambda: path.write_bytes(text(seed=2))
+    assert compress(tmp_path, "--jobs", "1") == 0
+    assert path.read_bytes() == text(seed=2)
+    assert is_complete(path)
+
+
+def test_an_original_that_is_replaced_meanwhile_is_coded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path, "app.js")
+    around_read = Interruption(monkeypatch, "read")
+    # Same size, same time: nothing but the inode tells.
+    around_read.after = lambda: put(tmp_path, "new", text(seed=2)).rename(path)
+    assert compress(tmp_path, "--jobs", "1") == 0
+    assert path.read_bytes() == text(seed=2)
+    assert is_complete(path)
+
+
+@pytest.mark.parametrize("size", [100, 5000, 9000])
+def test_an_original_that_goes_on_changing_is_skipped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    size: int,
+) -> None:
+    path = put(tmp_path, "app.js")
+    good = put(tmp_path, "small.js", text(300))
+    around_read = Interruption(monkeypatch, "read")
+    around_read.always = True
+    around_read.before = lambda: path.write_bytes(text(size))
+    around_read.after = lambda: path.write_bytes(text(size, seed=2))
+    assert compress(tmp_path, "--jobs", "1") == 1
+    assert not any(sibling(path, coding).exists() for coding in SUFFIXES)
+    assert is_complete(good)
+    assert temporaries(tmp_path) == []
+    told = "portico: error: app.js changes while it is read; run portico compress again\n"
+    assert capsys.readouterr().err == told
+
+
+def test_an_original_that_vanishes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path, "app.js")
+    around_read = Interruption(monkeypatch, "read")
+    around_read.after = path.unlink
+    assert compress(tmp_path, "--jobs", "1") == 1
+    assert names(tmp_path) == set()
+    told = "portico: error: cannot read app.js: No such file or directory\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "site/folder/app.js")
+    put(tmp_path, "secret/app.js")
+
+    def swap() -> None:
+        (tmp_path / "site" / "folder").rename(tmp_path / "site" / ".away")
+        (tmp_path / "site" / "folder").symlink_to(tmp_path / "secret")
+
+    before_open = Interruption(monkeypatch, "open")
+    before_open.before = swap
+    assert compress(tmp_path / "site", "--jobs", "1", "--coding", "gzip") == 1
+    assert names(tmp_path / "secret") == {"app.js"}
+    told = "portico: error: cannot read folder/app.js: it lies outside of the site\n"
+    assert capsys.readouterr().err == told
+
+
+def fail(problem: BaseException) -> None:
+    raise problem
+
+
+def test_too_little_memory_for_one_file_does_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "large.js", text(9000))
+    small = put(tmp_path, "small.js", text(3000))
+    Interruption(monkeypatch, "read").before = lambda: fail(MemoryError())
+    assert compress(tmp_path, "--jobs", "1", "--coding", "gzip") == 1
+    assert decoded(small, "gzip") == small.read_bytes()
+    assert names(tmp_path) == {"large.js", "small.js", "small.js.gz"}
+    told = "portico: error: there is not enough memory to code large.js\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_bug_in_a_thread_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "app.js")
+    Interruption(monkeypatch, "read").before = lambda: fail(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        compress(tmp_path)
+    assert temporaries(tmp_path) == []
+
+
+# --- Ctrl+C
+
+
+class Run:
+    """The command on a site that takes it many seconds."""
+
+    def __init__(self, root: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "portico", "compress", str(root), *options]
+        pipe = subprocess.PIPE
+        self.root = root
+        self.popen = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+    def wait_for(self, pattern: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not list(self.root.glob(pattern)):
+            assert self.popen.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def end(self) -> tuple[int, str, str]:
+        try:
+            out, err = self.popen.communicate(timeout=PATIENCE)
+        finally:
+            self.popen.kill()
+            self.popen.communicate()
+        return self.popen.returncode, out, err
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    for number in range(40):
+        put(tmp_path, f"{number}.js", text(400_000, seed=number))
+    return tmp_path
+
+
+@pytest.mark.parametrize("moment", [f"{PREFIX}*", "*.br"])
+def test_an_interruption_leaves_nothing_but_whole_siblings(large: Path, moment: str) -> None:
+    run = Run(large)
+    run.wait_for(moment)
+    run.popen.send_signal(signal.SIGINT)
+    code, out, err = run.end()
+    assert (code, out) == (130, "")
+    assert temporaries(large) == []
+    written = 0
+    for path in large.glob("*.js"):
+        for coding in SUFFIXES:
+            if sibling(path, coding).exists():
+                assert decoded(path, coding) == path.read_bytes()
+                assert sibling(path, coding).stat().st_mtime_ns == path.stat().st_mtime_ns
+                written += 1
+    assert written < 120
+    told = f"Stopped: {written} of 120 compressed files written, each of them whole."
+    assert err == f"{told} The next run does the rest.\n"
+
+
+def test_an_impatient_interruption_leaves_nothing_behind_either(large: Path) -> None:
+    run = Run(large)
+    run.wait_for(f"{PREFIX}*")
+    for _ in range(3):
+        run.popen.send_signal(signal.SIGINT)
+    run.end()
+    assert temporaries(large) == []
+
+
+def test_the_bar_shows_progress_and_goes_away(tmp_path: Path) -> None:
+    for number in range(4):
+        put(tmp_path, f"{number}.js", text(300_000, seed=number))
+    reader, terminal = os.openpty()
+    command = [sys.executable, "-m", "portico", "compress", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, text=True) as popen:
+        os.close(terminal)
+        shown = b""
+        try:
+            while piece := os.read(reader, 4096):
+                shown += piece
+        except OSError:  # how Linux tells that the other end is closed
+            pass
+        finally:
+            os.close(reader)
+        assert popen.stdout is not None
+        assert "12 compressed files written" in popen.stdout.read()
+    assert popen.returncode == 0
+    *frames, blank, after = shown.decode().split("\r")[1:]
+    assert len(frames) > 1
+    shares = [int(frame.partition("]")[2].split()[0]) for frame in frames]
+    assert shares == sorted(shares)
+    assert shares[0] < 100
+    assert "of 12 files" in frames[-1]
+    assert blank.isspace()
+    assert len(blank) >= max(map(len, frames))
+    assert after == ""

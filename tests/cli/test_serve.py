@@ -1,0 +1,510 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import pytest
+
+from portico import __version__
+from portico.cli.banner import banner, duration, what_to_know
+from portico.cli.main import main, parse
+from portico.cli.terminal import UsageError, wants_color
+from portico.config.config import Config
+from portico.config.options import OPTIONS
+
+# Long enough for any machine; what is waited for comes in milliseconds.
+PATIENCE = 60
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "page.html").write_text("<p>Hello")
+    return folder
+
+
+# --- understanding the command line
+
+
+def test_nothing_given_is_nothing_set() -> None:
+    assert parse([]) == {}
+
+
+def test_each_flag_sets_its_option() -> None:
+    line = "site --port=0 --allow-host a.test --allow-host b.test --no-listing --access-log"
+    assert parse(line.split()) == {
+        "root": "site",
+        "port": "0",
+        "allow_host": ["a.test", "b.test"],
+        "listing": False,
+        "access_log": True,
+    }
+
+
+def test_a_folder_may_begin_with_a_hyphen() -> None:
+    assert parse(["--", "-site"]) == {"root": "-site"}
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("--prot 80", "there is no option --prot; did you mean --port?"),
+        ("--prot=80", "there is no option --prot; did you mean --port?"),
+        ("-p 80", "there is no option -p; did you mean --port?"),
+        ("--por 80", "there is no option --por; did you mean --port?"),
+        ("--no-list", "there is no option --no-list; did you mean --no-listing?"),
+        ("--xyzzy", "there is no option --xyzzy"),
+        ("--port", "argument --port: expected one argument"),
+        ("--listing=no", "argument --listing/--no-listing: ignored explicit argument 'no'"),
+        ("a b", "one folder is served, so 'b' is too much"),
+        ("a 80", "one folder is served, so '80' is too much; if that is the port: --port 80"),
+    ],
+)
+def test_mistakes_on_the_command_line(line: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(line.split())
+    assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--port", "99999"], "--port: '99999' is not a whole number from 0 to 65535"),
+        (["--port", "-1"], "--port: '-1' is not a whole number from 0 to 65535"),
+        (["--color", "pink"], "--color: 'pink' is not auto, always or never"),
+        (["--workers", "0.5"], "--workers: '0.5' is not a whole number from 1 to 1024, or auto"),
+        (["--listen", ":1", "--port", "2"], "--listen: not together with port; keep one"),
+        (
+            ["--listen", "unix:no/www"],
+            "no/www lies in a folder that does not exist; create it",
+        ),
+        (
+            ["--workers", "2", "--listen", "192.0.2.1:80"],
+            "192.0.2.1 is not an address of this machine; use 127.0.0.1, or one of its own",
+        ),
+        (["none"], "there is no folder 'none'; create or correct it"),
+        (["8000"], "there is no folder '8000'; if that is the port: --port 8000"),
+        ([""], "DIR: '' is not the path of a folder"),
+        (
+            ["--config", "no\nne"],
+            "no\\nne: No such file or directory; --config must name a TOML file",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(
+    argv: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err == f"portico: error: {complaint}\n"
+
+
+def test_a_line_that_makes_no_sense_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--prot", "80"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "portico: error: there is no option --prot; did you mean --port?",
+        "portico --help shows all options.",
+    ]
+
+
+def test_a_mistake_in_the_environment_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORTICO_GRACE", "soon")
+    assert main([]) == 2
+    assert "environment variable PORTICO_GRACE: 'soon'" in capsys.readouterr().err
+
+
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text("host = '::1'\nport = '80 or so'\n")
+    assert main(["--config", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"portico: error: {file}, line 2, key port: '80 or so' is not")
+
+
+# --- help
+
+
+def test_help_is_short_and_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert max(map(len, lines)) < 80
+    assert len(lines) < 80
+    assert "examples:" in lines
+    words = " ".join(text.split())
+    for option in OPTIONS:
+        assert option.flag in words
+        assert option.meaning in words
+        assert not option.shown_default or f"(default: {option.shown_default})" in words
+
+
+def test_help_examples_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["-h"])
+    _, _, examples = capsys.readouterr().out.partition("examples:\n")
+    commands = [line.split("  ")[1].split() for line in examples.split("\n\n")[0].splitlines()]
+    assert len(commands) >= 3
+    for command in commands:
+        assert command[0] == "portico"
+        Config.load(parse(command[1:]), {})
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"portico {__version__}\n"
+
+
+# --- the banner
+
+
+def test_banner_shows_folder_addresses_and_warnings() -> None:
+    config = Config.of(color="never")
+    text = banner(config, "/srv/si\x1bte", ["http://a:1/", "http://b:1/"], ["be careful."])
+    assert text.splitlines() == [
+        f"Portico {__version__} serves /srv/si\\x1bte",
+        "",
+        "    http://a:1/",
+        "    http://b:1/",
+        "",
+        "Warning: be careful.",
+        "Press Ctrl+C to stop.",
+    ]
+
+
+def test_banner_tells_where_metrics_are() -> None:
+    config = Config.of(color="never")
+    text = banner(config, "/srv", ["http://a:1/"], [], "http://b:2/metrics")
+    assert "\n    http://a:1/\n\nMetrics: http://b:2/metrics\n\n" in text
+
+
+def test_banner_tells_of_workers() -> None:
+    text = banner(Config.of(workers=3), "/srv", ["http://a:1/"], [])
+    assert text.startswith(f"Portico {__version__} serves /srv with 3 workers\n")
+
+
+def test_banner_in_colour_says_the_same() -> None:
+    text = banner(Config.of(color="always"), "/srv", ["http://a:1/"], [])
+    assert "\x1b[1m/srv\x1b[0m" in text
+    assert "\x1b[36mhttp://a:1/\x1b[0m" in text
+
+
+@pytest.mark.parametrize(
+    ("root", "warned"),
+    [
+        ("/", "whole file system"),
+        ("/home/user", "whole home directory"),
+        ("/home", "whole home directory"),
+        ("/home/user/site", ""),
+        ("/home/use", ""),
+        ("/srv", ""),
+    ],
+)
+def test_warnings_of_folders(root: str, warned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/user")
+    found = what_to_know(root, local=True)
+    assert len(found) == bool(warned)
+    assert warned in "".join(found)
+
+
+def test_warning_of_a_network() -> None:
+    assert what_to_know("/srv", local=True) == []
+    assert "over the network" in what_to_know("/srv", local=False)[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (86_399, "23 h 59 min"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    controller, terminal = os.openpty()
+    reader, pipe = os.pipe()
+    try:
+        assert wants_color("auto", terminal)
+        assert not wants_color("auto", pipe)
+        assert not wants_color("never", terminal)
+        assert wants_color("always", pipe)
+        monkeypatch.setenv("TERM", "dumb")
+        assert not wants_color("auto", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert not wants_color("auto", terminal)
+        assert wants_color("always", terminal)
+        monkeypatch.setenv("NO_COLOR", "")
+        assert wants_color("auto", terminal)
+    finally:
+        for descriptor in (controller, terminal, reader, pipe):
+            os.close(descriptor)
+
+
+# --- the whole process
+
+
+class Process:
+    """A Portico that runs, with what it has written to stderr so far."""
+
+    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE) -> None:
+        command = [sys.executable, "-m", "portico", *arguments]
+        pipe = subprocess.PIPE
+        self.popen = subprocess.Popen(command, stdout=stdout, stderr=pipe, text=True)
+        self.banner = ""
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            self.banner += line
+            if "Press Ctrl+C" in line:
+                break
+        self.url = next(word for word in self.banner.split() if word.startswith("http://"))
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as response:
+            return bytes(response.read())
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal, wait, and return exit code, stdout and the rest of stderr."""
+        self.popen.send_signal(number)
+        out, err = self.popen.communicate(timeout=PATIENCE)
+        return self.popen.returncode, out or "", err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.communicate()
+
+
+@pytest.fixture
+def running(site: Path) -> Iterator[Process]:
+    with Process(str(site), "--port", "0") as process:
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serves_until_a_signal_and_says_so_in_one_line(
+    running: Process, site: Path, number: signal.Signals
+) -> None:
+    assert running.banner.splitlines() == [
+        f"Portico {__version__} serves {site}",
+        "",
+        f"    {running.url}",
+        "",
+        "Press Ctrl+C to stop.",
+    ]
+    assert urlsplit(running.url).hostname == "127.0.0.1"
+    assert running.get("page.html") == b"<p>Hello"
+    code, out, err = running.end(number)
+    assert code == 0
+    assert '"GET /page.html HTTP/1.1" 200 8' in out
+    assert out.count("\n") == 1
+    assert err.startswith("Stopped after 1 request in ")
+    assert err.endswith("; every connection closed.\n")
+    assert err.count("\n") == 1
+
+
+def test_curl_gets_the_page(running: Process) -> None:
+    command = ["curl", "--silent", "--show-error", "--fail", f"{running.url}page.html"]
+    try:
+        result = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
+    except FileNotFoundError:
+        pytest.skip("there is no curl on this machine")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"<p>Hello", b"")
+
+
+def test_the_port_can_be_bound_again_at_once(running: Process, site: Path) -> None:
+    running.get("page.html")
+    port = str(urlsplit(running.url).port)
+    assert running.end()[0] == 0
+    with Process(str(site), "--port", port) as second:
+        assert second.get("page.html") == b"<p>Hello"
+
+
+def test_a_port_in_use_is_named(
+    running: Process, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = str(urlsplit(running.url).port)
+    assert main([str(site), "--port", port]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("portico: error: ")
+    assert port in error
+    assert "--port" in error
+    assert error.count("\n") == 1
+    assert running.get("page.html") == b"<p>Hello"
+
+
+def test_options_come_from_the_environment_and_the_file(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text('root = "site"\nport = 0\naccess_log = false\n')
+    monkeypatch.setenv("PORTICO_CONFIG", str(file))
+    monkeypatch.setenv("PORTICO_HOST", "localhost")
+    with Process() as process:
+        assert f"serves {site}\n" in process.banner
+        assert process.url.startswith("http://localhost:")
+        assert process.get("page.html") == b"<p>Hello"
+        code, out, _ = process.end()
+        assert (code, out) == (0, "")
+
+
+def test_beyond_loopback_there_is_a_warning(site: Path) -> None:
+    with Process(str(site), "--port", "0", "--host", "0.0.0.0") as process:
+        assert "Warning: whoever can reach this machine over the network" in process.banner
+        assert process.get("page.html") == b"<p>Hello"
+
+
+def test_each_address_is_shown_and_serves(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    addresses = ["--listen", "127.0.0.1:0", "--listen", "unix:www", "--listen", "127.0.0.2:0"]
+    with Process(str(site), *addresses) as process:
+        first, unix, second = process.banner.splitlines()[2:5]
+        assert unix == "    unix:www"
+        for url in (first, second):
+            with urllib.request.urlopen(url.strip() + "page.html", timeout=PATIENCE) as response:
+                assert response.read() == b"<p>Hello"
+        assert "Warning" not in process.banner
+        assert process.end()[0] == 0
+    assert not (tmp_path / "www").exists()
+
+
+def test_one_process_takes_no_harm_from_a_hangup(running: Process) -> None:
+    running.popen.send_signal(signal.SIGHUP)
+    assert running.get("page.html") == b"<p>Hello"
+    code, _, err = running.end()
+    assert code == 0
+    said = "portico: nothing is reloaded: that takes --workers 2 or more, or auto\n"
+    assert err.startswith(said)
+
+
+def test_serves_on_when_nobody_reads_the_log(site: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with Process(str(site), "--port", "0", stdout=writer) as process:
+            for _ in range(3):
+                assert process.get("page.html") == b"<p>Hello"
+            code, _, err = process.end(signal.SIGINT)
+    finally:
+        os.close(writer)
+    assert code == 0
+    assert err.startswith("Stopped after 3 requests in ")
+    assert err.count("\n") == 1
+
+
+def test_help_for_a_reader_that_has_left_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "portico", "--help"]
+    try:
+        result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def shell(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "-c", script, "sh", sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+
+def test_serves_without_any_standard_stream(site: Path) -> None:
+    """Closed streams leave numbers free, and a socket that took number 1 would get the log."""
+    script = """
+        "$1" -m portico "$2" --port "$3" <&- >&- 2>&- &
+        for _ in $(seq 100); do
+          curl --silent --fail --max-time 10 "http://127.0.0.1:$3/page.html" && break
+          sleep 0.1
+        done
+        kill -s INT $!
+        wait $!
+        echo "; $?"
+    """
+    if shell("command -v curl").returncode != 0:
+        pytest.skip("there is no curl on this machine")
+    assert shell(script, str(site), str(free_port())).stdout == "<p>Hello; 0\n"
+
+
+def test_ctrl_c_before_the_server_is_ready_is_no_traceback(tmp_path: Path) -> None:
+    """A configuration file that never comes: the process waits for it, and is interrupted."""
+    fifo = tmp_path / "portico.toml"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "portico", "--config", str(fifo)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as popen:
+        writer = os.open(fifo, os.O_WRONLY)  # returns when the other side has opened it
+        try:
+            popen.send_signal(signal.SIGINT)
+            out, err = popen.communicate(timeout=PATIENCE)
+        finally:
+            os.close(writer)
+    assert (popen.returncode, out, err) == (130, "", "")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_main_puts_signal_handlers_back(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In this very process: `main` serves, another thread asks and then sends the signal."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/page.html"
+    answers: list[bytes] = []
+    over = threading.Event()
+
+    def visit() -> None:
+        for _ in range(PATIENCE * 20):
+            try:
+                with urllib.request.urlopen(url, timeout=PATIENCE) as response:
+                    answers.append(response.read())
+            except urllib.error.URLError:
+                over.wait(0.05)
+            if answers or over.is_set():
+                break
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    try:
+        assert main([str(site), "--port", str(port), "--no-access-log"]) == 0
+    finally:
+        over.set()
+        visitor.join()
+    assert answers == [b"<p>Hello"]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert "Stopped after 1 request" in capfd.readouterr().err

@@ -1,0 +1,568 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portico.config.config import Config, ConfigError, check_root
+from portico.config.options import OPTIONS, Option
+
+# For every option: a text, the same as a native value, and what the attribute then holds.
+SAMPLES: dict[str, tuple[str, object, object]] = {
+    "root": ("/srv/site", "/srv/site", "/srv/site"),
+    "listing": ("no", False, False),
+    "clean_urls": ("no", False, False),
+    "spa": ("yes", True, True),
+    "cors": ("on", True, True),
+    "immutable": ("/a/*, *.js", ["/a/*", "*.js"], ("/a/*", "*.js")),
+    "compress": ("0", False, False),
+    "cache_dir": ("/var/cache/site", "/var/cache/site", "/var/cache/site"),
+    "host": ("[::1]", "::1", "::1"),
+    "port": ("0", 0, 0),
+    "listen": (":80, [::1]:0", ["*:80", "[::1]:0"], ("*:80", "[::1]:0")),
+    "allow_host": ("A.test, b.test.", ["a.test", "B.test."], ("a.test", "b.test")),
+    "workers": ("auto", 0, 0),
+    "access_log": ("off", False, False),
+    "log_format": ("json", "json", "json"),
+    "color": ("never", "never", "never"),
+    "metrics": (":9100", "*:9100", "*:9100"),
+    "health": ("/-/health", "/-/health", "/-/health"),
+    "max_connections": ("10", 10, 10),
+    "head_timeout": ("0.5", 0.5, 0.5),
+    "idle_timeout": ("5", 5, 5.0),
+    "send_timeout": ("86400", 86_400, 86_400.0),
+    "grace": (".25", 0.25, 0.25),
+    "cache_size": ("16MiB", 16 << 20, 16 << 20),
+    "config": ("", "", ""),  # its own tests are below
+}
+SETTABLE = [option for option in OPTIONS if option.name != "config"]
+each_option = pytest.mark.parametrize("option", SETTABLE, ids=lambda option: option.name)
+
+
+def values(config: Config) -> dict[str, object]:
+    return {option.attribute: getattr(config, option.attribute) for option in OPTIONS}
+
+
+def refusal(flags: dict[str, object] | None = None, /, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Config.load(flags or {}, environ)
+    return str(caught.value)
+
+
+def toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(toml(item) for item in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def test_every_option_has_a_sample() -> None:
+    assert list(SAMPLES) == [option.name for option in OPTIONS]
+
+
+def test_typed_attributes_agree_with_the_table() -> None:
+    declared = {option.attribute: option.kind.type_name for option in OPTIONS}
+    assert Config.__annotations__ == declared
+    assert list(Config.__annotations__) == list(declared)
+
+
+def test_defaults_are_values_of_their_kind() -> None:
+    config = Config.load({}, {})
+    for option in OPTIONS:
+        value = getattr(config, option.attribute)
+        assert type(value).__name__ == option.kind.type_name.partition("[")[0]
+        if value != "":
+            assert option.kind.convert(value) == value
+
+
+def test_the_defaults() -> None:
+    assert values(Config.of()) == {
+        "root": ".",
+        "listing": True,
+        "clean_urls": True,
+        "spa": False,
+        "cors": False,
+        "immutables": (),
+        "compress": True,
+        "cache_dir": "",
+        "host": "127.0.0.1",
+        "port": 8080,
+        "listens": (),
+        "allow_hosts": (),
+        "workers": 1,
+        "access_log": True,
+        "log_format": "common",
+        "color": "auto",
+        "metrics": "",
+        "health": "",
+        "max_connections": 4096,
+        "head_timeout": 10.0,
+        "idle_timeout": 60.0,
+        "send_timeout": 30.0,
+        "grace": 5.0,
+        "cache_size": 8 * 1024 * 1024,
+        "config": "",
+    }
+
+
+@each_option
+def test_each_source_sets_each_option_and_no_other(option: Option, tmp_path: Path) -> None:
+    text, native, value = SAMPLES[option.name]
+    file = tmp_path / "portico.toml"
+    file.write_text(f"{option.name.replace('_', '-')} = {toml(native)}\n")
+    same = tmp_path / "same.toml"
+    same.write_text(f"{option.attribute} = {toml(native)}\n")
+    expected = values(Config.of()) | {option.attribute: value}
+    assert expected != values(Config.of())
+    assert values(Config.load({option.name: text}, {})) == expected
+    assert values(Config.load({}, {option.variable: text})) == expected
+    assert values(Config.of(**{option.attribute: native})) == expected
+    for path in (file, same):
+        loaded = values(Config.load({}, {"PORTICO_CONFIG": str(path)}))
+        assert loaded == expected | {"config": str(path)}
+        # A keyword weighs more than the file it names; the environment is not asked.
+        loaded = values(Config.of(config=path, **{option.attribute: native}))
+        assert loaded == expected | {"config": str(path)}
+
+
+@each_option
+def test_each_source_refuses_nonsense_for_each_option(option: Option, tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text(f"\n# a comment\n{option.name} = {{ a = 1 }}\n")
+    nonsense = "a\0:b"
+    assert refusal({option.name: nonsense}).startswith(f"{option.flag}: {nonsense!r} is not ")
+    place = f"environment variable {option.variable}: "
+    assert refusal(**{option.variable: nonsense}).startswith(place)
+    assert refusal({"config": str(file)}).startswith(f"{file}, line 3, key {option.name}: ")
+    with pytest.raises(ConfigError, match=f"^argument {option.attribute}: "):
+        Config.of(**{option.attribute: None})
+
+
+def test_flags_outweigh_environment_outweighs_file(tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text('port = 1\nhost = "one.test"\ngrace = 1\nallow_host = ["one.test"]\n')
+    environ = {"PORTICO_PORT": "2", "PORTICO_HOST": "two.test", "PORTICO_ALLOW_HOST": "two.test"}
+    config = Config.load({"config": str(file), "port": "3"}, environ)
+    assert (config.port, config.host, config.grace) == (3, "two.test", 1.0)
+    assert config.allow_hosts == ("two.test",)
+
+
+def test_a_bad_value_is_refused_even_where_another_outweighs_it() -> None:
+    assert "PORTICO_PORT" in refusal({"port": "80"}, PORTICO_PORT="x")
+
+
+def test_an_empty_variable_is_unset_and_a_foreign_one_is_ignored() -> None:
+    config = Config.load({}, {"PORTICO_PORT": "", "PORTICO_SERVICE_HOST": "10.0.0.1"})
+    assert config.port == 8080
+
+
+def test_the_port_that_kubernetes_sets_is_explained() -> None:
+    message = refusal(PORTICO_PORT="tcp://10.0.0.1:80")
+    assert "PORTICO_PORT" in message
+    assert "enableServiceLinks: false" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["65536", "-1", "", " 80", "80 ", "+80", "8_0", "0x50", "8e1", "80.0", "٨٠", "9" * 5000, "-"],
+)
+def test_bad_ports(text: str) -> None:
+    assert refusal({"port": text}).endswith(" is not a whole number from 0 to 65535")
+
+
+@pytest.mark.parametrize("value", [True, 80.0, None, 65_536, [80]])
+def test_bad_native_ports(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"argument port: .* is not a whole number from 0 to"):
+        Config.of(port=value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0", "0.0009", "86400.5", "nan", "inf", "-1", "1e3", "1_0", "", ".", "1.2.3", "9" * 999],
+)
+def test_bad_seconds(text: str) -> None:
+    assert refusal({"grace": text}).endswith(" is not a number of seconds from 0.001 to 86400")
+
+
+@pytest.mark.parametrize("value", [True, float("nan"), float("inf"), 0, "soon"])
+def test_bad_native_seconds(value: object) -> None:
+    with pytest.raises(ConfigError, match="argument head_timeout: "):
+        Config.of(head_timeout=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1", 1),
+        ("512K", 512 * 1024),
+        ("512k", 512 * 1024),
+        ("8M", 8 * 1024**2),
+        ("8mib", 8 * 1024**2),
+        ("1GiB", 1024**3),
+        ("1024G", 1024**4),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert Config.load({"cache_size": text}, {}).cache_size == size
+
+
+@pytest.mark.parametrize(
+    "text", ["8MB", "M", "8 M", "-1", "1.5M", "1T", "8MM", "1025G", "0x10", ""]
+)
+def test_bad_sizes(text: str) -> None:
+    assert "is not a number of bytes, or a size such as 512K" in refusal({"cache_size": text})
+
+
+@pytest.mark.parametrize("word", ["yes", "TRUE", "On", "1"])
+def test_words_for_yes(word: str) -> None:
+    assert Config.load({"listing": word}, {}).listing is True
+
+
+@pytest.mark.parametrize("word", ["no", "False", "OFF", "0"])
+def test_words_for_no(word: str) -> None:
+    assert Config.load({"listing": word}, {}).listing is False
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "::", "fe80::1%eth0", "a-b.example.test"])
+def test_hosts(host: str) -> None:
+    assert Config.of(host=host).host == host
+
+
+@pytest.mark.parametrize(
+    "host", ["", "http://a.test", "a.test:80", "[::1]:80", "a b", "a/b", "a\r\n"]
+)
+def test_bad_hosts(host: str) -> None:
+    for name, value in (("host", host), ("allow_hosts", [host])):
+        with pytest.raises(
+            ConfigError, match="is not a host name or an IP address; give no scheme"
+        ):
+            Config.of(**{name: value})
+
+
+def test_allowed_hosts_from_text_may_end_with_a_comma_and_repeat() -> None:
+    assert Config.load({}, {"PORTICO_ALLOW_HOST": "a.test,b.test,"}).allow_hosts == (
+        "a.test",
+        "b.test",
+    )
+    assert Config.load({"allow_host": ["a.test", "::2"]}, {}).allow_hosts == ("a.test", "[::2]")
+
+
+def test_allowed_hosts_may_be_patterns() -> None:
+    hosts = ["*", "*.Example.test.", "[::2]"]
+    assert Config.of(allow_hosts=hosts).allow_hosts == ("*", "*.example.test", "[::2]")
+    for host in ("**", "*a.test", "a.*", "*."):
+        with pytest.raises(ConfigError, match="is not a host name"):
+            Config.of(allow_hosts=[host])
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("localhost:0", "localhost:0"),
+        ("[::1]:65535", "[::1]:65535"),
+        ("[fe80::1%eth0]:80", "[fe80::1%eth0]:80"),
+        (":80", "*:80"),
+        ("*:080", "*:80"),
+        ("unix:/run/portico.sock", "unix:/run/portico.sock"),
+        ("unix:a:b", "unix:a:b"),
+    ],
+)
+def test_addresses(text: str, kept: str) -> None:
+    assert Config.of(listens=[text]).listens == (kept,)
+    assert Config.load({}, {"PORTICO_LISTEN": f"{text},"}).listens == (kept,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8080",
+        "",
+        ":",
+        ":x",
+        ":65536",
+        "::1:80",
+        "[::1]",
+        "[1.2.3.4]:80",
+        "[*]:80",
+        "http://a.test:80",
+        "a b:80",
+        "unix:",
+        "unix:a\0b",
+        "a.test:-1",
+    ],
+)
+def test_bad_addresses(text: str) -> None:
+    """A mere port is none either: it would be meant for this machine, and open to all."""
+    with pytest.raises(ConfigError, match="is not an address such as "):
+        Config.of(listens=[text])
+
+
+@pytest.mark.parametrize("path", ["/-/health", "/health", "/a/", "/.well-known/up", "/~a;b=c,d"])
+def test_paths_of_health(path: str) -> None:
+    assert Config.of(health=path).health == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "//",
+        "a",
+        "/a?b",
+        "/a#b",
+        "/a b",
+        "/ä",
+        "/%61",
+        "/a//b",
+        "/../a",
+        "/a/.",
+        "/a\\b",
+        "/a\r\n",
+    ],
+)
+def test_bad_paths_of_health(path: str) -> None:
+    with pytest.raises(ConfigError, match="is not a path such as /-/health"):
+        Config.of(health=path)
+
+
+def test_an_address_given_twice_is_one() -> None:
+    assert Config.of(listens=[":80", "*:80", "a.test:1"]).listens == ("*:80", "a.test:1")
+
+
+def test_listen_and_host_or_port_exclude_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text('port = 1\nlisten = ":2"\n')
+    assert refusal({"listen": [":1"], "port": "2"}) == "--listen: not together with port; keep one"
+    assert "not together with listen" in refusal(PORTICO_HOST="a.test", PORTICO_LISTEN=":1")
+    assert "key port: not together with listen" in refusal({"config": str(file)})
+    with pytest.raises(ConfigError, match=r"argument listens: not together with host and port"):
+        Config.of(listens=[":1"], host="a.test", port=1)
+
+
+def test_of_listen_and_port_the_weightier_source_counts() -> None:
+    config = Config.load({"listen": [":1"]}, {"PORTICO_PORT": "2", "PORTICO_HOST": "a.test"})
+    assert (config.listens, config.host, config.port) == (("*:1",), "127.0.0.1", 8080)
+    config = Config.load({"port": "2"}, {"PORTICO_LISTEN": ":1"})
+    assert (config.listens, config.host, config.port) == ((), "127.0.0.1", 2)
+
+
+def test_a_relative_unix_socket_is_meant_from_the_folder_of_the_file(file: Path) -> None:
+    file.write_text('listen = ["unix:run/a.sock", ":1", "unix:/b.sock"]\nmetrics = "unix:m"\n')
+    inside = f"unix:{file.parent}/run/a.sock"
+    assert Config.of(config=str(file)).metrics == f"unix:{file.parent}/m"
+    assert Config.of(config=str(file)).listens == (inside, "*:1", "unix:/b.sock")
+
+
+@pytest.mark.parametrize("text", ["", "0.5", "many", "1025", "-1", "1e3"])
+def test_bad_numbers_of_workers(text: str) -> None:
+    assert refusal({"workers": text}).endswith(" is not a whole number from 1 to 1024, or auto")
+
+
+def test_settings_make_the_same_configuration_again(tmp_path: Path) -> None:
+    file = tmp_path / "portico.toml"
+    file.write_text('listen = ["unix:a"]\nroot = "public"\nspa = true\n')
+    config = Config.load({"config": str(file), "workers": "2"}, {"PORTICO_IMMUTABLE": "/a/*"})
+    settings = config.settings()
+    assert set(settings) == {"listen", "root", "spa", "workers", "immutable"}
+    expected = values(config) | {"config": ""}
+    assert values(Config.of(**json.loads(json.dumps(settings)))) == expected
+    assert values(Config(settings)) == expected
+    assert Config.of().settings() == {}
+
+
+def test_an_unknown_keyword_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"argument prot: there is no .* mean port or root\?"):
+        Config.of(prot=80)
+    with pytest.raises(ConfigError, match=r"argument zzz: there is no such option$"):
+        Config.of(zzz=80)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config = Config.of(port=0)
+    with pytest.raises(AttributeError, match="frozen: cannot set port"):
+        config.port = 1
+    with pytest.raises(AttributeError, match="frozen: cannot set prot"):
+        config.prot = 1
+    with pytest.raises(AttributeError, match="frozen: cannot delete port"):
+        del config.port
+    assert config.port == 0
+    assert "port=0" in repr(config)
+
+
+def test_the_root_may_be_a_path_and_is_kept_as_given() -> None:
+    assert Config.of(root=Path("site")).root == "site"
+
+
+# --- the TOML file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "portico.toml"
+
+
+def test_a_relative_root_is_meant_from_the_folder_of_the_file(file: Path) -> None:
+    file.write_text('root = "public"\n')
+    assert Config.of(config=str(file)).root == str(file.parent / "public")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "port = 1\n\nports = 2\n",
+            "line 3, key ports: there is no such option; did you mean port",
+        ),
+        ("# port = 1\nport = 'x'\n", "line 2, key port: 'x' is not a whole number"),
+        ("\r\n'port' = 'x'\r\n", "line 2, key port: 'x' is not a whole number"),
+        ('host = """\nport = 1"""\n', "line 1, key host: "),
+        (
+            'allow-host = [\n "a",\n "b",\n]\n[server]\nport = 1\n',
+            "line 5, key server: there is no",
+        ),
+        ("head_timeout = 1\nhead-timeout = 2\n", "line 2, key head-timeout: given twice"),
+        ("grace = 1\nconfig = 'a.toml'\n", "line 2, key config: a configuration file cannot name"),
+        ("\ufeffport = 'x'\n", "line 1, key port: 'x' is not"),
+        ("port = 1979-05-27\n", "line 1, key port: datetime.date(1979, 5, 27) is not a whole"),
+    ],
+)
+def test_mistakes_in_the_file_are_named_with_their_line(
+    file: Path, text: str, complaint: str
+) -> None:
+    file.write_bytes(text.encode())
+    assert refusal({"config": str(file)}).startswith(f"{file}, {complaint}")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"port = 1\nhost\n", "(at line 2, column 5)"),
+        (b"port = 1\nport = 2\n", "(at line 2, column "),
+        (b"port = 1\nhost = '\xff'\n", ", line 2: is not UTF-8"),
+        (b"port = " + b"[" * 100_000, "is not valid TOML"),
+        (b"port = " + b"9" * 5000, "is not valid TOML"),
+    ],
+)
+def test_a_file_that_is_not_toml(file: Path, content: bytes, complaint: str) -> None:
+    file.write_bytes(content)
+    message = refusal({"config": str(file)})
+    assert message.startswith(str(file))
+    assert complaint in message
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    missing = refusal(PORTICO_CONFIG=str(tmp_path / "none.toml"))
+    assert (
+        missing
+        == f"{tmp_path}/none.toml: No such file or directory; --config must name a TOML file"
+    )
+    assert "Is a directory" in refusal({"config": str(tmp_path)})
+
+
+# --- whatever is given
+
+
+native = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.lists(st.text()),
+    st.binary(),
+)
+
+
+@each_option
+@given(value=native)
+def test_any_value_is_either_taken_or_refused_in_words(option: Option, value: object) -> None:
+    try:
+        config = Config.of(**{option.attribute: value})
+    except ConfigError as problem:
+        message = str(problem)
+    else:
+        kept = getattr(config, option.attribute)
+        assert option.kind.convert(kept) == kept
+        return
+    assert message.startswith(f"argument {option.attribute}: ")
+
+
+# --- the root
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user can reach, other than those of tmp_path."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def root_refusal(root: Path | str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_root(Config.of(root=root))
+    return str(caught.value)
+
+
+def test_the_root_comes_back_absolute_and_without_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "link").symlink_to("site")
+    monkeypatch.chdir(tmp_path)
+    assert check_root(Config.of(root="link")) == str((tmp_path / "site").resolve())
+    assert check_root(Config.of()) == str(tmp_path.resolve())
+
+
+def test_a_root_that_is_missing_a_file_or_a_loop(tmp_path: Path) -> None:
+    (tmp_path / "page.html").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    assert root_refusal(tmp_path / "none").startswith(f"there is no folder '{tmp_path}/none'; ")
+    assert "is not a folder; name the folder" in root_refusal(tmp_path / "page.html")
+    assert "is not a folder" in root_refusal(tmp_path / "page.html" / "below")
+    assert "cannot be opened: " in root_refusal(tmp_path / "loop")
+
+
+def test_a_port_in_the_place_of_the_root_is_recognised() -> None:
+    assert root_refusal("8000").endswith("if that is the port: --port 8000")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_a_root_without_the_right_to_read_or_enter(open_folder: Path, mode: int) -> None:
+    site = open_folder / "site"
+    site.mkdir(mode=0o755)
+    site.chmod(mode)
+    privileged = os.geteuid() == 0
+    if privileged:
+        os.seteuid(65_534)  # root may read everything: look at it as nobody does
+    try:
+        assert "is not readable; give this user the right" in root_refusal(site)
+    finally:
+        if privileged:
+            os.seteuid(0)
+        site.chmod(0o755)
+
+
+# --- the start
+
+
+def test_the_import_is_light() -> None:
+    """A start must not pay for what only some configurations or only errors need."""
+    heavy = "argparse tomllib difflib dataclasses typing re pathlib json enum collections"
+    found = f"set('{heavy}'.split()) & set(sys.modules)"
+    code = f"import sys; import portico.config.config; print(*({found}))"
+    command = [sys.executable, "-S", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []

@@ -1,0 +1,238 @@
+"""Contents as they come over the wire behind a head, each with what must be read from it.
+
+`content` is what comes out, or None where the coding is broken (status 400). `complete` tells
+whether the content ends within the octets given.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from portico.http.h1.content import CHUNK_LINE_LIMIT
+from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT
+from portico.http.message import CHUNKED
+
+
+class ContentCase(NamedTuple):
+    name: str
+    section: str
+    length: int
+    sent: bytes
+    content: bytes | None
+    complete: bool = True
+
+
+def chunks(name: str, sent: bytes, content: bytes, section: str = "RFC 9112, 7.1") -> ContentCase:
+    return ContentCase(name, section, CHUNKED, sent, content)
+
+
+def broken(name: str, section: str, sent: dict[str, bytes]) -> tuple[ContentCase, ...]:
+    return tuple(
+        ContentCase(f"{name}: {key}", section, CHUNKED, octets, None)
+        for key, octets in sent.items()
+    )
+
+
+def line(first: bytes) -> bytes:
+    """A chunk of five octets that begins with this line, and the end."""
+    return first + b"\r\nhello\r\n0\r\n\r\n"
+
+
+def trailer(*lines: bytes) -> bytes:
+    return b"\r\n".join([b"5", b"hello", b"0", *lines, b"", b""])
+
+
+COUNTED = (
+    ContentCase("no octet", "RFC 9112, 6.3", 0, b"", b""),
+    ContentCase("one octet", "RFC 9112, 6.3", 1, b"x", b"x"),
+    ContentCase(
+        "what looks like chunks", "RFC 9112, 6.3", 10, b"5\r\nhello\r\n", b"5\r\nhello\r\n"
+    ),
+    ContentCase(
+        "what looks like a head",
+        "RFC 9112, 6.3",
+        18,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ),
+)
+
+CODED = (
+    chunks("no chunk", b"0\r\n\r\n", b""),
+    chunks("one chunk", b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+    chunks("several", b"5\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\n\r\n", b"hello world"),
+    chunks(
+        "sizes in both cases",
+        b"a\r\n0123456789\r\nB\r\n0123456789A\r\n0\r\n\r\n",
+        b"01234567890123456789A",
+    ),
+    chunks("a chunk of CR and LF", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
+    chunks("a chunk that looks like the end", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
+    chunks("zeros before the size", line(b"0" * 14 + b"5"), b"hello"),
+    chunks("zeros as the last size", b"5\r\nhello\r\n00000\r\n\r\n", b"hello"),
+    chunks("a large chunk", b"20000\r\n" + b"x" * 0x20000 + b"\r\n0\r\n\r\n", b"x" * 0x20000),
+    *(
+        chunks(f"extension {text!r}", line(b"5" + text), b"hello", "RFC 9112, 7.1.1")
+        for text in (
+            *(
+                b";a",
+                b";a=b",
+                b";a;b=c",
+                b" ;a",
+                b"\t; a",
+                b" ; a = b ; c",
+                b';a=""',
+                b';a="b c;d=\\"e\\\\"',
+            ),
+            *(b';a="\x80\t"', b";a" * 100, b";" + b"a" * (CHUNK_LINE_LIMIT - 2)),
+        )
+    ),
+    chunks(
+        "an extension of the last chunk",
+        b"5\r\nhello\r\n0;a=b\r\n\r\n",
+        b"hello",
+        "RFC 9112, 7.1.1",
+    ),
+    *(
+        chunks(f"trailer {index}", trailer(*lines), b"hello", "RFC 9112, 7.1.2")
+        for index, lines in enumerate(
+            (
+                *((b"X: y",), (b"X:", b"Y: \x80"), (b"X: y",) * FIELDS_LIMIT),
+                *((b"Content-Length: 9", b"Transfer-Encoding: x", b"Host: b"),),
+                (b"X: " + b"v" * (HEAD_LIMIT - 3),),
+            )
+        )
+    ),
+)
+
+BROKEN = (
+    *broken(
+        "chunk size",
+        "RFC 9112, 7.1",
+        {
+            repr(size): line(size)
+            for size in (
+                *(
+                    b"",
+                    b"+5",
+                    b"-5",
+                    b"0x5",
+                    b"5_0",
+                    b" 5",
+                    b"\t5",
+                    b"5 ",
+                    b"5\t",
+                    b"5h",
+                    b"g",
+                    b"5 0",
+                ),
+                *(
+                    b"5,5",
+                    b"5.0",
+                    b"\xb5",
+                    b"5\0",
+                    b"\0005",
+                    b"5\x0b",
+                    b"'5'",
+                    b"1" + b"0" * 15,
+                    b"f" * 16,
+                ),
+                *(b"0" * 15 + b"5", b"f" * 64, b"0" * 300, b"hello"),
+            )
+        },
+    ),
+    *broken(
+        "chunk extension",
+        "RFC 9112, 7.1.1",
+        {
+            repr(text): line(b"5" + text)
+            for text in (
+                *(
+                    b";",
+                    b";;a",
+                    b";a;",
+                    b";=",
+                    b";=a",
+                    b";a=",
+                    b"; ",
+                    b";a ",
+                    b";a b",
+                    b" a",
+                    b":a",
+                    b"=a",
+                ),
+                *(
+                    b';a="',
+                    b';a="b',
+                    b';a="b"c',
+                    b';a="\\',
+                    b';a="\x7f"',
+                    b";\0",
+                    b";a=\x01",
+                    b";a\x80",
+                ),
+                *(b';"a"', b";a=b=c", b";" + b"a" * (CHUNK_LINE_LIMIT - 1), b";a" * 5000),
+            )
+        },
+    ),
+    *broken(
+        "the line end",
+        "RFC 9112, 2.2",
+        {
+            "LF ends the size": b"5\nhello\r\n0\r\n\r\n",
+            "CR ends the size": b"5\rhello\r\n0\r\n\r\n",
+            "CR CR LF ends the size": b"5\r\r\nhello\r\n0\r\n\r\n",
+            "LF in an extension": line(b"5;a\nb"),
+            "CR in an extension": line(b"5;a\rb"),
+            "CR in a quoted string": line(b'5;a="\r"'),
+            "LF ends the data": b"5\r\nhello\n0\r\n\r\n",
+            "CR ends the data": b"5\r\nhello\r0\r\n\r\n",
+            "nothing ends the data": b"5\r\nhello0\r\n\r\n",
+            "LF ends the last size": b"5\r\nhello\r\n0\n\r\n",
+            "LF ends the trailer": b"5\r\nhello\r\n0\r\n\n",
+            "CR ends the trailer": b"5\r\nhello\r\n0\r\n\rX",
+            "LF ends a trailer field": trailer(b"X: y\nZ: y"),
+        },
+    ),
+    *broken(
+        "chunk data",
+        "RFC 9112, 7.1",
+        {
+            "longer than its size": b"5\r\nhello!\r\n0\r\n\r\n",
+            "shorter than its size": b"6\r\nhello\r\n0\r\n\r\n",
+            "longer by a line": b"5\r\nhello\r\nworld\r\n0\r\n\r\n",
+            "longer by a space": b"5\r\nhello \r\n0\r\n\r\n",
+        },
+    ),
+    *broken(
+        "trailer field",
+        "RFC 9112, 7.1.2",
+        {
+            "no colon": trailer(b"X"),
+            "no name": trailer(b": y"),
+            "space before the colon": trailer(b"X : y"),
+            "obs-fold": trailer(b"X: y", b" z"),
+            "NUL": trailer(b"X: \0"),
+            "the next request": trailer(b"GET / HTTP/1.1", b"Host: a"),
+            "too many": trailer(*([b"X: y"] * (FIELDS_LIMIT + 1))),
+            "too long": trailer(b"X: " + b"v" * (HEAD_LIMIT - 2)),
+        },
+    ),
+)
+
+INCOMPLETE = (
+    ContentCase("nothing", "RFC 9112, 8", 5, b"", b"", complete=False),
+    ContentCase("too few octets", "RFC 9112, 8", 5, b"hell", b"hell", complete=False),
+    *(
+        ContentCase(repr(sent), "RFC 9112, 8", CHUNKED, sent, content, complete=False)
+        for sent, content in (
+            *((b"", b""), (b"5", b""), (b"5\r", b""), (b"5\r\n", b""), (b"5\r\nhell", b"hell")),
+            *(
+                (b"5\r\nhello", b"hello"),
+                (b"5\r\nhello\r", b"hello"),
+                (b"5\r\nhello\r\n", b"hello"),
+            ),
+            *((b"0", b""), (b"0\r\n", b""), (b"0\r\n\r", b""), (b"0\r\nX: y\r\n\r", b"")),
+        )
+    ),
+)

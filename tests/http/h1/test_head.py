@@ -1,0 +1,214 @@
+"""Every head of the case tables: whole, octet by octet, before another request, and once more."""
+
+from __future__ import annotations
+
+import pytest
+
+from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, HeadParser, head_end
+from portico.http.message import CHUNKED, ProtocolError, RequestHead
+from tests.http.h1 import field_cases, framing_cases, start_line_cases
+from tests.http.h1.cases import HeadCase, having, sized, target
+from tests.http.h1.feeding import NEXT, Read, bytewise, read_head
+
+CASES = (*start_line_cases.CASES, *field_cases.CASES, *framing_cases.CASES)
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.section}: {case.name}")
+each_incomplete = pytest.mark.parametrize(
+    "head", field_cases.INCOMPLETE.values(), ids=field_cases.INCOMPLETE.keys()
+)
+
+
+def check(case: HeadCase, outcome: Read) -> None:
+    assert outcome.status == case.status
+    assert (outcome.head is None) == (case.status != 0)
+    if outcome.head is not None:
+        assert {name: outcome.head[name] for name in case.expect} == case.expect
+
+
+@each_case
+def test_whole(case: HeadCase) -> None:
+    outcome = read_head([case.head])
+    check(case, outcome)
+    assert outcome.rest == b""
+
+
+@each_case
+def test_octet_by_octet(case: HeadCase) -> None:
+    check(case, read_head(bytewise(case.head)))
+
+
+@each_case
+def test_with_the_next_request_behind_it(case: HeadCase) -> None:
+    outcome = read_head([case.head + NEXT])
+    check(case, outcome)
+    if outcome.head is not None:
+        assert outcome.rest == NEXT
+
+
+@each_case
+def test_once_more_when_its_lines_are_remembered(case: HeadCase) -> None:
+    parser = HeadParser()
+    for name, value in (
+        (b"X", b"y"),
+        (b"Content-Length", b"5"),
+        (b"Transfer-Encoding", b"chunked"),
+    ):
+        read_head([having(name + b": " + value)], parser)
+    first = read_head([case.head], parser)
+    check(case, first)
+    assert read_head([case.head], parser) == first
+
+
+@each_case
+def test_a_parser_that_keeps_no_field_judges_alike(case: HeadCase) -> None:
+    check(
+        case._replace(expect={key: case.expect[key] for key in case.expect.keys() - {"fields"}}),
+        read_head([case.head], HeadParser(frozenset())),
+    )
+
+
+@each_incomplete
+def test_an_incomplete_head_is_waited_for(head: bytes) -> None:
+    assert read_head([head]) == Read(None, 0, head)
+    assert read_head(bytewise(head)) == Read(None, 0, head)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        *(b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\rX", b"\n", b"GET / HTTP/1.1\r\nX: y\n", b"G\r\r"),
+        *(b"\r\n\n", b"GET / HTTP/1.1\r\nHost: a\r\n\n", b"GET / HTTP/1.1\r\n\rX"),
+    ],
+)
+def test_a_bare_line_end_is_refused_before_the_head_is_complete(begun: bytes) -> None:
+    """RFC 9112, 2.2: whoever sent it believes that the line has ended, and waits."""
+    for pieces in ([begun], bytewise(begun), [begun[:-1], begun[-1:]]):
+        assert read_head(pieces).status == 400
+
+
+def test_only_the_fields_to_be_kept_are_kept() -> None:
+    parser = HeadParser(frozenset({"range"}))
+    head = having(b"Range: bytes=0-", b"X: y", b"Expect: 100-continue", b"RANGE: b")
+    request = parser.parse(head)
+    assert request.fields == (
+        *(("host", "a.example"), ("range", "bytes=0-")),
+        *(("expect", "100-continue"), ("range", "b")),
+    )
+    assert request.get("range") == "bytes=0-, b"
+    assert request.all("range") == ["bytes=0-", "b"]
+    assert request.get("x") is None
+    assert request.all("x") == []
+
+
+def test_heads_that_differ_in_what_cannot_matter_have_one_key() -> None:
+    parser = HeadParser(frozenset())
+    key = parser.key(having(b"User-Agent: one", b"Cookie: two"))
+    assert parser.key(having(b"User-Agent: three", b"X-Request-Id: four")) == key
+    assert parser.key(having(b"User-Agent: three", b"Connection: close")) != key
+    assert parser.key(having(b"Content-Length: 5")) != key
+    assert parser.key(target(b"/other")) != key
+
+
+def test_a_valid_line_repeated_beyond_the_limit_is_refused_though_it_is_remembered() -> None:
+    parser = HeadParser()
+    parser.parse(having(b"X: y"))
+    assert len(parser.parse(having(*([b"X: y"] * (FIELDS_LIMIT - 1)))).fields) == FIELDS_LIMIT
+    with pytest.raises(ProtocolError) as caught:
+        parser.parse(having(*([b"X: y"] * FIELDS_LIMIT)))
+    assert caught.value.status == 431
+
+
+def test_the_memory_of_lines_is_bounded() -> None:
+    parser = HeadParser(frozenset())
+    for number in range(300):
+        for _ in range(2):  # what is seen once is only noted
+            parser.key(having(*(b"X-%d: %d" % (number, line) for line in range(90))))
+    assert 1000 < len(parser._lines) <= 4096
+
+
+def test_a_line_in_use_outlives_a_flood_of_others() -> None:
+    parser = HeadParser(frozenset())
+    for number in range(20_000):
+        parser.key(having(b"X: %d" % number))
+    assert b"Host: a.example" in parser._lines.young or parser._lines.get(b"Host: a.example")
+
+
+def test_long_lines_are_not_remembered() -> None:
+    parser = HeadParser()
+    for _ in range(3):
+        request = parser.parse(having(b"Cookie: " + b"c" * 600))
+        assert request.get("cookie") == "c" * 600
+    assert len(parser._lines) == 1
+
+
+def test_lines_seen_once_are_not_remembered() -> None:
+    parser = HeadParser()
+    parser.parse(having(b"Cookie: one"))
+    assert len(parser._lines) == 0
+    parser.parse(having(b"Cookie: two"))
+    assert len(parser._lines) == 1
+
+
+def test_a_head_that_can_no_longer_end_within_the_limit_is_refused_at_once() -> None:
+    head = sized(HEAD_LIMIT + 1)
+    assert read_head([head[: HEAD_LIMIT - 1]]).status == 0
+    assert read_head([head[:HEAD_LIMIT]]).status == 431
+
+
+def test_the_end_is_found_wherever_the_head_was_cut() -> None:
+    head = target(b"/")
+    for scanned in range(len(head)):
+        assert head_end(head[:scanned], 0) == -1
+        assert head_end(head + NEXT, scanned) == len(head)
+
+
+def test_protocol_errors_say_what_is_wrong() -> None:
+    error = ProtocolError(400, "The Host field does not name a host.")
+    assert (error.status, error.detail, str(error)) == (400, str(error), error.detail)
+
+
+def test_a_request_head_begins_without_content_and_persistent() -> None:
+    request = RequestHead("GET", "/", 1, (("a", "1"),))
+    assert request.content_length == 0 != CHUNKED
+    assert request.keep_alive
+    assert not request.expects_continue
+
+
+def test_a_head_of_a_known_shape_has_the_key_of_that_shape() -> None:
+    parser = HeadParser(frozenset({"accept"}))
+    parser.key(having(b"Accept: a/b", b"Cookie: zero", b"X: y"))
+    parser.key(having(b"Accept: a/b", b"Cookie: zero", b"X: y"))
+    keys = [
+        parser.key(having(b"Accept: a/b", b"Cookie: %d" % number, b"X: y")) for number in range(9)
+    ]
+    assert len(parser._shapes) == 1
+    assert set(keys) == {keys[0]}
+    assert parser.interpret(keys[8]).get("accept") == "a/b"
+
+
+@pytest.mark.parametrize(
+    "value", [b"\n", b"\r", b"\0", b"1\r\nHost: b", b"1\r\n X", b"1\r\n\r\nGET /"]
+)
+def test_a_value_that_breaks_the_grammar_is_seen_in_a_known_shape(value: bytes) -> None:
+    parser = HeadParser(frozenset())
+    for number in range(9):
+        parser.key(having(b"Cookie: %d" % number, b"X: y"))
+    assert len(parser._shapes) == 1
+    with pytest.raises(ProtocolError):
+        parser.parse(having(b"Cookie: " + value, b"X: y"))
+
+
+def test_a_head_shorter_than_a_known_shape_is_not_of_it() -> None:
+    """What stands before the value and what stands behind it may overlap in a shorter head."""
+    parser = HeadParser(frozenset())
+    for number in range(9):
+        parser.key(having(b"A:%d" % number, b"A:"))
+    assert len(parser._shapes) == 1
+    assert len(parser.key(having(b"A:"))) == len(parser.key(having(b"A:", b"A:"))) - 1
+
+
+def test_a_field_that_matters_makes_no_shape() -> None:
+    parser = HeadParser(frozenset({"range"}))
+    keys = {parser.key(having(b"Range: bytes=%d-" % number)) for number in range(9)}
+    assert len(keys) == 9
+    assert len(parser._shapes) == 0

@@ -1,0 +1,336 @@
+"""Binding: what is set on a listening socket, what is said when it fails, and its URLs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from portico.config.config import Config
+from portico.server.embedded import Server
+from portico.server.net.listeners import (
+    BindError,
+    bind,
+    bind_anew,
+    discard,
+    is_local,
+    is_loopback,
+    reachable_urls,
+    remove,
+    socket_files,
+    url_of,
+)
+from portico.server.telemetry.access_log import AccessLog
+from portico.server.worker import Worker
+from tests.server.clients import PATIENCE, Client, eventually, get
+from tests.server.conftest import Serve
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+def bound(host: str, port: int = 0) -> socket.socket:
+    (listener,) = bind(Config.of(host=host, port=port))
+    return listener
+
+
+def test_a_free_port_is_taken_and_named() -> None:
+    with bound("127.0.0.1") as listener:
+        port = listener.getsockname()[1]
+        assert port > 0
+        assert url_of(listener) == f"http://127.0.0.1:{port}/"
+        assert not listener.getblocking()
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_port_in_use_is_said_to_be_so() -> None:
+    with bound("127.0.0.1") as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(BindError) as caught:
+            bound("127.0.0.1", port)
+    message = str(caught.value)
+    assert f"port {port} on 127.0.0.1 is in use" in message
+    assert f"--port {port + 1 if port < 65535 else 8080}" in message
+    assert "--port 0" in message
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("192.0.2.1", "192.0.2.1 is not an address of this machine"),
+        ("no-such-host.invalid", "no address is known for host 'no-such-host.invalid'"),
+        ("x" * 300, "no address is known for host"),
+    ],
+)
+def test_a_host_that_cannot_be_had(host: str, said: str) -> None:
+    with pytest.raises(BindError, match=said):
+        bound(host)
+
+
+def test_the_port_can_be_bound_again_while_old_connections_linger(serve: Serve) -> None:
+    """The server has closed first, so its side of the connection is in TIME_WAIT."""
+    first = serve()
+    port = int(first.url.rstrip("/").rpartition(":")[2])
+    with Client(first.url) as client:
+        assert client.ask(get("/small.txt", "Connection: close")).content == b"small"
+        assert client.at_end()
+    first.stop()
+    second = serve(port=port)
+    with Client(second.url) as client:
+        assert client.ask(get("/small.txt")).content == b"small"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "0.0.0.0"])
+def test_each_host_answers_at_its_url(serve: Serve, host: str) -> None:
+    server: Server = serve(host=host)
+    with Client(server.url) as client:
+        authority = server.url[7:-1]
+        head = f"GET /small.txt HTTP/1.1\r\nHost: {authority}\r\n\r\n"
+        assert client.ask(head.encode()).content == b"small"
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+def test_ipv6(serve: Serve, host: str) -> None:
+    server: Server = serve(host=host)
+    assert server.url.startswith("http://[::1]:")
+    with Client(server.url) as client:
+        head = f"GET /small.txt HTTP/1.1\r\nHost: {server.url[7:-1]}\r\n\r\n"
+        assert client.ask(head.encode()).content == b"small"
+
+
+@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_whether_only_this_machine_can_connect(host: str, local: bool) -> None:
+    with bound(host) as listener:
+        assert is_loopback(listener) == local
+
+
+def test_all_addresses_are_listed_this_machine_first() -> None:
+    config = Config.of(host="0.0.0.0", port=0)
+    (listener,) = bind(config)
+    with listener:
+        port = listener.getsockname()[1]
+        first, *others = reachable_urls(config, [listener])
+    assert first == f"http://127.0.0.1:{port}/"
+    assert all(url.startswith("http://") and url.endswith(f":{port}/") for url in others)
+    assert not any("127." in url or "::1" in url for url in others)
+
+
+def test_localhost_is_shown_as_it_was_asked_for() -> None:
+    config = Config.of(host="localhost", port=0)
+    (listener,) = bind(config)
+    with listener:
+        assert reachable_urls(config, [listener]) == [
+            f"http://localhost:{listener.getsockname()[1]}/"
+        ]
+
+
+def test_a_name_of_the_machine_beyond_loopback_answers_any_host(serve: Serve) -> None:
+    """What others call it cannot be known."""
+    with Client(serve(host="0.0.0.0").url) as client:
+        answer = client.ask(b"GET /small.txt HTTP/1.1\r\nHost: files.example\r\n\r\n")
+        assert answer.status == 200
+    with Client(serve(host="0.0.0.0", allow_hosts=["files.example"]).url) as client:
+        assert client.ask(b"GET /small.txt HTTP/1.1\r\nHost: files.example\r\n\r\n").status == 200
+        assert client.ask(b"GET /small.txt HTTP/1.1\r\nHost: evil.example\r\n\r\n").status == 421
+
+
+# --- addresses in one line, and unix sockets
+
+
+def listening(*addresses: str) -> list[socket.socket]:
+    return bind(Config.of(listens=list(addresses)))
+
+
+@needs_ipv6
+def test_everywhere_is_one_socket_for_both_protocols() -> None:
+    (listener,) = listening(":0")
+    with listener:
+        port = listener.getsockname()[1]
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), PATIENCE).close()
+        first, second, *_ = reachable_urls(Config.of(listens=["*:0"]), [listener])
+        assert (first, second) == (f"http://[::1]:{port}/", f"http://127.0.0.1:{port}/")
+        assert not is_local(listener)
+
+
+@needs_ipv6
+def test_all_of_ipv6_leaves_ipv4_to_others() -> None:
+    (first,) = listening("[::]:0")
+    with first:
+        port = first.getsockname()[1]
+        (second,) = listening(f"0.0.0.0:{port}")
+        with second:
+            assert {each.family for each in (first, second)} == {socket.AF_INET, socket.AF_INET6}
+        assert not any("127.0.0.1" in url for url in reachable_urls(Config.of(), [first]))
+
+
+def test_everywhere_without_ipv6_is_all_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_ipv6", False)
+    (listener,) = listening(":0")
+    with listener:
+        assert listener.getsockname()[0] == "0.0.0.0"
+
+
+def test_several_addresses_are_bound_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "www"
+    listeners = listening("127.0.0.1:0", f"unix:{path}", "127.0.0.2:0")
+    urls = reachable_urls(Config.of(listens=["127.0.0.1:0"]), listeners)
+    for listener in listeners:
+        listener.close()
+    assert [url.partition(":0")[0].rpartition(":")[0] for url in urls] == [
+        "http://127.0.0.1",
+        "unix",
+        "http://127.0.0.2",
+    ]
+    assert urls[1] == f"unix:{path}"
+
+
+def test_when_one_address_cannot_be_had_none_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "www"
+    with bound("127.0.0.1") as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"port {port} on 127.0.0.1 is in use.*--listen 127"):
+            listening(f"unix:{path}", f"127.0.0.1:{port}")
+    assert not path.exists()
+
+
+def test_what_is_held_is_kept_and_only_the_rest_is_bound(tmp_path: Path) -> None:
+    unix = f"unix:{tmp_path / 'www'}"
+    held = bind_anew(Config.of(listens=["127.0.0.1:0"]), {})
+    both = bind_anew(Config.of(listens=[unix, "127.0.0.1:0"]), held)
+    assert list(both) == [unix, "127.0.0.1:0"]
+    assert both["127.0.0.1:0"] is held["127.0.0.1:0"]
+    with pytest.raises(BindError, match="no address is known"):
+        bind_anew(Config.of(listens=["127.0.0.1:0", "no-such-host.invalid:0"]), both)
+    assert both["127.0.0.1:0"].fileno() >= 0
+    discard(both)
+    assert not (tmp_path / "www").exists()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """Where a unix socket may be; its name is short enough from the working directory."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield Path("www")
+    os.chdir(before)
+
+
+def test_a_unix_socket_is_open_to_everybody_and_its_file_goes_with_it(path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        (listener,) = listening(f"unix:{path}")
+    finally:
+        os.umask(before)
+    files = socket_files([listener])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert is_local(listener)
+    assert not is_loopback(listener)
+    listener.close()
+    remove(files)
+    assert not path.exists()
+    remove(files)
+
+
+def test_a_stale_socket_is_replaced(path: Path) -> None:
+    (first,) = listening(f"unix:{path}")
+    os.utime(path, (0, 0))  # it was made long ago
+    files = socket_files([first])
+    first.close()
+    assert path.is_socket()
+    (second,) = listening(f"unix:{path}")
+    with second:
+        remove(files)  # the first server's, which is gone
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+
+def test_a_socket_in_use_is_not_taken(path: Path) -> None:
+    (first,) = listening(f"unix:{path}")
+    with first, pytest.raises(BindError, match="www is in use by another program, or is no socket"):
+        listening(f"unix:{path}")
+    assert path.is_socket()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
+    path.write_text("precious")
+    with pytest.raises(BindError, match="www is in use by another program, or is no socket"):
+        listening(f"unix:{path}")
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("none/www", "lies in a folder that does not exist"), ("x" * 200, "cannot listen on x")],
+)
+def test_a_unix_socket_that_cannot_be_made(path: Path, name: str, said: str) -> None:
+    with pytest.raises(BindError, match=said):
+        listening(f"unix:{path.parent / name}")
+
+
+def test_a_client_of_a_unix_socket_is_served_and_logged_as_unix(path: Path, site: Path) -> None:
+    """Behind it is a proxy: whatever the host, it is answered."""
+    config = Config.of(root=str(site), listens=[f"unix:{path}"])
+    reader, writer = os.pipe()
+    worker = Worker(config, bind(config), AccessLog(writer, "common", color=False))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(path))
+            client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: www.example\r\n\r\n")
+            received = b""
+            while len(received) < 1 << 22:
+                received += client.recv(1 << 20)
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+        eventually(lambda: worker.requests == 1)
+    finally:
+        worker.stop()
+        thread.join()
+        os.close(writer)
+    with closing(os.fdopen(reader)) as log:
+        assert log.read().startswith("unix - - [")
+
+
+def test_curl_by_a_unix_socket(path: Path, site: Path) -> None:
+    command = [sys.executable, "-m", "portico", str(site), "--listen", f"unix:{path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as popen:
+        try:
+            eventually(path.is_socket)
+            curl = [
+                "curl",
+                "--silent",
+                "--fail",
+                "--unix-socket",
+                str(path),
+                "http://any/small.txt",
+            ]
+            result = subprocess.run(curl, capture_output=True, check=False, timeout=PATIENCE)
+        except FileNotFoundError:
+            pytest.skip("there is no curl on this machine")
+        finally:
+            popen.terminate()
+            out, err = popen.communicate(timeout=PATIENCE)
+    assert result.stdout == b"small"
+    assert out.startswith(b"unix - - [")
+    assert f"    unix:{path}\n" in err.decode()
+    assert b"Warning" not in err
+    assert not path.exists()

@@ -1,0 +1,160 @@
+"""What waits to be sent goes out in order and whole, whatever the socket takes at a time."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from portico.http.message import Sized
+from portico.server.net import send_queue as module
+from portico.server.net.send_queue import TAIL, TURN, FileChanged, Outbox
+from portico.site.origin.open_file import FileSlice, OpenFile, open_file
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A sender with little room, and its receiver."""
+    sender, receiver = socket.socketpair()
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    sender.setblocking(False)
+    receiver.setblocking(False)
+    with sender, receiver:
+        yield sender, receiver
+
+
+@pytest.fixture(params=["the system's calls", "no sendfile", "no sendmsg", "neither"])
+def _any_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other systems lack is done without."""
+    if request.param in {"no sendfile", "neither"}:
+        monkeypatch.setattr(module, "_HAS_SENDFILE", False)
+    if request.param in {"no sendmsg", "neither"}:
+        monkeypatch.setattr(module, "HAS_SENDMSG", False)
+
+
+def opened(path: Path, content: bytes) -> OpenFile:
+    path.write_bytes(content)
+    return open_file(str(path), os.O_RDONLY, 0)[0]
+
+
+def drain(outbox: Outbox, pair: Pair, dice: random.Random) -> bytes:
+    """Flush and receive by turns until all is through."""
+    sender, receiver = pair
+    got = b""
+    done = False
+    while not done:
+        done = outbox.flush(sender)
+        while True:
+            try:
+                got += receiver.recv(dice.randint(1, 9000))
+            except BlockingIOError:
+                break
+            if dice.random() < 0.3:
+                break
+    receiver.setblocking(True)
+    while len(got) < outbox.sent:
+        got += receiver.recv(65536)
+    return got
+
+
+@pytest.mark.usefixtures("_any_system")
+@pytest.mark.parametrize("seed", range(6))
+def test_all_pieces_go_out_in_order(pair: Pair, tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    pieces: list[Sized] = []
+    wanted = b""
+    for number in range(dice.randint(1, 9)):
+        content = dice.randbytes(dice.choice([0, 1, 100, TAIL, TAIL + 1, 5000, 100_000]))
+        if dice.random() < 0.5:
+            pieces.append(dice.choice([bytes, memoryview])(content))
+            wanted += content
+        else:
+            begin = dice.randint(0, len(content))
+            count = dice.randint(0, len(content) - begin)
+            pieces.append(FileSlice(opened(tmp_path / str(number), content), begin, count))
+            wanted += content[begin : begin + count]
+    outbox = Outbox(pieces)
+    assert drain(outbox, pair, dice) == wanted
+    assert outbox.sent == len(wanted)
+
+
+def test_what_was_sent_before_counts(pair: Pair) -> None:
+    outbox = Outbox([b"1234567", b"abc"], 7)
+    assert outbox.flush(pair[0])
+    assert outbox.sent == 10
+    assert pair[1].recv(9) == b"abc"
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"", b""]])
+def test_nothing_is_sent_at_once(pair: Pair, pieces: Sequence[bytes]) -> None:
+    assert Outbox(pieces).flush(pair[0])
+
+
+def test_a_turn_is_bounded(tmp_path: Path) -> None:
+    """Also when the socket would take more, others are to have their turn."""
+    content = bytes(TURN * 3)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as receiver:
+        sender, _ = listener.accept()
+        with sender:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TURN * 8)
+            outbox = Outbox([b"head", FileSlice(opened(tmp_path / "f", content), 0, len(content))])
+            left = 4 + len(content)
+            while not outbox.flush(sender):
+                assert 0 < outbox.sent + left - 4 - len(content) <= TURN + 4
+                left = 4 + len(content) - outbox.sent
+                for _ in range(outbox.sent // 65536):
+                    receiver.setblocking(False)
+                    try:
+                        receiver.recv(1 << 20)
+                    except BlockingIOError:
+                        break
+            assert outbox.sent == 4 + len(content)
+
+
+def changed_file(tmp_path: Path, size: int) -> tuple[Path, Outbox]:
+    path = tmp_path / "file"
+    content = b"x" * size
+    os.utime(path, (1, 1)) if path.exists() else None
+    return path, Outbox([b"head", FileSlice(opened(path, content), 0, size)])
+
+
+@pytest.mark.usefixtures("_any_system")
+@pytest.mark.parametrize("size", [1, TAIL, 100_000])
+def test_a_file_that_was_cut_off_is_noticed(pair: Pair, tmp_path: Path, size: int) -> None:
+    path, outbox = changed_file(tmp_path, size)
+    os.truncate(path, size // 2)
+    with pytest.raises(FileChanged):
+        drain(outbox, pair, random.Random(0))
+    assert outbox.sent < 4 + size
+
+
+@pytest.mark.usefixtures("_any_system")
+@pytest.mark.parametrize("size", [1, TAIL, 100_000])
+def test_a_file_that_was_touched_is_never_complete(pair: Pair, tmp_path: Path, size: int) -> None:
+    path, outbox = changed_file(tmp_path, size)
+    os.utime(path, (1, 1))
+    with pytest.raises(FileChanged):
+        drain(outbox, pair, random.Random(0))
+    assert outbox.sent < 4 + size
+
+
+def test_a_file_that_lost_its_name_is_whole(pair: Pair, tmp_path: Path) -> None:
+    path, outbox = changed_file(tmp_path, 100_000)
+    path.unlink()
+    assert drain(outbox, pair, random.Random(0)) == b"head" + b"x" * 100_000
+
+
+def test_a_receiver_that_has_gone_is_an_error(pair: Pair, tmp_path: Path) -> None:
+    sender, receiver = pair
+    receiver.close()
+    with pytest.raises(BrokenPipeError):
+        Outbox([b"abc"]).flush(sender)
+    with pytest.raises(BrokenPipeError):
+        changed_file(tmp_path, 100_000)[1].flush(sender)

@@ -1,0 +1,113 @@
+"""A stream in the outbox: a piece for each step, framed or not, and its end only at its end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+
+import pytest
+
+from portico.http.message import Stream
+from portico.server.net.send_queue import Outbox
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A sender with little room, and its receiver."""
+    sender, receiver = socket.socketpair()
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    sender.setblocking(False)
+    with sender, receiver:
+        yield sender, receiver
+
+
+def stream_of(*pieces: bytes, error: Exception | None = None, chunked: bool = True) -> Stream:
+    def made() -> Generator[bytes, None, None]:
+        yield from pieces
+        if error is not None:
+            raise error
+
+    stream = Stream(made())
+    stream.chunked = chunked
+    return stream
+
+
+def test_each_piece_is_a_chunk_and_a_step(pair: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = pair
+    outbox = Outbox((b"head", stream_of(b"one", b"", b"twotwotwotwotwotwo")))
+    assert not outbox.is_hungry
+    said = []
+    while not outbox.flush(sender):
+        assert outbox.is_hungry
+        outbox.step()
+        with suppress(BlockingIOError):
+            said.append(receiver.recv(99, socket.MSG_DONTWAIT))
+    said.append(receiver.recv(99))
+    assert said == [b"head", b"3\r\none\r\n", b"12\r\ntwotwotwotwotwotwo\r\n", b"0\r\n\r\n"]
+    assert outbox.sent - outbox.framing == len(b"head" + b"one" + b"twotwotwotwotwotwo")
+
+
+def test_without_chunks_the_pieces_are_all(pair: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = pair
+    outbox = Outbox((b"head", stream_of(b"", b"one", b"two", chunked=False)))
+    while not outbox.flush(sender):
+        outbox.step()
+    assert receiver.recv(99) == b"headonetwo"
+    assert (outbox.sent, outbox.framing) == (10, 0)
+
+
+@pytest.mark.parametrize("room", range(1, 15))
+def test_content_is_told_from_framing_at_any_point(room: int) -> None:
+    """However much of a chunk the socket has taken."""
+
+    class Narrow:
+        """A socket that takes so many octets and no more."""
+
+        left = 4 + room
+
+        def send(self, octets: memoryview, _flags: int) -> int:
+            if not self.left:
+                raise BlockingIOError
+            sent = min(self.left, len(octets))
+            self.left -= sent
+            return sent
+
+    outbox = Outbox((b"head", stream_of(b"content")))
+    narrow = Narrow()
+    for _ in range(3):
+        outbox.flush(narrow)  # type: ignore[arg-type]
+        if outbox.is_hungry:
+            outbox.step()
+    sent = b"7\r\ncontent\r\n0\r\n\r\n"[:room]
+    assert outbox.sent == 4 + room
+    assert outbox.sent - outbox.framing - 4 == len(sent[3:10])
+
+
+def test_a_stream_that_cannot_go_on_has_no_last_chunk(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    sender, receiver = pair
+    outbox = Outbox((b"head", stream_of(b"one", error=FileNotFoundError())))
+    outbox.flush(sender)
+    outbox.step()
+    outbox.flush(sender)
+    with pytest.raises(FileNotFoundError):
+        outbox.step()
+    assert receiver.recv(99) == b"head3\r\none\r\n"
+
+
+def test_giving_up_ends_the_stream() -> None:
+    ended = []
+
+    def made() -> Generator[bytes, None, None]:
+        try:
+            while True:
+                yield b"piece"
+        finally:
+            ended.append(True)
+
+    outbox = Outbox((b"head", Stream(made())))
+    outbox.step()
+    outbox.close()
+    assert ended == [True]

@@ -1,0 +1,281 @@
+"""The access log: one line for each response, which nothing that a client sends can forge."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from portico.config.config import Config
+from portico.server.net.listeners import bind, url_of
+from portico.server.telemetry.access_log import AccessLog, escape
+from portico.server.worker import Worker
+from tests.server.clients import Client, eventually, get, request
+
+COMMON = re.compile(
+    r'(?P<client>\S+) - - \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" '
+    r"(?P<status>[0-9]{3}) (?P<length>[0-9]+)"
+)
+COMBINED = re.compile(
+    COMMON.pattern + r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"'
+)
+
+
+class Logged:
+    """A worker in a thread, and the file that its log is written to."""
+
+    def __init__(self, worker: Worker, url: str, path: Path) -> None:
+        self.worker = worker
+        self.url = url
+        self._path = path
+
+    def lines(self, count: int) -> list[str]:
+        """The log, as soon as it has so many lines."""
+        eventually(lambda: self._path.read_bytes().count(b"\n") >= count)
+        text = self._path.read_text("ascii")
+        assert text.endswith("\n")
+        lines = text[:-1].split("\n")
+        assert len(lines) == count
+        return lines
+
+    def statuses(self, count: int) -> list[tuple[str, int, int]]:
+        """Request line, status and length of each line, from the common form."""
+        found = [COMMON.fullmatch(line) for line in self.lines(count)]
+        return [(m["request"], int(m["status"]), int(m["length"])) for m in found if m is not None]
+
+
+@contextmanager
+def running(site: Path, fd: int, log_format: str, *, color: bool = False) -> Iterator[Worker]:
+    """A worker that logs to `fd`."""
+    config = Config.of(root=str(site), port=0, head_timeout=0.2, grace=0.2)
+    worker = Worker(config, bind(config), AccessLog(fd, log_format, color=color))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join()
+
+
+Start = Callable[..., Logged]
+
+
+@pytest.fixture
+def log(site: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a worker whose log has this form."""
+    path = tmp_path / "access.log"
+    with path.open("wb") as file, ExitStack() as stack:
+
+        def start(log_format: str = "common", *, color: bool = False) -> Logged:
+            worker = stack.enter_context(running(site, file.fileno(), log_format, color=color))
+            return Logged(worker, url_of(worker._listeners[0]), path)
+
+        yield start
+
+
+def test_the_common_form(log: Start) -> None:
+    logged = log()
+    with Client(logged.url) as client:
+        client.ask(get("/small.txt?a=b"))
+        found = COMMON.fullmatch(logged.lines(1)[0])
+    assert found is not None
+    assert found["client"] == "127.0.0.1"
+    assert found["request"] == "GET /small.txt?a=b HTTP/1.1"
+    assert (found["status"], found["length"]) == ("200", "5")
+    moment = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
+    assert abs(datetime.now(moment.tzinfo) - moment).days == 0
+
+
+def test_the_combined_form(log: Start) -> None:
+    logged = log("combined")
+    with Client(logged.url) as client:
+        client.ask(get("/small.txt", "Referer: http://a.test/", "User-Agent: Test/1 (x)"))
+        client.ask(get("/small.txt", "User-Agent: Test/2"))
+        client.ask(get("/small.txt"))
+        found = [COMBINED.fullmatch(line) for line in logged.lines(3)]
+    said = [(match["referer"], match["agent"]) for match in found if match is not None]
+    assert said == [("http://a.test/", "Test/1 (x)"), ("-", "Test/2"), ("-", "-")]
+
+
+def test_the_json_form(log: Start) -> None:
+    logged = log("json")
+    with Client(logged.url) as client:
+        client.ask(get("/small.txt", 'User-Agent: "Te\\st"', "Referer: http://ä.test/"))
+        client.ask(get("/none", "Accept: application/json"))
+        client.ask(b"\x00nonsense \xff\r\n\r\n")
+        first, second, third = map(json.loads, logged.lines(3))
+    moment = datetime.fromisoformat(first.pop("time"))
+    assert abs(datetime.now(moment.tzinfo) - moment).days == 0
+    assert first == {
+        "client": "127.0.0.1",
+        "method": "GET",
+        "target": "/small.txt",
+        "status": 200,
+        "length": 5,
+        "referer": "http://ä.test/",
+        "user_agent": '"Te\\st"',
+    }
+    assert (second["status"], second["referer"], second["user_agent"]) == (404, None, None)
+    assert third["status"] == 400
+    assert third["method"] == "\0nonsense"
+    assert third["target"] == "ÿ"
+
+
+HOSTILE = {
+    "a quote": b'GET /"HTTP/1.1" HTTP/1.1',
+    "a backslash": b"GET /\\x22 HTTP/1.1",
+    "an escape sequence": b"GET /\x1b[2J HTTP/1.1",
+    "a bare CR": b"GET /\r127.0.0.1 HTTP/1.1",
+    "a bare LF": b"GET /\n127.0.0.1 - - [] HTTP/1.1",
+    "NUL": b"GET /\0 HTTP/1.1",
+    "octets above ASCII": b"GET /\xff\x80\x85 HTTP/1.1",
+    "DEL": b"GET /\x7f HTTP/1.1",
+    "a very long line": b"GET /" + b"a" * 9000 + b" HTTP/1.1",
+    "an empty line": b"",
+}
+
+
+@pytest.mark.parametrize("log_format", ["common", "combined", "json"])
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_a_client_sends_cannot_forge_a_line(log: Start, what: str, log_format: str) -> None:
+    logged = log(log_format)
+    with Client(logged.url) as client:
+        client.send(HOSTILE[what] + b'\r\nHost: localhost\r\nReferer: "\\\x80\r\n\r\n')
+        client.answer()
+        line = logged.lines(1)[0]
+    assert line.isprintable()
+    assert len(line) < 3000
+    if log_format == "json":
+        assert json.loads(line)["status"] in {400, 404, 414}
+    else:
+        assert (COMMON if log_format == "common" else COMBINED).fullmatch(line)
+
+
+def test_escape() -> None:
+    assert escape('a"b\\c\r\n\x1b\x7fé') == r"a\x22b\x5cc\x0d\x0a\x1b\x7f\xe9"
+    assert escape("plain /~path?a=b") == "plain /~path?a=b"
+
+
+def test_one_line_for_each_response_in_order(log: Start) -> None:
+    logged = log()
+    with Client(logged.url) as client:
+        client.send(b"".join([get(f"/n/{number % 100}.txt") for number in range(300)]))
+        for _ in range(300):
+            client.answer()
+        client.ask(request("HEAD", "/large.bin"), method="HEAD")
+        client.ask(b"\r\n" + get("/none"))
+        client.ask(get("/none"))
+        client.ask(request("POST", "/", "Content-Length: 3") + b"abc")
+        missing = client.ask(get("/none", "Connection: close"))
+        lines = logged.statuses(305)
+    assert [line for line, _, _ in lines[:300]] == [
+        f"GET /n/{number % 100}.txt HTTP/1.1" for number in range(300)
+    ]
+    assert lines[300] == ("HEAD /large.bin HTTP/1.1", 200, 0)
+    assert lines[301] == lines[302] == ("GET /none HTTP/1.1", 404, len(missing.content))
+    assert lines[303][:2] == ("POST / HTTP/1.1", 405)
+
+
+def test_a_whole_download_and_one_that_was_cut(log: Start) -> None:
+    logged = log()
+    with Client(logged.url) as client:
+        client.ask(get("/large.bin"))
+    client = Client(logged.url, receive_buffer=4096)
+    client.send(get("/large.bin"))
+    eventually(lambda: logged.worker.connections == 1)
+    client.socket.recv(1000)
+    client.vanish()
+    lines = logged.statuses(2)
+    assert lines[0] == ("GET /large.bin HTTP/1.1", 200, 1 << 22)
+    assert lines[1][:2] == ("GET /large.bin HTTP/1.1", 200)
+    assert 1000 < lines[1][2] < 1 << 22
+
+
+def test_a_download_that_was_cut_by_the_stop(log: Start) -> None:
+    logged = log()
+    with Client(logged.url, receive_buffer=4096) as client:
+        client.send(get("/large.bin"))
+        eventually(lambda: logged.worker.connections == 1)
+        eventually(client.has_news)
+        logged.worker.stop()
+        assert 0 < logged.statuses(1)[0][2] < 1 << 22
+
+
+def test_a_slow_head_is_logged(log: Start) -> None:
+    logged = log()
+    with Client(logged.url) as client:
+        client.send(b"GET /half")
+        assert client.answer().status == 408
+        assert logged.statuses(1)[0][:2] == ("GET /half", 408)
+
+
+def test_colours_are_for_eyes(log: Start) -> None:
+    logged = log("combined", color=True)
+    with Client(logged.url) as client:
+        client.ask(get("/small.txt"))
+        client.ask(get("/none"))
+        lines = logged.lines(2)
+    assert "\x1b[32m200\x1b[0m" in lines[0]
+    assert "\x1b[33m404\x1b[0m" in lines[1]
+    plain = [re.sub(r"\x1b\[[0-9]*m", "", line) for line in lines]
+    assert all(COMBINED.fullmatch(line) for line in plain)
+
+
+@pytest.mark.parametrize("log_format", ["common", "json"])
+def test_serving_goes_on_when_the_reader_of_the_log_has_gone(site: Path, log_format: str) -> None:
+    reader, writer = os.pipe()
+    try:
+        with (
+            running(site, writer, log_format) as worker,
+            Client(url_of(worker._listeners[0])) as client,
+        ):
+            assert client.ask(get("/small.txt")).content == b"small"
+            assert b"small.txt" in os.read(reader, 1000)
+            os.close(reader)
+            for number in range(50):
+                assert client.ask(get(f"/n/{number}.txt")).content == b"%d" % number
+    finally:
+        os.close(writer)
+
+
+def test_a_pipe_that_does_not_block_gets_every_line(site: Path) -> None:
+    """Whoever shares it may have made it so; it is full again and again."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    got = b""
+
+    def read() -> None:
+        nonlocal got
+        while piece := os.read(reader, 4096):
+            got += piece
+
+    thread = threading.Thread(target=read)
+    with running(site, writer, "common") as worker, Client(url_of(worker._listeners[0])) as client:
+        for _ in range(20):
+            client.send(get("/small.txt?" + "x" * 1000) * 15)
+        thread.start()
+        for _ in range(300):
+            assert client.answer().status == 200
+    os.close(writer)
+    thread.join()
+    os.close(reader)
+    assert got.count(b"\n") == 300
+
+
+def test_the_descriptor_stays_open(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        log = AccessLog(file.fileno(), "common", color=False)
+        log.flush()
+        log.add("127.0.0.1", log.describe(b"GET / HTTP/1.1", None, 200), 3)
+        log.flush()
+        log.flush()
+        assert os.fstat(file.fileno()).st_size > 0
+    assert COMMON.fullmatch((tmp_path / "log").read_text().rstrip("\n"))

@@ -1,0 +1,176 @@
+"""The memory of replies against a simple model of it, whatever it is asked, in whatever order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from portico.http.message import Response
+from portico.server.reply_cache import Memo, Reply
+from tests.server.test_reply_cache import open_reply, reply
+
+if TYPE_CHECKING:
+    from portico.http.h1.head import HeadKey
+
+MEMORY = 1 << 16
+OPEN_FILES = 4
+HEADS = 9
+SHARE = MEMORY // 8
+"""Octets that the heads of one reply may take."""
+
+keys = st.integers(0, 7).map(lambda number: (b"GET /%d HTTP/1.1" % number, ("range", "x" * number)))
+heads = st.tuples(st.integers(0, HEADS), st.sampled_from([100, 2048, 2049])).map(
+    lambda drawn: b"%d " % drawn[0] + b"h" * (drawn[1] - len(b"%d " % drawn[0]))
+)
+contents = st.sampled_from([0, 100, 2048, 2049, 10_000, MEMORY // 4, MEMORY // 2, MEMORY])
+
+
+def overhead_of_a_head() -> int:
+    """What a head weighs besides its octets."""
+    memo, made = Memo(1 << 20), reply()
+    memo.keep((b"GET / HTTP/1.1",), made)
+    before = made.weight
+    for _ in range(2):
+        memo.keep_head(b"head", made)
+    return made.weight - before - len(b"head")
+
+
+OVERHEAD = overhead_of_a_head()
+
+
+class Kept:
+    """What the model knows of a reply that is kept."""
+
+    def __init__(self, made: Reply, generation: int) -> None:
+        self.reply = made
+        self.bare = made.weight
+        self.heads: list[bytes] = []
+        self.generation = generation
+        self.was_used = False
+
+    @property
+    def weight(self) -> int:
+        return self.bare + sum(len(head) + OVERHEAD for head in self.heads)
+
+
+class MemoAndModel(RuleBasedStateMachine):
+    """The model keeps replies in a dict, the eldest first, and adds up each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memo = Memo(MEMORY, OPEN_FILES)
+        self.kept: dict[HeadKey, Kept] = {}
+        self.offered: set[bytes] = set()
+        self.generation = 0
+
+    def _used(self, key: HeadKey) -> None:
+        self.kept[key].generation = self.generation
+        self.kept[key].was_used = True
+
+    def _shrink(self) -> None:
+        while sum(each.weight for each in self.kept.values()) > MEMORY:
+            key = next(iter(self.kept))
+            eldest = self.kept.pop(key)
+            if eldest.was_used:  # a second chance
+                eldest.was_used = False
+                self.kept[key] = eldest
+
+    def _keep(self, key: HeadKey, made: Reply) -> None:
+        self.memo.keep(key, made)
+        self.kept.pop(key, None)
+        if made.weight <= MEMORY // 2:
+            self.kept[key] = Kept(made, self.generation)
+            self._shrink()
+
+    @rule(key=keys, size=contents)
+    def keep(self, key: HeadKey, size: int) -> None:
+        self._keep(key, reply(b"c" * size))
+
+    @rule(key=keys)
+    def keep_an_open_file(self, key: HeadKey) -> None:
+        self._keep(key, open_reply(Path(__file__)))
+
+    @rule(key=keys, head=heads)
+    def keep_head(self, key: HeadKey, head: bytes) -> None:
+        self._offer(key, head)
+
+    @rule(key=keys, offered=st.lists(heads, max_size=8))
+    def keep_heads(self, key: HeadKey, offered: list[bytes]) -> None:
+        for head in offered + offered:
+            self._offer(key, head)
+
+    def _offer(self, key: HeadKey, head: bytes) -> None:
+        made = self.memo.find(key)
+        if made is None or head in self.memo.heads:  # as the service does: those are found by it
+            return
+        known = self.kept[key]
+        if len(known.heads) * (len(head) + OVERHEAD) > SHARE and head in self.offered:
+            known.heads = known.heads if len(head) > 2048 else []
+        self.memo.keep_head(head, made)
+        # Whether a head is noted depends on its hash; but never is one kept at first sight.
+        if self.memo.heads.get(head) is made or made.key is None:
+            assert head in self.offered
+            known.heads.append(head)
+        self.offered.add(head)
+        self._shrink()
+
+    @rule(key=keys)
+    def keep_head_of_a_stranger(self, key: HeadKey) -> None:
+        stranger = Reply(Response(200, []), b"", ())
+        for _ in range(3):
+            self.memo.keep_head(key[0] if isinstance(key[0], bytes) else b"", stranger)
+        assert stranger not in self.memo.heads.values()
+
+    @rule(key=keys)
+    def touch(self, key: HeadKey) -> None:
+        if (made := self.memo.find(key)) is not None:
+            self.memo.touch(made)
+            self._used(key)
+
+    @rule(key=keys)
+    def drop(self, key: HeadKey) -> None:
+        if (made := self.memo.find(key)) is not None:
+            for _ in range(2):
+                self.memo.drop(made)
+            assert made.key is None
+            del self.kept[key]
+
+    @rule()
+    def expire(self) -> None:
+        self.memo.expire()
+        for key, known in list(self.kept.items()):
+            if known.generation < self.generation:
+                del self.kept[key]
+        self.generation += 1
+
+    @invariant()
+    def replies_are_those_of_the_model(self) -> None:
+        assert len(self.memo) == len(self.kept)
+        for key, known in self.kept.items():
+            assert self.memo.find(key) is known.reply
+            assert known.reply.key == key
+            assert known.reply.heads == known.heads
+            assert known.reply.weight == known.weight > 0
+
+    @invariant()
+    def heads_lead_to_replies_that_are_kept(self) -> None:
+        expected = {head: each.reply for each in self.kept.values() for head in each.heads}
+        assert self.memo.heads == expected
+        assert len(expected) == sum(len(each.heads) for each in self.kept.values())
+
+    @invariant()
+    def bounds_hold(self) -> None:
+        assert sum(each.weight for each in self.kept.values()) <= MEMORY
+        assert sum(each.reply.holds_file for each in self.kept.values()) <= OPEN_FILES
+        for each in self.kept.values():
+            assert each.weight - each.bare <= 2 * SHARE + 2048 + OVERHEAD
+
+
+def test_memo_is_as_its_model() -> None:
+    run_state_machine_as_test(
+        MemoAndModel, settings=settings(max_examples=150, stateful_step_count=60, deadline=None)
+    )

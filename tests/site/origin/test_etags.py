@@ -1,0 +1,248 @@
+"""Entity tags made of content: the same everywhere and always, and at once also for large files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from portico.http.dates import imf_fixdate
+from portico.server.background.jobs import Pool
+from portico.site.origin.folder import SMALL, Folder
+from portico.site.origin.protocol import File
+from tests.site.asking import Client, age, content, fields, final, settle_all, tag
+from tests.site.compression.copying import ByHand, text
+from tests.site.on_disk import PATIENCE
+
+LARGE = text(SMALL + 1)
+
+
+@pytest.fixture
+def hand() -> ByHand:
+    return ByHand()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "site"
+    root.mkdir()
+    (root / "small.html").write_bytes(b"small")
+    (root / "large.bin").write_bytes(LARGE)
+    settle_all(root)
+    return root
+
+
+@pytest.fixture
+def client(root: Path, hand: ByHand) -> Client:
+    return Client(root, submit=hand.submit)
+
+
+def is_strong(value: str) -> bool:
+    return value.startswith('"') and value.endswith('"') and len(value) > 20
+
+
+# Small files
+
+
+def test_small_file_has_the_tag_of_its_content_at_once(client: Client, hand: ByHand) -> None:
+    assert tag(client, "/small.html") == final(b"small")
+    assert is_strong(tag(client, "/small.html"))
+    assert hand.taken == 0
+
+
+def test_small_files_tag_is_right_even_while_it_changes(client: Client) -> None:
+    """However young it is: the tag is of the octets that were read."""
+    for number in range(50):
+        octets = b"%06d" % number
+        (client.root / "small.html").write_bytes(octets)
+        response = client.ask("/small.html")
+        assert content(response) == octets
+        assert fields(response)["ETag"] == final(octets)
+
+
+@pytest.mark.parametrize("name", ["small.html", "large.bin"])
+def test_replicas_agree_whatever_their_dates(tmp_path: Path, name: str) -> None:
+    tags = []
+    for number, stamp in enumerate((0, 315_532_800, 1_000_000_000)):
+        root = tmp_path / f"replica {number}"
+        root.mkdir()
+        (root / name).write_bytes(b"the same" if name == "small.html" else LARGE)
+        age(root / name, stamp)
+        settle_all(root)
+        hand = ByHand()
+        client = Client(root, submit=hand.submit)
+        tag(client, f"/{name}")
+        hand.run()
+        tags.append(tag(client, f"/{name}"))
+    assert len(set(tags)) == 1
+
+
+@pytest.mark.parametrize("octets", [b"another", b"Small"])
+def test_one_date_and_size_do_not_make_one_tag(client: Client, octets: bytes) -> None:
+    small = client.root / "small.html"
+    before = tag(client, "/small.html")
+    stamp = small.stat().st_mtime_ns
+    small.write_bytes(octets)
+    os.utime(small, ns=(stamp, stamp))
+    assert tag(client, "/small.html") == final(octets) != before
+
+
+# Large files
+
+
+def test_large_file_has_a_tag_of_its_state_until_that_of_its_content_is_known(
+    client: Client, hand: ByHand
+) -> None:
+    first = client.ask("/large.bin")
+    provisional = fields(first)["ETag"]
+    assert is_strong(provisional)
+    assert provisional != final(LARGE)
+    assert fields(first)["Accept-Ranges"] == "bytes"
+    assert client.holds()
+    assert client.ask("/large.bin").fields == first.fields
+    assert len(hand.jobs) == 1
+    hand.run()
+    assert not client.holds()
+    second = client.ask("/large.bin")
+    assert fields(second)["ETag"] == final(LARGE)
+    assert content(second) == LARGE
+    assert client.holds()
+    assert hand.taken == 1
+
+
+def test_both_tags_stand_for_the_same_octets(client: Client, hand: ByHand) -> None:
+    provisional = tag(client, "/large.bin")
+    hand.run()
+    for known in (provisional, final(LARGE)):
+        unchanged = client.ask("/large.bin", f"If-None-Match: {known}")
+        assert (unchanged.status, fields(unchanged)["ETag"]) == (304, known)
+        assert client.ask("/large.bin", f"If-None-Match: W/{known}").status == 304
+        assert client.ask("/large.bin", f"If-Match: {known}").status == 200
+        assert client.ask("/large.bin", f"If-Match: W/{known}").status == 412
+        part = client.ask("/large.bin", "Range: bytes=9-19", f"If-Range: {known}")
+        assert (part.status, content(part)) == (206, LARGE[9:20])
+        assert fields(part)["ETag"] == known
+    assert tag(client, "/large.bin") == final(LARGE)
+
+
+def test_download_that_was_begun_before_goes_on_after(client: Client, hand: ByHand) -> None:
+    begun = fields(client.ask("/large.bin"))["ETag"]
+    first = client.ask("/large.bin", "Range: bytes=0-999", f"If-Range: {begun}")
+    hand.run()
+    second = client.ask("/large.bin", "Range: bytes=1000-1999", f"If-Range: {begun}")
+    third = client.ask("/large.bin", "Range: bytes=2000-", f"If-Range: {fields(second)['ETag']}")
+    assert [each.status for each in (first, second, third)] == [206, 206, 206]
+    assert content(first) + content(second) + content(third) == LARGE
+
+
+def test_tags_are_the_same_after_a_restart(root: Path) -> None:
+    seen = []
+    for _ in range(2):
+        hand = ByHand()
+        client = Client(root, submit=hand.submit)
+        provisional = tag(client, "/large.bin")
+        hand.run()
+        seen.append((provisional, tag(client, "/large.bin")))
+    assert seen[0] == seen[1]
+    assert seen[0][1] == final(LARGE)
+
+
+def test_provisional_tag_is_an_alias_after_a_restart(root: Path) -> None:
+    provisional = tag(Client(root, submit=ByHand().submit), "/large.bin")
+    hand = ByHand()
+    client = Client(root, submit=hand.submit)
+    tag(client, "/large.bin")
+    hand.run()
+    assert client.ask("/large.bin", f"If-None-Match: {provisional}").status == 304
+
+
+def test_a_client_is_answered_under_the_tag_that_it_names(client: Client, hand: ByHand) -> None:
+    """Strict caches freshen a copy, and strict clients join parts, only under one tag."""
+    provisional = tag(client, "/large.bin")
+    hand.run()
+    for lines, status, told in (
+        ((f"If-None-Match: {provisional}",), 304, provisional),
+        ((f'If-None-Match: "x", W/{provisional}',), 304, provisional),
+        ((f"If-None-Match: {provisional}, {final(LARGE)}",), 304, final(LARGE)),
+        ((f"If-Range: {provisional}", "Range: bytes=0-9"), 206, provisional),
+        ((f"If-Match: {provisional}", "Range: bytes=0-9"), 206, provisional),
+        (("If-None-Match: *",), 304, final(LARGE)),
+        (('If-Range: "x"', "Range: bytes=0-9"), 200, final(LARGE)),
+    ):
+        response = client.ask("/large.bin", *lines)
+        assert (response.status, fields(response)["ETag"]) == (status, told)
+
+
+def test_in_a_real_pool_it_is_a_matter_of_moments(root: Path) -> None:
+    pool = Pool()
+    try:
+        client = Client(root, submit=pool.submit)
+        end = time.monotonic() + PATIENCE
+        while tag(client, "/large.bin") != final(LARGE):
+            assert time.monotonic() < end
+            time.sleep(0.002)
+    finally:
+        pool.close()
+
+
+def test_where_nobody_hashes_the_provisional_tag_stays(root: Path) -> None:
+    client = Client(root)
+    provisional = tag(client, "/large.bin")
+    assert provisional != final(LARGE)
+    assert client.holds()
+    assert client.ask("/large.bin", "Range: bytes=1-2", f"If-Range: {provisional}").status == 206
+
+
+def test_unsettled_large_file_has_no_tag_and_no_ranges(
+    client: Client, hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next change might leave no trace; then two parts would not belong together."""
+    written = (client.root / "large.bin").stat().st_ctime_ns
+    monkeypatch.setattr(time, "time_ns", lambda: written + 1_000_000)
+    whole = client.ask("/large.bin")
+    assert not {"ETag", "Accept-Ranges", "Last-Modified"} & fields(whole).keys()
+    assert content(whole) == LARGE
+    assert not client.holds()
+    stated = imf_fixdate((client.root / "large.bin").stat().st_mtime)
+    for lines in (
+        ("Range: bytes=0-9",),
+        ("Range: bytes=0-9", f"If-Range: {stated}"),
+        ("Range: bytes=0-9", f"If-Range: {final(LARGE)}"),
+        ("Range: bytes=999999-",),
+        (f"If-None-Match: {final(LARGE)}",),
+        (f"If-Modified-Since: {stated}",),
+        ("If-Unmodified-Since: Sun, 09 Sep 2001 01:46:40 GMT",),
+    ):
+        response = client.ask("/large.bin", *lines)
+        assert (response.status, content(response)) == (200, LARGE)
+    assert client.ask("/large.bin", "If-None-Match: *").status == 304
+    assert client.ask("/large.bin", "If-Match: *").status == 200
+    assert client.ask("/large.bin", f"If-Match: {final(LARGE)}").status == 412
+    assert hand.taken == 0
+    monkeypatch.undo()
+    assert "ETag" in fields(client.ask("/large.bin"))
+
+
+def test_digest_is_in_what_the_folder_finds(root: Path) -> None:
+    jobs: list[Iterator[None]] = []
+
+    def submit(job: Iterator[None]) -> bool:
+        jobs.append(job)
+        return True
+
+    folder = Folder(str(root), 1 << 20, submit)
+    small, large = (folder.look_up((name,), 1) for name in ("small.html", "large.bin"))
+    assert isinstance(small, File)
+    assert isinstance(large, File)
+    assert (small.digest, small.aliases) == (sha256(b"small").digest(), ())
+    assert (large.digest, large.aliases) == (None, ())
+    for _ in jobs[0]:
+        pass
+    again = folder.look_up(("large.bin",), 2)
+    assert isinstance(again, File)
+    assert again.digest == sha256(LARGE).digest()
+    assert again.aliases == (large.etag,)

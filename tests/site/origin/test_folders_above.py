@@ -1,0 +1,50 @@
+"""What is in memory is served on only while it lies in the root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portico.site.origin.folder import SMALL, Folder
+from portico.site.origin.protocol import File, Missing
+
+
+@pytest.mark.parametrize("size", [10, SMALL + 1])
+@pytest.mark.parametrize("moved", ["one", "one/two"])
+def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, moved: str) -> None:
+    root, outside = tmp_path / "site", tmp_path / "outside"
+    (root / "one" / "two").mkdir(parents=True)
+    outside.mkdir()
+    (root / "one" / "two" / "file").write_bytes(bytes(size))
+    folder = Folder(str(root), 1 << 20)
+    names = ("one", "two", "file")
+    found = folder.look_up(names, 1)
+    assert isinstance(found, File)
+    assert found.witnesses
+    (root / moved).rename(outside / "moved")
+    (root / moved).symlink_to(outside / "moved")
+    assert not all(witness.holds(2) for witness in found.witnesses)
+    assert isinstance(folder.look_up(names, 2), Missing)
+
+
+def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "file").write_bytes(b"text")
+    folder = Folder(str(tmp_path), 1 << 20)
+    assert isinstance(folder.look_up(("one", "file"), 1), File)
+    (tmp_path / "one").rename(tmp_path / "other")
+    (tmp_path / "one").symlink_to("other")
+    assert isinstance(folder.look_up(("one", "file"), 2), File)
+
+
+def test_without_memory_no_descriptor_is_kept(tmp_path: Path) -> None:
+    from portico.http.message import Response
+    from portico.server.reply_cache import Memo, Reply
+
+    (tmp_path / "large").write_bytes(bytes(SMALL + 1))
+    found = Folder(str(tmp_path), 0).look_up(("large",), 1)
+    assert isinstance(found, File)
+    memo = Memo(0)
+    memo.keep((b"GET /large HTTP/1.1",), Reply(Response(200, [], (found.content,)), b"", ()))
+    assert len(memo) == 0
