@@ -25,7 +25,7 @@ from portico.config.options import OPTIONS, SERVING
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response, Stream
 from portico.http.status import REASONS
-from portico.site.compression.cache import Copies
+from portico.site.compression.cache import CompressionCache
 from portico.site.origin.folder import Folder
 from portico.site.site import LOOPBACK_HOSTS, Site
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from portico.http.message import RequestHead
-    from portico.site.origin.protocol import Witnesses
+    from portico.site.origin.protocol import Dependencies
 
 INTRO = """\
 Tell how Portico would answer a request, step by step and why: which rule, which
@@ -116,7 +116,9 @@ class Explanation:
     def __init__(self, config: Config) -> None:
         self._worked = False
         folder = Folder(config.root, _MEMORY, self._work)
-        copies = Copies(_MEMORY, self._work, config.cache_dir) if config.compress else None
+        copies = (
+            CompressionCache(_MEMORY, self._work, config.cache_dir) if config.compress else None
+        )
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
         self.site = Site(folder, config, hosts, copies, _report)
 
@@ -125,28 +127,28 @@ class Explanation:
         request = HeadParser(self.site.fields_read).parse(head)
         show(f"{request.method} {printable(request.target)}, for {printable(request.authority)}")
         self.site.explain_to(_note)
-        response, witnesses = self._answer(request, 1)
-        self.show_response(response, witnesses)
+        response, dependencies = self._answer(request, 1)
+        self.show_response(response, dependencies)
         if self._worked:
             show("\nOnce the work in the background is done:")
-            response, witnesses = self._answer(request, 2)
-            self.show_response(response, witnesses)
+            response, dependencies = self._answer(request, 2)
+            self.show_response(response, dependencies)
 
-    def show_response(self, response: Response, witnesses: Witnesses = None) -> None:
+    def show_response(self, response: Response, dependencies: Dependencies = None) -> None:
         """Show the head of a response, and what follows it."""
         show(f"\n    HTTP/1.1 {response.status} {REASONS.get(response.status, '')}".rstrip())
         for name, value in response.fields:
             show(f"    {name}: {printable(value)}")
         show(f"\n    {_content(response)}")
-        if witnesses:
-            looks = "1 look" if len(witnesses) == 1 else f"{len(witnesses)} looks"
+        if dependencies:
+            looks = "1 look" if len(dependencies) == 1 else f"{len(dependencies)} looks"
             show(f"    It rests on {looks} at the disk, and is kept until one shows a change.")
-        elif witnesses is not None:
+        elif dependencies is not None:
             show("    Nothing on the disk can change it.")
         else:
             show("    It is made anew for each request.")
 
-    def _answer(self, request: RequestHead, epoch: int) -> tuple[Response, Witnesses]:
+    def _answer(self, request: RequestHead, epoch: int) -> tuple[Response, Dependencies]:
         return self.site.answer(request, epoch)
 
     def _work(self, steps: Iterator[None]) -> bool:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.server.net.loop import Loop
-    from portico.server.responder import Service
+    from portico.server.responder import Responder
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
@@ -56,11 +56,11 @@ class Connection(Sender):
         self,
         accepted: tuple[socket.SocketType, str],
         loop: Loop,
-        service: Service,
+        responder: Responder,
         on_close: Callable[[Connection], None],
     ) -> None:
         """`accepted` is the socket, which must not block, and the client's address for the log."""
-        super().__init__(accepted, loop, service, on_close)
+        super().__init__(accepted, loop, responder, on_close)
         self._buffer = b""
         self._scanned = 0
         self._content: ContentReader | None = None
@@ -83,7 +83,7 @@ class Connection(Sender):
         """The deadline has passed. A request that was begun gets 408; most others have no reply."""
         if self.state == HEAD:
             self._refuse(ProtocolError(408, "The request did not arrive in time."))
-        elif self.state == WAIT and self._outbox is None:
+        elif self.state == WAIT and self._send_queue is None:
             self._refuse(ProtocolError(503, "The disk is too slow at this moment."))
         elif self.state not in {SEND, LINGER} or self._is_out_of_time():
             self.close()
@@ -94,14 +94,14 @@ class Connection(Sender):
         if not self._makes_progress():
             return True
         if self.state == LINGER and self._unread == 0:
-            self.deadline = linger_deadline(self._service)
+            self.deadline = linger_deadline(self._responder)
             return unread == 0
         return False
 
     def drain(self) -> None:
         """The worker stops: end now if nothing is under way, else with the present exchange."""
         if self.state == IDLE:
-            self._service.epoch += 1  # a request that came just now is answered
+            self._responder.epoch += 1  # a request that came just now is answered
             self._on_request(READ)
         if self.state == IDLE:
             self.close()
@@ -126,10 +126,12 @@ class Connection(Sender):
 
     def _begin(self, data: bytes) -> None:
         """IDLE: take a request. The short ways are for a head that came alone and whole."""
-        service = self._service
-        reply = service.memo.heads.get(data)
+        responder = self._responder
+        reply = responder.reply_cache.heads.get(data)
         try:
-            if reply is not None and (reply.epoch == service.epoch or service.is_current(reply)):
+            if reply is not None and (
+                reply.epoch == responder.epoch or responder.is_current(reply)
+            ):
                 self._send(reply)
                 return
         except Waiting as waiting:
@@ -146,7 +148,7 @@ class Connection(Sender):
     def _on_more(self, _events: int) -> None:
         """HEAD and CONTENT: take more of it."""
         if data := self._receive():
-            self._service.epoch += 1  # what came with it may have been sent within this turn
+            self._responder.epoch += 1  # what came with it may have been sent within this turn
             self._take(data)
 
     def _on_turn(self) -> None:
@@ -162,10 +164,10 @@ class Connection(Sender):
 
     def _on_room(self, events: int) -> None:
         """SEND: send more of the reply, then go on with what had arrived."""
-        outbox = self._outbox
-        if outbox is not None and outbox.is_hungry:
-            self._step(outbox, events)
-            if self.state == CLOSED or outbox.is_hungry:
+        send_queue = self._send_queue
+        if send_queue is not None and send_queue.is_hungry:
+            self._step(send_queue, events)
+            if self.state == CLOSED or send_queue.is_hungry:
                 return
         self._flush()
         if self.state == IDLE:
@@ -207,7 +209,7 @@ class Connection(Sender):
                 break
             answered += 1
             # What follows may have been sent after this turn of the loop began.
-            self._service.epoch += 1
+            self._responder.epoch += 1
         if self.state in {IDLE, HEAD, CONTENT}:
             self._watch(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
 
@@ -230,7 +232,7 @@ class Connection(Sender):
     def _answer(self, head: bytes) -> None:
         """Send the reply to a complete head."""
         try:
-            reply, request = self._service.reply_to(head)
+            reply, request = self._responder.reply_to(head)
         except Waiting as waiting:
             self._buffer = head + self._buffer
             self._wait(waiting)
@@ -241,16 +243,16 @@ class Connection(Sender):
 
     def _wait(self, waiting: Waiting) -> None:
         """Go on when a thread has done what must be done first."""
-        if self._service.wait(waiting.place, waiting.work, self._on_done):
+        if self._responder.wait(waiting.place, waiting.work, self._on_done):
             self._watch(WAIT)
-        elif self._outbox is None:
+        elif self._send_queue is None:
             self._refuse(ProtocolError(503, "Too many wait for the disk at this moment."))
         else:
             self.close()
 
     def _on_done(self) -> None:
         """WAIT: try again. What had been given up meanwhile stays so."""
-        if self.state == WAIT and self._outbox is not None:
+        if self.state == WAIT and self._send_queue is not None:
             self._on_room(WRITE)
         elif self.state == WAIT:
             self._watch(IDLE)
@@ -259,7 +261,7 @@ class Connection(Sender):
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what is no request, then end."""
         received, self._buffer = self._buffer, b""
-        self._send(self._service.refuse(error, received))
+        self._send(self._responder.refuse(error, received))
 
     def _discard(self, content: ContentReader) -> bool:
         """Throw away what the buffer holds of a request's content; True at the content's end."""
@@ -291,11 +293,11 @@ class Connection(Sender):
             return
         self._watch(LINGER)
         self._unread = octets_unread(self._socket)
-        self._given_up = send_deadline(self._service)
+        self._given_up = send_deadline(self._responder)
 
     # What each state waits for, what happens then, and until when.
     _STATES: ClassVar[
-        dict[int, tuple[int, Callable[[Connection, int], None], Callable[[Service], float]]]
+        dict[int, tuple[int, Callable[[Connection, int], None], Callable[[Responder], float]]]
     ] = {
         IDLE: (READ, _on_request, idle_deadline),
         HEAD: (READ, _on_more, head_deadline),

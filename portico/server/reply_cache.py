@@ -1,12 +1,12 @@
 """Request heads already answered, and the replies that are ready for them.
 
-Rule: a reply is given again only while every witness of its decision holds in the present epoch,
+Rule: a reply is given again only while every dependency of its decision holds in the present epoch,
 so a change on disk is in the next answer; there is no time to live. It is looked up twice: by the
 whole head as it came, which costs one look-up; and by the head without the fields that cannot
 matter (see `http.h1.HeadKey`), so that a cookie that differs in each request hides nothing.
 
 The content of a file is not kept, unless it is tiny: it is read from the system's memory when it is
-sent, and before the witnesses are asked, so that what they say holds for it, too.
+sent, and before the dependencies are asked, so that what they say holds for it, too.
 
 Limit: what is kept is bounded in octets, and in files held open. The eldest goes, unless it was
 used since it was the eldest before: to keep an order of use would cost each request.
@@ -25,7 +25,7 @@ from portico.site.origin.open_file import FileSlice
 if TYPE_CHECKING:
     from portico.http.h1.head import HeadKey
     from portico.http.message import Response, Sized
-    from portico.site.origin.protocol import Witnesses
+    from portico.site.origin.protocol import Dependencies
 
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -41,7 +41,7 @@ _HEAD_OVERHEAD = 192
 """About the octets that a kept head takes besides its own."""
 
 
-class Reply:
+class CachedReply:
     """A response as it is sent: `data`, then `content` if there is more.
 
     `data` is made anew when the second of its Date is over. Content of up to TINY octets is part of
@@ -53,8 +53,8 @@ class Reply:
     __slots__ = (
         "_after_date",
         "_before_date",
+        "_dependencies",
         "_second",
-        "_witnesses",
         "close",
         "content",
         "data",
@@ -74,7 +74,7 @@ class Reply:
         "weight",
     )
 
-    def __init__(self, response: Response, connection: bytes, witnesses: Witnesses) -> None:
+    def __init__(self, response: Response, connection: bytes, dependencies: Dependencies) -> None:
         """`connection` is the Connection field line to send: CLOSE, KEEP_ALIVE or b""."""
         self.status = response.status
         self.close = connection == CLOSE
@@ -85,7 +85,7 @@ class Reply:
         self.data = b""
         self.epoch = -1
         self._second = -1
-        self._witnesses = witnesses
+        self._dependencies = dependencies
         self._before_date = status_line(response.status) + b"Server: Portico\r\nDate: "
         self._after_date = b"\r\n" + field_lines(response.fields) + connection + b"\r\n"
         self.head_length = len(self._before_date) + 29 + len(self._after_date)
@@ -112,7 +112,7 @@ class Reply:
     def load(self) -> bool:
         """Read the content that is short; False if it cannot be read as it was announced.
 
-        Its file's witness will look at the disk again, and tell whether it is whole.
+        Its file's dependency will look at the disk again, and tell whether it is whole.
         """
         assert self.short is not None  # noqa: S101 (it is short)
         try:
@@ -138,31 +138,31 @@ class Reply:
 
     def holds(self, epoch: int) -> bool:
         """Would the same request get the same answer now?"""
-        witnesses = self._witnesses
-        if witnesses is None:
+        dependencies = self._dependencies
+        if dependencies is None:
             return False
-        for witness in witnesses:  # all() costs twice the time
-            if witness.epoch != epoch and not witness.holds(epoch):
+        for dependency in dependencies:  # all() costs twice the time
+            if dependency.epoch != epoch and not dependency.holds(epoch):
                 return False
         return True
 
     @property
     def may_be_kept(self) -> bool:
         """Is there anything by which to tell that it still holds?"""
-        return self._witnesses is not None
+        return self._dependencies is not None
 
 
-class Memo:
+class ReplyCache:
     """Replies by head and by key.
 
     `memory` is the number of octets that all may take, `open_files` how many may hold one open.
     """
 
     def __init__(self, memory: int, open_files: int = OPEN_FILES) -> None:
-        self.heads: dict[bytes, Reply] = {}
+        self.heads: dict[bytes, CachedReply] = {}
         """Replies by whole heads, for hot paths."""
-        self._replies: dict[HeadKey, Reply] = {}
-        self._order: OrderedDict[Reply, None] = OrderedDict()  # the eldest first
+        self._replies: dict[HeadKey, CachedReply] = {}
+        self._order: OrderedDict[CachedReply, None] = OrderedDict()  # the eldest first
         self.open_files = open_files
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
@@ -170,11 +170,11 @@ class Memo:
         self._notes = Notes()
         self._generation = 0
 
-    def find(self, key: HeadKey) -> Reply | None:
+    def find(self, key: HeadKey) -> CachedReply | None:
         """The reply that is kept for `key`."""
         return self._replies.get(key)
 
-    def keep(self, key: HeadKey, reply: Reply) -> None:
+    def keep(self, key: HeadKey, reply: CachedReply) -> None:
         """Keep a reply, and let go of others if that is too much."""
         if (known := self._replies.get(key)) is not None:
             self.drop(known)
@@ -189,7 +189,7 @@ class Memo:
             self._order[reply] = None
             self._add(reply.weight)
 
-    def keep_head(self, head: bytes, reply: Reply) -> None:
+    def keep_head(self, head: bytes, reply: CachedReply) -> None:
         """Know `head` when it comes a third time. Most that differ in a cookie never do."""
         if reply.key is None or len(head) > _HEAD_LIMIT or not self._notes.has(head):
             return
@@ -201,12 +201,12 @@ class Memo:
         reply.weight += weight
         self._add(weight)
 
-    def touch(self, reply: Reply) -> None:
+    def touch(self, reply: CachedReply) -> None:
         """It was used: others go before it."""
         reply.generation = self._generation
         reply.was_used = True
 
-    def drop(self, reply: Reply) -> None:
+    def drop(self, reply: CachedReply) -> None:
         """Forget a reply, and its heads. If it is kept by nobody, nothing happens."""
         if reply.key is not None:
             self._forget_heads(reply)
@@ -221,7 +221,7 @@ class Memo:
             self.drop(reply)
         self._generation += 1
 
-    def _forget_heads(self, reply: Reply) -> None:
+    def _forget_heads(self, reply: CachedReply) -> None:
         for head in reply.heads:
             del self.heads[head]
             self._weight -= len(head) + _HEAD_OVERHEAD

@@ -2,7 +2,7 @@
 
 1. The whole head, if it is known.
 2. Its key (see `http.h1`), if that is known.
-3. Parsing and the site's answer; kept for next time when the answer rests on witnesses.
+3. Parsing and the site's answer; kept for next time when the answer rests on dependencies.
 
 Limit: a request with content is never kept, since its head is not all of it.
 """
@@ -18,7 +18,7 @@ from portico.http.h1.head import HeadParser, request_line_of
 from portico.http.message import ProtocolError, RequestHead, Response, Stream
 from portico.server.net.loop import report_bug
 from portico.server.net.send_queue import LONG_TURN, TURN
-from portico.server.reply_cache import CLOSE, KEEP_ALIVE, Memo, Reply
+from portico.server.reply_cache import CLOSE, KEEP_ALIVE, CachedReply, ReplyCache
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counts
-    from portico.site.origin.protocol import Witnesses
+    from portico.site.origin.protocol import Dependencies
 
     Work = Callable[[], object]
     Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 
 class Answering(Protocol):
-    """What a service needs of a site."""
+    """What a responder needs of a site."""
 
     @property
     def fields_read(self) -> frozenset[str]:
         """The fields that can change an answer."""
         ...
 
-    def answer(self, request: RequestHead, epoch: int, /) -> tuple[Response, Witnesses]:
+    def answer(self, request: RequestHead, epoch: int, /) -> tuple[Response, Dependencies]:
         """The Response to `request`, and what it rests on."""
         ...
 
@@ -50,20 +50,22 @@ class Answering(Protocol):
         ...
 
 
-class Service:
+class Responder:
     """One worker's site, memories, clock and counters.
 
     An epoch (see `site.origin`) ends with each turn of the loop, and whenever a connection takes up
     a request that may have been sent within this turn.
     """
 
-    def __init__(self, config: Config, site: Answering, memo: Memo, log: AccessLog | None) -> None:
+    def __init__(
+        self, config: Config, site: Answering, reply_cache: ReplyCache, log: AccessLog | None
+    ) -> None:
         self.config = config
         self.site = site
         self.log = log
         self.counts: Counts | None = None
         """Where things are counted, if somebody wants to know."""
-        self.memo = memo
+        self.reply_cache = reply_cache
         self.wait: Wait = _cannot_wait
         """Has a thread do what a `Waiting` asks for."""
         self.draining = False
@@ -79,7 +81,7 @@ class Service:
         self.idle_deadline = 0.0
         """When a connection that begins to wait now has waited too long, in monotonic seconds."""
         logged = frozenset() if log is None else log.fields
-        self._loaded: deque[Reply] = deque()
+        self._loaded: deque[CachedReply] = deque()
         self._loaded_octets = 0
         self._requests_seen = 0
         self._quiet_from = 0.0
@@ -113,40 +115,40 @@ class Service:
     def begin_drain(self) -> None:
         """From now on each reply is the last of its connection, so those made before are no use."""
         self.draining = True
-        self.memo = Memo(0, self.memo.open_files)
+        self.reply_cache = ReplyCache(0, self.reply_cache.open_files)
 
     def expire(self) -> None:
         """Let go of replies that were not used since the call before the last, and their files."""
-        self.memo.expire()
+        self.reply_cache.expire()
         for reply in self._loaded:
             reply.unload()
         self._loaded.clear()
         self._loaded_octets = 0
 
-    def is_current(self, reply: Reply) -> bool:
+    def is_current(self, reply: CachedReply) -> bool:
         """Does `reply` still hold? If so it is made ready to be sent. Raises Waiting."""
         if reply.short is not None and not reply.octets and not self._load(reply):
             return False
         if not reply.holds(self.epoch):
             return False
         reply.write(self.epoch, self._second, self._date)
-        self.memo.touch(reply)
+        self.reply_cache.touch(reply)
         return True
 
-    def reply_to(self, head: bytes) -> tuple[Reply, RequestHead | None]:
+    def reply_to(self, head: bytes) -> tuple[CachedReply, RequestHead | None]:
         """The reply to a complete head, and the parsed request if its content follows.
 
         Raises Waiting when something must be read first.
         """
-        memo = self.memo
-        reply = memo.heads.get(head)
+        reply_cache = self.reply_cache
+        reply = reply_cache.heads.get(head)
         if reply is not None and self._still_holds(reply):
             return reply, None
         try:
             key = self._parser.key(head)
-            reply = memo.find(key)
+            reply = reply_cache.find(key)
             if reply is not None and self._still_holds(reply):
-                memo.keep_head(head, reply)
+                reply_cache.keep_head(head, reply)
                 if self.counts is not None:
                     self.counts.knew_key()
                 return reply, None
@@ -161,20 +163,20 @@ class Service:
         if request.content_length or request.expects_continue:
             return reply, request
         if reply.may_be_kept and not self.draining:
-            memo.keep(key, reply)
-            memo.keep_head(head, reply)
+            reply_cache.keep(key, reply)
+            reply_cache.keep_head(head, reply)
         return reply, None
 
-    def _still_holds(self, reply: Reply) -> bool:
+    def _still_holds(self, reply: CachedReply) -> bool:
         """Is a kept reply ready to be sent? If it does not hold any more, it is forgotten."""
         if reply.epoch == self.epoch or self.is_current(reply):
             return True
-        self.memo.drop(reply)
+        self.reply_cache.drop(reply)
         return False
 
-    def refuse(self, error: ProtocolError, received: bytes) -> Reply:
+    def refuse(self, error: ProtocolError, received: bytes) -> CachedReply:
         """The last reply on a connection whose peer broke the protocol by what was `received`."""
-        reply = self._ready(Reply(self.site.refuse(error), CLOSE, None))
+        reply = self._ready(CachedReply(self.site.refuse(error), CLOSE, None))
         if self.counts is not None:
             self.counts.refused()
         if self.log is not None:
@@ -182,7 +184,7 @@ class Service:
             reply.log_text = self.log.describe(line, None, reply.status)
         return reply
 
-    def _answer(self, request: RequestHead) -> Reply:
+    def _answer(self, request: RequestHead) -> CachedReply:
         for _ in range(_TRIES):
             reply = self._decide(request)
             if reply.short is None or not reply.may_be_kept:
@@ -193,17 +195,17 @@ class Service:
             reply.unload()
         return self._ready(reply)
 
-    def _decide(self, request: RequestHead) -> Reply:
+    def _decide(self, request: RequestHead) -> CachedReply:
         try:
-            response, witnesses = self.site.answer(request, self.epoch)
+            response, dependencies = self.site.answer(request, self.epoch)
         except ProtocolError as error:
-            response, witnesses = self.site.refuse(error), None
+            response, dependencies = self.site.refuse(error), None
         except Waiting:
             raise
         except Exception:  # noqa: BLE001
             report_bug()
             response = self.site.refuse(ProtocolError(500, "The fault is on this side."))
-            witnesses = None
+            dependencies = None
         if response.is_stream and not self._admit(response):
             detail = "Too many long listings are being read at this moment."
             response = self.site.refuse(ProtocolError(503, detail), request)
@@ -214,16 +216,16 @@ class Service:
             connection = CLOSE
         if response.is_stream and not _frame(response, request.version):
             connection = CLOSE
-        return Reply(response, connection, witnesses)
+        return CachedReply(response, connection, dependencies)
 
-    def _load(self, reply: Reply) -> bool:
+    def _load(self, reply: CachedReply) -> bool:
         """Read a short reply's content, and let go of what was read before that of many others."""
         if not reply.load():
             return False
         loaded = self._loaded
         loaded.append(reply)
         self._loaded_octets += reply.length
-        while self._loaded_octets > LOADED_LIMIT or len(loaded) > self.memo.open_files:
+        while self._loaded_octets > LOADED_LIMIT or len(loaded) > self.reply_cache.open_files:
             eldest = loaded.popleft()
             self._loaded_octets -= eldest.length
             eldest.unload()
@@ -238,7 +240,7 @@ class Service:
                 piece.permit = _Permit(self)
         return True
 
-    def _ready(self, reply: Reply) -> Reply:
+    def _ready(self, reply: CachedReply) -> CachedReply:
         reply.write(self.epoch, self._second, self._date)
         return reply
 
@@ -269,14 +271,14 @@ def _cannot_wait(_place: object, _work: Work, _done: Callable[[], None]) -> bool
 class _Permit:
     """Counts a stream for as long as something refers to it."""
 
-    __slots__ = ("_service",)
+    __slots__ = ("_responder",)
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        service.streams += 1
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        responder.streams += 1
 
     def __del__(self) -> None:
-        self._service.streams -= 1
+        self._responder.streams -= 1
 
 
 STEPS_AT_ONCE = 4

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from portico.server.responder import Service
+    from portico.server.responder import Responder
 
 IDLE, HEAD, TURN, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
@@ -30,26 +30,26 @@ LOOKS = 8
 """Looks, within the time after which it is given up, at whether a client takes what it is sent."""
 
 
-def idle_deadline(service: Service) -> float:
+def idle_deadline(responder: Responder) -> float:
     """Until when a client may ask for nothing. All in seconds of time.monotonic()."""
-    return service.idle_deadline
+    return responder.idle_deadline
 
 
-def head_deadline(service: Service) -> float:
+def head_deadline(responder: Responder) -> float:
     """Until when a head or content must be there."""
-    return service.now + service.config.head_timeout
+    return responder.now + responder.config.head_timeout
 
 
-def send_deadline(service: Service) -> float:
+def send_deadline(responder: Responder) -> float:
     """Until when a client must have read something, or the disk."""
-    return service.now + service.config.send_timeout
+    return responder.now + responder.config.send_timeout
 
 
-def look_deadline(service: Service) -> float:
+def look_deadline(responder: Responder) -> float:
     """When it is looked at next whether a client takes what it is sent."""
-    return service.now + service.config.send_timeout / LOOKS
+    return responder.now + responder.config.send_timeout / LOOKS
 
 
-def linger_deadline(service: Service) -> float:
+def linger_deadline(responder: Responder) -> float:
     """Until when a client may close."""
-    return service.now + LINGER_SECONDS
+    return responder.now + LINGER_SECONDS

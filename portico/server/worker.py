@@ -14,19 +14,19 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.server.background.blocking_io import Waits
-from portico.server.background.jobs import Pool
+from portico.server.background.blocking_io import BlockingIO
+from portico.server.background.jobs import JobThread
 from portico.server.connection import Connection
 from portico.server.limits import Descriptors
-from portico.server.net.acceptor import Door
+from portico.server.net.acceptor import Acceptor
 from portico.server.net.listeners import BACKLOG, host_of, is_loopback
 from portico.server.net.loop import EXCLUSIVE, READ, Loop, report_bug
-from portico.server.reply_cache import Memo
-from portico.server.responder import Service
+from portico.server.reply_cache import ReplyCache
+from portico.server.responder import Responder
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, SEND
-from portico.site.compression.cache import Copies
+from portico.site.compression.cache import CompressionCache
 from portico.site.origin.folder import Folder
-from portico.site.origin.remote import Far
+from portico.site.origin.remote import RemoteOrigin
 from portico.site.rules.rulebook import warn
 from portico.site.site import LOOPBACK_HOSTS, Site
 
@@ -64,9 +64,12 @@ class Worker:
         """`report` is told what is wrong with the site's own rules, now and when they change."""
         self._config = config
         self._listeners = listeners
-        self._doors = [Door(listener) for listener in listeners]
+        self._acceptors = [Acceptor(listener) for listener in listeners]
         self._log = log
-        self._pools = Pool(), Pool()  # so that a large file to hash holds up no compression
+        self._pools = (
+            JobThread(),
+            JobThread(),
+        )  # so that a large file to hash holds up no compression
         descriptors = Descriptors(config)
         self._most = descriptors.connections
         self._scarce = descriptors.scarce
@@ -74,21 +77,21 @@ class Worker:
         self._folder = Folder(config.root, share, self._pools[0].submit, descriptors.files)
         copies = None
         if config.compress:
-            copies = Copies(2 * share, self._pools[1].submit, config.cache_dir, report)
+            copies = CompressionCache(2 * share, self._pools[1].submit, config.cache_dir, report)
         self._copies = copies
         hosts = None
         if all(map(is_loopback, listeners)) or config.allow_hosts:
             own = [host_of(listener) for listener in listeners if is_loopback(listener)]
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
-        self._far = Far(self._folder)
-        self._site = Site(self._far, config, hosts, copies, report)
+        self._remote = RemoteOrigin(self._folder)
+        self._site = Site(self._remote, config, hosts, copies, report)
         self._site.read_rules(0)
         self._folder.may_wait = False
-        memo = Memo(5 * share, descriptors.files)
-        self._service = Service(config, self._site, memo, log)
-        self._loop = Loop(self._service.begin_turn, self._rest, self._on_bug)
-        self._waits = Waits(self._loop.call)
-        self._service.wait = self._waits.submit
+        reply_cache = ReplyCache(5 * share, descriptors.files)
+        self._responder = Responder(config, self._site, reply_cache, log)
+        self._loop = Loop(self._responder.begin_turn, self._rest, self._on_bug)
+        self._blocking_io = BlockingIO(self._loop.call)
+        self._responder.wait = self._blocking_io.submit
         self._connections: dict[int, Connection] = {}
         self._shares = config.workers > 1
         """Do other workers accept from the same sockets?"""
@@ -106,7 +109,7 @@ class Worker:
     @property
     def requests(self) -> int:
         """Requests answered so far."""
-        return self._service.requests
+        return self._responder.requests
 
     @property
     def connections(self) -> int:
@@ -115,7 +118,7 @@ class Worker:
 
     def count_in(self, counts: Counts) -> None:
         """Count there what happens; to be called before `run`."""
-        self._service.counts = counts
+        self._responder.counts = counts
         counts.serves()
 
     def run(self) -> None:
@@ -133,9 +136,9 @@ class Worker:
             self._rest()
             self._observe()
             self._loop.close()
-            for pool in (*self._pools, self._waits):
+            for pool in (*self._pools, self._blocking_io):
                 pool.close()
-            self._service.begin_drain()  # forgets the replies, and with them their open files
+            self._responder.begin_drain()  # forgets the replies, and with them their open files
             self._expire()
             self._expire()  # what was used since the last call goes only now
 
@@ -176,7 +179,7 @@ class Worker:
         if self._stops > 1:
             self._loop.stop()
             return
-        if not self._service.draining:
+        if not self._responder.draining:
             self._leave()
         if self._stops and not self._hurries:
             self._hurries = True
@@ -187,13 +190,13 @@ class Worker:
 
     def _leave(self) -> None:
         """Accept no more, but for those in the queue: they have been promised an answer."""
-        self._service.begin_drain()
+        self._responder.begin_drain()
         self._stop_accepting()
-        for listener, door in zip(self._listeners, self._doors, strict=True):
+        for listener, acceptor in zip(self._listeners, self._acceptors, strict=True):
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
-                if not door.has_more():
+                if not acceptor.has_more():
                     break
-                self._accept(door)
+                self._accept(acceptor)
             listener.close()
         self._loop.later(self._config.grace, self._end_idle)
         self.on_leaving()
@@ -205,19 +208,19 @@ class Worker:
     # Accepting
 
     def _accept_again(self) -> None:
-        if not self._accepting and not self._service.draining:
+        if not self._accepting and not self._responder.draining:
             self._accepting = True
-            for door in self._doors:
+            for acceptor in self._acceptors:
                 events = READ | EXCLUSIVE if self._shares else READ
-                self._loop.watch(door.fd, events, partial(self._accept, door))
+                self._loop.watch(acceptor.fd, events, partial(self._accept, acceptor))
 
     def _stop_accepting(self) -> None:
         if self._accepting:
             self._accepting = False
-            for door in self._doors:
-                self._loop.forget(door.fd)
+            for acceptor in self._acceptors:
+                self._loop.forget(acceptor.fd)
 
-    def _accept(self, door: Door, _events: int = READ) -> None:
+    def _accept(self, acceptor: Acceptor, _events: int = READ) -> None:
         """Accept what waits at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
@@ -227,22 +230,22 @@ class Worker:
         short = False
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
-                accepted = door.accept()
+                accepted = acceptor.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
                 short = error.errno in _SHORTAGES
                 break
-            connection = Connection(accepted, self._loop, self._service, self._closed)
+            connection = Connection(accepted, self._loop, self._responder, self._closed)
             self._connections[connection.fd] = connection
             arrived.append((connection, connection.first_octets()))
             short = connection.fd >= self._scarce  # the system gives the lowest that is free
-            if short or not door.has_more():
+            if short or not acceptor.has_more():
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
-        self._service.epoch += 1
-        if self._service.counts is not None:
-            self._service.counts.accepted(len(arrived))
+        self._responder.epoch += 1
+        if self._responder.counts is not None:
+            self._responder.counts.accepted(len(arrived))
         for connection, data in arrived:
             self._start(connection, data)
         if short:
@@ -312,9 +315,9 @@ class Worker:
         if not self._short:
             self._accept_again()  # one that kept a newcomer waiting may be idle by now
         if self._accepting and self._shares:
-            for door in self._doors:
-                if door.has_more():
-                    self._accept(door)
+            for acceptor in self._acceptors:
+                if acceptor.has_more():
+                    self._accept(acceptor)
         if not self._connections:
             self._sweeps_left -= 1
         self._sweeps += 1
@@ -327,17 +330,17 @@ class Worker:
 
     def _observe(self) -> None:
         """Take note of how things stand, if somebody wants to know."""
-        counts = self._service.counts
+        counts = self._responder.counts
         if counts is not None:
             states = [connection.state for connection in self._connections.values()]
             jobs = sum([pool.waiting for pool in self._pools])
-            counts.observe(self._service, states, states.count(SEND), jobs)
+            counts.observe(self._responder, states, states.count(SEND), jobs)
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""
-        self._service.expire()
+        self._responder.expire()
         self._folder.expire()
-        self._far.refresh()
+        self._remote.refresh()
         if self._copies is not None:
             self._copies.expire()
 

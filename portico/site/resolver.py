@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portico.site.origin.protocol import Coded, Directory, Failed, File, Found, Missing, Moved, both
+from portico.site.origin.protocol import (
+    Directory,
+    Failed,
+    File,
+    Found,
+    Missing,
+    Precompressed,
+    SlashRedirect,
+    both,
+)
 from portico.site.rules.rulebook import is_rules_file
 from portico.site.target import is_hidden
 
 if TYPE_CHECKING:
-    from portico.site.origin.protocol import Origin, Witnesses
+    from portico.site.origin.protocol import Dependencies, Origin
     from portico.site.representation.select import Note
 
 ERROR_PAGE = "404.html"
@@ -21,9 +30,9 @@ _PAGE_SUFFIX = ".html"
 
 _KINDS = {
     File: "a file",
-    Coded: "a file in coded form only",
+    Precompressed: "a file in coded form only",
     Directory: "a folder without an index file",
-    Moved: "a folder",
+    SlashRedirect: "a folder",
     Missing: "nothing",
     Failed: "something that cannot be read",
 }
@@ -31,7 +40,7 @@ _KINDS = {
 Names = tuple[str, ...]
 
 
-class Finder:
+class Resolver:
     """Finds things in `origin`; with `clean_urls`, pages by their names without suffix, too."""
 
     def __init__(self, origin: Origin, note: Note, *, clean_urls: bool) -> None:
@@ -46,7 +55,7 @@ class Finder:
             return Missing(())
         found = self._origin.look_up(names, epoch)
         self.note("Look-up: /%s is %s.", "/".join(names), _KINDS[type(found)])
-        if self._clean_urls and isinstance(found, Missing | Moved):
+        if self._clean_urls and isinstance(found, Missing | SlashRedirect):
             return self._page(names, found, epoch)
         return found
 
@@ -56,44 +65,48 @@ class Finder:
 
     def content(self, names: Names, found: Found, epoch: int) -> Found:
         """What is read in the end where `found` was found: of a folder its index file."""
-        if not isinstance(found, Moved):
+        if not isinstance(found, SlashRedirect):
             return found
         inner = self.index(names, epoch) if found.is_folder else self.find(names[:-1], epoch)
-        if isinstance(inner, File | Coded):
-            return inner.resting_on(both(found.witnesses, inner.witnesses))
+        if isinstance(inner, File | Precompressed):
+            return inner.resting_on(both(found.dependencies, inner.dependencies))
         return inner
 
-    def nearest_page(self, names: Names, epoch: int) -> tuple[Found, Witnesses]:
+    def nearest_page(self, names: Names, epoch: int) -> tuple[Found, Dependencies]:
         """The 404.html of the nearest folder upward from `names`, and what was seen on the way."""
         folders = () if is_hidden(names) else names[:-1]
         nearest: Found = Missing(())
-        witnesses: Witnesses = ()
+        dependencies: Dependencies = ()
         for depth in range(len(folders) + 1):
             page = self._origin.look_up((*folders[:depth], ERROR_PAGE), epoch)
-            witnesses = both(witnesses, witnesses_of(page))
-            if isinstance(page, File | Coded):
+            dependencies = both(dependencies, dependencies_of(page))
+            if isinstance(page, File | Precompressed):
                 nearest = page
             elif isinstance(page, Missing) and not page.in_folder:
                 break
-        return nearest, witnesses
+        return nearest, dependencies
 
-    def _page(self, names: Names, found: Missing | Moved, epoch: int) -> Found:
+    def _page(self, names: Names, found: Missing | SlashRedirect, epoch: int) -> Found:
         """about.html for /about, and the way there for /about/."""
         slash = names[-1] == ""
         stem = names[:-1] if slash else names
-        in_folder = isinstance(found, Moved) or slash or found.in_folder
+        in_folder = isinstance(found, SlashRedirect) or slash or found.in_folder
         if not in_folder or not stem or not stem[-1] or stem[-1].endswith(_PAGE_SUFFIX):
             return found
         page = self._origin.look_up((*stem[:-1], stem[-1] + _PAGE_SUFFIX), epoch)
-        witnesses = both(found.witnesses, witnesses_of(page))
-        if isinstance(page, File | Coded):
+        dependencies = both(found.dependencies, dependencies_of(page))
+        if isinstance(page, File | Precompressed):
             self.note("Look-up: /%s stands for it.", "/".join(page.names))
-            return Moved(witnesses, is_folder=False) if slash else page.resting_on(witnesses)
-        if isinstance(found, Moved):
-            return Moved(witnesses)
-        return Missing(witnesses, in_folder=found.in_folder)
+            return (
+                SlashRedirect(dependencies, is_folder=False)
+                if slash
+                else page.resting_on(dependencies)
+            )
+        if isinstance(found, SlashRedirect):
+            return SlashRedirect(dependencies)
+        return Missing(dependencies, in_folder=found.in_folder)
 
 
-def witnesses_of(found: Found) -> Witnesses:
+def dependencies_of(found: Found) -> Dependencies:
     """What a look-up's outcome rests on."""
-    return None if isinstance(found, Directory | Failed) else found.witnesses
+    return None if isinstance(found, Directory | Failed) else found.dependencies

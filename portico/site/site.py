@@ -9,7 +9,7 @@
 7. Representation: of the file (see `representation`), the listing of a folder, a redirect, or an
    error page. The fields that the site's rules set go with all but redirects.
 
-What comes back is the Response and the witnesses that it rests on: for as long as they hold, the
+What comes back is the Response and the dependencies that it rests on: for as long as they hold, the
 same request may be given the same Response again (see `origin`).
 """
 
@@ -23,13 +23,13 @@ from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.site.origin.protocol import (
-    Coded,
+    Dependencies,
     Directory,
     Failed,
     File,
     Found,
-    Moved,
-    Witnesses,
+    Precompressed,
+    SlashRedirect,
     both,
 )
 from portico.site.origin.stat import (
@@ -39,14 +39,14 @@ from portico.site.pages import errors, responses
 from portico.site.pages.listing import answer_listing
 from portico.site.pages.responses import ALLOWED, NO_CACHE, error, redirect, varying
 from portico.site.representation.select import (
-    Chooser,
     Selected,
+    Selector,
     Unacceptable,
     fields_of,
     repr_digest,
     respond,
 )
-from portico.site.resolver import Finder, witnesses_of
+from portico.site.resolver import Resolver, dependencies_of
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from portico.http.message import Field
-    from portico.site.compression.cache import Copies
+    from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Origin
     from portico.site.representation.select import Note
     from portico.site.rules.redirects import Match
@@ -74,7 +74,7 @@ LOOPBACK_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 IMMUTABLE = "public, max-age=31536000, immutable"
 """For a year a client need not ask again, not even when its user reloads the page (RFC 8246)."""
 
-Answer = tuple[Response, Witnesses]
+Answer = tuple[Response, Dependencies]
 Names = tuple[str, ...]
 
 
@@ -91,7 +91,7 @@ class Site:
         origin: Origin,
         config: Config | None = None,
         hosts: Iterable[str] | None = None,
-        copies: Copies | None = None,
+        copies: CompressionCache | None = None,
         report: Report = warn,
     ) -> None:
         self._origin = origin
@@ -99,8 +99,8 @@ class Site:
         self._any_host = hosts is None or "*" in (hosts := [host.lower() for host in hosts])
         self._hosts = frozenset(hosts or ())
         self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
-        self._finder = Finder(origin, _unheard, clean_urls=self._config.clean_urls)
-        self._chooser = Chooser(origin, copies, _unheard)
+        self._resolver = Resolver(origin, _unheard, clean_urls=self._config.clean_urls)
+        self._selector = Selector(origin, copies, _unheard)
         self._rules = Rulebook(origin, report)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
@@ -115,7 +115,7 @@ class Site:
 
     def explain_to(self, note: Note) -> None:
         """Tell `note` from now on which steps lead to each answer."""
-        self._note = self._finder.note = self._chooser.note = note
+        self._note = self._resolver.note = self._selector.note = note
 
     def read_rules(self, epoch: int) -> None:
         """Read the site's rules files now, so that what is wrong with them is reported at once."""
@@ -124,14 +124,14 @@ class Site:
     def answer(self, request: RequestHead, epoch: int) -> Answer:
         """Decide the Response to `request`; see the module's head for the steps."""
         try:
-            response, witnesses = self._decide(request, epoch)
+            response, dependencies = self._decide(request, epoch)
         except ProtocolError as problem:
-            response, witnesses = self.refuse(problem, request), None
+            response, dependencies = self.refuse(problem, request), None
         if request.method == "HEAD":
             response.content = ()
         if self._config.cors:
             responses.add_cors(response)
-        return response, witnesses
+        return response, dependencies
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """The Response to a request that broke a rule; the connection then ends.
@@ -161,9 +161,9 @@ class Site:
             return responses.options(), ()
         names = path_names(request.path)
         self._rules.bring_up_to_date(epoch)
-        response, witnesses = self._answer_path(request, names, epoch)
-        witnesses = both(witnesses, self._rules.witnesses)
-        return response, None if witnesses is None else tuple(dict.fromkeys(witnesses))
+        response, dependencies = self._answer_path(request, names, epoch)
+        dependencies = both(dependencies, self._rules.dependencies)
+        return response, None if dependencies is None else tuple(dict.fromkeys(dependencies))
 
     def _is_ours(self, authority: str) -> bool:
         """Is this an authority that we answer for?
@@ -180,16 +180,16 @@ class Site:
         match = self._rule(request)
         if match is not None and match.forced:
             return self._obey(match, request, epoch)
-        found = self._finder.find(names, epoch)
+        found = self._resolver.find(names, epoch)
         if match is None:
             return self._represent(request, names, found, epoch)
-        file = self._finder.content(names, found, epoch)
-        if isinstance(file, File | Coded | Failed):
+        file = self._resolver.content(names, found, epoch)
+        if isinstance(file, File | Precompressed | Failed):
             self._note("Rule: line %d of _redirects stands back, for there is a file.", match.line)
-            response, witnesses = self._represent(request, names, found, epoch)
+            response, dependencies = self._represent(request, names, found, epoch)
         else:
-            response, witnesses = self._obey(match, request, epoch)
-        return response, both(witnesses, both(witnesses_of(found), witnesses_of(file)))
+            response, dependencies = self._obey(match, request, epoch)
+        return response, both(dependencies, both(dependencies_of(found), dependencies_of(file)))
 
     # The site's rules
 
@@ -206,10 +206,10 @@ class Site:
         if match.status not in {200, 404}:
             return redirect(match.status, match.location), ()
         names = path_names(match.location.partition("#")[0].partition("?")[0])
-        found = self._finder.content(names, self._finder.find(names, epoch), epoch)
-        if match.status == 404 and isinstance(found, File | Coded):
+        found = self._resolver.content(names, self._resolver.find(names, epoch), epoch)
+        if match.status == 404 and isinstance(found, File | Precompressed):
             return self._own_page(request, found, epoch)
-        if isinstance(found, File | Coded):
+        if isinstance(found, File | Precompressed):
             return self._file(request, found, epoch, NO_CACHE)
         if isinstance(found, Failed):
             return self._error(found.status, request), None
@@ -233,12 +233,12 @@ class Site:
     # Representations
 
     def _represent(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
-        if isinstance(found, File | Coded):
+        if isinstance(found, File | Precompressed):
             return self._file(request, found, epoch)
-        if isinstance(found, Moved):
+        if isinstance(found, SlashRedirect):
             query = "" if request.query is None else f"?{request.query}"
             path = encode_path(names if found.is_folder else names[:-1])
-            return redirect(301, f"{path}{'/' * found.is_folder}{query}"), found.witnesses
+            return redirect(301, f"{path}{'/' * found.is_folder}{query}"), found.dependencies
         if isinstance(found, Failed):
             return self._error(found.status, request), None
         if isinstance(found, Directory) and self._config.listing:
@@ -251,13 +251,17 @@ class Site:
         return self._missing(request, names, found, epoch)
 
     def _file(
-        self, request: RequestHead, found: File | Coded, epoch: int, cache: str | None = None
+        self,
+        request: RequestHead,
+        found: File | Precompressed,
+        epoch: int,
+        cache: str | None = None,
     ) -> Answer:
         """The selected representation of a file, or what the conditions and ranges make of it.
 
         `cache` is its Cache-Control, if not the path that was asked for decides.
         """
-        selected = self._chooser.choose(request, found, epoch)
+        selected = self._selector.choose(request, found, epoch)
         if not isinstance(selected, Selected):
             return self._unacceptable(request, selected)
         now = time.time()
@@ -267,7 +271,7 @@ class Site:
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
             response = self._error(response.status, request, fields=[*response.fields, *vary])
-        return response, selected.witnesses
+        return response, selected.dependencies
 
     def _unacceptable(self, request: RequestHead, selected: Unacceptable) -> Answer:
         """406 with what there is (RFC 9110, 15.5.7), or 503 while something is being made."""
@@ -276,7 +280,7 @@ class Site:
             detail = "It is being compressed as the request demands."
             return self._error(503, request, detail, [vary, ("Retry-After", "1")]), None
         detail = f"It can be had in these codings: {', '.join(selected.available)}."
-        return self._error(406, request, detail, [vary]), selected.witnesses
+        return self._error(406, request, detail, [vary]), selected.dependencies
 
     def _cache_control(self, request: RequestHead) -> str:
         if self._immutable is None:
@@ -284,38 +288,38 @@ class Site:
         path = "/" + "/".join(path_names(request.path))
         return IMMUTABLE if self._immutable.match(path) else NO_CACHE
 
-    def _own_page(self, request: RequestHead, found: File | Coded, epoch: int) -> Answer:
+    def _own_page(self, request: RequestHead, found: File | Precompressed, epoch: int) -> Answer:
         """A page of the site's own as a 404. It is not what was asked for: no validators."""
-        selected = self._chooser.choose(request, found, epoch)
+        selected = self._selector.choose(request, found, epoch)
         if not isinstance(selected, Selected):
-            return self._error(404, request), selected.witnesses
+            return self._error(404, request), selected.dependencies
         fields = fields_of(selected, NO_CACHE, time.time())
         fields = [field for field in fields if field[0] not in _VALIDATING]
         fields = self._decorated(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
         content = (selected.file.content,) if selected.file.size else ()
-        return Response(404, fields, content), selected.witnesses
+        return Response(404, fields, content), selected.dependencies
 
     def _missing(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
         """404; for a single-page application its page; the site's own page for a person."""
-        witnesses = witnesses_of(found)
+        dependencies = dependencies_of(found)
         if self._config.spa and _is_navigation(request):
-            index = self._finder.index((), epoch)
-            if isinstance(index, File | Coded):
+            index = self._resolver.index((), epoch)
+            if isinstance(index, File | Precompressed):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
                 response, others = self._file(request, index, epoch, NO_CACHE)
                 fields = [field for field in response.fields if field[0].lower() not in _CACHING]
                 fields.append(("Cache-Control", NO_CACHE))
                 response.fields = varying(fields, self._vary)
-                return response, both(witnesses, others)
+                return response, both(dependencies, others)
         if errors.prefers_problem(request.get("accept")):
-            return self._error(404, request), witnesses
-        page, seen = self._finder.nearest_page(names, epoch)
-        witnesses = both(witnesses, seen)
-        if isinstance(page, File | Coded):
+            return self._error(404, request), dependencies
+        page, seen = self._resolver.nearest_page(names, epoch)
+        dependencies = both(dependencies, seen)
+        if isinstance(page, File | Precompressed):
             self._note("Page: /%s, the nearest.", "/".join(page.names))
             response, others = self._own_page(request, page, epoch)
-            return response, both(witnesses, others)
-        return self._error(404, request), witnesses
+            return response, both(dependencies, others)
+        return self._error(404, request), dependencies
 
     def _error(
         self,

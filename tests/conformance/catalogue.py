@@ -102,7 +102,7 @@ TITLES = {
     "9110 15.5.17": "416 Range Not Satisfiable",
     "9110 15.5.20": "421 Misdirected Request",
     "9110 15.6.6": "505 HTTP Version Not Supported",
-    "9110 17.15": "Denial of service by Range",
+    "9110 17.15": "Denial of responder by Range",
     "9112 2.2": "Message parsing",
     "9112 2.3": "HTTP version",
     "9112 3": "Request line",

@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 def is_remembered(server: Server, head: bytes) -> bool:
     """Has the server a reply ready for just this head?"""
     assert server._worker is not None
-    return head in server._worker._service.memo.heads
+    return head in server._worker._responder.reply_cache.heads
 
 
 Change = tuple[str, Callable[[Path], object], int, bytes | None]

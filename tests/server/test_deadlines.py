@@ -155,22 +155,24 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(reads_after: int) -
     What it takes after so many looks is one.
     """
     now, timeout = 1000.0, 80.0
-    service = SimpleNamespace(now=now, config=SimpleNamespace(head_timeout=1, send_timeout=timeout))
+    responder = SimpleNamespace(
+        now=now, config=SimpleNamespace(head_timeout=1, send_timeout=timeout)
+    )
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        connection = Sender((ours, ""), cast("Any", None), cast("Any", service), print)
+        connection = Sender((ours, ""), cast("Any", None), cast("Any", responder), print)
         for octet in b"xyz":
             ours.send(bytes([octet]))
         connection._expect_progress()
         theirs.recv(1)
         looks = []
         while connection._makes_progress():
-            looks.append(service.now)
+            looks.append(responder.now)
             if len(looks) == reads_after:
                 theirs.recv(1)
-            service.now = connection.deadline
+            responder.now = connection.deadline
     given_up = now + timeout + (looks[reads_after] - now if reads_after else 0)
-    assert service.now == given_up
+    assert responder.now == given_up
 
 
 def test_lingering_ends(serve: Serve, connect: Connect) -> None:

@@ -110,7 +110,7 @@ def test_stop_finishes_a_download_of_a_client_that_asks_for_more(
     client.send(get("/small.txt"))
     thread = threading.Thread(target=server.stop)
     thread.start()
-    eventually(lambda: server._worker is not None and server._worker._service.draining)
+    eventually(lambda: server._worker is not None and server._worker._responder.draining)
     assert client.answer().content == (site / "large.bin").read_bytes()
     assert client.at_end()
     client.close()
@@ -178,7 +178,7 @@ def test_stop_from_several_threads_is_one_stop(connect: Connect, serve: Serve) -
     threads = [threading.Thread(target=server.stop) for _ in range(4)]
     for thread in threads:
         thread.start()
-    eventually(lambda: server._worker is not None and server._worker._service.draining)
+    eventually(lambda: server._worker is not None and server._worker._responder.draining)
     assert client.answer().content == bytes(range(256)) * 16384
     client.close()
     for thread in threads:

@@ -10,7 +10,7 @@ import pytest
 
 from portico.http.h1.head import HeadParser
 from portico.http.message import Response
-from portico.server.reply_cache import CLOSE, KEEP_ALIVE, Memo, Reply
+from portico.server.reply_cache import CLOSE, KEEP_ALIVE, CachedReply, ReplyCache
 from portico.site.origin.folder import SMALL, TINY
 from portico.site.origin.open_file import FileSlice, open_file
 
@@ -18,7 +18,7 @@ DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 
 
 class Told:
-    """A witness that says what it was told to say."""
+    """A dependency that says what it was told to say."""
 
     def __init__(self) -> None:
         self.holding = True
@@ -28,9 +28,11 @@ class Told:
         return self.holding and epoch >= 0
 
 
-def reply(content: bytes = b"content", connection: bytes = b"", *, close: bool = False) -> Reply:
+def reply(
+    content: bytes = b"content", connection: bytes = b"", *, close: bool = False
+) -> CachedReply:
     fields = [("Content-Length", str(len(content))), ("Content-Type", "text/plain")]
-    return Reply(Response(200, fields, (content,), close=close), connection, (Told(),))
+    return CachedReply(Response(200, fields, (content,), close=close), connection, (Told(),))
 
 
 def test_a_reply_is_one_piece() -> None:
@@ -75,125 +77,127 @@ def test_the_date_is_written_once_a_second() -> None:
     assert len(made.data) == len(first)
 
 
-def test_a_reply_holds_as_long_as_all_its_witnesses_do() -> None:
-    witnesses = (Told(), Told())
-    made = Reply(Response(200, []), b"", witnesses)
+def test_a_reply_holds_as_long_as_all_its_dependencies_do() -> None:
+    dependencies = (Told(), Told())
+    made = CachedReply(Response(200, []), b"", dependencies)
     assert made.may_be_kept
     assert made.holds(1)
-    witnesses[1].holding = False
+    dependencies[1].holding = False
     assert not made.holds(1)
 
 
-def test_a_reply_without_witnesses_never_holds() -> None:
-    made = Reply(Response(200, []), b"", None)
+def test_a_reply_without_dependencies_never_holds() -> None:
+    made = CachedReply(Response(200, []), b"", None)
     assert not made.may_be_kept
     assert not made.holds(1)
-    assert Reply(Response(200, []), b"", ()).holds(1)
+    assert CachedReply(Response(200, []), b"", ()).holds(1)
 
 
-def kept(memo: Memo, path: str, made: Reply | None = None) -> tuple[bytes, Reply]:
+def kept(
+    reply_cache: ReplyCache, path: str, made: CachedReply | None = None
+) -> tuple[bytes, CachedReply]:
     """Keep a reply by its key and, since it is offered twice, by its head."""
     head = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode("ascii")
     made = made or reply()
-    memo.keep(HeadParser().key(head), made)
+    reply_cache.keep(HeadParser().key(head), made)
     for _ in range(2):
-        memo.keep_head(head, made)
+        reply_cache.keep_head(head, made)
     return head, made
 
 
-def open_reply(path: Path) -> Reply:
+def open_reply(path: Path) -> CachedReply:
     content = FileSlice(open_file(str(path), os.O_RDONLY, 0)[0], 0, path.stat().st_size)
-    return Reply(Response(200, [], (content,)), b"", (Told(),))
+    return CachedReply(Response(200, [], (content,)), b"", (Told(),))
 
 
 def test_long_heads_are_not_kept() -> None:
-    memo = Memo(1 << 20)
-    short, _ = kept(memo, "/short")
-    long, made = kept(memo, "/" + "x" * 3000)
-    assert short in memo.heads
-    assert long not in memo.heads
-    assert memo.find(HeadParser().key(long)) is made
+    reply_cache = ReplyCache(1 << 20)
+    short, _ = kept(reply_cache, "/short")
+    long, made = kept(reply_cache, "/" + "x" * 3000)
+    assert short in reply_cache.heads
+    assert long not in reply_cache.heads
+    assert reply_cache.find(HeadParser().key(long)) is made
 
 
 def test_a_head_is_kept_when_it_comes_again() -> None:
-    memo = Memo(1 << 20)
+    reply_cache = ReplyCache(1 << 20)
     made = reply()
-    memo.keep((b"GET / HTTP/1.1",), made)
-    memo.keep_head(b"once", made)
-    assert not memo.heads
-    memo.keep_head(b"once", made)
-    assert memo.heads == {b"once": made}
+    reply_cache.keep((b"GET / HTTP/1.1",), made)
+    reply_cache.keep_head(b"once", made)
+    assert not reply_cache.heads
+    reply_cache.keep_head(b"once", made)
+    assert reply_cache.heads == {b"once": made}
 
 
 def test_a_head_is_not_kept_without_its_reply() -> None:
-    memo = Memo(1 << 20)
+    reply_cache = ReplyCache(1 << 20)
     for _ in range(3):
-        memo.keep_head(b"head", reply())
-    assert not memo.heads
+        reply_cache.keep_head(b"head", reply())
+    assert not reply_cache.heads
 
 
 def test_what_is_dropped_is_gone_with_its_heads() -> None:
-    memo = Memo(1 << 20)
-    head, made = kept(memo, "/")
-    memo.drop(made)
-    memo.drop(made)
-    assert not memo.heads
-    assert len(memo) == 0
-    assert kept(memo, "/")[0] == head
-    assert head in memo.heads
+    reply_cache = ReplyCache(1 << 20)
+    head, made = kept(reply_cache, "/")
+    reply_cache.drop(made)
+    reply_cache.drop(made)
+    assert not reply_cache.heads
+    assert len(reply_cache) == 0
+    assert kept(reply_cache, "/")[0] == head
+    assert head in reply_cache.heads
 
 
 def test_a_reply_takes_the_place_of_another_with_the_same_key() -> None:
-    memo = Memo(1 << 20)
-    _, old = kept(memo, "/")
-    head, new = kept(memo, "/")
-    assert memo.heads == {head: new}
-    assert len(memo) == 1
-    memo.drop(old)
-    assert memo.heads == {head: new}
+    reply_cache = ReplyCache(1 << 20)
+    _, old = kept(reply_cache, "/")
+    head, new = kept(reply_cache, "/")
+    assert reply_cache.heads == {head: new}
+    assert len(reply_cache) == 1
+    reply_cache.drop(old)
+    assert reply_cache.heads == {head: new}
 
 
 def test_a_flood_stays_within_the_bound() -> None:
     """Weighed by what is kept: heads, and replies with their content."""
     memory = 1 << 20
-    memo = Memo(memory)
+    reply_cache = ReplyCache(memory)
     for number in range(5000):
-        kept(memo, f"/{number}", reply(b"x" * 1000))
-    assert 0 < len(memo) * 2000 < memory
-    assert len(memo.heads) == len(memo)
+        kept(reply_cache, f"/{number}", reply(b"x" * 1000))
+    assert 0 < len(reply_cache) * 2000 < memory
+    assert len(reply_cache.heads) == len(reply_cache)
 
 
 def test_a_flood_pushes_out_the_least_recently_used() -> None:
-    memo = Memo(1 << 20)
-    used, made = kept(memo, "/used")
-    unused, _ = kept(memo, "/unused")
+    reply_cache = ReplyCache(1 << 20)
+    used, made = kept(reply_cache, "/used")
+    unused, _ = kept(reply_cache, "/unused")
     for number in range(5000):
-        kept(memo, f"/{number}")
-        memo.touch(made)
-    assert used in memo.heads
-    assert unused not in memo.heads
+        kept(reply_cache, f"/{number}")
+        reply_cache.touch(made)
+    assert used in reply_cache.heads
+    assert unused not in reply_cache.heads
 
 
 def test_heads_of_one_reply_do_not_push_out_the_others() -> None:
-    memo = Memo(1 << 20)
-    other, _ = kept(memo, "/other")
+    reply_cache = ReplyCache(1 << 20)
+    other, _ = kept(reply_cache, "/other")
     made = reply()
-    memo.keep((b"GET /popular HTTP/1.1",), made)
+    reply_cache.keep((b"GET /popular HTTP/1.1",), made)
     for number in range(20_000):
         for _ in range(2):
-            memo.keep_head(b"head %d" % number, made)
-    assert other in memo.heads
-    assert 100 < len(memo.heads) < 2000
+            reply_cache.keep_head(b"head %d" % number, made)
+    assert other in reply_cache.heads
+    assert 100 < len(reply_cache.heads) < 2000
 
 
 def test_few_replies_keep_a_file_open(tmp_path: Path) -> None:
-    memo = Memo(1 << 20, 50)
+    reply_cache = ReplyCache(1 << 20, 50)
     (tmp_path / "file").write_bytes(b"x")
     for number in range(1000):
         made = open_reply(tmp_path / "file")
         assert made.holds_file
-        kept(memo, f"/{number}", made)
-    assert 40 <= len(memo) <= 50
+        kept(reply_cache, f"/{number}", made)
+    assert 40 <= len(reply_cache) <= 50
 
 
 def test_little_of_a_file_is_read_when_it_is_sent(tmp_path: Path) -> None:
@@ -211,13 +215,13 @@ def test_little_of_a_file_is_read_when_it_is_sent(tmp_path: Path) -> None:
     assert open_reply(path).short is None
 
 
-def test_what_is_read_makes_the_witness_look_again(tmp_path: Path) -> None:
+def test_what_is_read_makes_the_dependency_look_again(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     os.utime(path, (1, 1))
     time.sleep(0.06)
     opened, _ = open_file(str(path), os.O_RDONLY, 1)
-    made = Reply(Response(200, [], (FileSlice(opened, 0, 3),)), b"", (opened.witness,))
+    made = CachedReply(Response(200, [], (FileSlice(opened, 0, 3),)), b"", (opened.dependency,))
     assert made.holds(1)
     path.write_bytes(b"new")
     assert made.holds(1)
@@ -226,21 +230,21 @@ def test_what_is_read_makes_the_witness_look_again(tmp_path: Path) -> None:
 
 
 def test_what_is_not_used_expires() -> None:
-    memo = Memo(1 << 20)
-    used, made = kept(memo, "/used")
-    unused, _ = kept(memo, "/unused")
+    reply_cache = ReplyCache(1 << 20)
+    used, made = kept(reply_cache, "/used")
+    unused, _ = kept(reply_cache, "/unused")
     for _ in range(3):
-        memo.expire()
-        assert used in memo.heads
-        memo.touch(made)
-    assert unused not in memo.heads
+        reply_cache.expire()
+        assert used in reply_cache.heads
+        reply_cache.touch(made)
+    assert unused not in reply_cache.heads
     for _ in range(2):
-        memo.expire()
-    assert len(memo) == 0
+        reply_cache.expire()
+    assert len(reply_cache) == 0
 
 
 def test_no_memory_keeps_nothing() -> None:
-    memo = Memo(0)
-    kept(memo, "/")
-    assert len(memo) == 0
-    assert not memo.heads
+    reply_cache = ReplyCache(0)
+    kept(reply_cache, "/")
+    assert len(reply_cache) == 0
+    assert not reply_cache.heads

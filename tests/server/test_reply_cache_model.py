@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from portico.http.message import Response
-from portico.server.reply_cache import Memo, Reply
+from portico.server.reply_cache import CachedReply, ReplyCache
 from tests.server.test_reply_cache import open_reply, reply
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ contents = st.sampled_from([0, 100, 2048, 2049, 10_000, MEMORY // 4, MEMORY // 2
 
 def overhead_of_a_head() -> int:
     """What a head weighs besides its octets."""
-    memo, made = Memo(1 << 20), reply()
-    memo.keep((b"GET / HTTP/1.1",), made)
+    reply_cache, made = ReplyCache(1 << 20), reply()
+    reply_cache.keep((b"GET / HTTP/1.1",), made)
     before = made.weight
     for _ in range(2):
-        memo.keep_head(b"head", made)
+        reply_cache.keep_head(b"head", made)
     return made.weight - before - len(b"head")
 
 
@@ -45,7 +45,7 @@ OVERHEAD = overhead_of_a_head()
 class Kept:
     """What the model knows of a reply that is kept."""
 
-    def __init__(self, made: Reply, generation: int) -> None:
+    def __init__(self, made: CachedReply, generation: int) -> None:
         self.reply = made
         self.bare = made.weight
         self.heads: list[bytes] = []
@@ -62,7 +62,7 @@ class MemoAndModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.memo = Memo(MEMORY, OPEN_FILES)
+        self.reply_cache = ReplyCache(MEMORY, OPEN_FILES)
         self.kept: dict[HeadKey, Kept] = {}
         self.offered: set[bytes] = set()
         self.generation = 0
@@ -79,8 +79,8 @@ class MemoAndModel(RuleBasedStateMachine):
                 eldest.was_used = False
                 self.kept[key] = eldest
 
-    def _keep(self, key: HeadKey, made: Reply) -> None:
-        self.memo.keep(key, made)
+    def _keep(self, key: HeadKey, made: CachedReply) -> None:
+        self.reply_cache.keep(key, made)
         self.kept.pop(key, None)
         if made.weight <= MEMORY // 2:
             self.kept[key] = Kept(made, self.generation)
@@ -104,15 +104,17 @@ class MemoAndModel(RuleBasedStateMachine):
             self._offer(key, head)
 
     def _offer(self, key: HeadKey, head: bytes) -> None:
-        made = self.memo.find(key)
-        if made is None or head in self.memo.heads:  # as the service does: those are found by it
+        made = self.reply_cache.find(key)
+        if (
+            made is None or head in self.reply_cache.heads
+        ):  # as the responder does: those are found by it
             return
         known = self.kept[key]
         if len(known.heads) * (len(head) + OVERHEAD) > SHARE and head in self.offered:
             known.heads = known.heads if len(head) > 2048 else []
-        self.memo.keep_head(head, made)
+        self.reply_cache.keep_head(head, made)
         # Whether a head is noted depends on its hash; but never is one kept at first sight.
-        if self.memo.heads.get(head) is made or made.key is None:
+        if self.reply_cache.heads.get(head) is made or made.key is None:
             assert head in self.offered
             known.heads.append(head)
         self.offered.add(head)
@@ -120,28 +122,28 @@ class MemoAndModel(RuleBasedStateMachine):
 
     @rule(key=keys)
     def keep_head_of_a_stranger(self, key: HeadKey) -> None:
-        stranger = Reply(Response(200, []), b"", ())
+        stranger = CachedReply(Response(200, []), b"", ())
         for _ in range(3):
-            self.memo.keep_head(key[0] if isinstance(key[0], bytes) else b"", stranger)
-        assert stranger not in self.memo.heads.values()
+            self.reply_cache.keep_head(key[0] if isinstance(key[0], bytes) else b"", stranger)
+        assert stranger not in self.reply_cache.heads.values()
 
     @rule(key=keys)
     def touch(self, key: HeadKey) -> None:
-        if (made := self.memo.find(key)) is not None:
-            self.memo.touch(made)
+        if (made := self.reply_cache.find(key)) is not None:
+            self.reply_cache.touch(made)
             self._used(key)
 
     @rule(key=keys)
     def drop(self, key: HeadKey) -> None:
-        if (made := self.memo.find(key)) is not None:
+        if (made := self.reply_cache.find(key)) is not None:
             for _ in range(2):
-                self.memo.drop(made)
+                self.reply_cache.drop(made)
             assert made.key is None
             del self.kept[key]
 
     @rule()
     def expire(self) -> None:
-        self.memo.expire()
+        self.reply_cache.expire()
         for key, known in list(self.kept.items()):
             if known.generation < self.generation:
                 del self.kept[key]
@@ -149,9 +151,9 @@ class MemoAndModel(RuleBasedStateMachine):
 
     @invariant()
     def replies_are_those_of_the_model(self) -> None:
-        assert len(self.memo) == len(self.kept)
+        assert len(self.reply_cache) == len(self.kept)
         for key, known in self.kept.items():
-            assert self.memo.find(key) is known.reply
+            assert self.reply_cache.find(key) is known.reply
             assert known.reply.key == key
             assert known.reply.heads == known.heads
             assert known.reply.weight == known.weight > 0
@@ -159,7 +161,7 @@ class MemoAndModel(RuleBasedStateMachine):
     @invariant()
     def heads_lead_to_replies_that_are_kept(self) -> None:
         expected = {head: each.reply for each in self.kept.values() for head in each.heads}
-        assert self.memo.heads == expected
+        assert self.reply_cache.heads == expected
         assert len(expected) == sum(len(each.heads) for each in self.kept.values())
 
     @invariant()

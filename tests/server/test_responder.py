@@ -12,8 +12,8 @@ from portico.config.config import Config
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.send_queue import LONG_TURN, TURN
-from portico.server.reply_cache import Memo, Reply
-from portico.server.responder import LOADED_LIMIT, QUIET_SECONDS, Service
+from portico.server.reply_cache import CachedReply, ReplyCache
+from portico.server.responder import LOADED_LIMIT, QUIET_SECONDS, Responder
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Found
@@ -28,22 +28,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def service_of(folder: Path, log: AccessLog | None = None) -> Service:
+def service_of(folder: Path, log: AccessLog | None = None) -> Responder:
     config = Config.of(root=str(folder))
-    return Service(config, Site(Folder(config.root, 1 << 20)), Memo(1 << 20), log)
+    return Responder(config, Site(Folder(config.root, 1 << 20)), ReplyCache(1 << 20), log)
 
 
-def ask(service: Service, head: bytes) -> Reply:
+def ask(responder: Responder, head: bytes) -> CachedReply:
     assert head_end(head) == len(head)
-    reply, _ = service.reply_to(head)
+    reply, _ = responder.reply_to(head)
     return reply
 
 
 def test_a_head_that_differs_in_what_cannot_matter_gets_the_same_reply(folder: Path) -> None:
-    service = service_of(folder)
+    responder = service_of(folder)
     for number in range(3):  # what is asked for once is not worth to be kept
-        known = ask(service, get("/file.txt", f"Cookie: a={number}"))
-    assert ask(service, get("/file.txt", "User-Agent: b")) is known
+        known = ask(responder, get("/file.txt", f"Cookie: a={number}"))
+    assert ask(responder, get("/file.txt", "User-Agent: b")) is known
 
 
 @pytest.mark.parametrize(
@@ -58,77 +58,77 @@ def test_a_head_that_differs_in_what_cannot_matter_gets_the_same_reply(folder: P
     ],
 )
 def test_a_head_that_differs_in_what_can_matter_gets_its_own(folder: Path, other: bytes) -> None:
-    service = service_of(folder)
-    assert ask(service, get("/file.txt")) is not ask(service, other)
+    responder = service_of(folder)
+    assert ask(responder, get("/file.txt")) is not ask(responder, other)
 
 
 def test_a_request_with_content_is_never_kept(folder: Path) -> None:
-    service = service_of(folder)
+    responder = service_of(folder)
     for line in ("Content-Length: 3", "Transfer-Encoding: chunked", "Expect: 100-continue"):
         head = get("/file.txt", line)
         for _ in range(4):
-            _, asked = service.reply_to(head)
+            _, asked = responder.reply_to(head)
             assert asked is not None
-        assert service.memo.heads.get(head) is None
-    _, asked = service.reply_to(get("/file.txt", "Content-Length: 0"))
+        assert responder.reply_cache.heads.get(head) is None
+    _, asked = responder.reply_to(get("/file.txt", "Content-Length: 0"))
     assert asked is None
 
 
 def test_a_reply_is_looked_at_again_in_each_epoch(folder: Path) -> None:
-    service = service_of(folder)
+    responder = service_of(folder)
     head = get("/file.txt")
     for _ in range(3):
-        first = ask(service, head)
-    assert ask(service, head) is first
+        first = ask(responder, head)
+    assert ask(responder, head) is first
     (folder / "file.txt").write_bytes(b"changed")
-    assert ask(service, head) is first  # the same epoch: nothing was looked at
-    service.begin_turn(service.now)
-    assert ask(service, head).data.endswith(b"changed")
+    assert ask(responder, head) is first  # the same epoch: nothing was looked at
+    responder.begin_turn(responder.now)
+    assert ask(responder, head).data.endswith(b"changed")
     (folder / "file.txt").unlink()
-    service.begin_turn(service.now)
-    assert ask(service, head).status == 404
+    responder.begin_turn(responder.now)
+    assert ask(responder, head).status == 404
 
 
 def test_turns_are_long_where_nobody_was_answered_for_a_while(folder: Path) -> None:
-    service = service_of(folder)
-    now = service.now
-    service.requests += 1
-    assert service.turn() == TURN
-    service.begin_turn(now + QUIET_SECONDS / 2)
-    assert service.turn() == TURN
-    service.begin_turn(now + QUIET_SECONDS)
-    assert [service.turn() for _ in range(3)] == [LONG_TURN, TURN, TURN]
-    service.begin_turn(now + 2 * QUIET_SECONDS)
-    assert service.turn() == LONG_TURN
-    service.requests += 1
-    assert service.turn() == TURN
+    responder = service_of(folder)
+    now = responder.now
+    responder.requests += 1
+    assert responder.turn() == TURN
+    responder.begin_turn(now + QUIET_SECONDS / 2)
+    assert responder.turn() == TURN
+    responder.begin_turn(now + QUIET_SECONDS)
+    assert [responder.turn() for _ in range(3)] == [LONG_TURN, TURN, TURN]
+    responder.begin_turn(now + 2 * QUIET_SECONDS)
+    assert responder.turn() == LONG_TURN
+    responder.requests += 1
+    assert responder.turn() == TURN
 
 
 def test_while_draining_each_reply_is_the_last(folder: Path) -> None:
-    service = service_of(folder)
+    responder = service_of(folder)
     for _ in range(3):
-        assert not ask(service, get("/file.txt")).close
-    service.begin_drain()
+        assert not ask(responder, get("/file.txt")).close
+    responder.begin_drain()
     for _ in range(3):
-        assert ask(service, get("/file.txt")).close
-    assert b"Connection: close" in ask(service, get("/file.txt", version="1.0")).data
+        assert ask(responder, get("/file.txt")).close
+    assert b"Connection: close" in ask(responder, get("/file.txt", version="1.0")).data
 
 
 def test_a_log_line_is_that_of_the_request(folder: Path) -> None:
     """Also when an empty line came before it, or when another client's cookie differs."""
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        service = service_of(folder, AccessLog(null, "combined", color=False))
+        responder = service_of(folder, AccessLog(null, "combined", color=False))
         expected = ('"GET /file.txt HTTP/1.1" 200 ', ' "-" "a"\n')
         for head in (
             b"\r\n" + get("/file.txt", "User-Agent: a"),
             get("/file.txt", "User-Agent: a"),
             get("/file.txt", "User-Agent: a", "Cookie: b"),
         ):
-            assert ask(service, head).log_text == expected
-        other = ask(service, get("/file.txt", "User-Agent: c"))
+            assert ask(responder, head).log_text == expected
+        other = ask(responder, get("/file.txt", "User-Agent: c"))
         assert other.log_text[1] == ' "-" "c"\n'
-        refused = service.refuse(ProtocolError(400, "no"), b"nonsense\r\nmore\r\n\r\n")
+        refused = responder.refuse(ProtocolError(400, "no"), b"nonsense\r\nmore\r\n\r\n")
         assert refused.log_text[0] == '"nonsense" 400 '
     finally:
         os.close(null)
@@ -142,9 +142,9 @@ class Broken:
 
 
 def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) -> None:
-    service = Service(Config.of(), Site(Broken()), Memo(1 << 20), None)
+    responder = Responder(Config.of(), Site(Broken()), ReplyCache(1 << 20), None)
     for _ in range(2):
-        reply = ask(service, get("/file.txt"))
+        reply = ask(responder, get("/file.txt"))
         assert reply.status == 500
         assert reply.close
         assert b"LookupError" not in reply.data
@@ -152,25 +152,25 @@ def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_a_thousand_different_targets_do_not_fill_the_memory(folder: Path) -> None:
-    service = service_of(folder)
+    responder = service_of(folder)
     for number in range(3000):
-        ask(service, get(f"/none-{number}"))
-        ask(service, get(f"/file.txt?{number}"))
-    assert 0 < len(service.memo) < 1000
+        ask(responder, get(f"/none-{number}"))
+        ask(responder, get(f"/file.txt?{number}"))
+    assert 0 < len(responder.reply_cache) < 1000
 
 
 def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / f"{number}.bin").write_bytes(bytes(5000))
-    time.sleep(0.06)  # until the files' signatures can be relied on
+    time.sleep(0.06)  # until the files' fingerprints can be relied on
     folder = Folder(str(tmp_path), 1 << 20)
-    service = Service(Config.of(root=str(tmp_path)), Site(folder), Memo(1 << 20), None)
+    responder = Responder(Config.of(root=str(tmp_path)), Site(folder), ReplyCache(1 << 20), None)
     before = descriptors()
     for number in range(20):
-        assert ask(service, get(f"/{number}.bin")).octets == (bytes(5000),)
+        assert ask(responder, get(f"/{number}.bin")).octets == (bytes(5000),)
     assert descriptors() == before + 20
     for _ in range(2):
-        service.expire()
+        responder.expire()
         folder.expire()
     assert descriptors() == before
 
@@ -180,20 +180,25 @@ def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
     for number in range(count):
         (tmp_path / f"{number}.bin").write_bytes(bytes(30_000))
     time.sleep(0.06)
-    service = Service(
-        Config.of(root=str(tmp_path)), Site(Folder(str(tmp_path), 1 << 20)), Memo(1 << 20), None
+    responder = Responder(
+        Config.of(root=str(tmp_path)),
+        Site(Folder(str(tmp_path), 1 << 20)),
+        ReplyCache(1 << 20),
+        None,
     )
-    replies = [ask(service, get(f"/{number}.bin")) for number in range(count)]
+    replies = [ask(responder, get(f"/{number}.bin")) for number in range(count)]
     loaded = [reply for reply in replies if reply.octets]
     assert LOADED_LIMIT - 30_000 <= sum(reply.length for reply in loaded) <= LOADED_LIMIT
     assert loaded[-1] is replies[-1]
-    service.epoch += 1
-    assert ask(service, get("/0.bin")).octets == (bytes(30_000),)
+    responder.epoch += 1
+    assert ask(responder, get("/0.bin")).octets == (bytes(30_000),)
 
 
 def test_few_replies_are_at_hand_however_short(folder: Path) -> None:
     (folder / "file.bin").write_bytes(bytes(5000))
-    time.sleep(0.06)  # until the file's signature can be relied on
-    service = Service(Config.of(), Site(Folder(str(folder), 1 << 20)), Memo(1 << 20, 8), None)
-    replies = [ask(service, get("/file.bin", f"Range: bytes={at}-{at}")) for at in range(100)]
+    time.sleep(0.06)  # until the file's fingerprint can be relied on
+    responder = Responder(
+        Config.of(), Site(Folder(str(folder), 1 << 20)), ReplyCache(1 << 20, 8), None
+    )
+    replies = [ask(responder, get("/file.bin", f"Range: bytes={at}-{at}")) for at in range(100)]
     assert sum(reply.octets != () for reply in replies) == 8

@@ -12,7 +12,7 @@ import pytest
 
 from portico import Server
 from portico.server.net.send_queue import LONG_TURN
-from portico.server.responder import Service
+from portico.server.responder import Responder
 from tests.server.clients import get
 
 SIZE = 24 << 20
@@ -42,7 +42,7 @@ def test_a_steady_slow_reader_is_not_given_up(
 
     It is full when a turn is over, or within one.
     """
-    monkeypatch.setattr(Service, "turn", lambda _: turn)
+    monkeypatch.setattr(Responder, "turn", lambda _: turn)
     with downloading(tmp_path) as (_, client):
         received = 0
         begun = time.monotonic()

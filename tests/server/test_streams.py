@@ -20,8 +20,8 @@ from portico.http.h1.serialize import LAST_CHUNK
 from portico.http.message import CHUNKED
 from portico.server.embedded import Server
 from portico.server.net.listeners import bind, url_of
-from portico.server.net.send_queue import Outbox
-from portico.server.responder import STEPS_AT_ONCE, STREAMS_AT_ONCE, Service
+from portico.server.net.send_queue import SendQueue
+from portico.server.responder import STEPS_AT_ONCE, STREAMS_AT_ONCE, Responder
 from portico.server.telemetry.access_log import AccessLog
 from portico.server.worker import Worker
 from portico.site.pages.listing import WHOLE
@@ -174,18 +174,18 @@ def test_however_many_there_are_a_turn_stays_short(
     crowd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = [0]
-    begin_turn, step = Service.begin_turn, Outbox.step
+    begin_turn, step = Responder.begin_turn, SendQueue.step
 
-    def counting_turns(service: Service, now: float) -> None:
+    def counting_turns(responder: Responder, now: float) -> None:
         turns.append(0)
-        begin_turn(service, now)
+        begin_turn(responder, now)
 
-    def counting_steps(outbox: Outbox) -> None:
+    def counting_steps(send_queue: SendQueue) -> None:
         turns[-1] += 1
-        step(outbox)
+        step(send_queue)
 
-    monkeypatch.setattr(Service, "begin_turn", counting_turns)
-    monkeypatch.setattr(Outbox, "step", counting_steps)
+    monkeypatch.setattr(Responder, "begin_turn", counting_turns)
+    monkeypatch.setattr(SendQueue, "step", counting_steps)
     with Server(crowd) as server, ExitStack() as stack:
         clients = [stack.enter_context(Client(server.url)) for _ in range(3 * STEPS_AT_ONCE)]
         for client in clients:

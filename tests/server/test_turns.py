@@ -1,6 +1,6 @@
 """Connections turn by turn: who is served when, and what on disk a request may see.
 
-The loop, the service and the connections are driven by hand here, so that a change on disk falls
+The loop, the responder and the connections are driven by hand here, so that a change on disk falls
 between two things that happen in one turn.
 """
 
@@ -17,8 +17,8 @@ import pytest
 from portico.config.config import Config
 from portico.server.connection import REQUESTS_AT_ONCE, Connection
 from portico.server.net.loop import READ, Loop
-from portico.server.reply_cache import Memo
-from portico.server.responder import Service
+from portico.server.reply_cache import ReplyCache
+from portico.server.responder import Responder
 from portico.server.states import HEAD, IDLE, TURN
 from portico.site.origin.folder import Folder
 from portico.site.site import Site
@@ -29,12 +29,14 @@ LONG_AGO = 1_000_000_000
 
 
 class Desk:
-    """A service without a worker: connections are socket pairs, and turns are made by hand."""
+    """A responder without a worker: connections are socket pairs, and turns are made by hand."""
 
     def __init__(self, root: Path) -> None:
         config = Config.of(root=str(root))
-        self.service = Service(config, Site(Folder(config.root, 1 << 20)), Memo(1 << 20), None)
-        self.loop = Loop(self.service.begin_turn, self._rest, self._on_bug)
+        self.responder = Responder(
+            config, Site(Folder(config.root, 1 << 20)), ReplyCache(1 << 20), None
+        )
+        self.loop = Loop(self.responder.begin_turn, self._rest, self._on_bug)
         self.connections: dict[int, Connection] = {}
         self.clients: list[socket.socket] = []
         self.between: Callable[[], None] = lambda: None
@@ -50,7 +52,7 @@ class Desk:
         client, ours = socket.socketpair()
         client.settimeout(0)
         ours.setblocking(False)
-        connection = Connection((ours, "client"), self.loop, self.service, self._closed)
+        connection = Connection((ours, "client"), self.loop, self.responder, self._closed)
         self.connections[connection.fd] = connection
         self.clients.append(client)
         connection.start(connection.first_octets())
@@ -106,15 +108,15 @@ ONE = get("/file.txt")
 
 def warm(desk: Desk) -> tuple[socket.socket, Connection]:
     """A connection whose request is known by now, so that it takes the shortest way."""
-    time.sleep(0.06)  # until the file is old enough for its signature to be relied on
+    time.sleep(0.06)  # until the file is old enough for its fingerprint to be relied on
     client, connection = desk.connect()
     for _ in range(4):
         client.send(ONE)
         desk.turn()
         assert contents(client) == [OLD]
-    known = desk.service.memo.heads.get(ONE)
+    known = desk.responder.reply_cache.heads.get(ONE)
     assert known is not None
-    assert desk.service.is_current(known)
+    assert desk.responder.is_current(known)
     return client, connection
 
 
@@ -139,12 +141,12 @@ def test_a_new_connection_of_this_turn_sees_a_change_of_this_turn(desk: Desk, fo
     """It is for the worker to end the epoch; here it is done by hand."""
     warm(desk)
     write(folder / "file.txt", NEW)
-    desk.service.epoch += 1
+    desk.responder.epoch += 1
     client, ours = socket.socketpair()
     client.settimeout(0)
     ours.setblocking(False)
     client.send(ONE)
-    connection = Connection((ours, "client"), desk.loop, desk.service, desk._closed)
+    connection = Connection((ours, "client"), desk.loop, desk.responder, desk._closed)
     desk.connections[connection.fd] = connection
     desk.clients.append(client)
     connection.start(connection.first_octets())
@@ -156,7 +158,7 @@ def test_what_comes_behind_another_request_sees_a_change_made_meanwhile(
 ) -> None:
     """Both arrive in one piece, but another connection has looked at the file in this turn."""
     client, connection = warm(desk)
-    desk.service.begin_turn(desk.loop.now)
+    desk.responder.begin_turn(desk.loop.now)
     client.send(ONE)
     connection._on_request(READ)
     assert contents(client) == [OLD]
@@ -184,7 +186,7 @@ def test_what_comes_behind_the_rest_of_another_sees_a_change_made_meanwhile(
     desk.turn()
     assert connection.state != IDLE
     other, second = warm(desk)
-    desk.service.begin_turn(desk.loop.now)
+    desk.responder.begin_turn(desk.loop.now)
     other.send(ONE)
     second._on_request(READ)
     assert contents(other) == [OLD]
@@ -236,7 +238,7 @@ def test_a_drain_answers_what_has_arrived(desk: Desk) -> None:
     """A request that lies in the socket, unseen so far, was sent before anyone could know."""
     client, connection = warm(desk)
     client.send(ONE + ONE)
-    desk.service.begin_drain()
+    desk.responder.begin_drain()
     connection.drain()
     assert client.recv(1 << 20).count(b"Connection: close") == 1
     client.close()
@@ -251,7 +253,7 @@ def test_a_drain_ends_who_has_nothing_under_way(desk: Desk) -> None:
     beginner, third = desk.connect()
     beginner.send(ONE[:9])
     desk.turn()
-    desk.service.begin_drain()
+    desk.responder.begin_drain()
     for each in (connection, second, third):
         each.drain()
     assert client.recv(1) == b""

@@ -15,7 +15,7 @@ from portico.server.connection import Connection
 from portico.server.embedded import Server
 from portico.server.net.listeners import bind, url_of
 from portico.server.net.loop import EXCLUSIVE, READ
-from portico.server.responder import Service
+from portico.server.responder import Responder
 from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
@@ -23,15 +23,15 @@ from tests.server.conftest import Connect
 
 @pytest.fixture
 def _faulty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests whose head has the word "fault" in it meet one in the service."""
-    answer = Service.reply_to
+    """Requests whose head has the word "fault" in it meet one in the responder."""
+    answer = Responder.reply_to
 
-    def reply_to(service: Service, head: bytes) -> object:
+    def reply_to(responder: Responder, head: bytes) -> object:
         if b"fault" in head:
             raise LookupError("on purpose")
-        return answer(service, head)
+        return answer(responder, head)
 
-    monkeypatch.setattr(Service, "reply_to", reply_to)
+    monkeypatch.setattr(Responder, "reply_to", reply_to)
 
 
 FAULTS = {
@@ -104,7 +104,7 @@ def test_a_second_stop_does_not_wait(worker: Worker) -> None:
         client.send(get("/large.bin"))
         eventually(client.has_news)
         worker.stop()
-        eventually(lambda: worker._service.draining)
+        eventually(lambda: worker._responder.draining)
         worker.stop()
         thread.join()
         client.is_cut()

@@ -12,10 +12,10 @@ from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import field_lines
 from portico.http.message import Response
-from portico.site.compression.cache import Copies
+from portico.site.compression.cache import CompressionCache
 from portico.site.origin.folder import Folder
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import Witnesses, tag_of
+from portico.site.origin.protocol import Dependencies, tag_of
 from portico.site.site import Site
 from tests.site.on_disk import settle
 
@@ -35,7 +35,7 @@ class Client:
         hosts: tuple[str, ...] | None = None,
         *,
         submit: Submit | None = None,
-        copies: Copies | None = None,
+        copies: CompressionCache | None = None,
         memory: int = 1 << 20,
         **options: object,
     ) -> None:
@@ -44,7 +44,7 @@ class Client:
         self.folder = Folder(str(root), memory, submit)
         config = Config.of(**options)
         self.site = Site(self.folder, config, hosts, copies, self.reports.append)
-        self.witnesses: Witnesses = None
+        self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)
         self._epoch = 0
 
@@ -55,15 +55,15 @@ class Client:
         head = "\r\n".join((f"{method} {target} HTTP/{version}", *lines, "", ""))
         self._epoch += 1
         request = self._parser.parse(head.encode("ascii"))
-        response, self.witnesses = self.site.answer(request, self._epoch)
+        response, self.dependencies = self.site.answer(request, self._epoch)
         field_lines(response.fields)  # raises if they would split the message
         return response
 
     def holds(self) -> bool:
         """Would the last answer be given again to the same request, unasked?"""
         self._epoch += 1
-        return self.witnesses is not None and all(
-            witness.holds(self._epoch) for witness in self.witnesses
+        return self.dependencies is not None and all(
+            dependency.holds(self._epoch) for dependency in self.dependencies
         )
 
 

@@ -63,7 +63,7 @@ def content_of(found: Found) -> bytes:
 
 
 def settle(path: Path) -> None:
-    """Wait until a change of `path` would show in its signature."""
+    """Wait until a change of `path` would show in its fingerprint."""
     end = time.monotonic() + PATIENCE
     while not is_settled(path.stat()):
         assert time.monotonic() < end

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.origin.protocol import Coded, Directory, File, Found, Missing, Moved
-from portico.site.resolver import Finder
+from portico.site.origin.protocol import (
+    Directory,
+    File,
+    Found,
+    Missing,
+    Precompressed,
+    SlashRedirect,
+)
+from portico.site.resolver import Resolver
 from portico.site.target import path_names
 from tests.site.asking import Client, content, fields, settle_all, vary
 from tests.unprivileged import public_folder, unprivileged
@@ -225,7 +232,7 @@ def test_real_folders_cost_each_a_look(client: Client, calls: list[str]) -> None
     assert len(calls) < 300 * 15
 
 
-# The finder itself
+# The resolver itself
 
 
 def find(client: Client, path: str, *, clean_urls: bool = True) -> tuple[Found, list[str]]:
@@ -234,8 +241,8 @@ def find(client: Client, path: str, *, clean_urls: bool = True) -> tuple[Found, 
     def note(text: str, *values: object) -> None:
         steps.append(text % values)
 
-    finder = Finder(client.folder, note, clean_urls=clean_urls)
-    return finder.find(path_names(path), 1), steps
+    resolver = Resolver(client.folder, note, clean_urls=clean_urls)
+    return resolver.find(path_names(path), 1), steps
 
 
 def test_finder_says_what_it_found(client: Client) -> None:
@@ -244,10 +251,10 @@ def test_finder_says_what_it_found(client: Client) -> None:
     kinds: dict[str, type[Found]] = {
         "/file.txt": File,
         "/about": File,
-        "/coded.html": Coded,
-        "/coded": Coded,
-        "/plain": Moved,
-        "/about/": Moved,
+        "/coded.html": Precompressed,
+        "/coded": Precompressed,
+        "/plain": SlashRedirect,
+        "/about/": SlashRedirect,
         "/plain/": Directory,
         "/none": Missing,
         "/.hidden/404.html": Missing,
@@ -276,21 +283,21 @@ def test_missing_tells_whether_its_folder_is_there(client: Client) -> None:
 
 def test_index_is_that_of_the_folder(client: Client) -> None:
     (client.root / "plain" / "index.html").write_bytes(b"index")
-    finder = Finder(client.folder, lambda *_: None, clean_urls=True)
-    index = finder.index(("plain",), 1)
+    resolver = Resolver(client.folder, lambda *_: None, clean_urls=True)
+    index = resolver.index(("plain",), 1)
     assert isinstance(index, File)
     assert index.names == ("plain", "index.html")
-    assert isinstance(finder.index(("en",), 1), Directory)
+    assert isinstance(resolver.index(("en",), 1), Directory)
 
 
 def test_content_is_what_is_read_in_the_end(client: Client) -> None:
     (client.root / "plain" / "index.html").write_bytes(b"index")
     (client.root / "about.html").write_bytes(b"about")
-    finder = Finder(client.folder, lambda *_: None, clean_urls=True)
+    resolver = Resolver(client.folder, lambda *_: None, clean_urls=True)
 
     def names(path: str) -> tuple[str, ...] | None:
         names = path_names(path)
-        found = finder.content(names, finder.find(names, 1), 1)
+        found = resolver.content(names, resolver.find(names, 1), 1)
         return found.names if isinstance(found, File) else None
 
     assert names("/plain") == names("/plain/") == ("plain", "index.html")

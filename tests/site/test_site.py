@@ -78,7 +78,7 @@ def test_file_is_sent_with_what_describes_it(
     assert fields(response)["Content-Length"] == str(len(body))
     assert fields(response)["X-Content-Type-Options"] == "nosniff"
     assert fields(response)["Cache-Control"] == "no-cache"
-    assert client.witnesses
+    assert client.dependencies
 
 
 def test_last_modified_is_the_files_but_never_lies_ahead(client: Client) -> None:
@@ -276,7 +276,7 @@ def test_folder_is_listed_by_a_page_with_a_policy(client: Client) -> None:
     assert fields(response)["Content-Type"] == HTML
     assert "default-src 'none'" in fields(response)["Content-Security-Policy"]
     assert b"./file.txt" in content(response)
-    assert client.witnesses is None
+    assert client.dependencies is None
 
 
 def test_folder_is_not_listed_where_that_is_switched_off(root: Path) -> None:
@@ -307,7 +307,7 @@ def test_sites_own_page_says_that_something_is_missing(client: Client) -> None:
     missing = ("/none", "/.env", "/page.html/", "/folder/none/", "//")
     for path in missing:
         assert b"404" in content(client.ask(path))
-        assert client.witnesses is not None
+        assert client.dependencies is not None
     own = client.root / "404.html"
     own.write_bytes(NOT_FOUND)
     for path in missing:

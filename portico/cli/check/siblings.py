@@ -1,4 +1,4 @@
-"""Coded siblings (`page.html.br` beside `page.html`) that do not match their original.
+"""Precompressed siblings (`page.html.br` beside `page.html`) that do not match their original.
 
 Rule: a sibling that is older than its original is ignored by the server; one that is not older is
 sent in the original's place, so it must decode to the very same octets.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _BROTLI_PIECE = 512
-"""Coded octets at a time, since a few of them can stand for megabytes."""
+"""Precompressed octets at a time, since a few of them can stand for megabytes."""
 
 
 def check_siblings(items: Sequence[Item], findings: Findings) -> None:

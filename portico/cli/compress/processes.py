@@ -204,7 +204,7 @@ class Crew:
             try:
                 with open(out, "wb") as file:
                     size = self._encode(task, fd, before.st_size, file)
-                if signature(os.stat(task.path)) != signature(before):
+                if fingerprint(os.stat(task.path)) != signature(before):
                     raise Disturbed
                 if not is_worth(before.st_size, size):
                     self._publish(None, task)

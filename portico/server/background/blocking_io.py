@@ -28,7 +28,7 @@ QUEUE_LIMIT = 512
 """Jobs that wait for a thread; each holds up a connection, and others need some, too."""
 
 
-class Waits:
+class BlockingIO:
     """Does work in threads. `call` has the loop call something, from any thread."""
 
     def __init__(self, call: Callable[[Callable[[], None]], None]) -> None:

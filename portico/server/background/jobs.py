@@ -35,7 +35,7 @@ _NICENESS = 10
 """About a tenth of the processor where others want it, all of it where they do not (sched(7))."""
 
 
-class Pool:
+class JobThread:
     """Does jobs in a thread of its own, in the order in which they came."""
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:

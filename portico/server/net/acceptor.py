@@ -25,7 +25,7 @@ UNIX_PEER = "unix"
 """What the access log has in the place of the address of a client that came by a unix socket."""
 
 
-class Door:
+class Acceptor:
     """A listening socket, as it is used once it listens."""
 
     __slots__ = ("accept", "fd", "has_more")

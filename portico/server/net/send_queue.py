@@ -50,7 +50,7 @@ class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
     """A file changed while it was sent."""
 
 
-class Outbox:
+class SendQueue:
     """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
 
     __slots__ = (

@@ -61,7 +61,7 @@ _COUNTERS = (*range(1, PID), *range(100, CELLS))
 
 
 class Observed(Protocol):
-    """What is looked at of a `service.Service`."""
+    """What is looked at of a `responder.Responder`."""
 
     requests: int
     streams: int
@@ -121,7 +121,7 @@ class Counts:
         self.cells[PID] = os.getpid()
         self.cells[SERVING] = 1
 
-    def observe(self, service: Observed, states: Sequence[int], sending: int, jobs: int) -> None:
+    def observe(self, responder: Observed, states: Sequence[int], sending: int, jobs: int) -> None:
         """Take note of how things stand.
 
         `states` are those of the connections, in `sending` of which a response is under way; `jobs`
@@ -130,12 +130,12 @@ class Counts:
         cells = self.cells
         for state in range(STATES):
             cells[FIRST_STATE + state] = states.count(state)
-        cells[SERVING], cells[DRAINING] = not service.draining, service.draining
-        cells[STREAMS] = service.streams
+        cells[SERVING], cells[DRAINING] = not responder.draining, responder.draining
+        cells[STREAMS] = responder.streams
         cells[JOBS] = jobs
         cells[CPU_NANOSECONDS] = time.process_time_ns()
         # Found by the head is what was found in no other way: so the fastest way counts nothing.
-        by_head = service.requests + sending - self._apart
+        by_head = responder.requests + sending - self._apart
         cells[KNOWN_HEADS] = max(
             cells[KNOWN_HEADS], by_head
         )  # whatever happens, none is taken back

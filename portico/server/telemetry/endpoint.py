@@ -27,8 +27,8 @@ from portico.server.net.listeners import (
     url_of,
 )
 from portico.server.net.loop import READ, Loop
-from portico.server.reply_cache import Memo
-from portico.server.responder import Service
+from portico.server.reply_cache import ReplyCache
+from portico.server.responder import Responder
 from portico.server.telemetry.counters import Ledger
 from portico.site.pages import responses
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from portico.http.message import ProtocolError, RequestHead, Response
     from portico.server.net.listeners import Listeners
     from portico.server.telemetry.prometheus import Exposition
-    from portico.site.origin.protocol import Witnesses
+    from portico.site.origin.protocol import Dependencies
 
 SCRAPERS = 16
 """Connections. A Prometheus keeps one; there may be two of them, and a person who looks."""
@@ -73,8 +73,8 @@ class Monitor:
         self.is_local = is_local(self._listener)
         """Can only this machine look?"""
         hosts = config.allow_hosts if is_loopback(self._listener) else None
-        self._service = Service(config, _Page(exposition, hosts), Memo(0), None)
-        self._loop = Loop(self._service.begin_turn, _nothing, self._on_bug)
+        self._responder = Responder(config, _Page(exposition, hosts), ReplyCache(0), None)
+        self._loop = Loop(self._responder.begin_turn, _nothing, self._on_bug)
         self._connections: dict[int, Connection] = {}
         self._sweeps = False
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
@@ -116,7 +116,7 @@ class Monitor:
         accepted.setblocking(False)
         if len(self._connections) >= SCRAPERS:
             min(self._connections.values(), key=lambda each: each.deadline).close()
-        connection = Connection((accepted, ""), self._loop, self._service, self._closed)
+        connection = Connection((accepted, ""), self._loop, self._responder, self._closed)
         self._connections[connection.fd] = connection
         connection.start(b"")
         if not self._sweeps:
@@ -150,7 +150,7 @@ class _Page:
         self._exposition = exposition
         self._hosts = hosts
 
-    def answer(self, request: RequestHead, _epoch: int) -> tuple[Response, Witnesses]:
+    def answer(self, request: RequestHead, _epoch: int) -> tuple[Response, Dependencies]:
         """The metrics as they are now, in the form that the scraper prefers."""
         response = self._decide(request)
         if request.method == "HEAD":

@@ -26,7 +26,7 @@ from portico.site.origin.folder import Folder
 from portico.site.origin.open_file import FileSlice
 from portico.site.origin.protocol import Failed, File, Pending, tag_of
 from portico.site.origin.stat import (
-    FolderWitness,
+    FolderDependency,
 )
 from portico.site.representation.media import is_compressible, media_type
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from portico.http.message import Sized
-    from portico.site.origin.protocol import Found, Submit, Witness, Witnesses
+    from portico.site.origin.protocol import Dependencies, Dependency, Found, Submit
 
     Key = tuple[bytes, str]
     """The digest of an original, and a coding."""
@@ -51,7 +51,7 @@ _PIECE = 256 << 10
 _OPEN_ORIGINALS = 16
 """Jobs under way that hold their original open: a share of the descriptors."""
 _NOTES = 4096
-"""Copies of which is noted that they were tried in vain."""
+"""CompressionCache of which is noted that they were tried in vain."""
 _TRIES = 3
 """Failures after which no more is tried."""
 _REST_SECONDS = 60.0
@@ -68,7 +68,7 @@ class _Unfit(Exception):  # noqa: N818 (a fact, not an error of ours)
         self.failures = failures
 
 
-class Copies:
+class CompressionCache:
     """Makes and keeps compressed copies.
 
     `memory` is the octets of copies that may be kept in memory. `submit` takes the work. `folder`
@@ -101,10 +101,10 @@ class Copies:
         except OSError:  # no descriptor left for an import: so not now
             return ()
 
-    def get(self, file: File, coding: str, epoch: int) -> File | Witness | None:
+    def get(self, file: File, coding: str, epoch: int) -> File | Dependency | None:
         """The copy of `file` in `coding`, with the name and date of the original.
 
-        Or else a witness that holds until it is worth asking again; None when nothing is gained.
+        Or else a dependency that holds until it is worth asking again; None when nothing is gained.
         """
         if file.digest is None or not self._is_worthwhile(file) or coding not in self.codings:
             return None
@@ -121,15 +121,15 @@ class Copies:
             return self._make_pending(key, file, None)
         return self._get_from(self._shelf, key, file, epoch)
 
-    def _get_from(self, shelf: _Shelf, key: Key, file: File, epoch: int) -> File | Witness:
-        """The copy on disk, or a witness that holds until it is worth asking again."""
+    def _get_from(self, shelf: _Shelf, key: Key, file: File, epoch: int) -> File | Dependency:
+        """The copy on disk, or a dependency that holds until it is worth asking again."""
         found = shelf.look_up(key, epoch)
         if not isinstance(found, File):
             # What is there but cannot be read would not be read after writing it again.
             return self._make_pending(key, file, None if isinstance(found, Failed) else shelf)
         if found.etag is None:  # so young that its octets could still change unnoticed
             return _done()
-        copy = _copy(file, found.content, _witnesses_of(found))
+        copy = _copy(file, found.content, _dependencies_of(found))
         copy.digest, copy.etag, copy.aliases = found.digest, found.etag, found.aliases
         return copy
 
@@ -149,7 +149,7 @@ class Copies:
     # Jobs
 
     def _make_pending(self, key: Key, file: File, shelf: _Shelf | None) -> Pending:
-        """The witness of the job that makes the copy, which is begun if it is not under way."""
+        """The dependency of the job that makes the copy, which is begun if it is not under way."""
         with self._lock:
             pending = self._pending.get(key)
             if pending is not None:
@@ -321,23 +321,23 @@ def _pieces_of(content: Sized) -> Iterator[bytes]:
 
 
 def _done() -> Pending:
-    """A witness that never holds."""
+    """A dependency that never holds."""
     pending = Pending()
     pending.done = True
     return pending
 
 
-def _copy(file: File, content: Sized, witnesses: Witnesses) -> File:
-    copy = File(file.name, len(content), file.modified, content, witnesses)
+def _copy(file: File, content: Sized, dependencies: Dependencies) -> File:
+    copy = File(file.name, len(content), file.modified, content, dependencies)
     copy.names = file.names
     return copy
 
 
-def _witnesses_of(found: File) -> Witnesses:
+def _dependencies_of(found: File) -> Dependencies:
     """What a copy in the cache folder rests on: not on what is written beside it."""
-    if found.witnesses is None:
+    if found.dependencies is None:
         return None
-    return tuple([each for each in found.witnesses if not isinstance(each, FolderWitness)])
+    return tuple([each for each in found.dependencies if not isinstance(each, FolderDependency)])
 
 
 def _name_of(key: Key) -> str:

@@ -3,8 +3,8 @@
 Rule: a tag says what the octets are, not when or where they were written. So it is the same on each
 replica and after each restart, whatever dates an image build has set. A small file is hashed when
 it is read. A large one is hashed off the loop; until its digest is known it carries a tag made of
-its signature, which stays an alias for that version: a download that was begun with it goes on.
-Limit: a file that changed a moment ago has a signature that its next change may not alter. It has
+its fingerprint, which stays an alias for that version: a download that was begun with it goes on.
+Limit: a file that changed a moment ago has a fingerprint that its next change may not alter. It has
 no tag until the file system's clock has moved on.
 """
 
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 from portico.bounded import Bounded
 from portico.site.origin.protocol import Pending, tag_of
 from portico.site.origin.stat import (
-    Signature,
+    Fingerprint,
+    fingerprint,
     is_settled,
-    signature,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _PIECE = 1 << 20
 
 
 class Digests:
-    """The digests of files, by signature.
+    """The digests of files, by fingerprint.
 
     `submit` takes the work of hashing large ones; without it they have none.
     """
@@ -48,8 +48,8 @@ class Digests:
     def __init__(self, submit: Submit | None) -> None:
         self._submit = submit
         self._lock = allocate_lock()  # for what the jobs write, too
-        self._known: Bounded[Signature, bytes] = Bounded(KNOWN)
-        self._pending: dict[Signature, Pending] = {}
+        self._known: Bounded[Fingerprint, bytes] = Bounded(KNOWN)
+        self._pending: dict[Fingerprint, Pending] = {}
         self._turned_away = Pending()
         """For files that have to wait until another is done."""
         _own_sha256()  # now, not when the descriptors are used up
@@ -59,21 +59,21 @@ class Digests:
         if not is_settled(status):
             return None
         with self._lock:
-            return self._known.get(signature(status))
+            return self._known.get(fingerprint(status))
 
     def of_octets(self, octets: bytes, status: os.stat_result) -> bytes:
         """The digest of a small file, read under `status`; remembered where that can be told."""
         digest = sha256(octets)
         if is_settled(status):
             with self._lock:
-                self._known.put(signature(status), digest)
+                self._known.put(fingerprint(status), digest)
         return digest
 
     def identify(self, found: File, file: OpenFile, status: os.stat_result) -> None:
         """Give `found`, the content of which is `file`, its tags, and its digest if it is known."""
         if not is_settled(status):
             return
-        state = signature(status)
+        state = fingerprint(status)
         provisional = tag_of(sha256(repr(state).encode("ascii")))
         with self._lock:
             found.digest = self._known.get(state)
@@ -82,10 +82,10 @@ class Digests:
             found.aliases = (provisional,)
             return
         found.etag = provisional
-        if self._submit is not None and found.witnesses is not None:
-            found.witnesses = (*found.witnesses, self._hashing(file, state, self._submit))
+        if self._submit is not None and found.dependencies is not None:
+            found.dependencies = (*found.dependencies, self._hashing(file, state, self._submit))
 
-    def _hashing(self, file: OpenFile, state: Signature, submit: Submit) -> Pending:
+    def _hashing(self, file: OpenFile, state: Fingerprint, submit: Submit) -> Pending:
         """What holds until it is worth looking again for the file's digest."""
         with self._lock:
             pending = self._pending.get(state)
@@ -98,7 +98,7 @@ class Digests:
             self._end(state, pending)  # there is too much to do: try again at the next look
         return pending
 
-    def _hash(self, file: OpenFile, state: Signature, pending: Pending) -> Iterator[None]:
+    def _hash(self, file: OpenFile, state: Fingerprint, pending: Pending) -> Iterator[None]:
         """Hash the open file piece by piece; what changed meanwhile has no digest."""
         position, size = 0, state[2]
         try:
@@ -120,7 +120,7 @@ class Digests:
         finally:
             self._end(state, pending)
 
-    def _end(self, state: Signature, pending: Pending) -> None:
+    def _end(self, state: Fingerprint, pending: Pending) -> None:
         """The work on a file has ended, whatever came of it."""
         with self._lock:
             self._pending.pop(state, None)

@@ -4,14 +4,14 @@ Rules:
 - Check what you send. A path is opened first; then the descriptor, not the path, is asked where it
   really lies and what it is. So a symlink may lead anywhere within the root, and one that is
   swapped between two looks gains nothing.
-- Whole. A small file is read between two equal signatures, and twice while it is young; one that is
+- Whole. A small file is read between two equal fingerprints, and twice while it is young; one that is
   read when it is sent, before a look at its path. A large one is sent from a descriptor whose
-  signature is compared again before the last piece (`OpenFile.changed`). What is disturbed while
+  fingerprint is compared again before the last piece (`OpenFile.changed`). What is disturbed while
   it is looked up is looked up again.
 - A coded sibling (`page.html.br`) counts as one only while it is no older than its original.
 - Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
 
-Limits: those of a signature (see `disk`). And a large file that is opened in the middle of a write
+Limits: those of a fingerprint (see `disk`). And a large file that is opened in the middle of a write
 in place may be sent half old, half new, since the write has left its stamp before; so may a small
 one, once, if the system stops the writer within a write for as long as the two reads take. To be
 safe, write elsewhere and rename.
@@ -30,24 +30,24 @@ from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import Digests
 from portico.site.origin.open_file import FileSlice, OpenFile, open_file
 from portico.site.origin.protocol import (
-    Coded,
+    Dependency,
     Directory,
     Entry,
     Failed,
     File,
     Found,
     Missing,
-    Moved,
-    Witness,
+    Precompressed,
+    SlashRedirect,
     tag_of,
 )
 from portico.site.origin.stat import (
     Disturbed,
-    FolderWitness,
-    PathWitness,
+    FolderDependency,
+    PathDependency,
+    fingerprint,
     is_settled,
     real_path,
-    signature,
     status_of,
 )
 from portico.site.pages.entries import Reading
@@ -71,7 +71,7 @@ OPEN_FILES = 64
 _OVERHEAD = 1024
 """About the octets of memory that a kept file takes besides its content."""
 _PLACES = 1024
-"""Folders whose witnesses are shared by the files in them."""
+"""Folders whose dependencies are shared by the files in them."""
 
 # O_NONBLOCK: if a FIFO or a device took the regular file's place just now, do not wait in open().
 OPENING = (
@@ -108,7 +108,7 @@ class Folder:
         self._doubts = 0
         self._tiny: Bounded[str, File] = Bounded(memory // 2, _weight)
         self._open: Bounded[str, File] = Bounded(min(open_files, memory // 2 // _OVERHEAD))
-        self._places: Bounded[str, FolderWitness] = Bounded(_PLACES)
+        self._places: Bounded[str, FolderDependency] = Bounded(_PLACES)
         self._digests = Digests(submit)
 
     def look_up(self, names: tuple[str, ...], epoch: int) -> Found:  # noqa: PLR0911 (outcomes)
@@ -130,7 +130,7 @@ class Folder:
                 continue
             except OSError as error:
                 if (status := status_of(error)) == 404:
-                    return Missing((PathWitness(path, None, epoch),))
+                    return Missing((PathDependency(path, None, epoch),))
                 self.expire()  # perhaps it was for want of the descriptors kept here
                 return Failed(status)
             except ValueError:  # no name of this system, such as one with a lone surrogate
@@ -152,7 +152,7 @@ class Folder:
             if status_of(error) != 404:
                 raise
             found: Found = self._nothing(file, names, epoch)
-            is_file = isinstance(found, Coded) or not isinstance(error, FileNotFoundError)
+            is_file = isinstance(found, Precompressed) or not isinstance(error, FileNotFoundError)
         else:
             found = self._found(file, names, status, epoch)
             is_file = isinstance(found, File)
@@ -172,7 +172,7 @@ class Folder:
     ) -> Found:
         """Open, ask the descriptor where it lies, read, and look whether all stood still."""
         if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
-            return Moved((PathWitness(path, status, epoch),))
+            return SlashRedirect((PathDependency(path, status, epoch),))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
         file, status = open_file(path, OPENING, epoch)
@@ -186,9 +186,9 @@ class Folder:
         found.names = names
         if status.st_size <= SMALL:
             self._read_small(found, file, status)
-            file.witness.epoch = epoch  # what was read is of the state that was looked at
+            file.dependency.epoch = epoch  # what was read is of the state that was looked at
         found.codings, siblings = self._siblings(path, status.st_mtime_ns, epoch)
-        found.witnesses = (file.witness, *places, *siblings)
+        found.dependencies = (file.dependency, *places, *siblings)
         if status.st_size > SMALL:
             self._digests.identify(found, file, status)
         memory = self._open if found.content is content else self._tiny
@@ -205,37 +205,40 @@ class Folder:
                 found.content = content
         found.digest, found.etag = digest, tag_of(digest)
 
-    def _nothing(self, path: str, names: tuple[str, ...], epoch: int) -> Missing | Coded:
+    def _nothing(self, path: str, names: tuple[str, ...], epoch: int) -> Missing | Precompressed:
         """Nothing is at `path`: what tells when that changes, and whether it lies there coded."""
         folder = os.path.dirname(path)
         try:
             place = self._place(folder, epoch)
         except Disturbed:
-            place = PathWitness(folder, os.stat(folder), epoch)
+            place = PathDependency(folder, os.stat(folder), epoch)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            return Missing((PathWitness(folder, None, epoch),), in_folder=False)
+            return Missing((PathDependency(folder, None, epoch),), in_folder=False)
         codings, siblings = self._siblings(path, None, epoch)
         # What leads out is missing, whichever coding the client takes.
         codings = tuple(
             [each for each in codings if self._contains(os.path.realpath(path + SUFFIXES[each]))]
         )
-        witnesses: tuple[Witness, ...] = (place, *siblings)
+        dependencies: tuple[Dependency, ...] = (place, *siblings)
         if os.path.lexists(path):
             if os.path.exists(path):
                 raise Disturbed  # it came just now
-            witnesses = (*witnesses, PathWitness(path, None, epoch))  # a symlink to nowhere yet
-        return Coded(names, codings, witnesses) if codings else Missing(witnesses)
+            dependencies = (
+                *dependencies,
+                PathDependency(path, None, epoch),
+            )  # a symlink to nowhere yet
+        return Precompressed(names, codings, dependencies) if codings else Missing(dependencies)
 
     def _siblings(
         self, path: str, modified_ns: int | None, epoch: int
-    ) -> tuple[tuple[str, ...], list[PathWitness]]:
+    ) -> tuple[tuple[str, ...], list[PathDependency]]:
         """The codings in which the file at `path` lies beside itself, and what they rest on.
 
         One that is older than `modified_ns` was made from something else.
         """
-        codings, witnesses = [], []
+        codings, dependencies = [], []
         if not path.endswith(_CODED):
             for coding, suffix in SUFFIXES.items():
                 if not os.path.lexists(path + suffix):
@@ -243,16 +246,16 @@ class Folder:
                 try:
                     status = os.stat(path + suffix)
                 except OSError:  # a symlink to nowhere yet
-                    witnesses.append(PathWitness(path + suffix, None, epoch))
+                    dependencies.append(PathDependency(path + suffix, None, epoch))
                     continue
-                witnesses.append(PathWitness(path + suffix, status, epoch))
+                dependencies.append(PathDependency(path + suffix, status, epoch))
                 is_file = stat.S_ISREG(status.st_mode)
                 if is_file and (modified_ns is None or status.st_mtime_ns >= modified_ns):
                     codings.append(coding)
-        return tuple(codings), witnesses
+        return tuple(codings), dependencies
 
-    def _places_above(self, real: str, path: str, epoch: int) -> list[Witness]:
-        """The folders from the root to what lies at the real path `real`, as witnesses."""
+    def _places_above(self, real: str, path: str, epoch: int) -> list[Dependency]:
+        """The folders from the root to what lies at the real path `real`, as dependencies."""
         folder = beside = os.path.dirname(real)
         places = [self._place(folder, epoch)]
         while len(folder) > len(self._real):
@@ -260,14 +263,14 @@ class Folder:
             places.append(self._place(folder, epoch))
         named = os.path.dirname(path)
         if named != beside:  # by a symlink: siblings are looked for beside the name
-            places.append(PathWitness(named, os.stat(named), epoch))
+            places.append(PathDependency(named, os.stat(named), epoch))
         return places
 
-    def _place(self, folder: str, epoch: int) -> Witness:
-        """The folder's witness, shared by all that lies in it. Raises Disturbed for a symlink."""
+    def _place(self, folder: str, epoch: int) -> Dependency:
+        """The folder's dependency, shared by all that lies in it. Raises Disturbed for a symlink."""
         place = self._places.get(folder)
         if place is None or not place.holds(epoch):
-            place = FolderWitness(folder, epoch)
+            place = FolderDependency(folder, epoch)
             self._places.put(folder, place)
         return place
 
@@ -332,13 +335,13 @@ def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:
     # A write that is under way has left its stamp already; only the content shows it.
     if not is_settled(status) and file.read_now(SMALL + 1, 0) != content:
         raise Disturbed
-    if signature(os.fstat(file.fd)) != signature(status) or len(content) != status.st_size:
+    if fingerprint(os.fstat(file.fd)) != fingerprint(status) or len(content) != status.st_size:
         raise Disturbed
     return content
 
 
 def _holds(file: File, epoch: int) -> bool:
-    return file.witnesses is not None and all(each.holds(epoch) for each in file.witnesses)
+    return file.dependencies is not None and all(each.holds(epoch) for each in file.dependencies)
 
 
 def _weight(path: str, file: File) -> int:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.site.origin.stat import (
-    PathWitness,
+    PathDependency,
     read_at,
 )
 
@@ -50,15 +50,15 @@ class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
 class OpenFile:
     """A file opened by its path; the descriptor closes itself when nothing refers to it any more.
 
-    `witness` is that of the path. What was read is whole, and is what the path leads to, if the
-    witness holds afterwards: so reading makes it look again.
+    `dependency` is that of the path. What was read is whole, and is what the path leads to, if the
+    dependency holds afterwards: so reading makes it look again.
     """
 
-    __slots__ = ("_warm", "fd", "is_remote", "may_wait", "witness")
+    __slots__ = ("_warm", "dependency", "fd", "is_remote", "may_wait")
 
-    def __init__(self, fd: int, witness: PathWitness) -> None:
+    def __init__(self, fd: int, dependency: PathDependency) -> None:
         self.fd = fd
-        self.witness = witness
+        self.dependency = dependency
         self.may_wait = True
         """May reading wait for the disk? If not, `Waiting` is raised instead."""
         self.is_remote = False
@@ -71,17 +71,17 @@ class OpenFile:
         Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
         ctime, which a rename or a removed name moves too, is left out.
         """
-        known, now = self.witness.signature, os.fstat(self.fd)
+        known, now = self.dependency.fingerprint, os.fstat(self.fd)
         return known is None or (now.st_size, now.st_mtime_ns) != known[2:4]
 
     def read(self, count: int, offset: int) -> bytes:
         """At most `count` octets from `offset`, however long it takes."""
-        self.witness.epoch = -1
+        self.dependency.epoch = -1
         return read_at(self.fd, count, offset)
 
     def read_now(self, count: int, offset: int) -> bytes:
         """At most `count` octets from `offset`, which are few. Raises Waiting or OSError."""
-        self.witness.epoch = -1
+        self.dependency.epoch = -1
         if not self.may_wait:
             start, end, until = self._warm
             if offset < start or offset + count > end or time.monotonic() >= until:
@@ -104,7 +104,7 @@ class OpenFile:
 
     def _demand(self, start: int, end: int, looked_at: int) -> None:
         """Raise Waiting unless the octets are in memory, `looked_at` of them at either end."""
-        size = self.witness.signature[2] if self.witness.signature is not None else 0
+        size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
         begin, behind, until = self._warm
         end = min(end, size)
         if begin <= start and end <= behind and time.monotonic() < until:
@@ -141,7 +141,7 @@ def open_file(path: str, flags: int, epoch: int) -> tuple[OpenFile, os.stat_resu
     fd = os.open(path, flags)
     try:
         status = os.fstat(fd)
-        return OpenFile(fd, PathWitness(path, status, epoch)), status
+        return OpenFile(fd, PathDependency(path, status, epoch)), status
     except OSError:
         os.close(fd)
         raise

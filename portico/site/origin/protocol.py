@@ -1,6 +1,6 @@
 """The small protocol that an origin fulfils, and what a look-up in it can find.
 
-Found things are values, not exceptions. Each carries the witnesses of the decision: whatever, if it
+Found things are values, not exceptions. Each carries the dependencies of the decision: whatever, if it
 changed, would have made the answer another one.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     """Hands over work that nobody waits for, in bounded steps; False when there is too much."""
 
 
-class Witness(Protocol):
+class Dependency(Protocol):
     """Something that a decision rested on, and that can be asked whether it is still so."""
 
     epoch: int
@@ -32,17 +32,17 @@ class Witness(Protocol):
         ...
 
 
-Witnesses = tuple[Witness, ...] | None
+Dependencies = tuple[Dependency, ...] | None
 """All that a decision rested on; None when that cannot be told, so that it must not be reused."""
 
 
-def both(ones: Witnesses, others: Witnesses) -> Witnesses:
+def both(ones: Dependencies, others: Dependencies) -> Dependencies:
     """All that a decision rested on which rested on two others."""
     return None if ones is None or others is None else (*ones, *others)
 
 
 class Pending:
-    """A witness of work that is under way: when it is done, whatever came of it, look again."""
+    """A dependency of work that is under way: when it is done, whatever came of it, look again."""
 
     __slots__ = ("done", "epoch")
 
@@ -67,17 +67,17 @@ class File:
         "aliases",
         "codings",
         "content",
+        "dependencies",
         "digest",
         "etag",
         "modified",
         "name",
         "names",
         "size",
-        "witnesses",
     )
 
     def __init__(
-        self, name: str, size: int, modified: float, content: Sized, witnesses: Witnesses
+        self, name: str, size: int, modified: float, content: Sized, dependencies: Dependencies
     ) -> None:
         self.name = name
         """The last name of its path, from which its media type follows."""
@@ -88,7 +88,7 @@ class File:
         """Seconds since the epoch."""
         self.content = content
         """Bytes, or a slice of the open file."""
-        self.witnesses = witnesses
+        self.dependencies = dependencies
         self.digest: bytes | None = None
         """The content's SHA-256; None while it is not known."""
         self.etag: str | None = None
@@ -98,9 +98,9 @@ class File:
         self.codings: tuple[str, ...] = ()
         """The codings in which it lies beside itself, no older than the file."""
 
-    def resting_on(self, witnesses: Witnesses) -> File:
-        """The same file, as the outcome of a look-up that rested on `witnesses`."""
-        file = File(self.name, self.size, self.modified, self.content, witnesses)
+    def resting_on(self, dependencies: Dependencies) -> File:
+        """The same file, as the outcome of a look-up that rested on `dependencies`."""
+        file = File(self.name, self.size, self.modified, self.content, dependencies)
         file.names = self.names
         file.digest = self.digest
         file.etag = self.etag
@@ -109,23 +109,23 @@ class File:
         return file
 
 
-class Coded:
+class Precompressed:
     """A file that lies there in content codings only (see `File.codings`), not as itself."""
 
-    __slots__ = ("codings", "name", "names", "witnesses")
+    __slots__ = ("codings", "dependencies", "name", "names")
 
     def __init__(
-        self, names: tuple[str, ...], codings: tuple[str, ...], witnesses: Witnesses
+        self, names: tuple[str, ...], codings: tuple[str, ...], dependencies: Dependencies
     ) -> None:
         self.name = names[-1]
         self.names = names
         """The path that it would have as itself."""
         self.codings = codings
-        self.witnesses = witnesses
+        self.dependencies = dependencies
 
-    def resting_on(self, witnesses: Witnesses) -> Coded:
-        """The same, as the outcome of a look-up that rested on `witnesses`."""
-        return Coded(self.names, self.codings, witnesses)
+    def resting_on(self, dependencies: Dependencies) -> Precompressed:
+        """The same, as the outcome of a look-up that rested on `dependencies`."""
+        return Precompressed(self.names, self.codings, dependencies)
 
 
 class Entry:
@@ -149,23 +149,23 @@ class Directory:
         self.entries = entries
 
 
-class Moved:
+class SlashRedirect:
     """A folder that was asked for without its slash; or, if not `is_folder`, a page with one."""
 
-    __slots__ = ("is_folder", "witnesses")
+    __slots__ = ("dependencies", "is_folder")
 
-    def __init__(self, witnesses: Witnesses, *, is_folder: bool = True) -> None:
-        self.witnesses = witnesses
+    def __init__(self, dependencies: Dependencies, *, is_folder: bool = True) -> None:
+        self.dependencies = dependencies
         self.is_folder = is_folder
 
 
 class Missing:
     """Nothing that may be served. `in_folder`: but the folder that it would lie in is there."""
 
-    __slots__ = ("in_folder", "witnesses")
+    __slots__ = ("dependencies", "in_folder")
 
-    def __init__(self, witnesses: Witnesses, *, in_folder: bool = True) -> None:
-        self.witnesses = witnesses
+    def __init__(self, dependencies: Dependencies, *, in_folder: bool = True) -> None:
+        self.dependencies = dependencies
         self.in_folder = in_folder
 
 
@@ -178,7 +178,7 @@ class Failed:
         self.status = status
 
 
-Found = File | Coded | Directory | Moved | Missing | Failed
+Found = File | Precompressed | Directory | SlashRedirect | Missing | Failed
 
 
 class Origin(Protocol):

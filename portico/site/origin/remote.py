@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.folder import OPENING, SMALL
 from portico.site.origin.open_file import FileSlice, Waiting, open_file
-from portico.site.origin.protocol import Coded, File, Missing, Moved
+from portico.site.origin.protocol import File, Missing, Precompressed, SlashRedirect
 
 if TYPE_CHECKING:
     from portico.site.origin.folder import Folder
@@ -40,7 +40,7 @@ _REMOTE = frozenset(
 )
 
 
-class Far:
+class RemoteOrigin:
     """An origin: `folder`, with a thread that looks first where that is remote."""
 
     def __init__(self, folder: Folder) -> None:
@@ -67,10 +67,10 @@ class Far:
         if isinstance(found, File) and isinstance(found.content, FileSlice):
             found.content.file.is_remote = True
             found.content.file.be_warm(0, SMALL)  # by the thread
-        if isinstance(found, File | Coded):
+        if isinstance(found, File | Precompressed):
             return found.resting_on(None)
-        if isinstance(found, Missing | Moved):
-            found.witnesses = None
+        if isinstance(found, Missing | SlashRedirect):
+            found.dependencies = None
         return found
 
     def _look_ahead(self, file: str) -> None:

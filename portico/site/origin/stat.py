@@ -1,9 +1,9 @@
 """What the disk is asked about paths, and what tells one state of a file from another.
 
-Rule: a file's signature is its device, inode, size, mtime and ctime. Witnesses (see `origin`) hold
-for as long as a path leads to the same signature.
-Limit: what leaves no trace in a signature is not seen. That is a change in place of the same size
-within the same tick of the file system's clock, wherefore nothing is concluded from a signature
+Rule: a file's fingerprint is its device, inode, size, mtime and ctime. Dependencies (see `origin`) hold
+for as long as a path leads to the same fingerprint.
+Limit: what leaves no trace in a fingerprint is not seen. That is a change in place of the same size
+within the same tick of the file system's clock, wherefore nothing is concluded from a fingerprint
 that is so young (`is_settled`); and what is written through a memory mapping after its first
 change.
 """
@@ -22,17 +22,17 @@ _FINE_CLOCK_NS = 50_000_000
 _COARSE_CLOCK_NS = 2_000_000_000
 """The coarsest clock in use: FAT's."""
 
-Signature = tuple[int, int, int, int, int]
+Fingerprint = tuple[int, int, int, int, int]
 """What tells one state of a file from another: device, inode, size, mtime_ns, ctime_ns."""
 
 
-def signature(status: os.stat_result) -> Signature:
-    """The signature in a stat result."""
+def fingerprint(status: os.stat_result) -> Fingerprint:
+    """The fingerprint in a stat result."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Would a change from now on show in the signature? Not while the file's clock stands still."""
+    """Would a change from now on show in the fingerprint? Not while the file's clock stands still."""
     now = time.time_ns()
     for stamp in (status.st_ctime_ns, status.st_mtime_ns):
         age = abs(now - stamp)
@@ -68,38 +68,38 @@ class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
     """What a path leads to changed while it was looked up: look again."""
 
 
-class PathWitness:
-    """A path and the signature of what it leads to; None for a path that leads nowhere."""
+class PathDependency:
+    """A path and the fingerprint of what it leads to; None for a path that leads nowhere."""
 
-    __slots__ = ("_path", "_settled", "epoch", "signature")
+    __slots__ = ("_path", "_settled", "epoch", "fingerprint")
 
     def __init__(self, path: str, status: os.stat_result | None, epoch: int) -> None:
         self._path = path
-        self.signature = None if status is None else signature(status)
+        self.fingerprint = None if status is None else fingerprint(status)
         self._settled = status is None or is_settled(status)
         self.epoch = epoch
 
     def is_of(self, status: os.stat_result) -> bool:
         """Is `status` that of the same file in the same state?"""
-        return self._settled and self.signature == signature(status)
+        return self._settled and self.fingerprint == fingerprint(status)
 
     def holds(self, epoch: int) -> bool:
         """Does the path still lead to the same file in the same state?"""
         if self.epoch == epoch:
             return True
         try:
-            now = signature(os.stat(self._path))
+            now = fingerprint(os.stat(self._path))
         except OSError as error:
-            if self.signature is not None or status_of(error) != 404:
+            if self.fingerprint is not None or status_of(error) != 404:
                 return False
         else:
-            if now != self.signature or not self._settled:
+            if now != self.fingerprint or not self._settled:
                 return False
         self.epoch = epoch
         return True
 
 
-class FolderWitness:
+class FolderDependency:
     """A folder by its real path: still itself, still no symlink, and with the same names in it?
 
     Without it nobody would notice that something appeared beside a file (a coded sibling, a file
@@ -107,7 +107,7 @@ class FolderWitness:
     place: nothing about the file has changed then.
     """
 
-    __slots__ = ("_path", "_settled", "_signature", "epoch")
+    __slots__ = ("_fingerprint", "_path", "_settled", "epoch")
 
     def __init__(self, path: str, epoch: int) -> None:
         """Raises Disturbed when there is no folder at `path`, but perhaps a link to one."""
@@ -115,7 +115,7 @@ class FolderWitness:
         if not stat.S_ISDIR(status.st_mode):
             raise Disturbed
         self._path = path
-        self._signature = signature(status)
+        self._fingerprint = fingerprint(status)
         self._settled = is_settled(status)
         self.epoch = epoch
 
@@ -124,10 +124,10 @@ class FolderWitness:
         if self.epoch == epoch:
             return True
         try:
-            now = signature(os.lstat(self._path))
+            now = fingerprint(os.lstat(self._path))
         except OSError:
             return False
-        if now != self._signature or not self._settled:
+        if now != self._fingerprint or not self._settled:
             return False
         self.epoch = epoch
         return True

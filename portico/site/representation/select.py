@@ -1,6 +1,6 @@
 """From a file to what a request gets of it: coding, conditions, ranges.
 
-1. `Chooser.choose`: the content coding, by what the client accepts (RFC 9110, 12.5.3). A coded
+1. `Selector.choose`: the content coding, by what the client accepts (RFC 9110, 12.5.3). A coded
    sibling is used where there is one; else a compressed copy, once it has been made.
 2. `respond`: preconditions (13.2.2), then ranges (14.2), on the representation that was chosen.
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from portico.http.message import Field, RequestHead, Sized
-    from portico.site.compression.cache import Copies
-    from portico.site.origin.protocol import Coded, Origin, Witness, Witnesses
+    from portico.site.compression.cache import CompressionCache
+    from portico.site.origin.protocol import Dependencies, Dependency, Origin, Precompressed
 
     Note = Callable[..., None]
     """Told each step of a decision: a text with places for `%`, and what fills them."""
@@ -81,41 +81,43 @@ _OUTCOMES = {
 class Selected:
     """The representation that was selected for a request (RFC 9110, 3.2)."""
 
-    __slots__ = ("coding", "file", "media_type", "varies", "witnesses")
+    __slots__ = ("coding", "dependencies", "file", "media_type", "varies")
 
-    def __init__(self, file: File, kind: str, coding: str, witnesses: Witnesses) -> None:
+    def __init__(self, file: File, kind: str, coding: str, dependencies: Dependencies) -> None:
         self.file = file
         """What holds its octets: the file itself, or a coded form of it."""
         self.media_type = kind
         self.coding = coding
         self.varies = False
         """Might another Accept-Encoding have selected another one?"""
-        self.witnesses = witnesses
+        self.dependencies = dependencies
 
 
 class Unacceptable:
     """No representation that the client accepts: what there is instead (RFC 9110, 15.5.7)."""
 
-    __slots__ = ("available", "is_pending", "witnesses")
+    __slots__ = ("available", "dependencies", "is_pending")
 
-    def __init__(self, available: list[str], witnesses: Witnesses, *, is_pending: bool) -> None:
+    def __init__(
+        self, available: list[str], dependencies: Dependencies, *, is_pending: bool
+    ) -> None:
         self.available = available
         """Content codings."""
-        self.witnesses = witnesses
+        self.dependencies = dependencies
         self.is_pending = is_pending
         """Is one being made that the client accepts?"""
 
 
-class Chooser:
+class Selector:
     """Chooses among the codings of a file in `origin`; `copies` are those made here."""
 
-    def __init__(self, origin: Origin, copies: Copies | None, note: Note) -> None:
+    def __init__(self, origin: Origin, copies: CompressionCache | None, note: Note) -> None:
         self._origin = origin
         self._copies = copies
         self.note = note
 
     def choose(
-        self, request: RequestHead, found: File | Coded, epoch: int
+        self, request: RequestHead, found: File | Precompressed, epoch: int
     ) -> Selected | Unacceptable:
         """The representation that suits the client best (RFC 9110, 12.5.3).
 
@@ -130,7 +132,7 @@ class Chooser:
             wanted = [coding for coding in wanted if coding in {wanted[0], IDENTITY}]
         named = _named_in(request)
         has_plain = IDENTITY in wanted and isinstance(found, File) and _is_in(named, found)
-        witnesses = found.witnesses
+        dependencies = found.dependencies
         is_pending = False
         for coding in wanted:
             chosen = self._in_coding(coding, found, epoch)
@@ -140,19 +142,21 @@ class Chooser:
                 if len(available) > 1 or coding != IDENTITY:
                     self.note("Coding: %s, out of %s.", coding, ", ".join(available))
                 if chosen is not found:
-                    witnesses = both(witnesses, chosen.witnesses)
-                selected = Selected(chosen, kind, coding, witnesses)
+                    dependencies = both(dependencies, chosen.dependencies)
+                selected = Selected(chosen, kind, coding, dependencies)
                 selected.varies = available != [IDENTITY]
                 return selected
             if chosen is not None:
                 self.note("Coding: %s is wanted, and will be made in the background.", coding)
-                witnesses = both(witnesses, (chosen,))
+                dependencies = both(dependencies, (chosen,))
                 is_pending = True
         self.note("Coding: none of %s is acceptable.", ", ".join(available))
-        return Unacceptable(available, witnesses, is_pending=is_pending)
+        return Unacceptable(available, dependencies, is_pending=is_pending)
 
-    def _in_coding(self, coding: str, found: File | Coded, epoch: int) -> File | Witness | None:
-        """The file in a coding, or the witness that it is not so yet; None if there is none."""
+    def _in_coding(
+        self, coding: str, found: File | Precompressed, epoch: int
+    ) -> File | Dependency | None:
+        """The file in a coding, or the dependency that it is not so yet; None if there is none."""
         if isinstance(found, File):
             if coding == IDENTITY:
                 return found
@@ -160,7 +164,7 @@ class Chooser:
                 return self._copies.get(found, coding, epoch)
         return self._sibling(found, coding, epoch)
 
-    def _copied(self, kind: str, found: File | Coded) -> Sequence[str]:
+    def _copied(self, kind: str, found: File | Precompressed) -> Sequence[str]:
         """The codings in which a copy may be had."""
         if not isinstance(found, File) or found.size < WORTH_FROM or not is_compressible(kind):
             return ()
@@ -168,7 +172,7 @@ class Chooser:
             return ()
         return self._copies.codings
 
-    def _sibling(self, original: File | Coded, coding: str, epoch: int) -> File | None:
+    def _sibling(self, original: File | Precompressed, coding: str, epoch: int) -> File | None:
         """A coded sibling, unless what lies there may not be served."""
         name = original.name + SUFFIXES[coding]
         found = self._origin.look_up((*original.names[:-1], name), epoch)

@@ -17,7 +17,7 @@ from portico.site.origin.protocol import Directory, Failed, File, both
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from portico.site.origin.protocol import Origin, Witnesses
+    from portico.site.origin.protocol import Dependencies, Origin
     from portico.site.rules.headers import HeaderRules
     from portico.site.rules.pattern import Problem
     from portico.site.rules.redirects import Redirects
@@ -51,7 +51,7 @@ class Rulebook:
     def __init__(self, origin: Origin, report: Report = warn) -> None:
         self.redirects: Redirects | None = None
         self.headers: HeaderRules | None = None
-        self.witnesses: Witnesses = None
+        self.dependencies: Dependencies = None
         """What the rules rest on."""
         self._origin = origin
         self._report = report
@@ -60,17 +60,17 @@ class Rulebook:
 
     def bring_up_to_date(self, epoch: int) -> None:
         """Read the files again if they may have changed."""
-        witnesses = self.witnesses
-        if witnesses is None or not all(each.holds(epoch) for each in witnesses):
+        dependencies = self.dependencies
+        if dependencies is None or not all(each.holds(epoch) for each in dependencies):
             self._read(epoch)
 
     def _read(self, epoch: int) -> None:
-        self.witnesses = ()
+        self.dependencies = ()
         for name in (REDIRECTS, HEADERS):
             try:
                 octets, why = self._octets(name, epoch)
             except Waiting:
-                self.witnesses = None  # not all is read
+                self.dependencies = None  # not all is read
                 raise
             if octets is None:
                 self._texts.pop(name, None)
@@ -83,11 +83,11 @@ class Rulebook:
     def _octets(self, name: str, epoch: int) -> tuple[bytes | None, list[str]]:
         """The file called `name`, None if there is none to be read, and why there is none.
 
-        Its witnesses become the rules' own.
+        Its dependencies become the rules' own.
         """
         found = self._origin.look_up((name,), epoch)
-        witnesses = None if isinstance(found, Directory | Failed) else found.witnesses
-        self.witnesses = both(self.witnesses, witnesses)
+        dependencies = None if isinstance(found, Directory | Failed) else found.dependencies
+        self.dependencies = both(self.dependencies, dependencies)
         if isinstance(found, Failed) and found.status == 503:
             return self._texts.get(name), []  # a shortage passes; until then the rules stay
         if isinstance(found, Failed):
@@ -101,7 +101,7 @@ class Rulebook:
             return content if isinstance(content, bytes) else None, []
         octets = content.file.read_now(found.size, 0)
         if content.file.changed():
-            self.witnesses = None
+            self.dependencies = None
         return octets, []
 
     def _parse(self, name: str, text: str | None) -> list[str]:

@@ -18,7 +18,7 @@ import pytest
 import portico
 from portico.http.h1.head import HeadParser
 from portico.server.background import blocking_io
-from portico.server.background.blocking_io import Waits
+from portico.server.background.blocking_io import BlockingIO
 from portico.site.origin import open_file as open_file_module
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.open_file import Waiting, open_file
@@ -234,7 +234,7 @@ def test_rules_that_are_cold_are_read_when_they_are_there(root: Path, disk: Slow
 def test_one_place_does_not_hold_up_another() -> None:
     done: list[str] = []
     hangs = threading.Event()
-    pool = Waits(lambda call: call())
+    pool = BlockingIO(lambda call: call())
     for _ in range(2 * blocking_io.THREADS):
         assert pool.submit("slow", lambda: hangs.wait(PATIENCE), lambda: done.append("slow"))
     assert pool.submit("fast", lambda: None, lambda: done.append("fast"))
@@ -245,7 +245,7 @@ def test_one_place_does_not_hold_up_another() -> None:
 
 def test_too_many_for_one_place_are_refused() -> None:
     hangs = threading.Event()
-    pool = Waits(lambda call: call())
+    pool = BlockingIO(lambda call: call())
     taken = 0
     while pool.submit("slow", lambda: hangs.wait(PATIENCE), lambda: None):
         taken += 1
@@ -256,7 +256,7 @@ def test_too_many_for_one_place_are_refused() -> None:
 
 def test_work_that_fails_is_done(capfd: pytest.CaptureFixture[str]) -> None:
     done: list[int] = []
-    pool = Waits(lambda call: call())
+    pool = BlockingIO(lambda call: call())
 
     def fail() -> None:
         raise OSError

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico.server.background import jobs as pool_module
-from portico.server.background.jobs import QUEUE_LIMIT, Pool
+from portico.server.background.jobs import QUEUE_LIMIT, JobThread
 
 PATIENCE = 60
 """Seconds in which anything that is going to happen has happened."""
@@ -28,8 +28,8 @@ def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    pool = Pool()
+def pool() -> Iterator[JobThread]:
+    pool = JobThread()
     yield pool
     pool.close()
     assert threads() == []
@@ -81,7 +81,7 @@ class Held:
         yield
 
 
-def test_jobs_are_done_in_their_order_in_one_thread_beside_ours(pool: Pool) -> None:
+def test_jobs_are_done_in_their_order_in_one_thread_beside_ours(pool: JobThread) -> None:
     notes: list[object] = []
     places: set[threading.Thread] = set()
 
@@ -98,20 +98,20 @@ def test_jobs_are_done_in_their_order_in_one_thread_beside_ours(pool: Pool) -> N
     assert threading.current_thread() not in places
 
 
-def test_no_thread_before_the_first_job(pool: Pool) -> None:
+def test_no_thread_before_the_first_job(pool: JobThread) -> None:
     assert threads() == []
     assert pool.submit(noting([], 0))
     assert len(threads()) == 1
 
 
-def test_any_iterator_may_be_a_job(pool: Pool) -> None:
+def test_any_iterator_may_be_a_job(pool: JobThread) -> None:
     notes: list[object] = []
     assert pool.submit(iter([None, None]))
     assert pool.submit(noting(notes, "next"))
     eventually(lambda: notes)
 
 
-def test_full_queue_refuses_and_does_not_start_what_it_refused(pool: Pool) -> None:
+def test_full_queue_refuses_and_does_not_start_what_it_refused(pool: JobThread) -> None:
     notes: list[object] = []
     held = Held()
     assert pool.submit(held.steps())
@@ -125,7 +125,7 @@ def test_full_queue_refuses_and_does_not_start_what_it_refused(pool: Pool) -> No
     assert notes == [*range(QUEUE_LIMIT), "last"]
 
 
-def test_close_ends_the_running_job_in_its_thread_and_drops_the_others(pool: Pool) -> None:
+def test_close_ends_the_running_job_in_its_thread_and_drops_the_others(pool: JobThread) -> None:
     notes: list[object] = []
     endless = Endless()
     assert pool.submit(endless.steps())
@@ -138,7 +138,7 @@ def test_close_ends_the_running_job_in_its_thread_and_drops_the_others(pool: Poo
     assert notes == []
 
 
-def test_close_may_come_twice_and_nothing_is_taken_after_it(pool: Pool) -> None:
+def test_close_may_come_twice_and_nothing_is_taken_after_it(pool: JobThread) -> None:
     notes: list[object] = []
     assert pool.submit(noting(notes, "before"))
     eventually(lambda: notes)
@@ -150,13 +150,13 @@ def test_close_may_come_twice_and_nothing_is_taken_after_it(pool: Pool) -> None:
 
 
 def test_close_without_any_job() -> None:
-    pool = Pool()
+    pool = JobThread()
     pool.close()
     assert not pool.submit(noting([], 0))
     assert threads() == []
 
 
-def test_close_does_not_wait_for_ever(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_does_not_wait_for_ever(pool: JobThread, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "CLOSE_SECONDS", 0.01)
     held = Held()
     assert pool.submit(held.steps())
@@ -169,7 +169,7 @@ def test_close_does_not_wait_for_ever(pool: Pool, monkeypatch: pytest.MonkeyPatc
 
 
 def test_bug_in_a_job_is_reported_and_the_next_job_done(
-    pool: Pool, capfd: pytest.CaptureFixture[str]
+    pool: JobThread, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notes: list[object] = []
 
@@ -186,7 +186,7 @@ def test_bug_in_a_job_is_reported_and_the_next_job_done(
 
 
 def test_bug_while_a_job_is_closed_is_reported_and_the_thread_ends(
-    pool: Pool, capfd: pytest.CaptureFixture[str]
+    pool: JobThread, capfd: pytest.CaptureFixture[str]
 ) -> None:
     begun = threading.Event()
 
@@ -206,7 +206,7 @@ def test_bug_while_a_job_is_closed_is_reported_and_the_thread_ends(
 
 
 def test_idle_thread_ends_and_another_comes_with_the_next_job() -> None:
-    pool = Pool(idle_seconds=0.01)
+    pool = JobThread(idle_seconds=0.01)
     notes: list[object] = []
     for number in range(3):
         assert pool.submit(noting(notes, number))
@@ -217,7 +217,7 @@ def test_idle_thread_ends_and_another_comes_with_the_next_job() -> None:
 
 
 def test_no_job_is_lost_while_threads_come_and_go() -> None:
-    pool = Pool(idle_seconds=0)
+    pool = JobThread(idle_seconds=0)
     notes: list[object] = []
     for number in range(200):
         assert pool.submit(noting(notes, number))
@@ -229,7 +229,7 @@ def test_no_job_is_lost_while_threads_come_and_go() -> None:
     eventually(lambda: not threads())
 
 
-def test_jobs_from_many_threads_are_each_done_once(pool: Pool) -> None:
+def test_jobs_from_many_threads_are_each_done_once(pool: JobThread) -> None:
     notes: list[object] = []
 
     def submit_all(first: int) -> None:
@@ -247,7 +247,7 @@ def test_jobs_from_many_threads_are_each_done_once(pool: Pool) -> None:
     assert len(threads()) == 1
 
 
-def test_close_from_another_thread_while_jobs_come(pool: Pool) -> None:
+def test_close_from_another_thread_while_jobs_come(pool: JobThread) -> None:
     notes: list[object] = []
     closer = threading.Timer(0.02, pool.close)
     closer.start()
@@ -261,7 +261,7 @@ def test_close_from_another_thread_while_jobs_come(pool: Pool) -> None:
     assert len(notes) <= taken
 
 
-def test_what_a_job_held_is_let_go_when_it_is_done(pool: Pool) -> None:
+def test_what_a_job_held_is_let_go_when_it_is_done(pool: JobThread) -> None:
     class Heavy:
         pass
 
@@ -278,7 +278,7 @@ def test_what_a_job_held_is_let_go_when_it_is_done(pool: Pool) -> None:
 
 
 def test_without_threads_to_be_had_a_job_is_refused(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+    pool: JobThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[object] = []
 
@@ -294,7 +294,7 @@ def test_without_threads_to_be_had_a_job_is_refused(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread its own priority")
-def test_the_thread_gives_way_to_the_loop(pool: Pool) -> None:
+def test_the_thread_gives_way_to_the_loop(pool: JobThread) -> None:
     priorities: list[object] = []
 
     def job() -> Iterator[None]:
@@ -311,7 +311,7 @@ def test_the_thread_gives_way_to_the_loop(pool: Pool) -> None:
 def test_nothing_is_imported_for_a_pool_without_jobs(tmp_path: Path) -> None:
     code = (
         "import sys; before = set(sys.modules);"
-        "from portico.server.background.jobs import Pool; Pool();"
+        "from portico.server.background.jobs import JobThread; JobThread();"
         "print('threading' in set(sys.modules) - before)"
     )
     command = [sys.executable, "-S", "-c", code]

@@ -12,7 +12,7 @@ import pytest
 
 from portico.http.message import Sized
 from portico.server.net import send_queue as module
-from portico.server.net.send_queue import TAIL, TURN, FileChanged, Outbox
+from portico.server.net.send_queue import TAIL, TURN, FileChanged, SendQueue
 from portico.site.origin.open_file import FileSlice, OpenFile, open_file
 
 Pair = tuple[socket.socket, socket.socket]
@@ -43,13 +43,13 @@ def opened(path: Path, content: bytes) -> OpenFile:
     return open_file(str(path), os.O_RDONLY, 0)[0]
 
 
-def drain(outbox: Outbox, pair: Pair, dice: random.Random) -> bytes:
+def drain(send_queue: SendQueue, pair: Pair, dice: random.Random) -> bytes:
     """Flush and receive by turns until all is through."""
     sender, receiver = pair
     got = b""
     done = False
     while not done:
-        done = outbox.flush(sender)
+        done = send_queue.flush(sender)
         while True:
             try:
                 got += receiver.recv(dice.randint(1, 9000))
@@ -58,7 +58,7 @@ def drain(outbox: Outbox, pair: Pair, dice: random.Random) -> bytes:
             if dice.random() < 0.3:
                 break
     receiver.setblocking(True)
-    while len(got) < outbox.sent:
+    while len(got) < send_queue.sent:
         got += receiver.recv(65536)
     return got
 
@@ -79,21 +79,21 @@ def test_all_pieces_go_out_in_order(pair: Pair, tmp_path: Path, seed: int) -> No
             count = dice.randint(0, len(content) - begin)
             pieces.append(FileSlice(opened(tmp_path / str(number), content), begin, count))
             wanted += content[begin : begin + count]
-    outbox = Outbox(pieces)
-    assert drain(outbox, pair, dice) == wanted
-    assert outbox.sent == len(wanted)
+    send_queue = SendQueue(pieces)
+    assert drain(send_queue, pair, dice) == wanted
+    assert send_queue.sent == len(wanted)
 
 
 def test_what_was_sent_before_counts(pair: Pair) -> None:
-    outbox = Outbox([b"1234567", b"abc"], 7)
-    assert outbox.flush(pair[0])
-    assert outbox.sent == 10
+    send_queue = SendQueue([b"1234567", b"abc"], 7)
+    assert send_queue.flush(pair[0])
+    assert send_queue.sent == 10
     assert pair[1].recv(9) == b"abc"
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"", b""]])
 def test_nothing_is_sent_at_once(pair: Pair, pieces: Sequence[bytes]) -> None:
-    assert Outbox(pieces).flush(pair[0])
+    assert SendQueue(pieces).flush(pair[0])
 
 
 def test_a_turn_is_bounded(tmp_path: Path) -> None:
@@ -104,57 +104,59 @@ def test_a_turn_is_bounded(tmp_path: Path) -> None:
         sender, _ = listener.accept()
         with sender:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TURN * 8)
-            outbox = Outbox([b"head", FileSlice(opened(tmp_path / "f", content), 0, len(content))])
+            send_queue = SendQueue(
+                [b"head", FileSlice(opened(tmp_path / "f", content), 0, len(content))]
+            )
             left = 4 + len(content)
-            while not outbox.flush(sender):
-                assert 0 < outbox.sent + left - 4 - len(content) <= TURN + 4
-                left = 4 + len(content) - outbox.sent
-                for _ in range(outbox.sent // 65536):
+            while not send_queue.flush(sender):
+                assert 0 < send_queue.sent + left - 4 - len(content) <= TURN + 4
+                left = 4 + len(content) - send_queue.sent
+                for _ in range(send_queue.sent // 65536):
                     receiver.setblocking(False)
                     try:
                         receiver.recv(1 << 20)
                     except BlockingIOError:
                         break
-            assert outbox.sent == 4 + len(content)
+            assert send_queue.sent == 4 + len(content)
 
 
-def changed_file(tmp_path: Path, size: int) -> tuple[Path, Outbox]:
+def changed_file(tmp_path: Path, size: int) -> tuple[Path, SendQueue]:
     path = tmp_path / "file"
     content = b"x" * size
     os.utime(path, (1, 1)) if path.exists() else None
-    return path, Outbox([b"head", FileSlice(opened(path, content), 0, size)])
+    return path, SendQueue([b"head", FileSlice(opened(path, content), 0, size)])
 
 
 @pytest.mark.usefixtures("_any_system")
 @pytest.mark.parametrize("size", [1, TAIL, 100_000])
 def test_a_file_that_was_cut_off_is_noticed(pair: Pair, tmp_path: Path, size: int) -> None:
-    path, outbox = changed_file(tmp_path, size)
+    path, send_queue = changed_file(tmp_path, size)
     os.truncate(path, size // 2)
     with pytest.raises(FileChanged):
-        drain(outbox, pair, random.Random(0))
-    assert outbox.sent < 4 + size
+        drain(send_queue, pair, random.Random(0))
+    assert send_queue.sent < 4 + size
 
 
 @pytest.mark.usefixtures("_any_system")
 @pytest.mark.parametrize("size", [1, TAIL, 100_000])
 def test_a_file_that_was_touched_is_never_complete(pair: Pair, tmp_path: Path, size: int) -> None:
-    path, outbox = changed_file(tmp_path, size)
+    path, send_queue = changed_file(tmp_path, size)
     os.utime(path, (1, 1))
     with pytest.raises(FileChanged):
-        drain(outbox, pair, random.Random(0))
-    assert outbox.sent < 4 + size
+        drain(send_queue, pair, random.Random(0))
+    assert send_queue.sent < 4 + size
 
 
 def test_a_file_that_lost_its_name_is_whole(pair: Pair, tmp_path: Path) -> None:
-    path, outbox = changed_file(tmp_path, 100_000)
+    path, send_queue = changed_file(tmp_path, 100_000)
     path.unlink()
-    assert drain(outbox, pair, random.Random(0)) == b"head" + b"x" * 100_000
+    assert drain(send_queue, pair, random.Random(0)) == b"head" + b"x" * 100_000
 
 
 def test_a_receiver_that_has_gone_is_an_error(pair: Pair, tmp_path: Path) -> None:
     sender, receiver = pair
     receiver.close()
     with pytest.raises(BrokenPipeError):
-        Outbox([b"abc"]).flush(sender)
+        SendQueue([b"abc"]).flush(sender)
     with pytest.raises(BrokenPipeError):
         changed_file(tmp_path, 100_000)[1].flush(sender)

@@ -1,4 +1,4 @@
-"""A stream in the outbox: a piece for each step, framed or not, and its end only at its end."""
+"""A stream in the send_queue: a piece for each step, framed or not, and its end only at its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from portico.http.message import Stream
-from portico.server.net.send_queue import Outbox
+from portico.server.net.send_queue import SendQueue
 
 
 @pytest.fixture
@@ -35,26 +35,26 @@ def stream_of(*pieces: bytes, error: Exception | None = None, chunked: bool = Tr
 
 def test_each_piece_is_a_chunk_and_a_step(pair: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = pair
-    outbox = Outbox((b"head", stream_of(b"one", b"", b"twotwotwotwotwotwo")))
-    assert not outbox.is_hungry
+    send_queue = SendQueue((b"head", stream_of(b"one", b"", b"twotwotwotwotwotwo")))
+    assert not send_queue.is_hungry
     said = []
-    while not outbox.flush(sender):
-        assert outbox.is_hungry
-        outbox.step()
+    while not send_queue.flush(sender):
+        assert send_queue.is_hungry
+        send_queue.step()
         with suppress(BlockingIOError):
             said.append(receiver.recv(99, socket.MSG_DONTWAIT))
     said.append(receiver.recv(99))
     assert said == [b"head", b"3\r\none\r\n", b"12\r\ntwotwotwotwotwotwo\r\n", b"0\r\n\r\n"]
-    assert outbox.sent - outbox.framing == len(b"head" + b"one" + b"twotwotwotwotwotwo")
+    assert send_queue.sent - send_queue.framing == len(b"head" + b"one" + b"twotwotwotwotwotwo")
 
 
 def test_without_chunks_the_pieces_are_all(pair: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = pair
-    outbox = Outbox((b"head", stream_of(b"", b"one", b"two", chunked=False)))
-    while not outbox.flush(sender):
-        outbox.step()
+    send_queue = SendQueue((b"head", stream_of(b"", b"one", b"two", chunked=False)))
+    while not send_queue.flush(sender):
+        send_queue.step()
     assert receiver.recv(99) == b"headonetwo"
-    assert (outbox.sent, outbox.framing) == (10, 0)
+    assert (send_queue.sent, send_queue.framing) == (10, 0)
 
 
 @pytest.mark.parametrize("room", range(1, 15))
@@ -73,27 +73,27 @@ def test_content_is_told_from_framing_at_any_point(room: int) -> None:
             self.left -= sent
             return sent
 
-    outbox = Outbox((b"head", stream_of(b"content")))
+    send_queue = SendQueue((b"head", stream_of(b"content")))
     narrow = Narrow()
     for _ in range(3):
-        outbox.flush(narrow)  # type: ignore[arg-type]
-        if outbox.is_hungry:
-            outbox.step()
+        send_queue.flush(narrow)  # type: ignore[arg-type]
+        if send_queue.is_hungry:
+            send_queue.step()
     sent = b"7\r\ncontent\r\n0\r\n\r\n"[:room]
-    assert outbox.sent == 4 + room
-    assert outbox.sent - outbox.framing - 4 == len(sent[3:10])
+    assert send_queue.sent == 4 + room
+    assert send_queue.sent - send_queue.framing - 4 == len(sent[3:10])
 
 
 def test_a_stream_that_cannot_go_on_has_no_last_chunk(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     sender, receiver = pair
-    outbox = Outbox((b"head", stream_of(b"one", error=FileNotFoundError())))
-    outbox.flush(sender)
-    outbox.step()
-    outbox.flush(sender)
+    send_queue = SendQueue((b"head", stream_of(b"one", error=FileNotFoundError())))
+    send_queue.flush(sender)
+    send_queue.step()
+    send_queue.flush(sender)
     with pytest.raises(FileNotFoundError):
-        outbox.step()
+        send_queue.step()
     assert receiver.recv(99) == b"head3\r\none\r\n"
 
 
@@ -107,7 +107,7 @@ def test_giving_up_ends_the_stream() -> None:
         finally:
             ended.append(True)
 
-    outbox = Outbox((b"head", Stream(made())))
-    outbox.step()
-    outbox.close()
+    send_queue = SendQueue((b"head", Stream(made())))
+    send_queue.step()
+    send_queue.close()
     assert ended == [True]

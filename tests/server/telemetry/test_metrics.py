@@ -36,7 +36,7 @@ def seen(ledger: Ledger, cell: int) -> int:
 
 
 class Standing:
-    """A service, as far as it is looked at."""
+    """A responder, as far as it is looked at."""
 
     def __init__(self, requests: int, *, draining: bool = False) -> None:
         self.requests = requests

@@ -16,9 +16,9 @@ from pathlib import Path
 import brotli
 import zstandard
 
-from portico.site.compression.cache import Copies
+from portico.site.compression.cache import CompressionCache
 from portico.site.origin.open_file import FileSlice, open_file
-from portico.site.origin.protocol import File, Witness, tag_of
+from portico.site.origin.protocol import Dependency, File, tag_of
 from tests.site.on_disk import PATIENCE
 
 MEMORY = 1 << 22
@@ -82,19 +82,19 @@ def on_disk(path: Path) -> File:
     return file
 
 
-def pending(found: File | Witness | None) -> Witness:
+def pending(found: File | Dependency | None) -> Dependency:
     assert found is not None
     assert not isinstance(found, File)
     return found
 
 
-def copy_of(found: File | Witness | None) -> File:
+def copy_of(found: File | Dependency | None) -> File:
     assert isinstance(found, File), found
     return found
 
 
-def eventually(get: Callable[[], File | Witness | None]) -> File:
-    """What `get` finds when its witnesses have turned."""
+def eventually(get: Callable[[], File | Dependency | None]) -> File:
+    """What `get` finds when its dependencies have turned."""
     end = time.monotonic() + PATIENCE
     while not isinstance(found := get(), File):
         assert found is not None
@@ -116,10 +116,10 @@ def descriptors() -> int:
 def made(cache: Path, file: File, coding: str, *, memory: int = MEMORY) -> File:
     """The copy of `file` that is made anew or found in the folder `cache`."""
     hand = ByHand()
-    copies = Copies(memory, hand.submit, str(cache))
+    copies = CompressionCache(memory, hand.submit, str(cache))
     epochs = itertools.count()
 
-    def get() -> File | Witness | None:
+    def get() -> File | Dependency | None:
         hand.run()
         return copies.get(file, coding, next(epochs))
 

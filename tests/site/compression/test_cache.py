@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portico.server.background.jobs import Pool
+from portico.server.background.jobs import JobThread
 from portico.site.compression import cache as copies_module
-from portico.site.compression.cache import COPY_UP_TO, Copies
+from portico.site.compression.cache import COPY_UP_TO, CompressionCache
 from portico.site.origin.folder import SMALL, Folder
-from portico.site.origin.protocol import File, Witness, tag_of
+from portico.site.origin.protocol import Dependency, File, tag_of
 from tests.site.compression.copying import (
     CODINGS,
     DECODE,
@@ -41,8 +41,8 @@ def hand() -> ByHand:
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    pool = Pool()
+def pool() -> Iterator[JobThread]:
+    pool = JobThread()
     yield pool
     pool.close()
 
@@ -50,24 +50,24 @@ def pool() -> Iterator[Pool]:
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("size", [256, 1000, SMALL, SMALL + 1, 1_000_000])
 def test_copy_of_a_served_file_is_its_content_coded(
-    tmp_path: Path, pool: Pool, coding: str, size: int
+    tmp_path: Path, pool: JobThread, coding: str, size: int
 ) -> None:
     (tmp_path / "site").mkdir()
     path = tmp_path / "site" / "app.js"
     path.write_bytes(text(size))
     settle(path)
     folder = Folder(str(tmp_path / "site"), MEMORY, pool.submit)
-    copies = Copies(MEMORY, pool.submit)
+    copies = CompressionCache(MEMORY, pool.submit)
     epochs = itertools.count()
 
-    def get() -> File | Witness | None:
+    def get() -> File | Dependency | None:
         epoch = next(epochs)
         found = folder.look_up(("app.js",), epoch)
         assert isinstance(found, File)
         if found.digest is None:
             assert copies.get(found, coding, epoch) is None
-            assert found.witnesses is not None
-            return found.witnesses[-1]
+            assert found.dependencies is not None
+            return found.dependencies[-1]
         return copies.get(found, coding, epoch)
 
     copy = eventually(get)
@@ -78,38 +78,38 @@ def test_copy_of_a_served_file_is_its_content_coded(
     assert copy.modified == path.stat().st_mtime
     assert copy.digest == sha256(octets).digest()
     assert copy.etag == tag_of(copy.digest)
-    assert copy.witnesses == ()
+    assert copy.dependencies == ()
 
 
 def test_all_codings_are_offered_in_the_order_of_preference(hand: ByHand) -> None:
-    assert Copies(MEMORY, hand.submit).codings == CODINGS
+    assert CompressionCache(MEMORY, hand.submit).codings == CODINGS
 
 
 def test_those_who_ask_meanwhile_share_one_job(hand: ByHand) -> None:
-    copies = Copies(MEMORY, hand.submit)
-    witness = pending(copies.get(in_memory(text(1000)), "gzip", 1))
-    assert copies.get(in_memory(text(1000)), "gzip", 1) is witness
-    assert copies.get(in_memory(text(1000), "other.html", 2e9), "gzip", 2) is witness
-    assert witness.holds(2)
+    copies = CompressionCache(MEMORY, hand.submit)
+    dependency = pending(copies.get(in_memory(text(1000)), "gzip", 1))
+    assert copies.get(in_memory(text(1000)), "gzip", 1) is dependency
+    assert copies.get(in_memory(text(1000), "other.html", 2e9), "gzip", 2) is dependency
+    assert dependency.holds(2)
     assert len(hand.jobs) == 1
     hand.run()
-    assert not witness.holds(2)
-    assert not witness.holds(3)
+    assert not dependency.holds(2)
+    assert not dependency.holds(3)
     copy_of(copies.get(in_memory(text(1000)), "gzip", 3))
 
 
 def test_codings_are_jobs_of_their_own(hand: ByHand) -> None:
-    copies = Copies(MEMORY, hand.submit)
-    witnesses = [pending(copies.get(in_memory(text(1000)), coding, 1)) for coding in CODINGS]
+    copies = CompressionCache(MEMORY, hand.submit)
+    dependencies = [pending(copies.get(in_memory(text(1000)), coding, 1)) for coding in CODINGS]
     assert len(hand.jobs) == 3
     hand.run()
-    assert not any(witness.holds(2) for witness in witnesses)
+    assert not any(dependency.holds(2) for dependency in dependencies)
     tags = {copy_of(copies.get(in_memory(text(1000)), each, 2)).etag for each in CODINGS}
     assert len(tags) == 3
 
 
 def test_same_content_is_not_compressed_again_under_another_name_or_date(hand: ByHand) -> None:
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     copies.get(in_memory(text(1000), "a.html", 1e9), "gzip", 1)
     hand.run()
     copy = copy_of(copies.get(in_memory(text(1000), "b.css", 2e9), "gzip", 2))
@@ -122,16 +122,16 @@ def test_two_servers_make_the_same_copies() -> None:
         tags = set()
         for _ in range(2):
             hand = ByHand()
-            copies = Copies(MEMORY, hand.submit)
+            copies = CompressionCache(MEMORY, hand.submit)
             copies.get(in_memory(text(600_000)), coding, 1)
             hand.run()
             tags.add(copy_of(copies.get(in_memory(text(600_000)), coding, 2)).etag)
         assert len(tags) == 1
 
 
-def test_when_too_much_is_to_be_done_the_witness_never_holds_and_it_is_asked_again() -> None:
+def test_when_too_much_is_to_be_done_the_dependency_never_holds_and_it_is_asked_again() -> None:
     hand = ByHand(room=1)
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     pending(copies.get(in_memory(text(1000, 1)), "gzip", 1))
     refused = pending(copies.get(in_memory(text(1000, 2)), "gzip", 1))
     assert not refused.holds(1)
@@ -157,19 +157,19 @@ def test_when_too_much_is_to_be_done_the_witness_never_holds_and_it_is_asked_aga
 def test_where_nothing_is_gained_there_is_no_job(
     hand: ByHand, content: bytes, name: str, coding: str
 ) -> None:
-    assert Copies(MEMORY, hand.submit).get(in_memory(content, name), coding, 1) is None
+    assert CompressionCache(MEMORY, hand.submit).get(in_memory(content, name), coding, 1) is None
     assert hand.jobs == []
 
 
 def test_content_that_is_not_hashed_yet_has_no_copy(hand: ByHand) -> None:
     file = in_memory(text(1000))
     file.digest = None
-    assert Copies(MEMORY, hand.submit).get(file, "gzip", 1) is None
+    assert CompressionCache(MEMORY, hand.submit).get(file, "gzip", 1) is None
     assert hand.jobs == []
 
 
 def test_without_memory_and_folder_there_are_no_copies(hand: ByHand) -> None:
-    copies = Copies(0, hand.submit)
+    copies = CompressionCache(0, hand.submit)
     assert copies.codings == ()
     assert copies.get(in_memory(text(1000)), "gzip", 1) is None
     assert hand.jobs == []
@@ -177,16 +177,16 @@ def test_without_memory_and_folder_there_are_no_copies(hand: ByHand) -> None:
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_what_does_not_shrink_is_tried_once(hand: ByHand, coding: str) -> None:
-    copies = Copies(MEMORY, hand.submit)
-    witness = pending(copies.get(in_memory(noise(5000)), coding, 1))
+    copies = CompressionCache(MEMORY, hand.submit)
+    dependency = pending(copies.get(in_memory(noise(5000)), coding, 1))
     hand.run()
-    assert not witness.holds(1)
+    assert not dependency.holds(1)
     assert copies.get(in_memory(noise(5000)), coding, 2) is None
     assert hand.taken == 1
 
 
 def test_what_does_not_fit_is_not_tried_for_ever(hand: ByHand) -> None:
-    copies = Copies(4096, hand.submit)
+    copies = CompressionCache(4096, hand.submit)
     for epoch in range(10):
         found = copies.get(in_memory(noise(8000).hex().encode()), "gzip", epoch)
         hand.run()
@@ -215,12 +215,12 @@ def test_original_that_changed_in_place_leaves_no_copy(
     path = tmp_path / "data.json"
     path.write_bytes(text(600_000))
     cache = tmp_path / "cache"
-    copies = Copies(MEMORY, hand.submit, str(cache) if with_folder else "")
+    copies = CompressionCache(MEMORY, hand.submit, str(cache) if with_folder else "")
     file = on_disk(path)
-    witness = pending(copies.get(file, "gzip", 1))
+    dependency = pending(copies.get(file, "gzip", 1))
     change(path)
     hand.run()
-    assert not witness.holds(1)
+    assert not dependency.holds(1)
     epochs = itertools.count(2)
     for _ in range(10):
         assert not isinstance(copies.get(file, "gzip", next(epochs)), File)
@@ -239,7 +239,7 @@ def test_original_that_changes_between_two_steps_leaves_no_copy(
 ) -> None:
     path = tmp_path / "data.json"
     path.write_bytes(text(600_000))
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     file = on_disk(path)
     copies.get(file, "gzip", 1)
     job = hand.jobs.pop()
@@ -253,7 +253,7 @@ def test_original_that_changes_between_two_steps_leaves_no_copy(
 
 def test_bounded_memory_under_a_flood_of_distinct_files(hand: ByHand) -> None:
     limit = 100_000
-    copies = Copies(limit, hand.submit)
+    copies = CompressionCache(limit, hand.submit)
     for number in range(1000):
         copies.get(in_memory(text(4000, number)), "gzip", number)
         hand.run()
@@ -268,7 +268,7 @@ def test_bounded_notes_under_a_flood_of_what_does_not_shrink(
     hand: ByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies_module, "_NOTES", 100)
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     for number in range(1000):
         copies.get(in_memory(noise(300) + b"%d" % number), "gzip", number)
         hand.run()
@@ -277,13 +277,13 @@ def test_bounded_notes_under_a_flood_of_what_does_not_shrink(
 
 
 def test_bounded_number_of_originals_held_open(tmp_path: Path, hand: ByHand) -> None:
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     before = descriptors()
     for number in range(40):
         path = tmp_path / f"{number}.txt"
         path.write_bytes(text(SMALL + 1, number))
-        witness = pending(copies.get(on_disk(path), "gzip", 1))
-        assert witness.holds(1) == (number < 16)
+        dependency = pending(copies.get(on_disk(path), "gzip", 1))
+        assert dependency.holds(1) == (number < 16)
     assert len(hand.jobs) == 16
     assert descriptors() <= before + 16
     hand.run()
@@ -297,13 +297,13 @@ def test_job_that_is_closed_leaves_nothing_behind(tmp_path: Path, hand: ByHand) 
     cache = tmp_path / "cache"
     before = descriptors()
     for folder in ("", str(cache)):
-        copies = Copies(MEMORY, hand.submit, folder)
-        witness = pending(copies.get(on_disk(path), "gzip", 1))
+        copies = CompressionCache(MEMORY, hand.submit, folder)
+        dependency = pending(copies.get(on_disk(path), "gzip", 1))
         job = hand.jobs.pop()
         next(job)
         close = getattr(job, "close")  # noqa: B009 (an iterator has none by its type)
         close()
-        assert not witness.holds(1)
+        assert not dependency.holds(1)
         assert copies._pending == {}
     del job, close, copies
     hand.jobs.clear()
@@ -311,10 +311,10 @@ def test_job_that_is_closed_leaves_nothing_behind(tmp_path: Path, hand: ByHand) 
     assert descriptors() == before
 
 
-def test_many_files_in_a_running_pool(pool: Pool) -> None:
-    copies = Copies(MEMORY, pool.submit)
+def test_many_files_in_a_running_pool(pool: JobThread) -> None:
+    copies = CompressionCache(MEMORY, pool.submit)
 
-    def get(number: int, coding: str) -> Callable[[], File | Witness | None]:
+    def get(number: int, coding: str) -> Callable[[], File | Dependency | None]:
         return lambda: copies.get(in_memory(text(3000, number)), coding, 1)
 
     gets = {(number, coding): get(number, coding) for number in range(60) for coding in CODINGS}
@@ -330,7 +330,7 @@ def test_many_files_in_a_running_pool(pool: Pool) -> None:
 @settings(deadline=None, max_examples=60)
 def test_any_content_is_what_its_copy_decodes_to(unit: bytes, times: int, tail: bytes) -> None:
     hand = ByHand()
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     content = unit * times + tail
     for coding in CODINGS:
         first = copies.get(in_memory(content), coding, 1)
@@ -345,6 +345,6 @@ def test_any_content_is_what_its_copy_decodes_to(unit: bytes, times: int, tail: 
 
 
 def test_work_is_done_in_steps(hand: ByHand) -> None:
-    copies = Copies(MEMORY, hand.submit)
+    copies = CompressionCache(MEMORY, hand.submit)
     copies.get(in_memory(text(4 << 20)), "gzip", 1)
     assert hand.run() >= 16

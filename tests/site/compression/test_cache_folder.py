@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from portico.server.background.jobs import Pool
-from portico.site.compression.cache import COPY_UP_TO, COPY_UP_TO_ON_DISK, Copies
+from portico.server.background.jobs import JobThread
+from portico.site.compression.cache import COPY_UP_TO, COPY_UP_TO_ON_DISK, CompressionCache
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import File, Witness, tag_of
+from portico.site.origin.protocol import Dependency, File, tag_of
 from tests.site.compression.copying import (
     CODINGS,
     DECODE,
@@ -38,8 +38,8 @@ def hand() -> ByHand:
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    pool = Pool()
+def pool() -> Iterator[JobThread]:
+    pool = JobThread()
     yield pool
     pool.close()
 
@@ -61,7 +61,7 @@ def test_copy_in_a_folder_survives_a_restart(cache: Path, coding: str, size: int
     assert file.digest is not None
     assert names(cache) == [file.digest.hex() + SUFFIXES[coding]]
     settle(cache / names(cache)[0])
-    again = copy_of(Copies(MEMORY, refuse, str(cache)).get(file, coding, 1))
+    again = copy_of(CompressionCache(MEMORY, refuse, str(cache)).get(file, coding, 1))
     assert content_of(again) == content_of(first)
     assert DECODE[coding](content_of(again)) == text(size)
     assert (again.name, again.modified) == (file.name, file.modified)
@@ -72,7 +72,7 @@ def test_copy_in_a_folder_is_the_one_that_memory_would_hold(cache: Path, hand: B
     for coding in CODINGS:
         file = in_memory(text(2000))
         stored = made(cache, file, coding)
-        copies = Copies(MEMORY, hand.submit)
+        copies = CompressionCache(MEMORY, hand.submit)
         copies.get(file, coding, 1)
         hand.run()
         kept = copy_of(copies.get(file, coding, 2))
@@ -81,18 +81,18 @@ def test_copy_in_a_folder_is_the_one_that_memory_would_hold(cache: Path, hand: B
 
 
 def test_large_copy_in_a_folder_is_sent_from_its_file_and_tagged_by_its_content(
-    cache: Path, pool: Pool
+    cache: Path, pool: JobThread
 ) -> None:
     file = in_memory(noise(200_000).hex().encode())
-    copies = Copies(MEMORY, pool.submit, str(cache))
+    copies = CompressionCache(MEMORY, pool.submit, str(cache))
     epochs = itertools.count()
 
-    def get() -> File | Witness | None:
+    def get() -> File | Dependency | None:
         found = copies.get(file, "gzip", next(epochs))
         if isinstance(found, File) and found.digest is None:
             assert found.etag is not None
-            assert found.witnesses
-            return found.witnesses[-1]
+            assert found.dependencies
+            return found.dependencies[-1]
         return found
 
     copy = eventually(get)
@@ -108,7 +108,7 @@ def test_folder_may_hold_copies_of_larger_files_than_memory(cache: Path) -> None
     assert DECODE["gzip"](content_of(copy)) == content
     file = in_memory(text(1000))
     file.size = COPY_UP_TO_ON_DISK + 1
-    assert Copies(MEMORY, refuse, str(cache)).get(file, "gzip", 1) is None
+    assert CompressionCache(MEMORY, refuse, str(cache)).get(file, "gzip", 1) is None
 
 
 def test_folder_alone_is_enough(cache: Path) -> None:
@@ -127,7 +127,7 @@ def test_folder_and_copies_are_for_their_owner_alone(cache: Path) -> None:
 def test_copy_that_another_process_has_made_meanwhile_is_taken(cache: Path) -> None:
     file = in_memory(text(1000))
     hand = ByHand()
-    copies = Copies(MEMORY, hand.submit, str(cache))
+    copies = CompressionCache(MEMORY, hand.submit, str(cache))
     pending(copies.get(file, "gzip", 1))
     made(cache, file, "gzip")
     (path,) = cache.iterdir()
@@ -140,34 +140,34 @@ def test_copy_that_another_process_has_made_meanwhile_is_taken(cache: Path) -> N
 
 def test_copy_stays_good_while_others_are_written_beside_it(cache: Path) -> None:
     hand = ByHand()
-    copies = Copies(MEMORY, hand.submit, str(cache))
+    copies = CompressionCache(MEMORY, hand.submit, str(cache))
     pending(copies.get(in_memory(text(1000)), "gzip", 1))
     hand.run()
     settle(cache / names(cache)[0])
     copy = copy_of(copies.get(in_memory(text(1000)), "gzip", 2))
     made(cache, in_memory(text(1000, 1)), "gzip")
-    assert copy.witnesses
-    assert all(witness.holds(3) for witness in copy.witnesses)
+    assert copy.dependencies
+    assert all(dependency.holds(3) for dependency in copy.dependencies)
 
 
 def test_copy_that_was_deleted_or_replaced_is_noticed_and_made_again(cache: Path) -> None:
     file = in_memory(text(1000))
     hand = ByHand()
-    copies = Copies(MEMORY, hand.submit, str(cache))
+    copies = CompressionCache(MEMORY, hand.submit, str(cache))
     for epoch in range(0, 30, 3):
         pending(copies.get(file, "gzip", epoch))
         hand.run()
         copy = copy_of(copies.get(file, "gzip", epoch + 1))
         assert DECODE["gzip"](content_of(copy)) == text(1000)
         (cache / names(cache)[0]).unlink()
-        assert copy.witnesses
-        assert not all(witness.holds(epoch + 2) for witness in copy.witnesses)
+        assert copy.dependencies
+        assert not all(dependency.holds(epoch + 2) for dependency in copy.dependencies)
 
 
 def test_descriptors_of_copies_out_of_use_are_let_go(cache: Path) -> None:
     before = descriptors()
     hand = ByHand()
-    copies = Copies(MEMORY, hand.submit, str(cache))
+    copies = CompressionCache(MEMORY, hand.submit, str(cache))
     file = in_memory(noise(200_000).hex().encode())
     copies.get(file, "gzip", 1)
     hand.run()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.compression.cache import COPY_UP_TO, Copies
+from portico.site.compression.cache import COPY_UP_TO, CompressionCache
 from tests.site.compression.copying import (
     DECODE,
     MEMORY,
@@ -47,7 +47,7 @@ def test_read_only_folder_leaves_copies_to_memory_and_is_reported_once() -> None
         folder = public / "cache"
         folder.mkdir(mode=0o555)
         hand = ByHand()
-        copies = Copies(MEMORY, hand.submit, str(folder), reports.append)
+        copies = CompressionCache(MEMORY, hand.submit, str(folder), reports.append)
         with unprivileged():
             for seed in range(3):
                 pending(copies.get(in_memory(text(1000, seed)), "gzip", 1))
@@ -62,7 +62,7 @@ def test_read_only_folder_leaves_copies_to_memory_and_is_reported_once() -> None
 
 def test_folder_below_a_file_leaves_copies_to_memory(tmp_path: Path, hand: ByHand) -> None:
     (tmp_path / "file").touch()
-    copies = Copies(MEMORY, hand.submit, str(tmp_path / "file" / "cache"))
+    copies = CompressionCache(MEMORY, hand.submit, str(tmp_path / "file" / "cache"))
     pending(copies.get(in_memory(text(1000)), "gzip", 1))
     hand.run()
     copy_of(copies.get(in_memory(text(1000)), "gzip", 2))
@@ -84,7 +84,7 @@ def test_copy_that_cannot_be_written_to_its_end_leaves_nothing_on_disk(
 ) -> None:
     reports: list[str] = []
     content = noise(200_000).hex().encode()
-    copies = Copies(MEMORY, hand.submit, str(cache), reports.append)
+    copies = CompressionCache(MEMORY, hand.submit, str(cache), reports.append)
     pending(copies.get(in_memory(content), "gzip", 1))
     with files_of_at_most(100_000):
         hand.run()
@@ -103,7 +103,7 @@ def test_folder_that_could_not_be_written_is_tried_again_later(
 
     disturbed.before = full
     reports: list[str] = []
-    copies = Copies(MEMORY, hand.submit, str(cache), reports.append)
+    copies = CompressionCache(MEMORY, hand.submit, str(cache), reports.append)
     pending(copies.get(in_memory(text(1000, 1)), "gzip", 1))
     hand.run()
     pending(copies.get(in_memory(text(1000, 2)), "gzip", 1))
@@ -135,7 +135,7 @@ def test_full_folder_without_memory_gives_no_copy_and_no_endless_work(
 
     disturbed.before = full
     hand = ByHand()
-    copies = Copies(0, hand.submit, str(cache))
+    copies = CompressionCache(0, hand.submit, str(cache))
     for epoch in range(10):
         found = copies.get(in_memory(text(1000)), "gzip", epoch)
         hand.run()
@@ -145,11 +145,11 @@ def test_full_folder_without_memory_gives_no_copy_and_no_endless_work(
 
 HUNGRY = """
 import os, resource, sys
-from portico.site.compression.cache import Copies
+from portico.site.compression.cache import CompressionCache
 from portico.site.origin.protocol import File
 
 jobs = []
-copies = Copies(1 << 20, lambda job: jobs.append(job) or True, sys.argv[1])
+copies = CompressionCache(1 << 20, lambda job: jobs.append(job) or True, sys.argv[1])
 copies.codings
 file = File("page.html", 2000, 0.0, b"x" * 2000, ())
 file.digest = bytes.fromhex(sys.argv[2])
@@ -198,7 +198,7 @@ def test_something_else_in_the_place_of_a_copy_does_no_harm(
     assert file.digest is not None
     cache.mkdir()
     occupy(cache / f"{file.digest.hex()}.gz")
-    copies = Copies(MEMORY, hand.submit, str(cache))
+    copies = CompressionCache(MEMORY, hand.submit, str(cache))
     pending(copies.get(file, "gzip", 1))
     hand.run()
     copy = copy_of(copies.get(file, "gzip", 2))
@@ -215,11 +215,11 @@ def test_copy_that_cannot_be_read_is_replaced_by_one_in_memory() -> None:
         with unprivileged():
             if os.geteuid() == folder.stat().st_uid:
                 (folder / names(folder)[0]).chmod(0)
-            copies = Copies(MEMORY, hand.submit, str(folder))
+            copies = CompressionCache(MEMORY, hand.submit, str(folder))
             pending(copies.get(file, "gzip", 1))
             hand.run()
             copy = copy_of(copies.get(file, "gzip", 2))
-            assert copy.witnesses == ()
+            assert copy.dependencies == ()
             assert DECODE["gzip"](content_of(copy)) == text(1000)
 
 
@@ -232,7 +232,7 @@ def test_what_killed_processes_left_half_written_is_swept(cache: Path, hand: ByH
         (cache / each).touch()
         os.utime(cache / each, (1e9, 1e9))
     os.utime(cache / young)
-    copies = Copies(MEMORY, hand.submit, str(cache))
+    copies = CompressionCache(MEMORY, hand.submit, str(cache))
     copies.get(in_memory(text(1000)), "gzip", 1)
     hand.run()
     left = set(names(cache))

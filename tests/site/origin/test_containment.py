@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.origin.protocol import Missing, Moved
+from portico.site.origin.protocol import Missing, SlashRedirect
 from tests.site.on_disk import LARGE, SECRET, Interruption, Site, content_of, no_waiting, settle
 
 ESCAPES: list[tuple[str, str, list[str]]] = [
@@ -55,7 +55,7 @@ def test_links_within_the_root_are_followed(site: Site) -> None:
     assert site.read("/absolute") == b"a"
     assert site.read("/again/b.txt") == b"b"
     assert site.read("/folder/top/folder/top/a.txt") == b"a"
-    assert isinstance(site.look("/again"), Moved)
+    assert isinstance(site.look("/again"), SlashRedirect)
     assert site.listed() == {
         "a.txt": False,
         "file": False,

@@ -304,22 +304,22 @@ def test_rewrite_through_a_link_sees_the_page_beside_it(root: Path) -> None:
 def test_listing_is_always_made_anew(root: Path) -> None:
     client = Client(root, listing=True)
     client.ask("/folder/")
-    assert client.witnesses is None
+    assert client.dependencies is None
 
 
 def test_answers_without_a_look_at_the_disk_hold_for_ever(root: Path) -> None:
     client = Client(root, ("localhost",), listing=True)
     for method, host in (("POST", "localhost"), ("OPTIONS", "localhost"), ("GET", "x.example")):
         client.ask("/page.html", f"Host: {host}", method=method)
-        assert client.witnesses == ()
+        assert client.dependencies == ()
 
 
-def test_no_witness_is_asked_twice(root: Path) -> None:
+def test_no_dependency_is_asked_twice(root: Path) -> None:
     client = Client(root, listing=False)
     for path in ("/page.html", "/none", "/deep/er/none", "/page", "/deep/er/file.txt"):
         client.ask(path)
-        assert client.witnesses is not None
-        assert len(set(client.witnesses)) == len(client.witnesses)
+        assert client.dependencies is not None
+        assert len(set(client.dependencies)) == len(client.dependencies)
 
 
 def test_date_alone_does_not_hide_a_young_change(root: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portico.http.dates import imf_fixdate
-from portico.server.background.jobs import Pool
+from portico.server.background.jobs import JobThread
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.protocol import File
 from tests.site.asking import Client, age, content, fields, final, settle_all, tag
@@ -178,7 +178,7 @@ def test_a_client_is_answered_under_the_tag_that_it_names(client: Client, hand: 
 
 
 def test_in_a_real_pool_it_is_a_matter_of_moments(root: Path) -> None:
-    pool = Pool()
+    pool = JobThread()
     try:
         client = Client(root, submit=pool.submit)
         end = time.monotonic() + PATIENCE

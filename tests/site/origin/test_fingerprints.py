@@ -15,9 +15,9 @@ from portico.site.origin.folder import SMALL
 from portico.site.origin.open_file import FileSlice, open_file
 from portico.site.origin.protocol import Failed, File
 from portico.site.origin.stat import (
-    PathWitness,
+    PathDependency,
+    fingerprint,
     is_settled,
-    signature,
 )
 from tests.site.on_disk import LARGE, Interruption, Site, content_of, settle
 
@@ -172,7 +172,7 @@ def test_file_is_settled_once_a_change_would_show(
 
 
 @pytest.mark.parametrize("field", ["st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"])
-def test_signature_tells_two_states_apart_by_each_of_its_fields(field: str) -> None:
+def test_fingerprint_tells_two_states_apart_by_each_of_its_fields(field: str) -> None:
     """Two files of one size that were written in the same moment differ in their inode alone."""
     places = {"st_ino": 1, "st_dev": 2, "st_size": 6}
     one, other = [0] * 10, [0] * 10
@@ -182,7 +182,7 @@ def test_signature_tells_two_states_apart_by_each_of_its_fields(field: str) -> N
     else:
         times = {"st_mtime_ns": 0, "st_ctime_ns": 0}
         states = os.stat_result(one, times), os.stat_result(one, {**times, field: 1})
-    assert signature(states[0]) != signature(states[1])
+    assert fingerprint(states[0]) != fingerprint(states[1])
 
 
 def become_folder(file: Path) -> None:
@@ -210,24 +210,24 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_witness_sees_every_change(site: Site, change: Callable[[Path], object]) -> None:
+def test_dependency_sees_every_change(site: Site, change: Callable[[Path], object]) -> None:
     file = site.root / "a.txt"
     settle(file)
-    witness = PathWitness(str(file), file.stat(), 1)
-    assert witness.holds(1)
-    assert witness.holds(2)
+    dependency = PathDependency(str(file), file.stat(), 1)
+    assert dependency.holds(1)
+    assert dependency.holds(2)
     change(file)
-    assert witness.holds(2)
-    assert not witness.holds(3)
+    assert dependency.holds(2)
+    assert not dependency.holds(3)
 
 
-def test_witness_of_a_missing_path_sees_it_come(site: Site) -> None:
-    witness = PathWitness(str(site.root / "new" / "file"), None, 1)
-    assert witness.holds(2)
+def test_dependency_of_a_missing_path_sees_it_come(site: Site) -> None:
+    dependency = PathDependency(str(site.root / "new" / "file"), None, 1)
+    assert dependency.holds(2)
     (site.root / "new").mkdir()
-    assert witness.holds(3)
+    assert dependency.holds(3)
     (site.root / "new" / "file").touch()
-    assert not witness.holds(4)
+    assert not dependency.holds(4)
 
 
 def test_open_file_changes_with_its_content_not_with_its_name(site: Site) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from portico.site.origin.folder import SMALL
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import Directory, Failed, File, Missing, Moved
+from portico.site.origin.protocol import Directory, Failed, File, Missing, SlashRedirect
 from portico.site.target import encode_name
 from tests.site.compression.copying import descriptors
 from tests.site.on_disk import LARGE, Site, no_waiting
@@ -47,7 +47,7 @@ def test_what_is_not_there_is_missing(site: Site, path: str) -> None:
 
 
 def test_folder_is_moved_without_its_slash_and_listed_with_it(site: Site) -> None:
-    assert isinstance(site.look("/folder"), Moved)
+    assert isinstance(site.look("/folder"), SlashRedirect)
     assert site.listed("/") == {"a.txt": False, "folder": True}
     assert site.listed("/folder/") == {"b.txt": False}
     found = site.look("/")
@@ -182,7 +182,7 @@ def test_what_may_not_be_read_is_forbidden() -> None:
                     found = site.look(path)
                     assert isinstance(found, Failed), path
                     assert found.status == 403
-                assert isinstance(site.look("/folder"), Moved)
+                assert isinstance(site.look("/folder"), SlashRedirect)
                 assert isinstance(site.look("/list/none"), Missing)
         finally:
             (root / "folder").chmod(0o700)

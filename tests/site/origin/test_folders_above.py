@@ -21,10 +21,10 @@ def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, mov
     names = ("one", "two", "file")
     found = folder.look_up(names, 1)
     assert isinstance(found, File)
-    assert found.witnesses
+    assert found.dependencies
     (root / moved).rename(outside / "moved")
     (root / moved).symlink_to(outside / "moved")
-    assert not all(witness.holds(2) for witness in found.witnesses)
+    assert not all(dependency.holds(2) for dependency in found.dependencies)
     assert isinstance(folder.look_up(names, 2), Missing)
 
 
@@ -40,11 +40,13 @@ def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> 
 
 def test_without_memory_no_descriptor_is_kept(tmp_path: Path) -> None:
     from portico.http.message import Response
-    from portico.server.reply_cache import Memo, Reply
+    from portico.server.reply_cache import CachedReply, ReplyCache
 
     (tmp_path / "large").write_bytes(bytes(SMALL + 1))
     found = Folder(str(tmp_path), 0).look_up(("large",), 1)
     assert isinstance(found, File)
-    memo = Memo(0)
-    memo.keep((b"GET /large HTTP/1.1",), Reply(Response(200, [], (found.content,)), b"", ()))
-    assert len(memo) == 0
+    reply_cache = ReplyCache(0)
+    reply_cache.keep(
+        (b"GET /large HTTP/1.1",), CachedReply(Response(200, [], (found.content,)), b"", ())
+    )
+    assert len(reply_cache) == 0

@@ -10,8 +10,8 @@ import pytest
 from portico.site.origin import remote
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.open_file import FileSlice, Waiting
-from portico.site.origin.protocol import Directory, File, Found, Missing, Moved
-from portico.site.origin.remote import Far, remote_places
+from portico.site.origin.protocol import Directory, File, Found, Missing, SlashRedirect
+from portico.site.origin.remote import RemoteOrigin, remote_places
 
 TABLE = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -62,7 +62,7 @@ class Site:
     def __init__(self, root: Path) -> None:
         folder = Folder(str(root), 1 << 20)
         folder.may_wait = False
-        self.far = Far(folder)
+        self.far = RemoteOrigin(folder)
         self.epoch = 0
 
     def look(self, *names: str) -> Found:
@@ -84,7 +84,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     (root / "far" / "file.txt").write_bytes(b"far")
     (root / "far" / "small").write_bytes(bytes(SMALL))
     (root / "far" / "large").write_bytes(bytes(SMALL + 1))
-    time.sleep(0.06)  # until the files' signatures can be relied on
+    time.sleep(0.06)  # until the files' fingerprints can be relied on
     monkeypatch.setattr(remote, "remote_places", lambda root: (f"{root}/far/",))
     return Site(root)
 
@@ -92,14 +92,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 def test_what_is_near_is_looked_at_at_once(site: Site) -> None:
     found = site.look("near.txt")
     assert isinstance(found, File)
-    assert found.witnesses
+    assert found.dependencies
 
 
 def test_what_is_far_is_looked_at_by_a_thread_first(site: Site) -> None:
     found = site.look_in_the_end("far", "file.txt")
     assert isinstance(found, File)
     assert found.content == b"far"
-    assert found.witnesses is None, "to see whether it holds would be a look from the loop"
+    assert found.dependencies is None, "to see whether it holds would be a look from the loop"
 
 
 @pytest.mark.parametrize("name", ["small", "large"])
@@ -114,10 +114,10 @@ def test_what_is_far_is_read_by_a_thread_first(site: Site, name: str) -> None:
 def test_what_is_not_there_is_looked_for_as_well(site: Site) -> None:
     missing = site.look_in_the_end("far", "none")
     assert isinstance(missing, Missing)
-    assert missing.witnesses is None
+    assert missing.dependencies is None
     moved = site.look_in_the_end("far", "folder")
-    assert isinstance(moved, Moved)
-    assert moved.witnesses is None
+    assert isinstance(moved, SlashRedirect)
+    assert moved.dependencies is None
     assert isinstance(site.look_in_the_end("far", "folder", ""), Directory)
 
 

@@ -1,4 +1,4 @@
-"""Coded siblings: which one a client gets, and which ones are no siblings at all."""
+"""Precompressed siblings: which one a client gets, and which ones are no siblings at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portico.site.origin.folder import Folder
-from portico.site.origin.protocol import Coded, File, Found, Missing
+from portico.site.origin.protocol import File, Found, Missing, Precompressed
 from tests.site.asking import Client, age, content, fields, settle_all, vary
 from tests.site.on_disk import no_waiting
 from tests.unprivileged import public_folder, unprivileged
@@ -264,10 +264,10 @@ def test_folder_tells_the_codings_in_our_order(client: Client) -> None:
     assert found.codings == ("br", "zstd", "gzip")
     assert found.names == ("page.html",)
     only = look(client.folder, "only.js", 1)
-    assert isinstance(only, Coded)
+    assert isinstance(only, Precompressed)
     assert (only.name, only.names, only.codings) == ("only.js", ("only.js",), ("br", "gzip"))
     index = client.folder.look_up(("folder", ""), 1)
-    assert isinstance(index, Coded)
+    assert isinstance(index, Precompressed)
     assert index.names == ("folder", "index.html")
     assert isinstance(look(client.folder, "none", 1), Missing)
     assert isinstance(look(client.folder, "only", 1), Missing)

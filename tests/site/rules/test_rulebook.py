@@ -49,8 +49,8 @@ class Reader:
 
     def holds(self) -> bool:
         self._epoch += 1
-        witnesses = self.book.witnesses
-        return witnesses is not None and all(each.holds(self._epoch) for each in witnesses)
+        dependencies = self.book.dependencies
+        return dependencies is not None and all(each.holds(self._epoch) for each in dependencies)
 
 
 @pytest.fixture
