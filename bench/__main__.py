@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from bench import (
+    against,
     idle,
     machine,
     measure,
@@ -47,6 +48,7 @@ examples:
   python3 -m bench idle --server portico --server nginx
   python3 -m bench neighbours --server portico --server nginx --server lighttpd
   python3 -m bench scaling --rounds 1
+  python3 -m bench --against ../before                paired runs of two checkouts
   python3 -m bench --peers-python /tmp/peers/bin/python --report docs --json result.json
   python3 -m bench --from-json result.json --report docs
 
@@ -70,8 +72,9 @@ def parser() -> argparse.ArgumentParser:
     add("part", nargs="?", choices=PARTS, help="only this part (default: all)")
     add("--scenario", action="append", metavar="NAME", help="only this one; repeatable")
     add("--server", action="append", metavar="NAME", help="only this one; repeatable")
-    add("--seconds", type=positive, default=1, help="length of a slice (default: 1)")
-    add("--rounds", type=positive, default=5, help="slices per server and scenario (default: 5)")
+    add("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout of Portico")
+    add("--seconds", type=duration, help="length of a slice (default: 1; with --against 0.5)")
+    add("--rounds", type=positive, help="slices per server and scenario (default: 5, or 20)")
     add("--connections", type=positive, metavar="N", help="instead of each scenario's own number")
     add("--starts", type=positive, default=startup.TIMES, help="starts per server (default: 15)")
     add(
@@ -87,6 +90,14 @@ def parser() -> argparse.ArgumentParser:
     add("--from-json", type=Path, metavar="FILE", help="measure nothing; report what FILE holds")
     add("--list", action="store_true", help="list scenarios and servers, and which are here")
     return words
+
+
+def duration(text: str) -> float:
+    """Seconds, at least a tenth of one, for argparse."""
+    number = float(text)
+    if not number >= 0.1:
+        raise argparse.ArgumentTypeError("must be at least 0.1")
+    return number
 
 
 def positive(text: str) -> int:
@@ -124,7 +135,10 @@ def interrupted(_: int, __: object) -> None:
 
 def bench(options: argparse.Namespace) -> int:
     """What ``main`` does, with the options read."""
-    chosen = [wider(one, options.connections) for one in scenarios.by_names(options.scenario)]
+    names = options.scenario or (list(against.SCENARIOS) if options.against else None)
+    chosen = [wider(one, options.connections) for one in scenarios.by_names(names)]
+    options.rounds = options.rounds or (against.ROUNDS if options.against else 5)
+    options.seconds = options.seconds or (against.SECONDS if options.against else 1)
     if options.from_json:
         done = record.load(options.from_json)
         print_record(done)
@@ -162,6 +176,9 @@ def bench(options: argparse.Namespace) -> int:
             options.seconds,
             say,
         )
+        if options.against:
+            scenarios.make_files(plan.site, {one.files for one in chosen} | {"page"})
+            return 0 if against.compare(plan, options.against, chosen) else 1
         run(plan, done, (present, chosen), options)
     write(done, options)
     return 1 if failed(done) else 0

@@ -9,7 +9,9 @@ connection, so that its latencies leave out the requests it did not send meanwhi
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -143,11 +145,11 @@ class Load:
         self.wrk = found
         self.connector = compile_c("connect.c", folder)
 
-    def run(self, scenario: Scenario, aim: Aim, seconds: int, turn: int) -> Sample:
+    def run(self, scenario: Scenario, aim: Aim, seconds: float, turn: int) -> Sample:
         """One slice, judged; *turn* makes its numbered heads differ from those of other slices."""
         return judge(self.sample(scenario, aim, seconds, turn), scenario, aim.wire_size)
 
-    def sample(self, scenario: Scenario, aim: Aim, seconds: int, turn: int) -> Sample:
+    def sample(self, scenario: Scenario, aim: Aim, seconds: float, turn: int) -> Sample:
         """One slice as the load itself reports it."""
         if scenario.new_connection and self.connector is not None:
             words = [str(self.connector), str(aim.port), str(scenario.connections), str(seconds)]
@@ -160,15 +162,19 @@ class Load:
                 self.wrk,
                 f"-t{scenario.threads}",
                 f"-c{scenario.connections}",
-                f"-d{seconds}s",
+                f"-d{math.ceil(seconds)}s",
             ]
             words += ["--latency", "--timeout", "10s", "-s", str(path)]
             words.append(f"http://127.0.0.1:{aim.port}/")
-            output = run_to_end(words, seconds + 30)
+            # wrk knows whole seconds only; interrupted sooner, it reports what it has seen so far.
+            until = seconds if seconds % 1 else None
+            output = run_to_end(words, seconds + 30, interrupt_after=until)
         return parse_result(output)
 
 
-def run_to_end(words: list[str], timeout: float, text: str = "") -> str:
+def run_to_end(
+    words: list[str], timeout: float, text: str = "", interrupt_after: float | None = None
+) -> str:
     """A program's output; it is killed if it outlasts *timeout* seconds or we are interrupted."""
     with tempfile.TemporaryFile("w+") as source:
         source.write(text)
@@ -182,6 +188,10 @@ def run_to_end(words: list[str], timeout: float, text: str = "") -> str:
             start_new_session=True,
         ) as process:
             try:
+                if interrupt_after is not None:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(interrupt_after)
+                    process.send_signal(signal.SIGINT)
                 return process.communicate(timeout=timeout)[0]
             finally:
                 with suppress(ProcessLookupError):

@@ -135,7 +135,7 @@ class Plan:
     cores: machine.Cores
     load: Load
     rounds: int
-    seconds: int
+    seconds: float
     say: Callable[[str], None]
 
     def setup(self, server: Server, scenario: Scenario) -> Setup:

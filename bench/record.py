@@ -46,7 +46,7 @@ class Record:
 
     made: str
     rounds: int
-    seconds: int
+    seconds: float
     machine: dict[str, str]
     servers: list[Participant] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
