@@ -9,47 +9,31 @@ of its hashes, can make it a per cent faster or slower for as long as it lives.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from bench import check, measure, scenarios, servers
-from bench.running import running
-from bench.setup import ROOT, Launch, Setup
+from bench import scenarios, servers
+from bench.runner import Bench, cost, ratios, values
+from bench.scenarios import Scenario
 
-SCENARIOS = (
-    *("small", "browser", "connect", "missing", "conditional", "random-2000", "100k", "10m"),
-)
+SCENARIOS = ["small", "browser", "connect", "missing", "conditional", "random", "100k", "10m"]
 ROUNDS = 20
 SECONDS = 0.5
 ROUNDS_PER_START = 5
 CONFIDENCE = 0.95
 
 
-def checkout_server(name: str, checkout: Path) -> servers.Server:
-    """Portico as it is in *checkout*."""
+def median_interval(figures: Sequence[float]) -> tuple[float, float]:
+    """Two of the figures that have the true median between them in 95 of 100 experiments.
 
-    def launch(setup: Setup) -> Launch:
-        return dataclasses.replace(
-            servers.portico(setup),
-            environment={"PYTHONPATH": str(checkout)},
-            working_folder=checkout,
-        )
-
-    return servers.Server(name, name, servers.portico_version, launch)
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Two of the values that have the true median between them in 95 of 100 experiments.
-
-    How many values lie below the median is binomial, so that the two can be counted off from the
-    ends.  Below six values, no two are so certain; then these are the smallest and the largest.
+    How many figures lie below the median is binomial, so that the two can be counted off from the
+    ends.  Below six, no two are so certain; then these are the smallest and the largest.
     """
-    ordered, count = sorted(values), len(values)
+    ordered, count = sorted(figures), len(figures)
     below, tail = 0, 0.5**count
     while 2 * (tail + math.comb(count, below + 1) * 0.5**count) <= 1 - CONFIDENCE:
         below += 1
@@ -57,55 +41,36 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[below], ordered[-1 - below]
 
 
-def compare(plan: measure.Plan, other: Path, chosen: list[scenarios.Scenario]) -> bool:
-    """Measure and print, scenario by scenario; whether nothing has failed."""
-    pair = [checkout_server("other", other.resolve()), checkout_server("this", ROOT)]
-    print(f"CPU time per request (per MiB for large files), {plan.rounds} pairs of slices")
-    print(f"other: {other.resolve()}\nthis:  {ROOT}\n")
+def compare(bench: Bench, other: Path, chosen: list[Scenario]) -> None:
+    """Measure, and print a line for each scenario."""
+    portico = servers.by_names(["portico"])[0]
+    theirs = replace(portico, name="other", checkout=other)
+    pair = [theirs, portico]
+    scenarios.make_files(bench.site, {one.files for one in chosen} | {"page"})
+    print(f"CPU µs per request, {bench.record.rounds} pairs of slices of {bench.record.seconds} s")
+    print(f"other: {other}\nthis:  {servers.ROOT}\n")
     print(f"{'scenario':15}{'other':>10}{'this':>10}   this / other, 95 % interval, quartiles")
-    well = True
     for scenario in chosen:
-        costs, failures = _costs(plan, pair, scenario)
-        ratios = [ours / theirs for theirs, ours in zip(*costs, strict=True)]
-        low, high = median_interval(ratios)
-        quartiles = statistics.quantiles(ratios) if len(ratios) > 1 else ratios * 3
-        middles = "".join(f"{statistics.median(cost):10.2f}" for cost in costs)
+        case = ("against", scenario.name)
+        for start in range(0, bench.record.rounds, ROUNDS_PER_START):
+            with ExitStack() as stack:
+                setups = [(bench.setup(one, scenario, f"{start}"), one) for one in pair]
+                ready = [bench.enter(stack, case, *one) for one in setups]
+                rounds = range(start, min(start + ROUNDS_PER_START, bench.record.rounds))
+                bench.take_turns(case, ready, rounds, bench.record.seconds)
+        slices = [bench.record.select(*case, one.name) for one in pair]
+        print(f"{scenario.name:15}", end="")
+        if found := ratios(slices[1], slices[0]):
+            low, high = median_interval(found)
+            first, _, third = (
+                statistics.quantiles(found, method="inclusive") if len(found) > 1 else found * 3
+            )
+            for each in slices:
+                middle = values(each, cost)
+                print(f"{middle.median if middle else 0:10.2f}", end="")
+            print(f"   {statistics.median(found):.3f}  {low:.3f} to {high:.3f}", end="")
+            print(f"  {first:.3f} {third:.3f}", end="")
+        said = [bench.record.remarks_on(*case, one.name) for one in pair]
         print(
-            f"{scenario.name:15}{middles}   {statistics.median(ratios):.3f}"
-            f"  {low:.3f} to {high:.3f}  {quartiles[0]:.3f} {quartiles[2]:.3f}"
-            f"{''.join(f'; {text}' for text in failures)}",
-            flush=True,
+            "".join(f"  {one.name}: {text}" for one, text in zip(pair, said, strict=True) if text)
         )
-        well = well and not failures
-    return well
-
-
-def _costs(
-    plan: measure.Plan, pair: list[servers.Server], scenario: scenarios.Scenario
-) -> tuple[list[list[float]], list[str]]:
-    """The CPU time per request of both in each round, and what failed."""
-    costs: list[list[float]] = [[], []]
-    failures = dict[str, int]()
-    for start in range(0, plan.rounds, ROUNDS_PER_START):
-        with ExitStack() as stack:
-            lives = [
-                stack.enter_context(running(one, plan.setup(one, scenario), plan.cores.server))
-                for one in pair
-            ]
-            aims = [check.aim_at(scenario, live) for live in lives]
-            for turn in range(start, min(start + ROUNDS_PER_START, plan.rounds)):
-                plan.say(f"{scenario.name}: pair {turn + 1} of {plan.rounds}")
-                found: list[float | None] = [None, None]
-                for which in (0, 1) if turn % 2 == 0 else (1, 0):
-                    taken = measure.take(plan, scenario, (lives[which], aims[which], turn))
-                    found[which] = taken.cost(scenario.unit)
-                    for kind, count in taken.sample.failures.items():
-                        label = f"{pair[which].name} {kind}"
-                        failures[label] = failures.get(label, 0) + count
-                if found[0] and found[1]:
-                    costs[0].append(found[0])
-                    costs[1].append(found[1])
-    plan.say("")
-    if not costs[0]:
-        sys.exit(f"bench: nobody answered in {scenario.name}")
-    return costs, [f"{count} {label}" for label, count in failures.items()]
