@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import scenarios, servers
-from bench.runner import Bench, cost, ratios, values
+from bench.runner import Bench, cost, ratios
 from bench.scenarios import Scenario
 
 SCENARIOS = ["small", "browser", "connect", "missing", "conditional", "random", "100k", "10m"]
@@ -44,12 +44,11 @@ def median_interval(figures: Sequence[float]) -> tuple[float, float]:
 def compare(bench: Bench, other: Path, chosen: list[Scenario]) -> None:
     """Measure, and print a line for each scenario."""
     portico = servers.by_names(["portico"])[0]
-    theirs = replace(portico, name="other", checkout=other)
-    pair = [theirs, portico]
+    pair = [replace(portico, name="other", checkout=other), portico]
     scenarios.make_files(bench.site, {one.files for one in chosen} | {"page"})
     print(f"CPU µs per request, {bench.record.rounds} pairs of slices of {bench.record.seconds} s")
     print(f"other: {other}\nthis:  {servers.ROOT}\n")
-    print(f"{'scenario':15}{'other':>10}{'this':>10}   this / other, 95 % interval, quartiles")
+    print("scenario          other    this   this / other    95 % interval    least and most")
     for scenario in chosen:
         case = ("against", scenario.name)
         for start in range(0, bench.record.rounds, ROUNDS_PER_START):
@@ -57,20 +56,17 @@ def compare(bench: Bench, other: Path, chosen: list[Scenario]) -> None:
                 setups = [(bench.setup(one, scenario, f"{start}"), one) for one in pair]
                 ready = [bench.enter(stack, case, *one) for one in setups]
                 rounds = range(start, min(start + ROUNDS_PER_START, bench.record.rounds))
-                bench.take_turns(case, ready, rounds, bench.record.seconds)
+                bench.take_turns(case, ready, rounds)
         slices = [bench.record.select(*case, one.name) for one in pair]
-        print(f"{scenario.name:15}", end="")
         if found := ratios(slices[1], slices[0]):
+            middles = [statistics.median(filter(None, map(cost, each))) for each in slices]
             low, high = median_interval(found)
-            first, _, third = (
-                statistics.quantiles(found, method="inclusive") if len(found) > 1 else found * 3
+            print(
+                f"{scenario.name:15}{middles[0]:8.2f}{middles[1]:8.2f}"
+                f"{statistics.median(found):15.3f}{low:10.3f} - {high:.3f}"
+                f"{min(found):10.3f} - {max(found):.3f}",
+                flush=True,
             )
-            for each in slices:
-                middle = values(each, cost)
-                print(f"{middle.median if middle else 0:10.2f}", end="")
-            print(f"   {statistics.median(found):.3f}  {low:.3f} to {high:.3f}", end="")
-            print(f"  {first:.3f} {third:.3f}", end="")
-        said = [bench.record.remarks_on(*case, one.name) for one in pair]
-        print(
-            "".join(f"  {one.name}: {text}" for one, text in zip(pair, said, strict=True) if text)
-        )
+        for one in pair:
+            if said := bench.record.remarks_on(*case, one.name):
+                print(f"{scenario.name:15}{one.name}: {said}")

@@ -31,7 +31,7 @@ NUMBERS_PER_ROUND = 10_000_000
 LENGTH_TOLERANCE = 0.02
 # How long wrk may take beyond its time, and how long it runs if it is to be told when to stop.
 PATIENCE = 30
-ENDLESS = 600
+ENDLESS = 120
 SCRIPT = Path(__file__).with_name("requests.lua")
 
 

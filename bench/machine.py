@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,12 +24,7 @@ CPU_CLOCK_OF_PROCESS = 2
 IDLE_SHARE = 0.05
 LOOK_SECONDS = 0.05
 PATIENCE = 30.0
-MEMORY_FIELDS = {
-    "Rss": "rss",
-    "Pss": "pss",
-    "Private_Clean": "private",
-    "Private_Dirty": "private",
-}
+MEMORY = {"Rss": "rss", "Pss": "pss", "Private_Clean": "private", "Private_Dirty": "private"}
 
 
 class Cores(NamedTuple):
@@ -66,17 +60,12 @@ def on_core(*cores: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def allow_open_files(needed: int, wanted: int) -> None:
-    """Let this process and its children open *needed* files, and *wanted* if it may be.
-
-    ValueError if this user may not open so many.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
-    if most < needed:
-        raise ValueError(f"needs {needed:,} open files, and {most:,} is the limit (ulimit -n)")
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, wanted), hard))
+def allow_open_files(needed: int) -> None:
+    """Let this process and its children open as many files as they may; ValueError if too few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard not in (resource.RLIM_INFINITY, max(hard, needed)):
+        raise ValueError(f"needs {needed:,} open files, and {hard:,} is the limit (ulimit -n)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def tree(root: int) -> list[int]:
@@ -129,13 +118,13 @@ def settle(root: int, patience: float = PATIENCE) -> bool:
 
 def memory(root: int) -> dict[str, float]:
     """The memory of the process tree under *root* in KiB: resident, proportional and private."""
-    total = dict.fromkeys(MEMORY_FIELDS.values(), 0.0)
+    total = dict.fromkeys(MEMORY.values(), 0.0)
     for pid in tree(root):
         with suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 name, _, rest = line.partition(":")
-                if name in MEMORY_FIELDS:
-                    total[MEMORY_FIELDS[name]] += int(rest.split()[0])
+                if name in MEMORY:
+                    total[MEMORY[name]] += int(rest.split()[0])
     return total
 
 

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, product
 
 from bench import client, load, machine, scenarios
 from bench.client import Aim, AnswerError
@@ -29,19 +31,15 @@ RETRY_SECONDS = 0.0002
 
 MEMORY_REQUESTS = 1_000_000
 MEMORY_SLICE = 3.0
-MEMORY_MOST_SLICES = 200
 IDLE_CONNECTIONS = 10_000
-# The idle connections, the active ones of the server, and everything else it opens; and as many as
-# the server that takes only half as many clients as files is told of.
+# The idle connections, the active ones of the server, and everything else it opens.
 FILES_NEEDED = IDLE_CONNECTIONS + 1000
-FILES_WANTED = 24_576
 
 RATE = 5000
-NEIGHBOUR_ROUNDS = 3
 TRIES = 3
-
-SCALING_ROUNDS = 3
 SCALING_SECONDS = 0.5
+# At most so many with neighbours and along axes.
+ROUNDS = 3
 
 
 def measure_scenario(bench: Bench, present: list[Server], scenario: Scenario) -> None:
@@ -54,7 +52,7 @@ def measure_scenario(bench: Bench, present: list[Server], scenario: Scenario) ->
             for one in present
             if one.kind != "limit" or scenario.limit
         ]
-        bench.take_turns(case, ready, range(bench.record.rounds), bench.record.seconds)
+        bench.take_turns(case, ready)
     for contender in ready:  # all have ended, and written what they held back
         if contender is not None and scenario.log:
             count_log(bench, case, contender.live)
@@ -62,10 +60,8 @@ def measure_scenario(bench: Bench, present: list[Server], scenario: Scenario) ->
 
 def count_log(bench: Bench, case: tuple[str, str], live: Running) -> None:
     """A log that is shorter than the requests answered is a failure."""
-    path, lines = live.setup.log, 0
-    if path is not None and path.exists():
-        with path.open("rb") as file:
-            lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(MIB), b""))
+    path = live.setup.log
+    lines = path.read_bytes().count(b"\n") if path and path.exists() else 0
     answered = sum(one.seen.requests for one in bench.record.select(*case, live.server.name))
     if lines < answered:
         bench.record.remark(*case, live.server.name, f"{answered - lines:,} answers not logged")
@@ -96,9 +92,8 @@ def measure_startup(bench: Bench, present: list[Server]) -> None:
             finally:
                 end(process)
             if turn:
-                seen = Seen(1, 0, took)
-                one = Slice("startup", "start", server.name, "", turn, 0, 0, seen, held)
-                bench.record.slices.append(one)
+                what = ("startup", "start", server.name, "")
+                bench.record.slices.append(Slice(*what, turn, 0, 0, Seen(1, 0, took), held))
 
 
 def first_answer(port: int) -> float:
@@ -123,21 +118,20 @@ def measure_memory(bench: Bench, present: list[Server]) -> None:
         with running(server, bench.setup(server, MEMORY, "memory"), bench.cores.server) as live:
             before = machine.memory(live.pid)
             head = scenarios.head(MEMORY, live.setup.port, server.prefix)
-            done, failures = 0, dict[str, int]()
-            for turn in range(MEMORY_MOST_SLICES):
+            done, failures = 0, Counter[str]()
+            for turn in count():
                 bench.say(f"memory: {server.name}, {done:,} of {MEMORY_REQUESTS:,} requests")
                 aim = Aim(live.setup.port, head, 0)
                 seen = load.run(MEMORY, aim, MEMORY_SLICE, turn)
                 done += seen.requests
-                for kind, count in seen.failures.items():
-                    failures[kind] = failures.get(kind, 0) + count
+                failures.update(seen.failures)
                 if done >= MEMORY_REQUESTS or seen.requests == 0:
                     break
             more = {f"{name} before": size for name, size in before.items()}
             more |= {f"{name} after": size for name, size in machine.memory(live.pid).items()}
         seen = replace(seen, requests=done, failures=failures)
-        one = Slice("memory", "flood", server.name, "", 0, 0, 0, seen, more)
-        bench.record.slices.append(one)
+        what = ("memory", "flood", server.name, "")
+        bench.record.slices.append(Slice(*what, 0, 0, 0, seen, more))
 
 
 def measure_idle(bench: Bench, present: list[Server]) -> None:
@@ -146,7 +140,7 @@ def measure_idle(bench: Bench, present: list[Server]) -> None:
     An idle connection has made one request and has its answer, and must still be open when the
     slice is over.
     """
-    machine.allow_open_files(FILES_NEEDED, FILES_WANTED)
+    machine.allow_open_files(FILES_NEEDED)
     scenarios.make_files(bench.site, {"page"})
     for server in present:
         case = ("idle", "idle")
@@ -157,9 +151,7 @@ def measure_idle(bench: Bench, present: list[Server]) -> None:
                 continue
             quiet.variant = "without"
             crowded = replace(quiet, variant="with", beside=partial(crowd, quiet))
-            bench.take_turns(
-                case, [quiet, crowded], range(bench.record.rounds), bench.record.seconds
-            )
+            bench.take_turns(case, [quiet, crowded])
         slices = bench.record.select(*case, server.name, "with")
         if lost := sum(one.more["closed"] for one in slices):
             bench.record.remark(*case, server.name, f"{lost:,.0f} idle connections closed")
@@ -188,21 +180,19 @@ def measure_workers(bench: Bench, present: list[Server]) -> None:
         raise ValueError("needs two cores")
     scenarios.make_files(bench.site, {"page"})
     with machine.on_core(*bench.cores):
-        for scenario in scenarios.by_names(["small", "connect"]):
-            wide = replace(scenario, threads=2)
-            for server in (one for one in present if one.name in WITH_WORKERS):
-                case = ("workers", scenario.name)
-                with ExitStack() as stack:
-                    pair = []
-                    for workers in (1, 2):
-                        where = f"workers-{scenario.name}-{workers}"
-                        setup = bench.setup(server, wide, where, workers=workers)
-                        one = bench.enter(stack, case, setup, server, *bench.cores)
-                        if one is not None:
-                            one.variant = str(workers)
-                            one.beside = partial(shares, one.live.pid)
-                            pair.append(one)
-                    bench.take_turns(case, pair, range(bench.record.rounds), bench.record.seconds)
+        several = [one for one in present if one.name in WITH_WORKERS]
+        for scenario, server in product(scenarios.by_names(["small", "connect"]), several):
+            case, wide = ("workers", scenario.name), replace(scenario, threads=2)
+            with ExitStack() as stack:
+                pair = []
+                for workers in (1, 2):
+                    where = f"workers-{scenario.name}-{workers}"
+                    setup = bench.setup(server, wide, where, workers=workers)
+                    one = bench.enter(stack, case, setup, server, *bench.cores)
+                    if one is not None:
+                        one.variant, one.beside = str(workers), partial(shares, one.live.pid)
+                        pair.append(one)
+                bench.take_turns(case, pair)
 
 
 @contextmanager
@@ -247,7 +237,7 @@ def measure_neighbours(bench: Bench, present: list[Server]) -> None:
     The clients that are measured send far fewer requests than the server could bear.  A slice in
     which the server had to wait for its core, or in which the load itself was late, is made again.
     """
-    machine.allow_open_files(FILES_NEEDED, FILES_WANTED)
+    machine.allow_open_files(FILES_NEEDED)
     scenarios.make_files(bench.site, {one.request.files for one in NEIGHBOURS})
     for server in present:
         with ExitStack() as stack:
@@ -267,8 +257,8 @@ def measure_neighbours(bench: Bench, present: list[Server]) -> None:
                     continue
                 beside = partial(holding, kind, aim) if kind.holds else partial(busy, kind, aim)
                 pair = [quiet, replace(quiet, variant="beside", beside=beside)]
-                rounds = range(min(bench.record.rounds, NEIGHBOUR_ROUNDS))
-                bench.take_turns(case, pair, rounds, bench.record.seconds)
+                rounds = range(min(bench.record.rounds, ROUNDS))
+                bench.take_turns(case, pair, rounds)
 
 
 def steady(aim: Aim, warm: float, seconds: float, _turn: int) -> Seen:
@@ -277,14 +267,13 @@ def steady(aim: Aim, warm: float, seconds: float, _turn: int) -> Seen:
     done = subprocess.run(
         [sys.executable, "-m", "bench.steady", *map(str, words)],
         input=aim.head,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         cwd=ROOT,
         timeout=seconds + load.PATIENCE,
         check=False,
     )
-    return load.parse(done.stdout)
+    return load.parse(done.stdout + done.stderr)
 
 
 @contextmanager
@@ -352,11 +341,11 @@ def measure_scaling(bench: Bench, present: list[Server]) -> None:
     Files above ``SPARSE`` are holes, whose pages are in memory all the same; what a disk costs is
     not in these figures.
     """
-    machine.allow_open_files(FILES_NEEDED, FILES_WANTED)
+    machine.allow_open_files(FILES_NEEDED)
     bench.say("scaling: writing files")
     points = [point for axis in AXES for point in axis.points.values()]
     scenarios.make_files(bench.site, {one.files for one in points})
-    rounds = range(min(bench.record.rounds, SCALING_ROUNDS))
+    rounds = range(min(bench.record.rounds, ROUNDS))
     for axis in AXES:
         with ExitStack() as stack:
             lives: list[Running] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.parts import AXES
 from bench.runner import Record, Spread, cost, values
-from bench.scenarios import SCENARIOS
+from bench.scenarios import BY_NAME, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,12 +57,11 @@ def bars(record: Record, cases: list[str]) -> Figure:
     height = 0.22 * len(record.servers) + 0.9
     title = "CPU time of the server per request: shorter is better"
     plot, found = panels(len(cases), height, title)
-    known = {one.name: one for one in SCENARIOS}
     for panel, case in zip(found, cases, strict=True):
         draw_bars(panel, record, costs(record, "scenarios", case))
-        if case in known:
-            panel.set_title(fill(f"{case}: {known[case].title}", 50), loc="left", fontsize=9)
-            panel.set_xlabel(f"µs per {known[case].unit}")
+        scenario = BY_NAME.get(case, SMALL)
+        panel.set_title(fill(f"{case}: {scenario.title}", 50), loc="left", fontsize=9)
+        panel.set_xlabel(f"µs per {scenario.unit}")
     return plot
 
 
@@ -94,13 +93,12 @@ def curves(record: Record) -> Figure:
         cases = record.cases(part)
         seen = [costs(record, part, case) for case in cases]
         for server in record.servers:
-            points = [(x, each[server.name]) for x, each in enumerate(seen) if server.name in each]
+            points = {x: each[server.name] for x, each in enumerate(seen) if server.name in each}
+            middles = [one.median for one in points.values()]
+            below = [one.median - one.low for one in points.values()]
+            above = [one.high - one.median for one in points.values()]
             if points:
-                places, spreads = zip(*points, strict=True)
-                middles = [one.median for one in spreads]
-                below = [one.median - one.low for one in spreads]
-                above = [one.high - one.median for one in spreads]
-                panel.errorbar(places, middles, [below, above], marker="o", label=server.title)
+                panel.errorbar([*points], middles, [below, above], marker="o", label=server.title)
         middles = [one.median for each in seen for one in each.values()]
         if middles and max(middles) > FACTOR * min(middles):
             panel.set_yscale("log")

@@ -7,7 +7,6 @@ reaches the bench alone and the bench ends its children.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -84,15 +83,10 @@ def spawn(server: Server, setup: Setup, *cores: int) -> subprocess.Popen[bytes]:
 
 
 def compile_limit(folder: Path) -> None:
-    """The C loop, compiled into *folder* unless it is there; StartError if that fails."""
-    program = folder / "limit"
+    """The C loop, compiled into *folder* unless it is there."""
+    source, program = Path(__file__).with_name("limit.c"), folder / "limit"
     if not program.exists():
-        source = Path(__file__).with_name("limit.c")
-        words = [shutil.which("cc") or "cc", "-O2", "-o", str(program), str(source)]
-        try:
-            subprocess.run(words, check=True)
-        except (OSError, subprocess.CalledProcessError) as problem:
-            raise StartError(f"cannot compile {source.name}: {problem}") from None
+        subprocess.run(["cc", "-O2", "-o", str(program), str(source)], check=True)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -106,16 +100,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_listening(process: subprocess.Popen[bytes], setup: Setup) -> None:
     """Return once the port takes a connection; StartError if the process ends or hesitates."""
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise StartError(f"ended with code {process.returncode}")
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", setup.port), timeout=1):
             return
         time.sleep(0.005)
-    raise StartError(f"did not listen within {START_SECONDS:.0f} seconds")
+    ended = "hesitates" if process.poll() is None else f"ended with code {process.poll()}"
+    raise StartError(f"does not listen, {ended}: {last_words(setup)}")
 
 
 @contextmanager
@@ -124,13 +117,10 @@ def running(server: Server, setup: Setup, *cores: int) -> Iterator[Running]:
     setup = replace(setup, port=free_port())
     try:
         process = spawn(server, setup, *cores)
-    except OSError as problem:
+    except (OSError, subprocess.SubprocessError) as problem:
         raise StartError(f"{server.name} cannot be started: {problem}") from None
     try:
-        try:
-            wait_until_listening(process, setup.port)
-        except StartError as problem:
-            raise StartError(f"{server.name} {problem}: {last_words(setup)}") from None
+        wait_until_listening(process, setup)
         yield Running(server, setup, process.pid)
     finally:
         end(process)

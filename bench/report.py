@@ -15,7 +15,7 @@ from string import Template
 from bench.parts import AXES, IDLE_CONNECTIONS, NEIGHBOURS, RATE
 from bench.plots import figure
 from bench.runner import Participant, Record, Slice, Value, cost, ratio, values
-from bench.scenarios import MIB, SCENARIOS, SMALL
+from bench.scenarios import BY_NAME, MIB, SMALL
 
 TEMPLATE = Path(__file__).with_name("page.md.in")
 # Of fewer answers in a slice, no latency is shown.
@@ -23,7 +23,6 @@ FEW = 20
 # The variants of a contender that a part compares.
 VARIANTS = {"idle": ("without", "with"), "workers": ("1", "2"), "neighbours": ("alone", "beside")}
 
-Row = dict[str, str]
 Column = Callable[["Group"], str]
 
 
@@ -32,7 +31,7 @@ class Table:
     """Rows under a title, each a mapping from heading to text; empty columns are left out."""
 
     title: str
-    rows: list[Row]
+    rows: list[dict[str, str]]
 
     def __str__(self) -> str:
         """The table in Markdown, in columns that a terminal shows as well."""
@@ -87,9 +86,9 @@ def each(show: str, value: Value, of: str = "median") -> Column:
     return column
 
 
-def last(show: str, value: Value) -> Column:
+def last(show: str, value: Value, of: str = "median") -> Column:
     """A figure of the second variant alone."""
-    return lambda group: each(show, value)(group).rpartition(" → ")[2]
+    return lambda group: each(show, value, of)(group).rpartition(" → ")[2]
 
 
 def change(value: Value = cost) -> Column:
@@ -99,12 +98,11 @@ def change(value: Value = cost) -> Column:
 
 def show_as(show: str, value: float) -> str:
     """A figure as text: three digits, milliseconds, MiB, or a format of Python's."""
-    special = {
-        "3": figure(value),
-        "ms": f"{figure(value / 1000)} ms",
-        "MiB": f"{value / 1024:.1f} MiB",
-    }
-    return special.get(show) or format(value, show)
+    if show == "MiB":
+        return f"{value / 1024:.1f} MiB"
+    if show == "ms":
+        return f"{figure(value / 1000)} ms"
+    return figure(value) if show == "3" else format(value, show)
 
 
 def latency(name: str) -> Value:
@@ -117,11 +115,6 @@ def more(name: str) -> Value:
     return lambda one: one.more.get(name)
 
 
-def rate(one: Slice) -> float:
-    """Answered requests per second."""
-    return one.seen.requests / one.seen.seconds
-
-
 def took(one: Slice) -> float:
     """Milliseconds."""
     return one.seen.seconds * 1000
@@ -129,8 +122,8 @@ def took(one: Slice) -> float:
 
 def gets(group: Group) -> str:
     """What a neighbour has got."""
-    unit = next((kind.unit for kind in NEIGHBOURS if kind.name == group.case), "")
-    return f"{last(',.0f', more('got'))(group)} {unit}"
+    units = {kind.name: kind.unit for kind in NEIGHBOURS}
+    return f"{last(',.0f', more('got'))(group)} {units.get(group.case, '')}"
 
 
 def disturbed(group: Group) -> str:
@@ -140,7 +133,10 @@ def disturbed(group: Group) -> str:
     return f"{count} of {len(slices)}" if count else ""
 
 
-COST = {"CPU µs/request": each("3", cost), "requests/s": each(",.0f", rate)}
+COST = {
+    "CPU µs/request": each("3", cost),
+    "requests/s": each(",.0f", lambda one: one.seen.requests / one.seen.seconds),
+}
 COST_OF_MIB = {
     "CPU µs/MiB": each("3", cost),
     "MiB/s": each(",.0f", lambda one: one.seen.bytes / MIB / one.seen.seconds),
@@ -166,10 +162,11 @@ COLUMNS: dict[str, dict[str, Column]] = {
     },
     "memory": {
         "requests": each(",.0f", lambda one: one.seen.requests),
-        **{
-            name.replace("ss", "SS"): each("MiB", more(name.lower()))
-            for name in ("Rss before", "Rss after", "Pss before", "Pss after", "private after")
-        },
+        "RSS before": each("MiB", more("rss before")),
+        "RSS after": each("MiB", more("rss after")),
+        "PSS before": each("MiB", more("pss before")),
+        "PSS after": each("MiB", more("pss after")),
+        "private after": each("MiB", more("private after")),
     },
     "idle": {
         "CPU µs/request": each("3", cost),
@@ -177,7 +174,8 @@ COLUMNS: dict[str, dict[str, Column]] = {
         **LATENCIES,
         "p99 at best": each("ms", latency("p99"), "low"),
         "p99, with / without": change(latency("p99")),
-        "KiB per idle": last(".1f", more("KiB per idle")),
+        # A server that keeps memory for the next crowd grows in the first round only.
+        "KiB per idle": last(".1f", more("KiB per idle"), "high"),
     },
     "workers": {**COST, "two / one": change(), "lesser share": last(".0%", more("lesser share"))},
     "neighbours": {
@@ -214,7 +212,7 @@ def pivot(record: Record, part: str, title: str, *, all_costs: bool) -> Table:
     for case in record.cases(part):
         ours, row, remarks = record.select(part, case, base.name), {"case": case}, []
         if part == "scenarios":
-            row["CPU µs per"] = unit_of(case)
+            row["CPU µs per"] = BY_NAME.get(case, SMALL).unit
         for one in record.servers if all_costs else [base]:
             row[one.title] = each("3", cost)(Group(record, part, case, one))
             if said := record.remarks_on(part, case, one.name):
@@ -227,14 +225,9 @@ def pivot(record: Record, part: str, title: str, *, all_costs: bool) -> Table:
     return Table(title, rows)
 
 
-def unit_of(case: str) -> str:
-    """What a cost in this scenario is per."""
-    return next((one.unit for one in SCENARIOS if one.name == case), "request")
-
-
 def scenario_table(record: Record, case: str) -> Table:
     """One row per server."""
-    scenario = next((one for one in SCENARIOS if one.name == case), SMALL)
+    scenario = BY_NAME.get(case, SMALL)
     kind = "new" if scenario.closes else "keep-alive"
     title = f"{case}: {scenario.title}; {scenario.connections} {kind} connections at once"
     first = COST_OF_MIB if scenario.unit == "MiB" else COST

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -88,10 +89,8 @@ class Slice:
     @property
     def disturbed(self) -> bool:
         """Whether it says more about the machine than about the server."""
-        return (
-            self.more.get("waited", 0) > WAITED * self.seen.seconds
-            or self.seen.lag > LAG * self.seen.p99
-        )
+        waited = self.more.get("waited", 0) > WAITED * self.seen.seconds
+        return waited or self.seen.lag > LAG * self.seen.p99
 
 
 @dataclass(frozen=True)
@@ -175,10 +174,9 @@ class Record:
         """All remarks on a server in a case, and what failed in its slices."""
         where = (part, case, server)
         said = [one.text for one in self.remarks if (one.part, one.case, one.server) == where]
-        failures = dict[str, int]()
+        failures = Counter[str]()
         for one in self.select(part, case, server):
-            for kind, count in one.seen.failures.items():
-                failures[kind] = failures.get(kind, 0) + count
+            failures.update(one.seen.failures)
         if failures:
             counted = ", ".join(f"{count:,} {kind}" for kind, count in failures.items())
             said.append(f"failures: {counted}")
@@ -205,22 +203,20 @@ class Record:
         return cls(**read)
 
 
-Load = Callable[[float, int], Seen]
-"""Takes the seconds and the number of the round."""
-Beside = Callable[[], AbstractContextManager[dict[str, float]]]
-"""What happens during a slice besides the load; it may fill in further figures until it ends."""
-
-
 @dataclass
 class Contender:
-    """One server under one load.  A disturbed slice is made again, ``tries`` times at most."""
+    """One server under one load, which takes the seconds and the number of the round.
+
+    What happens ``beside`` it fills in further figures.  A disturbed slice is made again, ``tries``
+    times at most.
+    """
 
     live: Running
     scenario: Scenario
     aim: Aim
-    load: Load
+    load: Callable[[float, int], Seen]
     variant: str = ""
-    beside: Beside = lambda: nullcontext({})
+    beside: Callable[[], AbstractContextManager[dict[str, float]]] = lambda: nullcontext({})
     tries: int = 1
 
 
@@ -275,18 +271,19 @@ class Bench:
         self,
         case: tuple[str, str],
         contenders: Iterable[Contender | None],
-        rounds: Iterable[int],
-        seconds: float,
+        rounds: Iterable[int] = (),
+        seconds: float = 0,
     ) -> None:
-        """All rounds of these contenders; one that fails is out, with a remark."""
+        """The rounds of these contenders, or all; one that fails is out, with a remark."""
         ready = [one for one in contenders if one is not None]
-        for turn in rounds:
+        for turn in rounds or range(self.record.rounds):
             self.say(f"{' '.join(case)}: round {turn + 1}")
             first = turn % max(len(ready), 1)
             for one in ready[first:] + ready[:first]:
                 if one.live.server.kind == "reference" and turn >= REFERENCE_ROUNDS:
                     continue
                 try:
+                    seconds = seconds or self.record.seconds
                     self.record.slices.append(take(case, one, turn, seconds))
                 except FAILURES as problem:
                     ready.remove(one)
@@ -297,8 +294,7 @@ class Bench:
 
 def take(case: tuple[str, str], one: Contender, turn: int, seconds: float) -> Slice:
     """One slice, or the least disturbed of a few; ValueError or OSError if nothing is reported."""
-    scenario, pid = one.scenario, one.live.pid
-    best: Slice | None = None
+    scenario, pid, found = one.scenario, one.live.pid, list[Slice]()
     for _ in range(one.tries):
         machine.settle(pid)
         with one.beside() as more:
@@ -306,20 +302,11 @@ def take(case: tuple[str, str], one: Contender, turn: int, seconds: float) -> Sl
             seen = one.load(max(seconds, scenario.seconds), turn)
             used = machine.cpu_seconds(pid) - used
             waited = machine.waited_seconds(pid) - waited
-        count = divisor(scenario.unit, seen, one.aim.wire_size)
+        counts = {"request": seen.requests, "MiB": seen.bytes / MIB}
+        count = counts.get(scenario.unit, seen.bytes / one.aim.wire_size)
         more = {**more, "waited": waited}
         name = one.live.server.name
-        found = Slice(*case, name, one.variant, turn, used, count, seen, more)
-        if best is None or waited < best.more["waited"]:
-            best = found
-        if not found.disturbed:
-            return found
-    assert best is not None  # noqa: S101 (there is one try at least)
-    return best
-
-
-def divisor(unit: str, seen: Seen, wire_size: int) -> float:
-    """What the CPU time of a slice is divided by."""
-    if unit == "request":
-        return seen.requests
-    return seen.bytes / (MIB if unit == "MiB" else wire_size)
+        found.append(Slice(*case, name, one.variant, turn, used, count, seen, more))
+        if not found[-1].disturbed:
+            return found[-1]
+    return min(found, key=lambda each: each.more["waited"])

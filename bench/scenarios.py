@@ -11,7 +11,7 @@ from pathlib import Path
 
 TABLE = Path(__file__).with_name("scenarios.toml")
 PLAIN = ("User-Agent: bench", "Accept: */*")
-KIB, MIB = 2**10, 2**20
+MIB = 2**20
 # The length of an error page that says no more than it must.
 ERROR_PAGE = 150
 # Files above this size are holes: zeros that take no room on the disk.  They are read once, after
@@ -75,15 +75,15 @@ ROWS = tomllib.loads(TABLE.read_text())
 FILES = {name: Files(**row) for name, row in ROWS["files"].items()}
 SCENARIOS = tuple(Scenario(name, **row) for name, row in ROWS["scenarios"].items())
 SMALL = SCENARIOS[0]
+BY_NAME = {one.name: one for one in SCENARIOS}
 MEMORY = Scenario("memory", **ROWS["others"]["memory"])
 
 
 def by_names(names: list[str] | None) -> list[Scenario]:
     """The scenarios of these names in the table's order, or all; ValueError names a wrong one."""
-    known = [scenario.name for scenario in SCENARIOS]
     for name in names or ():
-        if name not in known:
-            raise ValueError(f"no scenario {name!r}; there are {', '.join(known)}")
+        if name not in BY_NAME:
+            raise ValueError(f"no scenario {name!r}; there are {', '.join(BY_NAME)}")
     return [scenario for scenario in SCENARIOS if not names or scenario.name in names]
 
 
@@ -92,9 +92,9 @@ def make_files(site: Path, kinds: set[str]) -> None:
     for kind in sorted(kinds):
         files = FILES[kind]
         for n in range(files.count):
-            make_file(site / files.path.format(n=n), files.size)
+            path = site / files.path.format(n=n)
+            make_file(path, files.size)
             if files.packed:
-                path = site / files.path.format(n=n)
                 packed = gzip.compress(path.read_bytes(), mtime=0)
                 path.with_name(f"{path.name}.gz").write_bytes(packed)
 

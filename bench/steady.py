@@ -22,15 +22,15 @@ import select
 import socket
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from bench.load import MARK, Seen
 
 START = b"HTTP/1.1 200 "
-# The longest wait for an answer before it is looked whether something is due.
+# The longest wait for an answer where no connection is free.
 LONGEST_WAIT = 0.02
 
 
@@ -45,22 +45,22 @@ class Client:
     got: int = 0
 
 
+@dataclass
 class Steady:
     """All the clients, and what they have seen."""
 
-    def __init__(self, port: int, head: bytes, wire_size: int, rate: float) -> None:
-        self.port = port
-        self.head = head
-        self.wire_size = wire_size
-        self.rate = rate
-        self.clients: dict[int, Client] = {}
-        self.free: deque[Client] = deque()
-        self.took: list[float] = []
-        self.late: list[float] = []
-        self.failures = {"read": 0, "status": 0}
-        self.bytes = 0
-        self.asked = 0
-        self.began = 0.0
+    port: int
+    head: bytes
+    wire_size: int
+    rate: float
+    clients: dict[int, Client] = field(default_factory=dict)
+    free: deque[Client] = field(default_factory=deque)
+    took: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    asked: int = 0
+    began: float = 0.0
 
     def open(self) -> None:
         """One more connection."""
@@ -120,13 +120,13 @@ class Steady:
     def run(self, seconds: float) -> Seen:
         """Keep the pace for so long, from now on; what was seen of what was due since."""
         self.took, self.late, self.bytes = [], [], 0
-        self.failures = dict.fromkeys(self.failures, 0)
+        self.failures.clear()
         self.began, self.asked = time.perf_counter(), 0
         end = self.began + seconds
         while (now := time.perf_counter()) < end:
             # select waits for microseconds, epoll for whole milliseconds.
-            wait = min(self.due() - now, LONGEST_WAIT) if self.free else LONGEST_WAIT
-            ready, _, _ = select.select(list(self.clients), [], [], max(wait, 0))
+            wait = max(self.due() - now, 0) if self.free else LONGEST_WAIT
+            ready, _, _ = select.select(list(self.clients), [], [], wait)
             for descriptor in ready:
                 self.receive(self.clients[descriptor])
             self.ask_what_is_due()
@@ -137,9 +137,8 @@ class Steady:
         waiting += [end - self.began - n / self.rate for n in never_sent]
         took, late = sorted(self.took + waiting), sorted(self.late)
         p50, p99, p999 = (quantile(took, share) for share in (0.5, 0.99, 0.999))
-        failures = {kind: count for kind, count in self.failures.items() if count}
         lag = quantile(late, 0.99)
-        return Seen(answered, self.bytes, seconds, p50, p99, p999, lag, failures)
+        return Seen(answered, self.bytes, seconds, p50, p99, p999, lag, dict(self.failures))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

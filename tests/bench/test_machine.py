@@ -76,7 +76,7 @@ def test_where_too_few_files_may_be_open_this_is_said() -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))\n"
         "from bench import machine\n"
-        "try: machine.allow_open_files(11_000, 11_000)\n"
+        "try: machine.allow_open_files(11_000)\n"
         "except ValueError as problem: print(problem)"
     )
     words = [sys.executable, "-c", script]

@@ -97,7 +97,7 @@ def test_the_command_reports_what_a_file_holds(
         (["--server", "none"], "no server 'none'"),
         (["--python", "/no/python"], "no interpreter '/no/python'"),
         (["--from-json", "/no/file"], "/no/file"),
-        (["--rounds", "-1"], "there must be a round"),
+        (["--rounds", "-1"], "there must be one round"),
     ],
 )
 def test_a_wrong_option_is_said_in_one_line(
