@@ -66,11 +66,7 @@ def test_numbered_heads_of_two_slices_have_no_number_in_common_and_one_length() 
     assert len(first) == len(second)
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [one for one in scenarios.SCENARIOS if one.limit],
-    ids=lambda one: one.name,
-)
+@pytest.mark.parametrize("scenario", [one for one in scenarios.SCENARIOS if one.limit])
 def test_the_c_loop_gives_the_answer_of_each_scenario_and_wrk_counts_it(
     scenario: Scenario, bench: Bench
 ) -> None:

@@ -82,9 +82,3 @@ def test_where_too_few_files_may_be_open_this_is_said() -> None:
     words = [sys.executable, "-c", script]
     said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     assert said.stdout == "needs 11,000 open files, and 500 is the limit (ulimit -n)\n"
-
-
-def test_the_description_says_what_a_reader_must_know() -> None:
-    described = machine.describe()
-    assert {"CPU", "cores", "kernel", "Python of the bench"} <= set(described)
-    assert all(described.values())

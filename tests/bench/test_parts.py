@@ -10,7 +10,6 @@ from bench import against, parts, report, scenarios, servers
 from bench.process import StartError, running
 from bench.runner import Bench, cost, take
 from bench.scenarios import SMALL, Scenario
-from tests.bench.conftest import one
 
 PORTICO = servers.by_names(["portico"])[0]
 LIMIT = servers.by_names(["limit"])[0]
@@ -119,4 +118,3 @@ def test_the_interval_of_a_median_is_counted_off_from_the_ends() -> None:
     assert against.median_interval(range(5)) == (0, 4)
     assert against.median_interval(range(6)) == (0, 5)
     assert against.median_interval(range(20)) == (5, 14)
-    assert one("a", "b", "c", 0, 8.0).count == 1000

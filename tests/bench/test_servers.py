@@ -105,10 +105,3 @@ def test_a_version_is_what_the_commands_say() -> None:
     server = replace(SERVERS[0], versions=[("", "echo x/1.22.1,"), ("Python", "echo $own 3.11.2")])
     assert server.version("python", "") == "1.22.1, Python 3.11.2"
     assert replace(server, versions=[("", "/no/program -v")]).version("", "") is None
-
-
-def test_a_wrong_name_is_said_with_the_right_ones() -> None:
-    with pytest.raises(ValueError, match="no server 'none'; there are portico, nginx,"):
-        servers.by_names(["none"])
-    with pytest.raises(ValueError, match="no scenario 'none'; there are small,"):
-        scenarios.by_names(["none"])
