@@ -105,6 +105,8 @@ def bench(options: argparse.Namespace) -> int:
             print(f"server   {name:15}{version or 'not installed'}")
         return 0
     present = [one for one in candidates if versions[one.name]]
+    if shutil.which("wrk") is None:
+        raise FileNotFoundError("wrk is needed as the load (Debian: apt install wrk)")
     if not present:
         raise ValueError("none of these servers is installed; --list shows which are")
     record = Record(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -98,10 +97,7 @@ def wrk(
     scenario: Scenario, aim: Aim, turn: int, seconds: int, *before: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A running wrk, which is ended with the block; the core is inherited."""
-    program = shutil.which("wrk")
-    if program is None:
-        raise FileNotFoundError("wrk is needed as the load (Debian: apt install wrk)")
-    words = [*before, program, f"-t{scenario.threads}", f"-c{scenario.connections}"]
+    words = [*before, "wrk", f"-t{scenario.threads}", f"-c{scenario.connections}"]
     words += [f"-d{seconds}s", "--latency", "--timeout", "10s", "-s", str(SCRIPT)]
     with subprocess.Popen(
         [*words, f"http://127.0.0.1:{aim.port}/"],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from bench import plots
 from bench.parts import AXES, IDLE_CONNECTIONS, NEIGHBOURS, RATE
 from bench.plots import figure
 from bench.runner import Participant, Record, Slice, Value, cost, ratio, values
@@ -300,8 +301,6 @@ def render(record: Record) -> str:
 
 def write(record: Record, folder: Path) -> list[Path]:
     """Write the page and its plots into *folder*; what was written."""
-    from bench import plots
-
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "benchmarks.md"
     page.write_text(render(record), encoding="utf-8")
