@@ -28,13 +28,11 @@ from bench.servers import CLOSEST, ROOT, WITH_WORKERS, Server
 
 STARTS = 15
 RETRY_SECONDS = 0.0002
-
 MEMORY_REQUESTS = 1_000_000
 MEMORY_SLICE = 3.0
 IDLE_CONNECTIONS = 10_000
 # The idle connections, the active ones of the server, and everything else it opens.
 FILES_NEEDED = IDLE_CONNECTIONS + 1000
-
 RATE = 5000
 TRIES = 3
 SCALING_SECONDS = 0.5

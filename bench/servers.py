@@ -20,7 +20,6 @@ from bench.scenarios import Scenario
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = Path(__file__).resolve().parent / "configs"
 TABLE = Path(__file__).with_name("servers.toml")
-FOLDERS_OF_SERVERS = "/usr/sbin:/usr/local/sbin:/sbin"
 # Those that can be told to run several workers.
 WITH_WORKERS = ("portico", "nginx", "nginx-tuned", "lighttpd", "h2o")
 # Who takes part in the slower measurements unless others are named.
@@ -131,7 +130,7 @@ class Server:
 
 def find(name: str) -> str:
     """A program on the path, or where Debian hides servers from users."""
-    return shutil.which(name) or shutil.which(name, path=FOLDERS_OF_SERVERS) or name
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin") or name
 
 
 def fixed_answer(scenario: Scenario, site: Path) -> bytes:
