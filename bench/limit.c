@@ -1,10 +1,9 @@
 /* The limit of the comparison: an epoll loop that only receives and sends fixed bytes.
  *
- * usage: limit PORT HEAD FILE FIRST SIZE keep|close
- * Answers whatever it receives with one prepared response: the head that is in the file HEAD, and
- * SIZE bytes of FILE from FIRST on.  It parses nothing, checks nothing and takes every receive for
- * one whole request, so it is no web server; it marks what the kernel alone costs.  With "close"
- * each connection is closed after its answer.
+ * usage: limit PORT FILE keep|close
+ * Answers whatever it receives with one prepared response, which is in FILE.  It parses nothing,
+ * checks nothing and takes every receive for one whole request, so it is no web server; it marks
+ * what the kernel alone costs.  With "close" each connection is closed after its answer.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,19 +26,6 @@ static void die(const char *what)
 {
     perror(what);
     exit(1);
-}
-
-/* Adds to the answer what PATH holds from FIRST on, at most MOST bytes; returns how many. */
-static size_t add(const char *path, long first, size_t most)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, first, SEEK_SET))
-        die(path);
-    size_t room = ANSWER - answer_size;
-    size_t size = fread(answer + answer_size, 1, most < room ? most : room, file);
-    fclose(file);
-    answer_size += size;
-    return size;
 }
 
 static int listen_on(int port)
@@ -70,13 +56,14 @@ static int serve(int fd)
 
 int main(int count, char **words)
 {
-    if (count != 7)
-        return fprintf(stderr, "usage: limit PORT HEAD FILE FIRST SIZE keep|close\n"), 2;
-    size_t size = (size_t)atol(words[5]);
-    closing = !strcmp(words[6], "close");
-    add(words[2], 0, ANSWER);
-    if (add(words[3], atol(words[4]), size) != size)
-        return fprintf(stderr, "limit: too large, or not there: %s\n", words[3]), 1;
+    if (count != 4)
+        return fprintf(stderr, "usage: limit PORT FILE keep|close\n"), 2;
+    closing = !strcmp(words[3], "close");
+    FILE *file = fopen(words[2], "rb");
+    if (!file)
+        die(words[2]);
+    answer_size = fread(answer, 1, ANSWER, file);
+    fclose(file);
     int door = listen_on(atoi(words[1]));
     int poll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event wish = {.events = EPOLLIN, .data.fd = door}, events[EVENTS];

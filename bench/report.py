@@ -1,253 +1,307 @@
-"""The report: a record as Markdown, with its drawings beside it; pure but for ``write``."""
+"""The tables of a record for the terminal, and the same as a page in Markdown with its plots.
+
+The tables are data: for each part, ``COLUMNS`` says what stands under which heading.  The page is
+``page.md.in``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
-from bench import curves, idle, plot, rows, scaling, table
-from bench.measure import Result
-from bench.neighbours import CONNECTIONS, RATE
-from bench.neighbours import NEIGHBOURS as NEIGHBOUR_KINDS
-from bench.record import Record
+from bench import plots
+from bench.parts import AXES, IDLE_CONNECTIONS, NEIGHBOURS, RATE
+from bench.plots import figure
+from bench.runner import Participant, Record, Slice, Value, cost, ratio, values
+from bench.scenarios import BY_NAME, MIB, SMALL
 
-PAGE = "benchmarks.md"
-ALL = "benchmarks-cpu.svg"
-SMALL = "benchmarks-small.svg"
-SCALING = "benchmarks-scaling.svg"
+TEMPLATE = Path(__file__).with_name("page.md.in")
+# Of fewer answers in a slice, no latency is shown.
+FEW = 20
+# The variants of a contender that a part compares.
+VARIANTS = {"idle": ("without", "with"), "workers": ("1", "2"), "neighbours": ("alone", "beside")}
 
-METHOD = """\
-The servers of a scenario are started together, each with one worker, and take turns under load:
-a slice of {seconds} s each (at least 2 s for files of 1 GiB), {rounds} rounds (the slower
-references only in the first two), each round beginning with the next server. So whatever slows the
-machine for a while slows all of them.
-Servers run on one core, the load on another: [wrk](https://github.com/wg/wrk) with one thread,
-and for new connections a small client of our own, compiled on the spot (`bench/connect.c`).
+Column = Callable[["Group"], str]
 
-- **CPU** is the time the server's processes used, by the kernel's own clocks, user and system,
-  divided by the requests answered (or by the MiB sent). It says what a request costs, also where
-  the load could not keep the server busy.
-- **busy** is the share of its core that the server used. Below 100 % the load was the limit, and
-  requests per second say more about wrk than about the server.
-- **ratio** is Portico's CPU time divided by the other's, taken within each round: the median, with
-  the smallest and the largest in brackets. Below 1, Portico costs less.
-- Before it is timed, each server is asked once, and status, length and bytes of its answer are
-  checked. One that answers wrongly is left out of that scenario. During the slices, answers of
-  another status or length and errors of sockets are failures; remarks list them.
-- What a server does once for a file (Portico hashes it, for its tag) is over before the first
-  slice: the bench waits until the server is idle.
-- **C loop (limit)** receives and sends fixed bytes and does nothing else (`bench/limit.c`): in
-  each scenario with small answers those of the right answer, under a head of usual length. Its
-  404 is a page of 150 bytes. It is no web server, and shows what the kernel alone costs.
-"""
 
-START = """\
-From starting the command to its first answer, in turn, on one core; and the proportional memory
-(PSS) of the processes at that moment.
-"""
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title, each a mapping from heading to text; empty columns are left out."""
 
-MEMORY = """\
-100,000 different heads and paths, a fifth of the paths files and the rest 404, asked for at
-random; the processes' resident, proportional and private memory before and after. Proportional
-memory (PSS) counts a page that several processes share in part for each, so that the sum over
-workers is right; RSS counts it for each in full.
-"""
+    title: str
+    rows: list[dict[str, str]]
 
-IDLE = """\
-{active} connections ask for the small page as fast as they are answered, without and with {count}
-further connections, each of which has made one request and waits; a slice of each in every round,
-in turn first. "with / without" is taken within a round; "p99 at best" is that of the least
-disturbed slice of each kind. A server takes part if it has all of these connections and none is
-closed by the end of the slice, with a limit on connections and open files that allows it.
+    def __str__(self) -> str:
+        """The table in Markdown, in columns that a terminal shows as well."""
+        found = dict.fromkeys(name for row in self.rows for name, text in row.items() if text)
+        headings = sorted(found, key=lambda name: name == "remarks")
+        lines = [headings, *([row.get(name, "") for name in headings] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        texts = [
+            " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+            for line in lines
+        ]
+        texts.insert(1, " | ".join("-" * (width - 1) + ":" for width in widths))
+        return "\n".join(f"| {text} |" for text in texts)
 
-The memory is the growth of the processes' PSS while the idle connections come, divided by their
-number. What the kernel holds for each socket is not in it.
-"""
 
-WORKERS = """\
-Each server runs twice, with one worker and with two, both allowed on both cores, and so is the
-load (two threads of wrk; one process for new connections); a slice of each in every round, in
-turn first. Where two workers cost no more for a request than one, two cores serve twice as much.
-Requests per second say little here, since the load takes the larger part of both cores. "lesser
-share" is how evenly the requests were spread: of the CPU time that the two busiest threads used,
-the part of the second; 50 % is even.
-"""
+@dataclass(frozen=True)
+class Group:
+    """One server in one case: its slices, those of each of two variants if the part has these."""
 
-NEIGHBOURS = """\
-{connections} connections, kept alive, send {rate:,} requests a second for a page of 1 KiB, at fixed
-moments, whether or not those before were answered; latency runs from the moment at which a request
-was due. Slices of {seconds} s, alone and beside one bad neighbour, take turns; the ratio is that of
-the two p99 of a pair. *Own lag* (99 % stay below) is how late the measuring client itself was: it
-shares its core with the neighbour, which runs at the least priority. What the neighbour got is what
-it cost: a server that gives it less disturbs the others less. A slice in which others took the
-cores is made again; where that did not help, the remarks call it disturbed, and its figures say
-more about the machine than about the server.
+    record: Record
+    part: str
+    case: str
+    server: Participant
 
-{kinds}
+    @property
+    def both(self) -> list[list[Slice]]:
+        """The slices by variant."""
+        variants = VARIANTS.get(self.part, ("",))
+        return [self.record.select(self.part, self.case, self.server.name, v) for v in variants]
 
-Each neighbour comes alone, and on loopback, where a download is faster than any network.
-"""
+    def base_ratio(self, value: Value = cost) -> str:
+        """The base server's figure in that of this one."""
+        base = base_of(self.record)
+        if self.server is base:
+            return ""
+        ours = self.record.select(self.part, self.case, base.name)
+        return str(ratio(ours, self.both[0], value) or "")
 
-SCALED = """\
-CPU time per request along four axes: keep-alive connections, all of them in use; files of 1 KiB,
-asked for at random; folders above a file; the size of a file. There are {connections} connections,
-but {few} for the size, and as many as the first axis says. Each asks again as soon as it has its
-answer. Slices of {slice} s, {rounds} rounds, the servers in turn. Of large answers the client
-copies only the first octets, and an answer that a slice cuts short counts in part. Files above
-16 MiB are holes; no disk is touched. Portico keeps ready replies in 8 MiB: beyond some 1,400 small
-files in use, `--cache-size` should be larger (docs/deploying.md), which these figures leave out.
-"""
 
-LIMITS = """\
-- One machine, loopback, no network card, no TLS, files in the page cache. A disk or a network in
-  the way changes more than the choice of server.
-- The kernel does part of the work of TCP in the name of whoever runs at that moment. On loopback
-  some of the server's sending is done in the load's name, and the other way round.
-- The load waits for an answer before it asks again. Latencies are those of a server under as much
-  load as it bears, with {connections} connections at once; they leave out the requests that a slow
-  answer kept from being sent. They compare servers with each other, no more.
-- An answer of 1 GiB is seldom complete when its slice ends: its cost is per MiB that arrived, and
-  what was still in the sockets' buffers counts for nothing (under 2 %). Such a file holds zeros
-  that take no room on the disk, and lies in the page cache.
-- Idle connections that are open for seconds have been neither slow nor hostile.
-- In a slice of a second, one short disturbance decides p99, and sooner p99.9. On a machine that is
-  shared, compare them within a row first.
-- A server that is not kept busy finds fewer requests each time it wakes, and so pays more for
-  each. This touches the fastest most.
-- A virtual machine shares its cores with strangers. The spread shows how much that disturbed;
-  differences smaller than the spread are none.
-- The servers do not do the same. nginx, h2o, lighttpd and Caddy can do much that Portico cannot.
-- The configurations are what we take to be fast for each server. A correction is welcome.
-"""
+def base_of(record: Record) -> Participant:
+    """The server whose ratios are given: Portico, or the first where it did not run."""
+    return next((one for one in record.servers if one.name == "portico"), record.servers[0])
+
+
+def each(show: str, value: Value, of: str = "median") -> Column:
+    """A figure, or that of both variants with an arrow between."""
+
+    def column(group: Group) -> str:
+        found = [values(slices, value) for slices in group.both]
+        return " → ".join(show_as(show, getattr(one, of)) if one else "" for one in found)
+
+    return column
+
+
+def last(show: str, value: Value, of: str = "median") -> Column:
+    """A figure of the second variant alone."""
+    return lambda group: each(show, value, of)(group).rpartition(" → ")[2]
+
+
+def change(value: Value = cost) -> Column:
+    """A figure of the second variant in that of the first."""
+    return lambda group: str(ratio(group.both[1], group.both[0], value) or "")
+
+
+def show_as(show: str, value: float) -> str:
+    """A figure as text: three digits, milliseconds, MiB, or a format of Python's."""
+    if show == "MiB":
+        return f"{value / 1024:.1f} MiB"
+    if show == "ms":
+        return f"{figure(value / 1000)} ms"
+    return figure(value) if show == "3" else format(value, show)
+
+
+def latency(name: str) -> Value:
+    """Takes p50 and the like of a slice, if there were enough answers."""
+    return lambda one: getattr(one.seen, name) if one.seen.requests >= FEW else None
+
+
+def more(name: str) -> Value:
+    """Takes what only some parts measure."""
+    return lambda one: one.more.get(name)
+
+
+def took(one: Slice) -> float:
+    """Milliseconds."""
+    return one.seen.seconds * 1000
+
+
+def gets(group: Group) -> str:
+    """What a neighbour has got."""
+    units = {kind.name: kind.unit for kind in NEIGHBOURS}
+    return f"{last(',.0f', more('got'))(group)} {units.get(group.case, '')}"
+
+
+def disturbed(group: Group) -> str:
+    """How many slices others have disturbed."""
+    slices = [one for variant in group.both for one in variant]
+    count = sum(one.disturbed for one in slices)
+    return f"{count} of {len(slices)}" if count else ""
+
+
+COST = {
+    "CPU µs/request": each("3", cost),
+    "requests/s": each(",.0f", lambda one: one.seen.requests / one.seen.seconds),
+}
+COST_OF_MIB = {
+    "CPU µs/MiB": each("3", cost),
+    "MiB/s": each(",.0f", lambda one: one.seen.bytes / MIB / one.seen.seconds),
+}
+LATENCIES = {
+    "p50": each("ms", latency("p50")),
+    "p99": each("ms", latency("p99")),
+    "p99.9": each("ms", latency("p999")),
+}
+COLUMNS: dict[str, dict[str, Column]] = {
+    "scenarios": {
+        **LATENCIES,
+        "busy": each(".0%", lambda one: one.cpu / one.seen.seconds),
+        "Portico / it": Group.base_ratio,
+    },
+    "startup": {
+        "ms": each(".1f", took),
+        "ms, least": each(".1f", took, "low"),
+        "ms, most": each(".1f", took, "high"),
+        "starts": lambda group: str(len(group.both[0])),
+        "Portico / it": lambda group: group.base_ratio(took),
+        "PSS then": each("MiB", more("pss")),
+    },
+    "memory": {
+        "requests": each(",.0f", lambda one: one.seen.requests),
+        "RSS before": each("MiB", more("rss before")),
+        "RSS after": each("MiB", more("rss after")),
+        "PSS before": each("MiB", more("pss before")),
+        "PSS after": each("MiB", more("pss after")),
+        "private after": each("MiB", more("private after")),
+    },
+    "idle": {
+        "CPU µs/request": each("3", cost),
+        "with / without": change(),
+        **LATENCIES,
+        "p99 at best": each("ms", latency("p99"), "low"),
+        "p99, with / without": change(latency("p99")),
+        # A server that keeps memory for the next crowd grows in the first round only.
+        "KiB per idle": last(".1f", more("KiB per idle"), "high"),
+    },
+    "workers": {**COST, "two / one": change(), "lesser share": last(".0%", more("lesser share"))},
+    "neighbours": {
+        **LATENCIES,
+        "ratio of p99": change(latency("p99")),
+        "own lag": each("ms", latency("lag")),
+        "neighbour gets": gets,
+        "disturbed": disturbed,
+    },
+}
+
+
+def table(
+    record: Record, part: str, title: str, cases: list[str], columns: dict[str, Column]
+) -> Table:
+    """One row per case and server; servers without figures say why."""
+    rows = []
+    for case in cases:
+        for server in record.servers:
+            group = Group(record, part, case, server)
+            row = {"case": case if len(cases) > 1 else "", "server": server.title}
+            complete = all(group.both)
+            if complete:
+                row |= {name: column(group) for name, column in columns.items()}
+            row["remarks"] = record.remarks_on(part, case, server.name)
+            if complete or row["remarks"]:
+                rows.append(row)
+    return Table(title, rows)
+
+
+def pivot(record: Record, part: str, title: str, *, all_costs: bool) -> Table:
+    """One row per case: our cost, or that of each server, and ours in that of the others."""
+    base, rows = base_of(record), []
+    for case in record.cases(part):
+        ours, row, remarks = record.select(part, case, base.name), {"case": case}, []
+        if part == "scenarios":
+            row["CPU µs per"] = BY_NAME.get(case, SMALL).unit
+        for one in record.servers if all_costs else [base]:
+            row[one.title] = each("3", cost)(Group(record, part, case, one))
+            if said := record.remarks_on(part, case, one.name):
+                remarks.append(f"{one.title}: {said}")
+        for one in record.servers:
+            if one is not base and one.kind != "reference":
+                theirs = record.select(part, case, one.name)
+                row[f"{base.title} / {one.title}"] = str(ratio(ours, theirs) or "")
+        rows.append(row | {"remarks": "; ".join(remarks)})
+    return Table(title, rows)
+
+
+def scenario_table(record: Record, case: str) -> Table:
+    """One row per server."""
+    scenario = BY_NAME.get(case, SMALL)
+    kind = "new" if scenario.closes else "keep-alive"
+    title = f"{case}: {scenario.title}; {scenario.connections} {kind} connections at once"
+    first = COST_OF_MIB if scenario.unit == "MiB" else COST
+    return table(record, "scenarios", title, [case], first | COLUMNS["scenarios"])
+
+
+TITLES = {
+    "startup": "start: command to first answer",
+    "memory": "memory: 100,000 different heads and paths",
+    "idle": f"idle: without → with {IDLE_CONNECTIONS:,} idle connections",
+    "workers": "workers: one → two, on two cores that the load shares",
+    "neighbours": f"neighbours: latency of {RATE:,} requests a second, alone → beside a neighbour",
+}
+PARTS = ("scenarios", *TITLES, "scaling")
+
+
+def tables(record: Record, part: str) -> list[Table]:
+    """The tables of a part that have rows."""
+    if part == "scenarios":
+        found = [scenario_table(record, case) for case in record.cases(part)]
+    elif part == "scaling":
+        found = [
+            pivot(
+                record,
+                f"scaling {axis.name}",
+                f"{axis.name}: {axis.title}; CPU µs per request",
+                all_costs=True,
+            )
+            for axis in AXES
+        ]
+    else:
+        found = [table(record, part, TITLES[part], record.cases(part), COLUMNS[part])]
+    return [one for one in found if one.rows]
+
+
+def print_part(record: Record, part: str) -> None:
+    """The tables of a part on the terminal."""
+    for one in tables(record, part):
+        print(f"\n{one.title}\n{one}", flush=True)
 
 
 def render(record: Record) -> str:
-    """The whole page."""
-    method = METHOD.format(seconds=record.seconds, rounds=record.rounds)
-    parts = ["# Benchmarks", _preface(record)]
-    if record.results:
-        parts += ["## In short", summary(record)]
-        parts += [f"![CPU time per request, by scenario and server]({ALL})"]
-        parts += ["## How it is measured", method, "## Scenarios"]
-    for result in record.results:
-        parts += [_heading(result), table.markdown(*table.scenario_rows(record, result))]
-    if record.startup is not None:
-        parts += ["## Start", START, table.markdown(*table.startup_rows(record))]
-    if record.memory:
-        parts += ["## Memory", MEMORY, table.markdown(*table.memory_rows(record))]
-    if record.idle:
-        text = IDLE.format(active=idle.SCENARIO.connections, count=f"{idle.COUNT:,}")
-        parts += ["## Idle connections", text, table.markdown(*table.idle_rows(record))]
-    if record.workers:
-        parts += ["## Two workers", WORKERS, table.markdown(*table.workers_rows(record))]
-    if record.neighbours:
-        parts += ["## Bad neighbours", neighbours(record)]
-    if record.scaling:
-        parts += ["## Scaling", f"![{curves.TITLE}]({SCALING})", scaled(record)]
-    if record.problems:
-        parts += ["## Not measured", "\n".join(f"- {one}" for one in record.problems)]
-    parts += ["## What the figures do not show", LIMITS.format(connections=_connections(record))]
-    parts += [
-        "## Machine",
-        table.markdown(["", "value"], [list(x) for x in record.machine.items()]),
-    ]
-    parts += ["## Servers", _versions(record), *_configurations(record)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def neighbours(record: Record) -> str:
-    """What bad neighbours do to the others."""
-    kinds = "\n".join(f"- **{one.name}** {one.title}." for one in NEIGHBOUR_KINDS)
-    text = NEIGHBOURS.format(
-        connections=CONNECTIONS, rate=RATE, seconds=record.seconds, kinds=kinds
-    )
-    return f"{text}\n{table.markdown(*rows.neighbour_rows(record))}"
-
-
-def scaled(record: Record) -> str:
-    """How the cost of a request grows, axis by axis."""
-    text = SCALED.format(
-        connections=scaling.CONNECTIONS,
-        few=scaling.FEW,
-        slice=scaling.SECONDS,
-        rounds=min(record.rounds, scaling.ROUNDS),
-    )
-    tables = [
-        f"### {axis.name}\n\nBy {axis.title}; CPU µs per request.\n\n"
-        + table.markdown(*rows.scaling_rows(record, axis))
-        for axis in rows.axes(record)
-    ]
-    return "\n\n".join([text.strip(), *tables])
-
-
-def summary(record: Record) -> str:
-    """One row per scenario: what ours costs, and the ratio to each contender."""
-    base = record.base()
-    peers = [one for one in record.servers if one.kind != "reference" and one.name != base]
-    heading = ["CPU time", record.title(base), *(f"/ {one.title}" for one in peers)]
-    rows = []
-    for result in record.results:
-        ours = next((cell for cell in result.cells if cell.server == base), None)
-        cost = ours.cost(result.scenario.unit) if ours else None
-        own = f"{table.figure(cost.median)} {_unit(result)}" if cost else "-"
-        ratios = [str(result.ratio(base, peer.name) or "") for peer in peers]
-        rows.append([result.scenario.name, own, *ratios])
-    return table.markdown(heading, rows)
-
-
-def drawings(record: Record) -> dict[str, str]:
-    """The SVG files of a report by name."""
-    title = "CPU time of the server per request"
-    note = "One core, shorter is better; the line spans all rounds. A gap marks a bar cut short."
-    found = {ALL: plot.draw(title, note, plot.panels(record), 2)}
-    small = plot.panels(record, ["small"])
-    if small:
-        found[SMALL] = plot.draw(title, note, small, 1)
-    found = found if record.results else {}
-    if record.scaling:
-        found[SCALING] = curves.draw(curves.panels(record))
-    return found
+    """The whole page: the template without the sections of parts that were not measured."""
+    machine = [{"": name, "value": text} for name, text in record.machine.items()]
+    versions = [{"server": one.title, "version": one.version} for one in record.servers]
+    texts = {
+        "made": record.made,
+        "seconds": f"{record.seconds:g}",
+        "rounds": str(record.rounds),
+        "kinds": "\n".join(f"- **{one.name}** {one.title}." for one in NEIGHBOURS),
+        "summary": str(pivot(record, "scenarios", "", all_costs=False)),
+        "machine": str(Table("", machine)),
+        "versions": str(Table("", versions)),
+        "always": "always",
+        "unmeasured": "\n".join(
+            f"- {f'{one.part} {one.server}'.strip()}: {one.text}"
+            for one in record.remarks
+            if not one.case
+        ),
+    }
+    for part in PARTS:
+        found = tables(record, part)
+        titles = [f"### {one.title}\n\n" if len(found) > 1 else "" for one in found]
+        pairs = zip(titles, found, strict=True)
+        texts[part] = "\n\n".join(f"{title}{one}" for title, one in pairs)
+    first, *rest = re.split(r"<!-- (\w+) -->\n", TEMPLATE.read_text(encoding="utf-8"))
+    shown = [text for name, text in zip(rest[::2], rest[1::2], strict=True) if texts[name]]
+    return Template("".join([first, *shown])).substitute(texts)
 
 
 def write(record: Record, folder: Path) -> list[Path]:
-    """Write the page and its drawings into *folder*; what was written."""
+    """Write the page and its plots into *folder*; what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {PAGE: render(record), **drawings(record)}
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
-
-
-def _preface(record: Record) -> str:
-    return (
-        f"Written by `python3 -m bench --report docs` on {record.made}; run it to get your own"
-        " figures. It uses those of the servers below that it finds."
-    )
-
-
-def _heading(result: Result) -> str:
-    scenario = result.scenario
-    kind = "new" if scenario.new_connection else "keep-alive"
-    load = f"{scenario.connections} {kind} connections at once"
-    return f"### {scenario.name}\n\n{scenario.title}; {load}."
-
-
-def _unit(result: Result) -> str:
-    return "µs" if result.scenario.unit == "request" else "µs/MiB"
-
-
-def _connections(record: Record) -> str:
-    counts = sorted({result.scenario.connections for result in record.results}, reverse=True)
-    return " or ".join(str(count) for count in counts) or str(idle.SCENARIO.connections)
-
-
-def _versions(record: Record) -> str:
-    rows = [[one.title, one.version] for one in record.servers]
-    return table.markdown(["server", "version"], rows)
-
-
-def _configurations(record: Record) -> list[str]:
-    return [
-        f"<details><summary>{one.title}</summary>\n\n```\n{one.configuration}\n```\n\n</details>"
-        for one in record.servers
-        if one.configuration
-    ]
+    page = folder / "benchmarks.md"
+    page.write_text(render(record), encoding="utf-8")
+    return [page, *plots.write(record, folder)]

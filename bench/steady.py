@@ -1,148 +1,164 @@
-"""The load that keeps its pace, and reads the server's CPU clocks itself (`bench/steady.c`).
+"""A client that keeps its pace: requests at fixed moments, whatever became of those before.
 
-Rule: what happens before the clocks are read, opening connections and warming up, does not count.
-Limits: every answer must have the same length, which `target` finds out; a server that varies it
-fails, visibly.
+Request n is due n / rate seconds after the start and goes out on the connection that has been free
+for longest; its latency runs from the moment at which it was due, so that a server that stands
+still pays for each request that had to wait.  wrk waits for answers before it goes on, and h2load
+with ``--rps`` times a request from its sending, so neither can tell this.  A few thousand requests
+a second are little enough for Python; ``lag``, from the moment at which a request was due and a
+connection free for it to its sending, says how late this program itself was.
+
+    python -m bench.steady PORT CONNECTIONS RATE WARM SECONDS WIRE_SIZE < request-head
+
+It prints one line of JSON.  What happens in the first WARM seconds does not count.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import math
+import os
+import select
 import socket
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
 
-from bench import machine
-from bench.check import AnswerError, parse_head
-from bench.load import compile_c, run_to_end
-from bench.running import Running
+from bench.load import MARK, Seen
 
-TIMEOUT = 60.0
-PLAIN = "User-Agent: bench\r\nAccept: */*\r\n"
-# Files up to this size are compared with what came; of larger ones the length must do.
-COMPARED = 1 << 20
+START = b"HTTP/1.1 200 "
+# The longest wait for an answer where no connection is free.
+LONGEST_WAIT = 0.02
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is asked, and of whom: a head that may have ``{n}`` in it, and its answer's length."""
+@dataclass
+class Client:
+    """A connection, the moment at which its request was due, and what came of the answer."""
 
-    live: Running
-    head: str
-    wire_size: int
-    choices: int = 0
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Seconds before and while it counts; ``rate`` 0 is as fast as answers come."""
-
-    connections: int
-    seconds: float
-    rate: int = 0
-    warm: float = 0.2
+    connection: socket.socket
+    due: float = 0.0
+    freed: float = 0.0
+    asking: bool = False
+    got: int = 0
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One slice: latencies and the load's own lag (99 % stay below) in microseconds."""
-
-    requests: int
-    bytes: int
-    seconds: float
-    cpu: float
-    p50: int
-    p99: int
-    p999: int
-    lag: int
-    failures: dict[str, int] = field(default_factory=dict)
-
-    def cost(self, wire_size: int) -> float | None:
-        """CPU microseconds per answer, parts of answers counted as such; None without any."""
-        return self.cpu * 1e6 * wire_size / self.bytes if self.bytes else None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values for a JSON file."""
-        return asdict(self)
-
-
+@dataclass
 class Steady:
-    """Runs slices. The core is set by the caller: children inherit it."""
+    """All the clients, and what they have seen."""
 
-    def __init__(self, folder: Path) -> None:
-        """Compile it into *folder*; FileNotFoundError where there is no compiler."""
-        program = compile_c("steady.c", folder)
-        if program is None:
-            raise FileNotFoundError("a C compiler, cc, is needed for this load")
-        self.program = str(program)
+    port: int
+    head: bytes
+    wire_size: int
+    rate: float
+    clients: dict[int, Client] = field(default_factory=dict)
+    free: deque[Client] = field(default_factory=deque)
+    took: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    asked: int = 0
+    began: float = 0.0
 
-    def run(self, target: Target, pace: Pace) -> Seen:
-        """One slice; ValueError with the program's words if it reports nothing."""
-        live = target.live
-        words = [self.program, str(live.setup.port), str(pace.connections), str(pace.warm)]
-        words += [str(pace.seconds), str(pace.rate), str(target.choices), "200"]
-        words += [str(target.wire_size), *map(str, machine.tree(live.pid))]
-        return parse(run_to_end(words, pace.warm + pace.seconds + TIMEOUT, target.head))
+    def open(self) -> None:
+        """One more connection."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        client = Client(connection, freed=time.perf_counter())
+        self.clients[connection.fileno()] = client
+        self.free.append(client)
+
+    def due(self) -> float:
+        """The moment at which the next request is due."""
+        return self.began + self.asked / self.rate
+
+    def ask_what_is_due(self) -> None:
+        """Send what is due, as far as there are connections free for it."""
+        while self.free and self.due() <= time.perf_counter():
+            client = self.free.popleft()
+            client.due, client.asking, client.got = self.due(), True, 0
+            self.asked += 1
+            self.late.append(time.perf_counter() - max(client.due, client.freed))
+            with suppress(OSError):  # what is wrong is seen when the answer is read
+                client.connection.send(self.head)
+
+    def receive(self, client: Client) -> None:
+        """What has come on a connection."""
+        try:
+            piece = client.connection.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not piece:
+            self.fail(client, "read")
+        elif not client.got and not piece.startswith(START):
+            self.fail(client, "status")
+        else:
+            client.got += len(piece)
+            self.bytes += len(piece)
+            if client.got > self.wire_size:
+                self.fail(client, "read")
+            elif client.got == self.wire_size:
+                client.freed = time.perf_counter()
+                self.took.append(client.freed - client.due)
+                client.asking = False
+                self.free.append(client)
+
+    def fail(self, client: Client, kind: str) -> None:
+        """The connection is of no more use: it is replaced."""
+        self.failures[kind] += 1
+        del self.clients[client.connection.fileno()]
+        client.connection.close()
+        if client in self.free:
+            self.free.remove(client)
+        self.open()
+
+    def run(self, seconds: float) -> Seen:
+        """Keep the pace for so long, from now on; what was seen of what was due since."""
+        self.took, self.late, self.bytes = [], [], 0
+        self.failures.clear()
+        self.began, self.asked = time.perf_counter(), 0
+        end = self.began + seconds
+        while (now := time.perf_counter()) < end:
+            # select waits for microseconds, epoll for whole milliseconds.
+            wait = max(self.due() - now, 0) if self.free else LONGEST_WAIT
+            ready, _, _ = select.select(list(self.clients), [], [], wait)
+            for descriptor in ready:
+                self.receive(self.clients[descriptor])
+            self.ask_what_is_due()
+        answered = len(self.took)
+        # What has no answer at the end has taken at least as long as it has waited.
+        waiting = [end - one.due for one in self.clients.values() if one.asking]
+        never_sent = range(self.asked, math.floor(seconds * self.rate))
+        waiting += [end - self.began - n / self.rate for n in never_sent]
+        took, late = sorted(self.took + waiting), sorted(self.late)
+        p50, p99, p999 = (quantile(took, share) for share in (0.5, 0.99, 0.999))
+        lag = quantile(late, 0.99)
+        return Seen(answered, self.bytes, seconds, p50, p99, p999, lag, dict(self.failures))
 
 
-def parse(output: str) -> Seen:
-    """The slice out of the program's output; ValueError if there is none."""
-    for line in output.splitlines():
-        if line.startswith('{"requests"'):
-            seen = json.loads(line)
-            failures = {kind: count for kind, count in seen["failures"].items() if count}
-            return Seen(
-                seen["requests"],
-                seen["bytes"],
-                seen["microseconds"] / 1e6,
-                seen["cpu"] / 1e6,
-                seen["p50"],
-                seen["p99"],
-                seen["p999"],
-                seen["lag"],
-                failures,
-            )
-    raise ValueError(f"the load reported no result: {output[-500:]!r}")
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of them does not exceed, in microseconds."""
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)] * 1e6 if ordered else 0.0
 
 
-def target(live: Running, path: str, choices: int = 0) -> Target:
-    """A file to be asked for, its answer checked; AnswerError says what was wrong with it."""
-    port = live.setup.port
-    head = f"GET {live.server.prefix}{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{PLAIN}\r\n"
-    file = live.setup.site / path.lstrip("/").replace("{n}", "0")
-    try:
-        wire_size = probe(port, head.replace("{n}", "0"), file)
-    except (OSError, ValueError) as problem:
-        raise AnswerError(f"gave no usable answer: {problem}") from problem
-    return Target(live, head, wire_size, choices)
+def main(words: list[str]) -> None:
+    """Keep the pace that the words say."""
+    port, connections = map(int, words[:2])
+    rate, warm, seconds = map(float, words[2:5])
+    gc.disable()
+    with suppress(OSError):  # whoever else runs on this core waits for us, if we may ask for that
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
+    steady = Steady(port, sys.stdin.buffer.read(), int(words[5]), rate)
+    for _ in range(connections):
+        steady.open()
+    steady.run(warm)
+    print(MARK + json.dumps(asdict(steady.run(seconds))))
 
 
-def probe(port: int, head: str, file: Path) -> int:
-    """Ask once for a file and look at the answer; its octets on the wire, head included.
-
-    AnswerError if it is not that of the file.
-    """
-    size = file.stat().st_size
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(head.encode())
-        got = b""
-        while b"\r\n\r\n" not in got:
-            piece = connection.recv(65536)
-            if not piece:
-                raise ValueError("the connection was closed within the answer")
-            got += piece
-        start, _, body = got.partition(b"\r\n\r\n")
-        status, fields = parse_head(start)
-        if status != 200:
-            raise AnswerError(f"answered {status} instead of 200")
-        if fields.get("content-length") != str(size):
-            raise AnswerError(f"did not announce the {size} bytes of the file")
-        while size <= COMPARED and len(body) < size:
-            piece = connection.recv(1 << 20)
-            if not piece:
-                raise ValueError("the connection was closed within the answer")
-            body += piece
-    if size <= COMPARED and body != file.read_bytes():
-        raise AnswerError("sent other bytes than the file's")
-    return len(start) + 4 + size
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -11,70 +11,56 @@ import time
 import pytest
 
 from bench import machine
+from bench.servers import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux offers")
+BUSY = [sys.executable, "-c", "while True: pass"]
 
 
-@pytest.mark.parametrize(
-    ("text", "cores"), [("0\n", {0}), ("0-2,5", {0, 1, 2, 5}), ("", set()), ("3,7", {3, 7})]
-)
-def test_a_list_of_cores_is_read(text: str, cores: set[int]) -> None:
-    assert machine.parse_core_list(text) == cores
+def work(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
 
 
-def test_cpu_time_counts_threads_that_have_ended() -> None:
-    def work() -> None:
-        until = time.thread_time() + 0.05
-        while time.thread_time() < until:
-            pass
-
+def test_cpu_time_counts_threads_that_have_ended_and_no_process_that_is_gone() -> None:
     before = machine.cpu_seconds(os.getpid())
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, args=(0.05,))
     thread.start()
     thread.join()
     assert machine.cpu_seconds(os.getpid()) - before >= 0.05
-
-
-def test_a_process_that_is_gone_has_used_nothing() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert machine.cpu_seconds(process.pid) == 0.0
 
 
-def test_a_tree_has_its_children() -> None:
-    with subprocess.Popen(["sleep", "60"]) as child:
-        assert {os.getpid(), child.pid} <= set(machine.tree(os.getpid()))
-        child.kill()
-
-
-def test_a_busy_process_does_not_settle_and_an_idle_one_does() -> None:
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+def test_an_idle_process_settles_and_a_busy_one_does_not() -> None:
+    with subprocess.Popen(BUSY) as busy, subprocess.Popen(["sleep", "60"]) as idle:
+        assert {os.getpid(), busy.pid, idle.pid} <= set(machine.tree(os.getpid()))
         assert not machine.settle(busy.pid, 0.5)
-        busy.kill()
-    with subprocess.Popen(["sleep", "60"]) as idle:
         assert machine.settle(idle.pid)
+        busy.kill()
         idle.kill()
 
 
-def test_cpu_time_is_known_by_thread() -> None:
-    until = time.thread_time() + 0.02
-    while time.thread_time() < until:
-        pass
-    used = machine.cpu_by_thread(os.getpid())
-    assert used[threading.get_native_id()] >= 0.02
-
-
-def test_memory_is_summed_over_the_named_lines() -> None:
-    total = {"Rss": 100, "Pss": 0}
-    machine.add_smaps(
-        "00400000-7ffc ---p 0 0 [rollup]\nRss:  20 kB\nPss:  7 kB\nSwap: 9 kB\n", total
-    )
-    assert total == {"Rss": 120, "Pss": 7}
+def test_time_is_known_by_thread_and_who_waits_for_a_core_is_seen_to() -> None:
+    work(0.02)
+    assert machine.thread_times(os.getpid())[threading.get_native_id()][0] >= 0.02
+    with machine.on_core(min(os.sched_getaffinity(0))):
+        pair = [subprocess.Popen(BUSY) for _ in range(2)]
+    try:
+        before = machine.waited_seconds(pair[0].pid)
+        while machine.waited_seconds(pair[0].pid) - before < 0.05:
+            assert pair[0].poll() is None
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
 
 
 def test_a_living_process_has_memory_and_pss_is_no_more_than_rss() -> None:
-    memory = machine.memory_of(os.getpid())
-    assert 0 < memory.pss <= memory.rss
+    memory = machine.memory(os.getpid())
+    assert 0 < memory["private"] <= memory["pss"] <= memory["rss"]
 
 
 def test_a_core_is_taken_and_given_back() -> None:
@@ -86,7 +72,13 @@ def test_a_core_is_taken_and_given_back() -> None:
     assert {cores.server, cores.load} <= before
 
 
-def test_the_description_says_what_a_reader_must_know() -> None:
-    described = machine.describe()
-    assert {"CPU", "cores", "kernel", "Python of the bench"} <= set(described)
-    assert all(described.values())
+def test_where_too_few_files_may_be_open_this_is_said() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))\n"
+        "from bench import machine\n"
+        "try: machine.allow_open_files(11_000)\n"
+        "except ValueError as problem: print(problem)"
+    )
+    words = [sys.executable, "-c", script]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout == "needs 11,000 open files, and 500 is the limit (ulimit -n)\n"
