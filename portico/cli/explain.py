@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from portico.http.message import RequestHead
-    from portico.site.origin.protocol import Dependencies
+    from portico.site.origin.freshness import Dependencies
 
 INTRO = """\
 Tell how Portico would answer a request, step by step and why: which rule, which
@@ -117,7 +117,9 @@ class Explanation:
         self._worked = False
         folder = Folder(config.root, _MEMORY, self._work)
         copies = (
-            CompressionCache(_MEMORY, self._work, config.cache_dir) if config.compress else None
+            CompressionCache(_MEMORY, self._work, config.cache_dir, freshness=folder.freshness)
+            if config.compress
+            else None
         )
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
         self.site = Site(folder, config, hosts, copies, _report)
@@ -127,11 +129,12 @@ class Explanation:
         request = HeadParser(self.site.fields_read).parse(head)
         show(f"{request.method} {printable(request.target)}, for {printable(request.authority)}")
         self.site.explain_to(_note)
-        response, dependencies = self._answer(request, 1)
+        response, dependencies = self._answer(request)
         self.show_response(response, dependencies)
         if self._worked:
             show("\nOnce the work in the background is done:")
-            response, dependencies = self._answer(request, 2)
+            self.site.freshness.begin_request()
+            response, dependencies = self._answer(request)
             self.show_response(response, dependencies)
 
     def show_response(self, response: Response, dependencies: Dependencies = None) -> None:
@@ -148,8 +151,8 @@ class Explanation:
         else:
             show("    It is made anew for each request.")
 
-    def _answer(self, request: RequestHead, epoch: int) -> tuple[Response, Dependencies]:
-        return self.site.answer(request, epoch)
+    def _answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
+        return self.site.answer(request)
 
     def _work(self, steps: Iterator[None]) -> bool:
         """Do at once what the server does in the background."""

@@ -138,6 +138,8 @@ def _answered_host(raw: object) -> str:
     if isinstance(raw, str) and raw.startswith("*."):
         return "*." + _answered_host(raw[2:])
     host = _host(raw).lower().removesuffix(".")
+    if not host:
+        raise ValueError(f"{raw!r} is not a host name or an IP address")
     return f"[{host}]" if ":" in host else host
 
 

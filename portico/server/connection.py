@@ -101,7 +101,7 @@ class Connection(Sender):
     def drain(self) -> None:
         """The worker stops: end now if nothing is under way, else with the present exchange."""
         if self.state == IDLE:
-            self._responder.epoch += 1  # a request that came just now is answered
+            self._responder.freshness.begin_request()  # a request that came just now is answered
             self._on_request(READ)
         if self.state == IDLE:
             self.close()
@@ -130,7 +130,7 @@ class Connection(Sender):
         reply = responder.reply_cache.heads.get(data)
         try:
             if reply is not None and (
-                reply.epoch == responder.epoch or responder.is_current(reply)
+                reply.checked == responder.freshness.request or responder.is_current(reply)
             ):
                 self._send(reply)
                 return
@@ -148,7 +148,8 @@ class Connection(Sender):
     def _on_more(self, _events: int) -> None:
         """HEAD and CONTENT: take more of it."""
         if data := self._receive():
-            self._responder.epoch += 1  # what came with it may have been sent within this turn
+            # What came with it may have been sent within this turn.
+            self._responder.freshness.begin_request()
             self._take(data)
 
     def _on_turn(self) -> None:
@@ -209,7 +210,7 @@ class Connection(Sender):
                 break
             answered += 1
             # What follows may have been sent after this turn of the loop began.
-            self._responder.epoch += 1
+            self._responder.freshness.begin_request()
         if self.state in {IDLE, HEAD, CONTENT}:
             self._watch(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
 

@@ -1,7 +1,7 @@
 """Request heads already answered, and the replies that are ready for them.
 
-Rule: a reply is given again only while every dependency of its decision holds in the present epoch,
-so a change on disk is in the next answer; there is no time to live. It is looked up twice: by the
+Rule: a reply is given again only while every dependency of its decision holds for the request, so a
+change on disk is in the next answer; there is no time to live. It is looked up twice: by the
 whole head as it came, which costs one look-up; and by the head without the fields that cannot
 matter (see `http.h1.HeadKey`), so that a cookie that differs in each request hides nothing.
 
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 from portico.bounded import Notes
 from portico.http.h1.serialize import field_lines, status_line
 from portico.site.origin.folder import OPEN_FILES, SMALL, TINY
+from portico.site.origin.freshness import NEVER
 from portico.site.origin.open_file import FileSlice
 
 if TYPE_CHECKING:
     from portico.http.h1.head import HeadKey
     from portico.http.message import Response, Sized
-    from portico.site.origin.protocol import Dependencies
+    from portico.site.origin.freshness import Dependencies
 
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -53,12 +54,12 @@ class CachedReply:
     __slots__ = (
         "_after_date",
         "_before_date",
-        "_dependencies",
         "_second",
+        "checked",
         "close",
         "content",
         "data",
-        "epoch",
+        "dependencies",
         "generation",
         "head_length",
         "heads",
@@ -83,9 +84,9 @@ class CachedReply:
         self.log_text = ("", "")
         """What the access log says of it, as `AccessLog.describe` made it."""
         self.data = b""
-        self.epoch = -1
+        self.checked = NEVER
         self._second = -1
-        self._dependencies = dependencies
+        self.dependencies = dependencies
         self._before_date = status_line(response.status) + b"Server: Portico\r\nDate: "
         self._after_date = b"\r\n" + field_lines(response.fields) + connection + b"\r\n"
         self.head_length = len(self._before_date) + 29 + len(self._after_date)
@@ -127,29 +128,19 @@ class CachedReply:
     def unload(self) -> None:
         """Let go of what `load` has read."""
         self.octets = ()
-        self.epoch = -1
+        self.checked = NEVER
 
-    def write(self, epoch: int, second: int, date: bytes) -> None:
+    def write(self, request: int, second: int, date: bytes) -> None:
         """Bring `data` up to `date`, the IMF-fixdate of `second`."""
         if self._second != second:
             self._second = second
             self.data = self._before_date + date + self._after_date
-        self.epoch = epoch
-
-    def holds(self, epoch: int) -> bool:
-        """Would the same request get the same answer now?"""
-        dependencies = self._dependencies
-        if dependencies is None:
-            return False
-        for dependency in dependencies:  # all() costs twice the time
-            if dependency.epoch != epoch and not dependency.holds(epoch):
-                return False
-        return True
+        self.checked = request
 
     @property
     def may_be_kept(self) -> bool:
         """Is there anything by which to tell that it still holds?"""
-        return self._dependencies is not None
+        return self.dependencies is not None
 
 
 class ReplyCache:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counts
-    from portico.site.origin.protocol import Dependencies
+    from portico.site.origin.freshness import Dependencies, Freshness
 
     Work = Callable[[], object]
     Wait = Callable[[object, Work, Callable[[], None]], bool]
@@ -37,11 +37,16 @@ class Answering(Protocol):
     """What a responder needs of a site."""
 
     @property
+    def freshness(self) -> Freshness:
+        """What tells all that depends on the site when to check again."""
+        ...
+
+    @property
     def fields_read(self) -> frozenset[str]:
         """The fields that can change an answer."""
         ...
 
-    def answer(self, request: RequestHead, epoch: int, /) -> tuple[Response, Dependencies]:
+    def answer(self, request: RequestHead, /) -> tuple[Response, Dependencies]:
         """The Response to `request`, and what it rests on."""
         ...
 
@@ -53,8 +58,8 @@ class Answering(Protocol):
 class Responder:
     """One worker's site, memories, clock and counters.
 
-    An epoch (see `site.origin`) ends with each turn of the loop, and whenever a connection takes up
-    a request that may have been sent within this turn.
+    A request is begun (see `Freshness`) with each turn of the loop, and whenever a connection takes
+    up one that may have been sent within this turn.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class Responder:
         """The worker is about to stop: each reply is the last of its connection."""
         self.requests = 0
         """Requests answered since the start."""
-        self.epoch = 0
+        self.freshness = site.freshness
         self.streams = 0
         """Streams that are under way."""
         self.steps_left = STEPS_AT_ONCE
@@ -94,7 +99,7 @@ class Responder:
     def begin_turn(self, now: float) -> None:
         """Take the time, once for all that happens in this turn. `now` is monotonic."""
         self.now = now
-        self.epoch += 1
+        self.freshness.begin_request()
         self.steps_left = STEPS_AT_ONCE
         self.idle_deadline = now + self.config.idle_timeout
         second = int(time.time())
@@ -129,9 +134,9 @@ class Responder:
         """Does `reply` still hold? If so it is made ready to be sent. Raises Waiting."""
         if reply.short is not None and not reply.octets and not self._load(reply):
             return False
-        if not reply.holds(self.epoch):
+        if not self.freshness.holds(reply.dependencies):
             return False
-        reply.write(self.epoch, self._second, self._date)
+        reply.write(self.freshness.request, self._second, self._date)
         self.reply_cache.touch(reply)
         return True
 
@@ -169,7 +174,7 @@ class Responder:
 
     def _still_holds(self, reply: CachedReply) -> bool:
         """Is a kept reply ready to be sent? If it does not hold any more, it is forgotten."""
-        if reply.epoch == self.epoch or self.is_current(reply):
+        if reply.checked == self.freshness.request or self.is_current(reply):
             return True
         self.reply_cache.drop(reply)
         return False
@@ -190,14 +195,14 @@ class Responder:
             if reply.short is None or not reply.may_be_kept:
                 break
             # What is read now is whole if the file is still as it was when that was decided.
-            if self._load(reply) and reply.holds(self.epoch):
+            if self._load(reply) and self.freshness.holds(reply.dependencies):
                 break
             reply.unload()
         return self._ready(reply)
 
     def _decide(self, request: RequestHead) -> CachedReply:
         try:
-            response, dependencies = self.site.answer(request, self.epoch)
+            response, dependencies = self.site.answer(request)
         except ProtocolError as error:
             response, dependencies = self.site.refuse(error), None
         except Waiting:
@@ -241,7 +246,7 @@ class Responder:
         return True
 
     def _ready(self, reply: CachedReply) -> CachedReply:
-        reply.write(self.epoch, self._second, self._date)
+        reply.write(self.freshness.request, self._second, self._date)
         return reply
 
 

@@ -1,7 +1,7 @@
 """The sending half of a connection: its socket, its states, and replies on their way.
 
-A reply goes out with one call if the socket takes it at once; what it does not take waits in an
-send_queue for room, or for a thread that reads it. `Connection` is the other half, which receives, and
+A reply goes out with one call if the socket takes it at once; what it does not take waits in a
+queue for room, or for a thread that reads it. `Connection` is the other half, which receives, and
 has the table of what is done in which state.
 """
 
@@ -186,7 +186,7 @@ class Sender:
         return responder.now < self._given_up
 
     def _step(self, send_queue: SendQueue, events: int) -> None:
-        """Let the stream in the send_queue go on, unless enough others have done so in this turn."""
+        """Let the stream in the queue go on, unless enough others have done so in this turn."""
         responder = self._responder
         self._expect_progress()  # the client waits for us, not we for it
         if events & ~(READ | WRITE):

@@ -77,7 +77,9 @@ class Worker:
         self._folder = Folder(config.root, share, self._pools[0].submit, descriptors.files)
         copies = None
         if config.compress:
-            copies = CompressionCache(2 * share, self._pools[1].submit, config.cache_dir, report)
+            copies = CompressionCache(
+                2 * share, self._pools[1].submit, config.cache_dir, report, self._folder.freshness
+            )
         self._copies = copies
         hosts = None
         if all(map(is_loopback, listeners)) or config.allow_hosts:
@@ -85,7 +87,7 @@ class Worker:
             hosts = (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
         self._remote = RemoteOrigin(self._folder)
         self._site = Site(self._remote, config, hosts, copies, report)
-        self._site.read_rules(0)
+        self._site.read_rules()
         self._folder.may_wait = False
         reply_cache = ReplyCache(5 * share, descriptors.files)
         self._responder = Responder(config, self._site, reply_cache, log)
@@ -243,7 +245,7 @@ class Worker:
             if short or not acceptor.has_more():
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
-        self._responder.epoch += 1
+        self._responder.freshness.begin_request()
         if self._responder.counts is not None:
             self._responder.counts.accepted(len(arrived))
         for connection, data in arrived:

@@ -22,15 +22,14 @@ from portico.config.config import Config
 from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
+from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.protocol import (
-    Dependencies,
     Directory,
     Failed,
     File,
     Found,
     Precompressed,
     SlashRedirect,
-    both,
 )
 from portico.site.origin.stat import (
     status_of,
@@ -109,6 +108,11 @@ class Site:
         """The server is about to stop, so the answer about its health is 503."""
 
     @property
+    def freshness(self) -> Freshness:
+        """What tells all that depends on this site when to check again."""
+        return self._origin.freshness
+
+    @property
     def fields_read(self) -> frozenset[str]:
         """The fields that can change an answer of this site."""
         return FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
@@ -117,14 +121,14 @@ class Site:
         """Tell `note` from now on which steps lead to each answer."""
         self._note = self._resolver.note = self._selector.note = note
 
-    def read_rules(self, epoch: int) -> None:
+    def read_rules(self) -> None:
         """Read the site's rules files now, so that what is wrong with them is reported at once."""
-        self._rules.bring_up_to_date(epoch)
+        self._rules.bring_up_to_date()
 
-    def answer(self, request: RequestHead, epoch: int) -> Answer:
+    def answer(self, request: RequestHead) -> Answer:
         """Decide the Response to `request`; see the module's head for the steps."""
         try:
-            response, dependencies = self._decide(request, epoch)
+            response, dependencies = self._decide(request)
         except ProtocolError as problem:
             response, dependencies = self.refuse(problem, request), None
         if request.method == "HEAD":
@@ -144,7 +148,7 @@ class Site:
             responses.add_cors(response)
         return response
 
-    def _decide(self, request: RequestHead, epoch: int) -> Answer:
+    def _decide(self, request: RequestHead) -> Answer:
         if request.method not in ALLOWED:
             return responses.refuse_method(request), ()
         if request.path == self._config.health and request.method != "OPTIONS":
@@ -160,9 +164,9 @@ class Site:
         if request.method == "OPTIONS":
             return responses.options(), ()
         names = path_names(request.path)
-        self._rules.bring_up_to_date(epoch)
-        response, dependencies = self._answer_path(request, names, epoch)
-        dependencies = both(dependencies, self._rules.dependencies)
+        self._rules.bring_up_to_date()
+        response, dependencies = self._answer_path(request, names)
+        dependencies = merge(dependencies, self._rules.dependencies)
         return response, None if dependencies is None else tuple(dict.fromkeys(dependencies))
 
     def _is_ours(self, authority: str) -> bool:
@@ -175,21 +179,21 @@ class Site:
         host = host_name(authority)
         return host in self._hosts or host.endswith(self._host_suffixes)
 
-    def _answer_path(self, request: RequestHead, names: Names, epoch: int) -> Answer:
+    def _answer_path(self, request: RequestHead, names: Names) -> Answer:
         """Steps 4 to 7."""
         match = self._rule(request)
         if match is not None and match.forced:
-            return self._obey(match, request, epoch)
-        found = self._resolver.find(names, epoch)
+            return self._obey(match, request)
+        found = self._resolver.find(names)
         if match is None:
-            return self._represent(request, names, found, epoch)
-        file = self._resolver.content(names, found, epoch)
+            return self._represent(request, names, found)
+        file = self._resolver.content(names, found)
         if isinstance(file, File | Precompressed | Failed):
             self._note("Rule: line %d of _redirects stands back, for there is a file.", match.line)
-            response, dependencies = self._represent(request, names, found, epoch)
+            response, dependencies = self._represent(request, names, found)
         else:
-            response, dependencies = self._obey(match, request, epoch)
-        return response, both(dependencies, both(dependencies_of(found), dependencies_of(file)))
+            response, dependencies = self._obey(match, request)
+        return response, merge(dependencies, merge(dependencies_of(found), dependencies_of(file)))
 
     # The site's rules
 
@@ -200,20 +204,20 @@ class Site:
             return None
         return redirects.match(request.path, request.query, host_name(request.authority))
 
-    def _obey(self, match: Match, request: RequestHead, epoch: int) -> Answer:
+    def _obey(self, match: Match, request: RequestHead) -> Answer:
         """The answer that a rule demands."""
         self._note("Rule: line %d of _redirects: %d %s", match.line, match.status, match.location)
         if match.status not in {200, 404}:
             return redirect(match.status, match.location), ()
         names = path_names(match.location.partition("#")[0].partition("?")[0])
-        found = self._resolver.content(names, self._resolver.find(names, epoch), epoch)
+        found = self._resolver.content(names, self._resolver.find(names))
         if match.status == 404 and isinstance(found, File | Precompressed):
-            return self._own_page(request, found, epoch)
+            return self._own_page(request, found)
         if isinstance(found, File | Precompressed):
-            return self._file(request, found, epoch, NO_CACHE)
+            return self._file(request, found, NO_CACHE)
         if isinstance(found, Failed):
             return self._error(found.status, request), None
-        return self._missing(request, names, found, epoch)
+        return self._missing(request, names, found)
 
     def _decorated(
         self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
@@ -232,9 +236,9 @@ class Site:
 
     # Representations
 
-    def _represent(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
+    def _represent(self, request: RequestHead, names: Names, found: Found) -> Answer:
         if isinstance(found, File | Precompressed):
-            return self._file(request, found, epoch)
+            return self._file(request, found)
         if isinstance(found, SlashRedirect):
             query = "" if request.query is None else f"?{request.query}"
             path = encode_path(names if found.is_folder else names[:-1])
@@ -248,20 +252,19 @@ class Site:
                 return self._error(status_of(problem), request), None
             response.fields = self._decorated(request, response.fields, _DESCRIBING)
             return response, None
-        return self._missing(request, names, found, epoch)
+        return self._missing(request, names, found)
 
     def _file(
         self,
         request: RequestHead,
         found: File | Precompressed,
-        epoch: int,
         cache: str | None = None,
     ) -> Answer:
         """The selected representation of a file, or what the conditions and ranges make of it.
 
         `cache` is its Cache-Control, if not the path that was asked for decides.
         """
-        selected = self._selector.choose(request, found, epoch)
+        selected = self._selector.choose(request, found)
         if not isinstance(selected, Selected):
             return self._unacceptable(request, selected)
         now = time.time()
@@ -288,9 +291,9 @@ class Site:
         path = "/" + "/".join(path_names(request.path))
         return IMMUTABLE if self._immutable.match(path) else NO_CACHE
 
-    def _own_page(self, request: RequestHead, found: File | Precompressed, epoch: int) -> Answer:
+    def _own_page(self, request: RequestHead, found: File | Precompressed) -> Answer:
         """A page of the site's own as a 404. It is not what was asked for: no validators."""
-        selected = self._selector.choose(request, found, epoch)
+        selected = self._selector.choose(request, found)
         if not isinstance(selected, Selected):
             return self._error(404, request), selected.dependencies
         fields = fields_of(selected, NO_CACHE, time.time())
@@ -299,26 +302,26 @@ class Site:
         content = (selected.file.content,) if selected.file.size else ()
         return Response(404, fields, content), selected.dependencies
 
-    def _missing(self, request: RequestHead, names: Names, found: Found, epoch: int) -> Answer:
+    def _missing(self, request: RequestHead, names: Names, found: Found) -> Answer:
         """404; for a single-page application its page; the site's own page for a person."""
         dependencies = dependencies_of(found)
         if self._config.spa and _is_navigation(request):
-            index = self._resolver.index((), epoch)
+            index = self._resolver.index(())
             if isinstance(index, File | Precompressed):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
-                response, others = self._file(request, index, epoch, NO_CACHE)
+                response, others = self._file(request, index, NO_CACHE)
                 fields = [field for field in response.fields if field[0].lower() not in _CACHING]
                 fields.append(("Cache-Control", NO_CACHE))
                 response.fields = varying(fields, self._vary)
-                return response, both(dependencies, others)
+                return response, merge(dependencies, others)
         if errors.prefers_problem(request.get("accept")):
             return self._error(404, request), dependencies
-        page, seen = self._resolver.nearest_page(names, epoch)
-        dependencies = both(dependencies, seen)
+        page, seen = self._resolver.nearest_page(names)
+        dependencies = merge(dependencies, seen)
         if isinstance(page, File | Precompressed):
             self._note("Page: /%s, the nearest.", "/".join(page.names))
-            response, others = self._own_page(request, page, epoch)
-            return response, both(dependencies, others)
+            response, others = self._own_page(request, page)
+            return response, merge(dependencies, others)
         return self._error(404, request), dependencies
 
     def _error(

@@ -131,7 +131,7 @@ class Load:
 
 def test_no_request_fails_and_all_that_is_new_takes_effect(root: Path, run: Run) -> None:
     """A new code each time, and a new configuration each second time."""
-    pages = package_copy(root) / "site" / "pages.py"
+    pages = package_copy(root) / "site" / "pages" / "errors.py"
     portico = run("--grace", "0.2", pythonpath=root)
     code = pages.read_text()
     with Load(portico.url) as load:

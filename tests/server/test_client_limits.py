@@ -88,10 +88,10 @@ def test_while_it_is_full_it_does_not_spin(serve: Serve, connect: Connect) -> No
     newcomer = connect(server)
     newcomer.send(get("/small.txt"))
     eventually(lambda: server._worker is not None and not server._worker._accepting)
-    turns = server._worker._responder.epoch if server._worker else 0
+    turns = server._worker._responder.freshness.request if server._worker else 0
     time.sleep(0.3)  # in which nothing is to happen
     assert server._worker is not None
-    assert server._worker._responder.epoch - turns < 50
+    assert server._worker._responder.freshness.request - turns < 50
     client.hurry()
     assert len(client.answer().content) == 1 << 22
     assert newcomer.answer().content == b"small"

@@ -12,6 +12,7 @@ from portico.http.h1.head import HeadParser
 from portico.http.message import Response
 from portico.server.reply_cache import CLOSE, KEEP_ALIVE, CachedReply, ReplyCache
 from portico.site.origin.folder import SMALL, TINY
+from portico.site.origin.freshness import NEVER, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
@@ -22,10 +23,10 @@ class Told:
 
     def __init__(self) -> None:
         self.holding = True
-        self.epoch = -1
+        self.checked = NEVER
 
-    def holds(self, epoch: int) -> bool:
-        return self.holding and epoch >= 0
+    def holds(self) -> bool:
+        return self.holding
 
 
 def reply(
@@ -71,7 +72,7 @@ def test_the_date_is_written_once_a_second() -> None:
     first = made.data
     made.write(2, 1, DATE)
     assert made.data is first
-    assert made.epoch == 2
+    assert made.checked == 2
     made.write(3, 2, DATE.replace(b"37", b"38"))
     assert b"08:49:38" in made.data
     assert len(made.data) == len(first)
@@ -81,16 +82,16 @@ def test_a_reply_holds_as_long_as_all_its_dependencies_do() -> None:
     dependencies = (Told(), Told())
     made = CachedReply(Response(200, []), b"", dependencies)
     assert made.may_be_kept
-    assert made.holds(1)
+    assert Freshness().holds(made.dependencies)
     dependencies[1].holding = False
-    assert not made.holds(1)
+    assert not Freshness().holds(made.dependencies)
 
 
 def test_a_reply_without_dependencies_never_holds() -> None:
     made = CachedReply(Response(200, []), b"", None)
     assert not made.may_be_kept
-    assert not made.holds(1)
-    assert CachedReply(Response(200, []), b"", ()).holds(1)
+    assert not Freshness().holds(made.dependencies)
+    assert Freshness().holds(CachedReply(Response(200, []), b"", ()).dependencies)
 
 
 def kept(
@@ -106,7 +107,7 @@ def kept(
 
 
 def open_reply(path: Path) -> CachedReply:
-    content = FileSlice(open_file(str(path), os.O_RDONLY, 0)[0], 0, path.stat().st_size)
+    content = FileSlice(open_file(str(path), os.O_RDONLY, Freshness())[0], 0, path.stat().st_size)
     return CachedReply(Response(200, [], (content,)), b"", (Told(),))
 
 
@@ -220,13 +221,14 @@ def test_what_is_read_makes_the_dependency_look_again(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     os.utime(path, (1, 1))
     time.sleep(0.06)
-    opened, _ = open_file(str(path), os.O_RDONLY, 1)
+    freshness = Freshness()
+    opened, _ = open_file(str(path), os.O_RDONLY, freshness)
     made = CachedReply(Response(200, [], (FileSlice(opened, 0, 3),)), b"", (opened.dependency,))
-    assert made.holds(1)
+    assert freshness.holds(made.dependencies)
     path.write_bytes(b"new")
-    assert made.holds(1)
+    assert freshness.holds(made.dependencies)
     assert made.load()
-    assert not made.holds(1)
+    assert not freshness.holds(made.dependencies)
 
 
 def test_what_is_not_used_expires() -> None:

@@ -16,6 +16,7 @@ from portico.server.reply_cache import CachedReply, ReplyCache
 from portico.server.responder import LOADED_LIMIT, QUIET_SECONDS, Responder
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.origin.folder import Folder
+from portico.site.origin.freshness import Freshness
 from portico.site.origin.protocol import Found
 from portico.site.site import Site
 from tests.server.clients import descriptors, get, request
@@ -81,7 +82,7 @@ def test_a_reply_is_looked_at_again_in_each_epoch(folder: Path) -> None:
         first = ask(responder, head)
     assert ask(responder, head) is first
     (folder / "file.txt").write_bytes(b"changed")
-    assert ask(responder, head) is first  # the same epoch: nothing was looked at
+    assert ask(responder, head) is first  # the same turn: nothing was looked at
     responder.begin_turn(responder.now)
     assert ask(responder, head).data.endswith(b"changed")
     (folder / "file.txt").unlink()
@@ -137,8 +138,10 @@ def test_a_log_line_is_that_of_the_request(folder: Path) -> None:
 class Broken:
     """An origin with a fault."""
 
-    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
-        raise LookupError(f"no {names} in {epoch}")
+    freshness = Freshness()
+
+    def look_up(self, names: tuple[str, ...]) -> Found:
+        raise LookupError(f"no {names}")
 
 
 def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +193,7 @@ def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
     loaded = [reply for reply in replies if reply.octets]
     assert LOADED_LIMIT - 30_000 <= sum(reply.length for reply in loaded) <= LOADED_LIMIT
     assert loaded[-1] is replies[-1]
-    responder.epoch += 1
+    responder.freshness.begin_request()
     assert ask(responder, get("/0.bin")).octets == (bytes(30_000),)
 
 

@@ -35,11 +35,11 @@ with portico.Server(sys.argv[1]) as server:
                     taken.append(os.dup(0))
             print(len(taken), flush=True)
             continue
-        before, epoch = time.process_time(), server._worker._responder.epoch
+        before, turn = time.process_time(), server._worker._responder.freshness.request
         time.sleep(0.5)
         print(json.dumps({
             "seconds": time.process_time() - before,
-            "turns": server._worker._responder.epoch - epoch,
+            "turns": server._worker._responder.freshness.request - turn,
             "connections": server._worker.connections,
         }), flush=True)
 """

@@ -138,10 +138,10 @@ def test_a_change_is_seen_by_the_next_request(desk: Desk, folder: Path) -> None:
 
 
 def test_a_new_connection_of_this_turn_sees_a_change_of_this_turn(desk: Desk, folder: Path) -> None:
-    """It is for the worker to end the epoch; here it is done by hand."""
+    """It is for the worker to begin a request; here it is done by hand."""
     warm(desk)
     write(folder / "file.txt", NEW)
-    desk.responder.epoch += 1
+    desk.responder.freshness.begin_request()
     client, ours = socket.socketpair()
     client.settimeout(0)
     ours.setblocking(False)

@@ -14,8 +14,9 @@ from portico.http.h1.serialize import field_lines
 from portico.http.message import Response
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.folder import Folder
+from portico.site.origin.freshness import Dependencies
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import Dependencies, tag_of
+from portico.site.origin.protocol import tag_of
 from portico.site.site import Site
 from tests.site.on_disk import settle
 
@@ -27,7 +28,7 @@ _LISTS = {"Vary"}
 
 
 class Client:
-    """Asks a Site as the connection does. Each request is an epoch of its own."""
+    """Asks a Site as the connection does. Each begins a request of its own."""
 
     def __init__(
         self,
@@ -46,25 +47,22 @@ class Client:
         self.site = Site(self.folder, config, hosts, copies, self.reports.append)
         self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)
-        self._epoch = 0
 
     def ask(self, target: str, *lines: str, method: str = "GET", version: str = "1.1") -> Response:
         """Send a request with these field lines, for localhost where they name no host."""
         if not any(line.startswith("Host:") for line in lines) and version == "1.1":
             lines = ("Host: localhost", *lines)
         head = "\r\n".join((f"{method} {target} HTTP/{version}", *lines, "", ""))
-        self._epoch += 1
+        self.site.freshness.begin_request()
         request = self._parser.parse(head.encode("ascii"))
-        response, self.dependencies = self.site.answer(request, self._epoch)
+        response, self.dependencies = self.site.answer(request)
         field_lines(response.fields)  # raises if they would split the message
         return response
 
     def holds(self) -> bool:
         """Would the last answer be given again to the same request, unasked?"""
-        self._epoch += 1
-        return self.dependencies is not None and all(
-            dependency.holds(self._epoch) for dependency in self.dependencies
-        )
+        self.site.freshness.begin_request()
+        return self.site.freshness.holds(self.dependencies)
 
 
 def fields(response: Response) -> dict[str, str]:

@@ -28,16 +28,15 @@ SECRET = b"what lies outside of the root"
 
 
 class Site:
-    """A folder and what a client would find in it. Each look is an epoch of its own."""
+    """A folder and what a client would find in it. Each look is a request of its own."""
 
     def __init__(self, root: Path, *, named: str | None = None, memory: int = 1 << 20) -> None:
         self.root = root
         self.folder = Folder(named or str(root), memory)
-        self.epoch = 0
 
     def look(self, path: str) -> Found:
-        self.epoch += 1
-        return self.folder.look_up(path_names(path), self.epoch)
+        self.folder.freshness.begin_request()
+        return self.folder.look_up(path_names(path))
 
     def read(self, path: str) -> bytes:
         return content_of(self.look(path))

@@ -242,7 +242,8 @@ def find(client: Client, path: str, *, clean_urls: bool = True) -> tuple[Found, 
         steps.append(text % values)
 
     resolver = Resolver(client.folder, note, clean_urls=clean_urls)
-    return resolver.find(path_names(path), 1), steps
+    client.folder.freshness.begin_request()
+    return resolver.find(path_names(path)), steps
 
 
 def test_finder_says_what_it_found(client: Client) -> None:
@@ -284,10 +285,10 @@ def test_missing_tells_whether_its_folder_is_there(client: Client) -> None:
 def test_index_is_that_of_the_folder(client: Client) -> None:
     (client.root / "plain" / "index.html").write_bytes(b"index")
     resolver = Resolver(client.folder, lambda *_: None, clean_urls=True)
-    index = resolver.index(("plain",), 1)
+    index = resolver.index(("plain",))
     assert isinstance(index, File)
     assert index.names == ("plain", "index.html")
-    assert isinstance(resolver.index(("en",), 1), Directory)
+    assert isinstance(resolver.index(("en",)), Directory)
 
 
 def test_content_is_what_is_read_in_the_end(client: Client) -> None:
@@ -297,7 +298,7 @@ def test_content_is_what_is_read_in_the_end(client: Client) -> None:
 
     def names(path: str) -> tuple[str, ...] | None:
         names = path_names(path)
-        found = resolver.content(names, resolver.find(names, 1), 1)
+        found = resolver.content(names, resolver.find(names))
         return found.names if isinstance(found, File) else None
 
     assert names("/plain") == names("/plain/") == ("plain", "index.html")

@@ -123,10 +123,11 @@ class _Unruled:
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
+        self.freshness = origin.freshness
 
-    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
+    def look_up(self, names: tuple[str, ...]) -> Found:
         """What `names` stand for, if not for rules."""
-        return Missing(()) if is_rules_file(names) else self._origin.look_up(names, epoch)
+        return Missing(()) if is_rules_file(names) else self._origin.look_up(names)
 
 
 def _parser() -> Parser:

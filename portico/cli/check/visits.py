@@ -229,7 +229,7 @@ class Visits:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{about}\r\n"
         try:
             request = self._parser.parse(head.encode("ascii"))
-            return self._site.answer(request, 1)[0]
+            return self._site.answer(request)[0]
         except ProtocolError as error:
             return self._site.refuse(error)
 

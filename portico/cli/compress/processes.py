@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from portico.site.compression.encoders import SUFFIXES, encoder, is_worth
 from portico.site.origin.stat import (
     Disturbed,
+    fingerprint,
     is_settled,
     real_path,
-    signature,
 )
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Crew:
             try:
                 with open(out, "wb") as file:
                     size = self._encode(task, fd, before.st_size, file)
-                if fingerprint(os.stat(task.path)) != signature(before):
+                if fingerprint(os.stat(task.path)) != fingerprint(before):
                     raise Disturbed
                 if not is_worth(before.st_size, size):
                     self._publish(None, task)

@@ -30,6 +30,7 @@ from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.telemetry.counters import Ledger
+from portico.site.origin.freshness import Freshness
 from portico.site.pages import responses
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from portico.http.message import ProtocolError, RequestHead, Response
     from portico.server.net.listeners import Listeners
     from portico.server.telemetry.prometheus import Exposition
-    from portico.site.origin.protocol import Dependencies
+    from portico.site.origin.freshness import Dependencies
 
 SCRAPERS = 16
 """Connections. A Prometheus keeps one; there may be two of them, and a person who looks."""
@@ -148,9 +149,10 @@ class _Page:
     def __init__(self, exposition: Exposition, hosts: tuple[str, ...] | None) -> None:
         """`hosts` are answered besides those that mean this machine; with None, all are."""
         self._exposition = exposition
+        self.freshness = Freshness()
         self._hosts = hosts
 
-    def answer(self, request: RequestHead, _epoch: int) -> tuple[Response, Dependencies]:
+    def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
         """The metrics as they are now, in the form that the scraper prefers."""
         response = self._decide(request)
         if request.method == "HEAD":

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 from portico.bounded import Bounded
 from portico.site.compression import encoders
 from portico.site.origin.folder import Folder
+from portico.site.origin.freshness import Freshness, Pending
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import Failed, File, Pending, tag_of
+from portico.site.origin.protocol import Failed, File, tag_of
 from portico.site.origin.stat import (
     FolderDependency,
 )
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from portico.http.message import Sized
-    from portico.site.origin.protocol import Dependencies, Dependency, Found, Submit
+    from portico.site.origin.freshness import Dependencies, Dependency
+    from portico.site.origin.protocol import Found, Submit
 
     Key = tuple[bytes, str]
     """The digest of an original, and a coding."""
@@ -81,9 +83,14 @@ class CompressionCache:
         submit: Submit,
         folder: str = "",
         report: Callable[[str], None] | None = None,
+        freshness: Freshness | None = None,
     ) -> None:
         self._submit = submit
-        self._shelf = _Shelf(folder, memory // 2, submit, report) if folder else None
+        self.freshness = freshness or Freshness()
+        """Shared with the origin of what is compressed."""
+        self._shelf = (
+            _Shelf(folder, memory // 2, submit, report, self.freshness) if folder else None
+        )
         self._memory = memory // 2 if folder else memory
         self._lock = allocate_lock()  # for all below: jobs put there what they have made
         self._kept: Bounded[Key, tuple[bytes, bytes]] = Bounded(self._memory, _weight)
@@ -101,7 +108,7 @@ class CompressionCache:
         except OSError:  # no descriptor left for an import: so not now
             return ()
 
-    def get(self, file: File, coding: str, epoch: int) -> File | Dependency | None:
+    def get(self, file: File, coding: str) -> File | Dependency | None:
         """The copy of `file` in `coding`, with the name and date of the original.
 
         Or else a dependency that holds until it is worth asking again; None when nothing is gained.
@@ -119,11 +126,11 @@ class CompressionCache:
             return copy
         if self._shelf is None:
             return self._make_pending(key, file, None)
-        return self._get_from(self._shelf, key, file, epoch)
+        return self._get_from(self._shelf, key, file)
 
-    def _get_from(self, shelf: _Shelf, key: Key, file: File, epoch: int) -> File | Dependency:
+    def _get_from(self, shelf: _Shelf, key: Key, file: File) -> File | Dependency:
         """The copy on disk, or a dependency that holds until it is worth asking again."""
-        found = shelf.look_up(key, epoch)
+        found = shelf.look_up(key)
         if not isinstance(found, File):
             # What is there but cannot be read would not be read after writing it again.
             return self._make_pending(key, file, None if isinstance(found, Failed) else shelf)
@@ -208,10 +215,15 @@ class _Shelf:
     """The cache folder: writes copies, named after their originals' digests; a Folder reads."""
 
     def __init__(
-        self, folder: str, memory: int, submit: Submit, report: Callable[[str], None] | None
+        self,
+        folder: str,
+        memory: int,
+        submit: Submit,
+        report: Callable[[str], None] | None,
+        freshness: Freshness,
     ) -> None:
         self._path = os.path.realpath(folder)
-        self.folder = Folder(self._path, memory, submit)
+        self.folder = Folder(self._path, memory, submit, freshness=freshness)
         self._submit = submit
         self._report = report
         self._swept = False
@@ -221,11 +233,11 @@ class _Shelf:
         """Can copies be kept here, as far as is known?"""
         return not self._closed_until or time.monotonic() >= self._closed_until
 
-    def look_up(self, key: Key, epoch: int) -> Found:
+    def look_up(self, key: Key) -> Found:
         """The copy, if it is here."""
         if not self._swept:
             self._swept = self._submit(self._sweep())
-        return self.folder.look_up((_name_of(key),), epoch)
+        return self.folder.look_up((_name_of(key),))
 
     def keep(self, key: Key, file: File) -> Generator[None, None, bool]:
         """Make the copy and keep it here; False if it cannot be written. Raises _Unfit."""
@@ -321,10 +333,8 @@ def _pieces_of(content: Sized) -> Iterator[bytes]:
 
 
 def _done() -> Pending:
-    """A dependency that never holds."""
-    pending = Pending()
-    pending.done = True
-    return pending
+    """Return a dependency that never holds."""
+    return Pending(done=True)
 
 
 def _copy(file: File, content: Sized, dependencies: Dependencies) -> File:

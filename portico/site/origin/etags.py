@@ -17,7 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from portico.bounded import Bounded
-from portico.site.origin.protocol import Pending, tag_of
+from portico.site.origin.freshness import Pending
+from portico.site.origin.protocol import tag_of
 from portico.site.origin.stat import (
     Fingerprint,
     fingerprint,

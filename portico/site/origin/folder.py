@@ -4,17 +4,17 @@ Rules:
 - Check what you send. A path is opened first; then the descriptor, not the path, is asked where it
   really lies and what it is. So a symlink may lead anywhere within the root, and one that is
   swapped between two looks gains nothing.
-- Whole. A small file is read between two equal fingerprints, and twice while it is young; one that is
-  read when it is sent, before a look at its path. A large one is sent from a descriptor whose
+- Whole. A small file is read between two equal fingerprints, and twice while it is young; one that
+  is read when it is sent, before a look at its path. A large one is sent from a descriptor whose
   fingerprint is compared again before the last piece (`OpenFile.changed`). What is disturbed while
   it is looked up is looked up again.
 - A coded sibling (`page.html.br`) counts as one only while it is no older than its original.
 - Nothing but regular files and folders is ever opened, so no FIFO or device can hold the server up.
 
-Limits: those of a fingerprint (see `disk`). And a large file that is opened in the middle of a write
-in place may be sent half old, half new, since the write has left its stamp before; so may a small
-one, once, if the system stops the writer within a write for as long as the two reads take. To be
-safe, write elsewhere and rename.
+Limits: those of a fingerprint (see `stat`). And a large file that is opened in the middle of a
+write in place may be sent half old, half new, since the write has left its stamp before; so may a
+small one, once, if the system stops the writer within a write for as long as the two reads take.
+To be safe, write elsewhere and rename.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 from portico.bounded import Bounded
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import Digests
+from portico.site.origin.freshness import Dependency, Freshness
 from portico.site.origin.open_file import FileSlice, OpenFile, open_file
 from portico.site.origin.protocol import (
-    Dependency,
     Directory,
     Entry,
     Failed,
@@ -91,14 +91,20 @@ class Folder:
 
     `memory` is the number of octets that kept files may take, `open_files` how many of them may be
     open. `submit` takes the work of hashing large files; without it they are not hashed, which is
-    enough for a single look. With `may_wait` a look-up reads, however long it takes; else it raises
-    Waiting (see `content`).
+    enough for a single look. `freshness` is shared with all that depends on this folder. With
+    `may_wait` a look-up reads, however long it takes; else it raises Waiting (see `open_file`).
     """
 
     def __init__(
-        self, root: str, memory: int, submit: Submit | None = None, open_files: int = OPEN_FILES
+        self,
+        root: str,
+        memory: int,
+        submit: Submit | None = None,
+        open_files: int = OPEN_FILES,
+        freshness: Freshness | None = None,
     ) -> None:
         self.may_wait = True
+        self.freshness = freshness or Freshness()
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
         self._below = os.path.join(os.getcwd(), root, "")
@@ -111,7 +117,7 @@ class Folder:
         self._places: Bounded[str, FolderDependency] = Bounded(_PLACES)
         self._digests = Digests(submit)
 
-    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:  # noqa: PLR0911 (outcomes)
+    def look_up(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (outcomes)
         """What the path of `names` stands for: see `origin`."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
@@ -119,18 +125,18 @@ class Folder:
         for memory in (self._tiny, self._open):
             known = memory.get(file)
             if known is not None:
-                if _holds(known, epoch):
+                if self.freshness.holds(known.dependencies):
                     return known
                 memory.drop(file)  # or it would be kept open for as long as it is asked for
         self._doubts = _DOUBTS
         for _ in range(_TRIES):
             try:
-                return self._look(names, path, file, epoch)
+                return self._look(names, path, file)
             except Disturbed:
                 continue
             except OSError as error:
                 if (status := status_of(error)) == 404:
-                    return Missing((PathDependency(path, None, epoch),))
+                    return Missing((PathDependency(path, None, self.freshness),))
                 self.expire()  # perhaps it was for want of the descriptors kept here
                 return Failed(status)
             except ValueError:  # no name of this system, such as one with a lone surrogate
@@ -142,7 +148,7 @@ class Folder:
         path = self._below + os.sep.join(names)
         return path, path + _INDEX if names[-1] == "" else path
 
-    def _look(self, names: tuple[str, ...], path: str, file: str, epoch: int) -> Found:
+    def _look(self, names: tuple[str, ...], path: str, file: str) -> Found:
         """The file itself, or it coded, or the folder at `path`, if that ends with a slash."""
         if file != path:
             names = (*names[:-1], _INDEX)
@@ -151,10 +157,10 @@ class Folder:
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            found: Found = self._nothing(file, names, epoch)
+            found: Found = self._nothing(file, names)
             is_file = isinstance(found, Precompressed) or not isinstance(error, FileNotFoundError)
         else:
-            found = self._found(file, names, status, epoch)
+            found = self._found(file, names, status)
             is_file = isinstance(found, File)
         return found if is_file or file == path else Directory(self._entries(path))
 
@@ -167,27 +173,25 @@ class Folder:
         """Let go of what was not used since the last call, so that no deleted file is kept open."""
         self._open.turn()
 
-    def _found(
-        self, path: str, names: tuple[str, ...], status: os.stat_result, epoch: int
-    ) -> Found:
+    def _found(self, path: str, names: tuple[str, ...], status: os.stat_result) -> Found:
         """Open, ask the descriptor where it lies, read, and look whether all stood still."""
         if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
-            return SlashRedirect((PathDependency(path, status, epoch),))
+            return SlashRedirect((PathDependency(path, status, self.freshness),))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
-        file, status = open_file(path, OPENING, epoch)
+        file, status = open_file(path, OPENING, self.freshness)
         file.may_wait = self.may_wait
         real = real_path(file.fd, path)
         if not stat.S_ISREG(status.st_mode) or not self._contains(real):
             return Missing(None)
-        places = self._places_above(real, path, epoch)
+        places = self._places_above(real, path)
         content = FileSlice(file, 0, status.st_size)
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
         if status.st_size <= SMALL:
             self._read_small(found, file, status)
-            file.dependency.epoch = epoch  # what was read is of the state that was looked at
-        found.codings, siblings = self._siblings(path, status.st_mtime_ns, epoch)
+            file.dependency.confirm()  # what was read is of the state that was looked at
+        found.codings, siblings = self._siblings(path, status.st_mtime_ns)
         found.dependencies = (file.dependency, *places, *siblings)
         if status.st_size > SMALL:
             self._digests.identify(found, file, status)
@@ -205,18 +209,18 @@ class Folder:
                 found.content = content
         found.digest, found.etag = digest, tag_of(digest)
 
-    def _nothing(self, path: str, names: tuple[str, ...], epoch: int) -> Missing | Precompressed:
+    def _nothing(self, path: str, names: tuple[str, ...]) -> Missing | Precompressed:
         """Nothing is at `path`: what tells when that changes, and whether it lies there coded."""
         folder = os.path.dirname(path)
         try:
-            place = self._place(folder, epoch)
+            place = self._place(folder)
         except Disturbed:
-            place = PathDependency(folder, os.stat(folder), epoch)
+            place = PathDependency(folder, os.stat(folder), self.freshness)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            return Missing((PathDependency(folder, None, epoch),), in_folder=False)
-        codings, siblings = self._siblings(path, None, epoch)
+            return Missing((PathDependency(folder, None, self.freshness),), in_folder=False)
+        codings, siblings = self._siblings(path, None)
         # What leads out is missing, whichever coding the client takes.
         codings = tuple(
             [each for each in codings if self._contains(os.path.realpath(path + SUFFIXES[each]))]
@@ -227,12 +231,12 @@ class Folder:
                 raise Disturbed  # it came just now
             dependencies = (
                 *dependencies,
-                PathDependency(path, None, epoch),
+                PathDependency(path, None, self.freshness),
             )  # a symlink to nowhere yet
         return Precompressed(names, codings, dependencies) if codings else Missing(dependencies)
 
     def _siblings(
-        self, path: str, modified_ns: int | None, epoch: int
+        self, path: str, modified_ns: int | None
     ) -> tuple[tuple[str, ...], list[PathDependency]]:
         """The codings in which the file at `path` lies beside itself, and what they rest on.
 
@@ -246,31 +250,31 @@ class Folder:
                 try:
                     status = os.stat(path + suffix)
                 except OSError:  # a symlink to nowhere yet
-                    dependencies.append(PathDependency(path + suffix, None, epoch))
+                    dependencies.append(PathDependency(path + suffix, None, self.freshness))
                     continue
-                dependencies.append(PathDependency(path + suffix, status, epoch))
+                dependencies.append(PathDependency(path + suffix, status, self.freshness))
                 is_file = stat.S_ISREG(status.st_mode)
                 if is_file and (modified_ns is None or status.st_mtime_ns >= modified_ns):
                     codings.append(coding)
         return tuple(codings), dependencies
 
-    def _places_above(self, real: str, path: str, epoch: int) -> list[Dependency]:
+    def _places_above(self, real: str, path: str) -> list[Dependency]:
         """The folders from the root to what lies at the real path `real`, as dependencies."""
         folder = beside = os.path.dirname(real)
-        places = [self._place(folder, epoch)]
+        places = [self._place(folder)]
         while len(folder) > len(self._real):
             folder = os.path.dirname(folder)
-            places.append(self._place(folder, epoch))
+            places.append(self._place(folder))
         named = os.path.dirname(path)
         if named != beside:  # by a symlink: siblings are looked for beside the name
-            places.append(PathDependency(named, os.stat(named), epoch))
+            places.append(PathDependency(named, os.stat(named), self.freshness))
         return places
 
-    def _place(self, folder: str, epoch: int) -> Dependency:
-        """The folder's dependency, shared by all that lies in it. Raises Disturbed for a symlink."""
+    def _place(self, folder: str) -> Dependency:
+        """The folder as a dependency, shared by all in it. Raises Disturbed for a link."""
         place = self._places.get(folder)
-        if place is None or not place.holds(epoch):
-            place = FolderDependency(folder, epoch)
+        if place is None or not place.holds():
+            place = FolderDependency(folder, self.freshness)
             self._places.put(folder, place)
         return place
 
@@ -338,10 +342,6 @@ def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:
     if fingerprint(os.fstat(file.fd)) != fingerprint(status) or len(content) != status.st_size:
         raise Disturbed
     return content
-
-
-def _holds(file: File, epoch: int) -> bool:
-    return file.dependencies is not None and all(each.holds(epoch) for each in file.dependencies)
 
 
 def _weight(path: str, file: File) -> int:

@@ -25,6 +25,8 @@ from portico.site.origin.stat import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from portico.site.origin.freshness import Freshness
+
 WINDOW = 2 << 20
 """Octets of a large file that are brought into memory at once: about as many as a socket takes."""
 _LITTLE = 4096
@@ -76,12 +78,12 @@ class OpenFile:
 
     def read(self, count: int, offset: int) -> bytes:
         """At most `count` octets from `offset`, however long it takes."""
-        self.dependency.epoch = -1
+        self.dependency.check_again()
         return read_at(self.fd, count, offset)
 
     def read_now(self, count: int, offset: int) -> bytes:
         """At most `count` octets from `offset`, which are few. Raises Waiting or OSError."""
-        self.dependency.epoch = -1
+        self.dependency.check_again()
         if not self.may_wait:
             start, end, until = self._warm
             if offset < start or offset + count > end or time.monotonic() >= until:
@@ -136,12 +138,12 @@ class OpenFile:
         os.close(self.fd)
 
 
-def open_file(path: str, flags: int, epoch: int) -> tuple[OpenFile, os.stat_result]:
+def open_file(path: str, flags: int, freshness: Freshness) -> tuple[OpenFile, os.stat_result]:
     """Open a file, whatever it is; also its status. Raises OSError."""
     fd = os.open(path, flags)
     try:
         status = os.fstat(fd)
-        return OpenFile(fd, PathDependency(path, status, epoch)), status
+        return OpenFile(fd, PathDependency(path, status, freshness)), status
     except OSError:
         os.close(fd)
         raise

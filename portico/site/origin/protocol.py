@@ -1,7 +1,7 @@
 """The small protocol that an origin fulfils, and what a look-up in it can find.
 
-Found things are values, not exceptions. Each carries the dependencies of the decision: whatever, if it
-changed, would have made the answer another one.
+Found things are values, not exceptions. Each carries its dependencies: whatever, if it changed,
+would have made the answer another one.
 """
 
 from __future__ import annotations
@@ -12,47 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from portico.http.message import Sized
+    from portico.site.origin.freshness import Dependencies, Freshness
 
     Submit = Callable[[Iterator[None]], bool]
     """Hands over work that nobody waits for, in bounded steps; False when there is too much."""
-
-
-class Dependency(Protocol):
-    """Something that a decision rested on, and that can be asked whether it is still so."""
-
-    epoch: int
-    """In which it was last seen to hold; -1 if that is not to be relied on."""
-
-    def holds(self, epoch: int) -> bool:
-        """Is it as it was? Within one epoch the question may be answered from memory.
-
-        An epoch is a stretch of time that the caller ends: whatever happened before it began must
-        be seen in it.
-        """
-        ...
-
-
-Dependencies = tuple[Dependency, ...] | None
-"""All that a decision rested on; None when that cannot be told, so that it must not be reused."""
-
-
-def both(ones: Dependencies, others: Dependencies) -> Dependencies:
-    """All that a decision rested on which rested on two others."""
-    return None if ones is None or others is None else (*ones, *others)
-
-
-class Pending:
-    """A dependency of work that is under way: when it is done, whatever came of it, look again."""
-
-    __slots__ = ("done", "epoch")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.epoch = -1
-
-    def holds(self, _epoch: int) -> bool:
-        """Is it still under way?"""
-        return not self.done
 
 
 def tag_of(digest: bytes) -> str:
@@ -184,6 +147,11 @@ Found = File | Precompressed | Directory | SlashRedirect | Missing | Failed
 class Origin(Protocol):
     """Where a site's files come from."""
 
-    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
+    @property
+    def freshness(self) -> Freshness:
+        """What tells all that depends on this origin when to check again."""
+        ...
+
+    def look_up(self, names: tuple[str, ...]) -> Found:
         """What the path of `names` (see `target.path_names`) stands for."""
         ...

@@ -45,6 +45,7 @@ class RemoteOrigin:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
+        self.freshness = folder.freshness
         self._looked_at: dict[str, float] = {}
         self._places: tuple[str, ...] = ()
         self.refresh()
@@ -53,17 +54,17 @@ class RemoteOrigin:
         """Find out anew what is remote."""
         self._places = remote_places(self._folder.real_path)
 
-    def look_up(self, names: tuple[str, ...], epoch: int) -> Found:
+    def look_up(self, names: tuple[str, ...]) -> Found:
         """What the path of `names` stands for. Raises Waiting."""
         if not self._places or "" in names[:-1]:
-            return self._folder.look_up(names, epoch)
+            return self._folder.look_up(names)
         _, file = self._folder.paths(names)
         place = next((place for place in self._places if file.startswith(place)), None)
         if place is None:
-            return self._folder.look_up(names, epoch)
+            return self._folder.look_up(names)
         if self._looked_at.get(file, 0) < time.monotonic():
             raise Waiting(place, partial(self._look_ahead, file))
-        found = self._folder.look_up(names, epoch)
+        found = self._folder.look_up(names)
         if isinstance(found, File) and isinstance(found.content, FileSlice):
             found.content.file.is_remote = True
             found.content.file.be_warm(0, SMALL)  # by the thread
@@ -78,7 +79,7 @@ class RemoteOrigin:
         for suffix in ("", *SUFFIXES.values()):
             with contextlib.suppress(OSError, ValueError):
                 if stat.S_ISREG(os.stat(file + suffix).st_mode) and not suffix:
-                    opened, _ = open_file(file, OPENING, -1)
+                    opened, _ = open_file(file, OPENING, self.freshness)
                     opened.read(SMALL, 0)
         if len(self._looked_at) >= _PATHS:
             self._looked_at.clear()

@@ -1,7 +1,7 @@
 """What the disk is asked about paths, and what tells one state of a file from another.
 
-Rule: a file's fingerprint is its device, inode, size, mtime and ctime. Dependencies (see `origin`) hold
-for as long as a path leads to the same fingerprint.
+Rule: a file's fingerprint is its device, inode, size, mtime and ctime. Dependencies hold for
+as long as a path leads to the same fingerprint.
 Limit: what leaves no trace in a fingerprint is not seen. That is a change in place of the same size
 within the same tick of the file system's clock, wherefore nothing is concluded from a fingerprint
 that is so young (`is_settled`); and what is written through a memory mapping after its first
@@ -15,6 +15,12 @@ import errno
 import os
 import stat
 import time
+from typing import TYPE_CHECKING
+
+from portico.site.origin.freshness import Checked
+
+if TYPE_CHECKING:
+    from portico.site.origin.freshness import Freshness
 
 _HAS_PREAD = hasattr(os, "pread")
 _FINE_CLOCK_NS = 50_000_000
@@ -32,7 +38,7 @@ def fingerprint(status: os.stat_result) -> Fingerprint:
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Would a change from now on show in the fingerprint? Not while the file's clock stands still."""
+    """Would a change from now on show in the fingerprint? No, while its clock stands still."""
     now = time.time_ns()
     for stamp in (status.st_ctime_ns, status.st_mtime_ns):
         age = abs(now - stamp)
@@ -68,69 +74,53 @@ class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
     """What a path leads to changed while it was looked up: look again."""
 
 
-class PathDependency:
+class PathDependency(Checked):
     """A path and the fingerprint of what it leads to; None for a path that leads nowhere."""
 
-    __slots__ = ("_path", "_settled", "epoch", "fingerprint")
+    __slots__ = ("_path", "_settled", "fingerprint")
 
-    def __init__(self, path: str, status: os.stat_result | None, epoch: int) -> None:
+    def __init__(self, path: str, status: os.stat_result | None, freshness: Freshness) -> None:
+        super().__init__(freshness)
         self._path = path
         self.fingerprint = None if status is None else fingerprint(status)
         self._settled = status is None or is_settled(status)
-        self.epoch = epoch
 
-    def is_of(self, status: os.stat_result) -> bool:
-        """Is `status` that of the same file in the same state?"""
-        return self._settled and self.fingerprint == fingerprint(status)
-
-    def holds(self, epoch: int) -> bool:
-        """Does the path still lead to the same file in the same state?"""
-        if self.epoch == epoch:
-            return True
+    def _is_unchanged(self) -> bool:
+        """Return whether the path leads to the same file, in the same state."""
         try:
             now = fingerprint(os.stat(self._path))
         except OSError as error:
-            if self.fingerprint is not None or status_of(error) != 404:
-                return False
-        else:
-            if now != self.fingerprint or not self._settled:
-                return False
-        self.epoch = epoch
-        return True
+            return self.fingerprint is None and status_of(error) == 404
+        return now == self.fingerprint and self._settled
 
 
-class FolderDependency:
-    """A folder by its real path: still itself, still no symlink, and with the same names in it?
+class FolderDependency(Checked):
+    """A folder by its real path, as the place of names: it changes when a name comes or goes.
 
     Without it nobody would notice that something appeared beside a file (a coded sibling, a file
     that had been missing), or that a folder above was moved out of the root and linked from its old
-    place: nothing about the file has changed then.
+    place: the file itself shows no change then.
     """
 
-    __slots__ = ("_fingerprint", "_path", "_settled", "epoch")
+    __slots__ = ("_fingerprint", "_path", "_settled")
 
-    def __init__(self, path: str, epoch: int) -> None:
-        """Raises Disturbed when there is no folder at `path`, but perhaps a link to one."""
+    def __init__(self, path: str, freshness: Freshness) -> None:
+        """Raises Disturbed if there is no folder at `path`, but perhaps a symlink to one."""
+        super().__init__(freshness)
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
             raise Disturbed
         self._path = path
         self._fingerprint = fingerprint(status)
         self._settled = is_settled(status)
-        self.epoch = epoch
 
-    def holds(self, epoch: int) -> bool:
-        """Is the same folder, with the same names, at the path?"""
-        if self.epoch == epoch:
-            return True
+    def _is_unchanged(self) -> bool:
+        """Return whether the same folder, with the same names, is at the path."""
         try:
             now = fingerprint(os.lstat(self._path))
         except OSError:
             return False
-        if now != self._fingerprint or not self._settled:
-            return False
-        self.epoch = epoch
-        return True
+        return now == self._fingerprint and self._settled
 
 
 def real_path(fd: int, path: str) -> str:

@@ -32,8 +32,9 @@ from portico.http.ranges import Multipart, content_range, parse_range, unsatisfi
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM
 from portico.site.origin.etags import sha256
 from portico.site.origin.folder import SMALL
+from portico.site.origin.freshness import merge
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import File, both
+from portico.site.origin.protocol import File
 from portico.site.representation.media import is_compressible, media_type
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
     from portico.http.message import Field, RequestHead, Sized
     from portico.site.compression.cache import CompressionCache
-    from portico.site.origin.protocol import Dependencies, Dependency, Origin, Precompressed
+    from portico.site.origin.freshness import Dependencies, Dependency
+    from portico.site.origin.protocol import Origin, Precompressed
 
     Note = Callable[..., None]
     """Told each step of a decision: a text with places for `%`, and what fills them."""
@@ -116,9 +118,7 @@ class Selector:
         self._copies = copies
         self.note = note
 
-    def choose(
-        self, request: RequestHead, found: File | Precompressed, epoch: int
-    ) -> Selected | Unacceptable:
+    def choose(self, request: RequestHead, found: File | Precompressed) -> Selected | Unacceptable:
         """The representation that suits the client best (RFC 9110, 12.5.3).
 
         A client that names the file as it is in a condition goes on with that, if it accepts it:
@@ -135,34 +135,32 @@ class Selector:
         dependencies = found.dependencies
         is_pending = False
         for coding in wanted:
-            chosen = self._in_coding(coding, found, epoch)
+            chosen = self._in_coding(coding, found)
             if isinstance(chosen, File):
                 if has_plain and chosen is not found and not _is_in(named, chosen):
                     continue
                 if len(available) > 1 or coding != IDENTITY:
                     self.note("Coding: %s, out of %s.", coding, ", ".join(available))
                 if chosen is not found:
-                    dependencies = both(dependencies, chosen.dependencies)
+                    dependencies = merge(dependencies, chosen.dependencies)
                 selected = Selected(chosen, kind, coding, dependencies)
                 selected.varies = available != [IDENTITY]
                 return selected
             if chosen is not None:
                 self.note("Coding: %s is wanted, and will be made in the background.", coding)
-                dependencies = both(dependencies, (chosen,))
+                dependencies = merge(dependencies, (chosen,))
                 is_pending = True
         self.note("Coding: none of %s is acceptable.", ", ".join(available))
         return Unacceptable(available, dependencies, is_pending=is_pending)
 
-    def _in_coding(
-        self, coding: str, found: File | Precompressed, epoch: int
-    ) -> File | Dependency | None:
+    def _in_coding(self, coding: str, found: File | Precompressed) -> File | Dependency | None:
         """The file in a coding, or the dependency that it is not so yet; None if there is none."""
         if isinstance(found, File):
             if coding == IDENTITY:
                 return found
             if not found.codings and self._copies is not None:
-                return self._copies.get(found, coding, epoch)
-        return self._sibling(found, coding, epoch)
+                return self._copies.get(found, coding)
+        return self._sibling(found, coding)
 
     def _copied(self, kind: str, found: File | Precompressed) -> Sequence[str]:
         """The codings in which a copy may be had."""
@@ -172,10 +170,10 @@ class Selector:
             return ()
         return self._copies.codings
 
-    def _sibling(self, original: File | Precompressed, coding: str, epoch: int) -> File | None:
+    def _sibling(self, original: File | Precompressed, coding: str) -> File | None:
         """A coded sibling, unless what lies there may not be served."""
         name = original.name + SUFFIXES[coding]
-        found = self._origin.look_up((*original.names[:-1], name), epoch)
+        found = self._origin.look_up((*original.names[:-1], name))
         return found if isinstance(found, File) else None
 
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.site.compression.encoders import SUFFIXES
+from portico.site.origin.freshness import merge
 from portico.site.origin.open_file import FileSlice, Waiting
-from portico.site.origin.protocol import Directory, Failed, File, both
+from portico.site.origin.protocol import Directory, Failed, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from portico.site.origin.protocol import Dependencies, Origin
+    from portico.site.origin.freshness import Dependencies
+    from portico.site.origin.protocol import Origin
     from portico.site.rules.headers import HeaderRules
     from portico.site.rules.pattern import Problem
     from portico.site.rules.redirects import Redirects
@@ -58,17 +60,16 @@ class Rulebook:
         self._texts: dict[str, bytes] = {}
         self._problems: dict[str, list[str]] = {}
 
-    def bring_up_to_date(self, epoch: int) -> None:
+    def bring_up_to_date(self) -> None:
         """Read the files again if they may have changed."""
-        dependencies = self.dependencies
-        if dependencies is None or not all(each.holds(epoch) for each in dependencies):
-            self._read(epoch)
+        if not self._origin.freshness.holds(self.dependencies):
+            self._read()
 
-    def _read(self, epoch: int) -> None:
+    def _read(self) -> None:
         self.dependencies = ()
         for name in (REDIRECTS, HEADERS):
             try:
-                octets, why = self._octets(name, epoch)
+                octets, why = self._octets(name)
             except Waiting:
                 self.dependencies = None  # not all is read
                 raise
@@ -80,14 +81,14 @@ class Rulebook:
                 self._texts[name] = octets
                 self._complain(name, self._parse(name, octets.decode("utf-8", "replace")))
 
-    def _octets(self, name: str, epoch: int) -> tuple[bytes | None, list[str]]:
+    def _octets(self, name: str) -> tuple[bytes | None, list[str]]:
         """The file called `name`, None if there is none to be read, and why there is none.
 
         Its dependencies become the rules' own.
         """
-        found = self._origin.look_up((name,), epoch)
+        found = self._origin.look_up((name,))
         dependencies = None if isinstance(found, Directory | Failed) else found.dependencies
-        self.dependencies = both(self.dependencies, dependencies)
+        self.dependencies = merge(self.dependencies, dependencies)
         if isinstance(found, Failed) and found.status == 503:
             return self._texts.get(name), []  # a shortage passes; until then the rules stay
         if isinstance(found, Failed):

@@ -21,6 +21,7 @@ from portico.server.background import blocking_io
 from portico.server.background.blocking_io import BlockingIO
 from portico.site.origin import open_file as open_file_module
 from portico.site.origin.folder import SMALL, Folder
+from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import Waiting, open_file
 from portico.site.origin.protocol import File
 from portico.site.site import Site
@@ -160,7 +161,7 @@ def test_a_cold_file_is_read_beside_the_loop(tmp_path: Path) -> None:
     for number in range(20):
         path = tmp_path / f"cold-{number}"
         path.write_bytes(os.urandom(8192))
-        opened, _ = open_file(str(path), os.O_RDONLY, 0)
+        opened, _ = open_file(str(path), os.O_RDONLY, Freshness())
         try:
             os.preadv(opened.fd, (bytearray(1),), 0, os.RWF_NOWAIT)
         except OSError:
@@ -183,7 +184,7 @@ def test_what_was_read_is_not_asked_for_again_for_a_while(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(8192))
-    opened, _ = open_file(str(path), os.O_RDONLY, 0)
+    opened, _ = open_file(str(path), os.O_RDONLY, Freshness())
     opened.may_wait = False
     asked = []
     ask = os.preadv
@@ -209,10 +210,10 @@ def test_a_look_up_that_may_wait_does(root: Path, disk: SlowDisk) -> None:
     folder = Folder(str(root), 1 << 20)
     folder.may_wait = False
     with pytest.raises(Waiting):
-        folder.look_up(("small",), 1)
+        folder.look_up(("small",))
     folder.may_wait = True
     disk.may_read.set()
-    assert isinstance(folder.look_up(("small",), 2), File)
+    assert isinstance(folder.look_up(("small",)), File)
 
 
 def test_rules_that_are_cold_are_read_when_they_are_there(root: Path, disk: SlowDisk) -> None:
@@ -223,11 +224,11 @@ def test_rules_that_are_cold_are_read_when_they_are_there(root: Path, disk: Slow
     folder.may_wait = False
     site = Site(folder)
     request = HeadParser().parse(get("/fast"))
-    for epoch in (1, 2):
+    for _ in range(2):
         with pytest.raises(Waiting):
-            site.answer(request, epoch)
+            site.answer(request)
     disk.may_read.set()
-    response, _ = site.answer(request, 3)
+    response, _ = site.answer(request)
     assert ("X-Rule", "yes") in response.fields
 
 

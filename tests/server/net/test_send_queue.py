@@ -13,6 +13,7 @@ import pytest
 from portico.http.message import Sized
 from portico.server.net import send_queue as module
 from portico.server.net.send_queue import TAIL, TURN, FileChanged, SendQueue
+from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import FileSlice, OpenFile, open_file
 
 Pair = tuple[socket.socket, socket.socket]
@@ -40,7 +41,7 @@ def _any_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 def opened(path: Path, content: bytes) -> OpenFile:
     path.write_bytes(content)
-    return open_file(str(path), os.O_RDONLY, 0)[0]
+    return open_file(str(path), os.O_RDONLY, Freshness())[0]
 
 
 def drain(send_queue: SendQueue, pair: Pair, dice: random.Random) -> bytes:

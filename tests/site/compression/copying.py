@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import gzip
-import itertools
 import os
 import random
 import sys
@@ -17,8 +16,9 @@ import brotli
 import zstandard
 
 from portico.site.compression.cache import CompressionCache
+from portico.site.origin.freshness import Dependency, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
-from portico.site.origin.protocol import Dependency, File, tag_of
+from portico.site.origin.protocol import File, tag_of
 from tests.site.on_disk import PATIENCE
 
 MEMORY = 1 << 22
@@ -73,7 +73,7 @@ def in_memory(content: bytes, name: str = "page.html", modified: float = 1e9) ->
 
 def on_disk(path: Path) -> File:
     """A file as an open one, hashed as it is now."""
-    opened, status = open_file(str(path), os.O_RDONLY, 0)
+    opened, status = open_file(str(path), os.O_RDONLY, Freshness())
     file = File(
         path.name, status.st_size, status.st_mtime, FileSlice(opened, 0, status.st_size), ()
     )
@@ -117,10 +117,10 @@ def made(cache: Path, file: File, coding: str, *, memory: int = MEMORY) -> File:
     """The copy of `file` that is made anew or found in the folder `cache`."""
     hand = ByHand()
     copies = CompressionCache(memory, hand.submit, str(cache))
-    epochs = itertools.count()
 
     def get() -> File | Dependency | None:
         hand.run()
-        return copies.get(file, coding, next(epochs))
+        copies.freshness.begin_request()
+        return copies.get(file, coding)
 
     return eventually(get)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -16,7 +15,8 @@ from portico.server.background.jobs import JobThread
 from portico.site.compression import cache as copies_module
 from portico.site.compression.cache import COPY_UP_TO, CompressionCache
 from portico.site.origin.folder import SMALL, Folder
-from portico.site.origin.protocol import Dependency, File, tag_of
+from portico.site.origin.freshness import Dependency
+from portico.site.origin.protocol import File, tag_of
 from tests.site.compression.copying import (
     CODINGS,
     DECODE,
@@ -58,17 +58,16 @@ def test_copy_of_a_served_file_is_its_content_coded(
     settle(path)
     folder = Folder(str(tmp_path / "site"), MEMORY, pool.submit)
     copies = CompressionCache(MEMORY, pool.submit)
-    epochs = itertools.count()
 
     def get() -> File | Dependency | None:
-        epoch = next(epochs)
-        found = folder.look_up(("app.js",), epoch)
+        folder.freshness.begin_request()
+        found = folder.look_up(("app.js",))
         assert isinstance(found, File)
         if found.digest is None:
-            assert copies.get(found, coding, epoch) is None
+            assert copies.get(found, coding) is None
             assert found.dependencies is not None
             return found.dependencies[-1]
-        return copies.get(found, coding, epoch)
+        return copies.get(found, coding)
 
     copy = eventually(get)
     octets = content_of(copy)
@@ -87,32 +86,32 @@ def test_all_codings_are_offered_in_the_order_of_preference(hand: ByHand) -> Non
 
 def test_those_who_ask_meanwhile_share_one_job(hand: ByHand) -> None:
     copies = CompressionCache(MEMORY, hand.submit)
-    dependency = pending(copies.get(in_memory(text(1000)), "gzip", 1))
-    assert copies.get(in_memory(text(1000)), "gzip", 1) is dependency
-    assert copies.get(in_memory(text(1000), "other.html", 2e9), "gzip", 2) is dependency
-    assert dependency.holds(2)
+    dependency = pending(copies.get(in_memory(text(1000)), "gzip"))
+    assert copies.get(in_memory(text(1000)), "gzip") is dependency
+    assert copies.get(in_memory(text(1000), "other.html", 2e9), "gzip") is dependency
+    assert dependency.holds()
     assert len(hand.jobs) == 1
     hand.run()
-    assert not dependency.holds(2)
-    assert not dependency.holds(3)
-    copy_of(copies.get(in_memory(text(1000)), "gzip", 3))
+    assert not dependency.holds()
+    assert not dependency.holds()
+    copy_of(copies.get(in_memory(text(1000)), "gzip"))
 
 
 def test_codings_are_jobs_of_their_own(hand: ByHand) -> None:
     copies = CompressionCache(MEMORY, hand.submit)
-    dependencies = [pending(copies.get(in_memory(text(1000)), coding, 1)) for coding in CODINGS]
+    dependencies = [pending(copies.get(in_memory(text(1000)), coding)) for coding in CODINGS]
     assert len(hand.jobs) == 3
     hand.run()
-    assert not any(dependency.holds(2) for dependency in dependencies)
-    tags = {copy_of(copies.get(in_memory(text(1000)), each, 2)).etag for each in CODINGS}
+    assert not any(dependency.holds() for dependency in dependencies)
+    tags = {copy_of(copies.get(in_memory(text(1000)), each)).etag for each in CODINGS}
     assert len(tags) == 3
 
 
 def test_same_content_is_not_compressed_again_under_another_name_or_date(hand: ByHand) -> None:
     copies = CompressionCache(MEMORY, hand.submit)
-    copies.get(in_memory(text(1000), "a.html", 1e9), "gzip", 1)
+    copies.get(in_memory(text(1000), "a.html", 1e9), "gzip")
     hand.run()
-    copy = copy_of(copies.get(in_memory(text(1000), "b.css", 2e9), "gzip", 2))
+    copy = copy_of(copies.get(in_memory(text(1000), "b.css", 2e9), "gzip"))
     assert (copy.name, copy.modified) == ("b.css", 2e9)
     assert hand.taken == 1
 
@@ -123,24 +122,24 @@ def test_two_servers_make_the_same_copies() -> None:
         for _ in range(2):
             hand = ByHand()
             copies = CompressionCache(MEMORY, hand.submit)
-            copies.get(in_memory(text(600_000)), coding, 1)
+            copies.get(in_memory(text(600_000)), coding)
             hand.run()
-            tags.add(copy_of(copies.get(in_memory(text(600_000)), coding, 2)).etag)
+            tags.add(copy_of(copies.get(in_memory(text(600_000)), coding)).etag)
         assert len(tags) == 1
 
 
 def test_when_too_much_is_to_be_done_the_dependency_never_holds_and_it_is_asked_again() -> None:
     hand = ByHand(room=1)
     copies = CompressionCache(MEMORY, hand.submit)
-    pending(copies.get(in_memory(text(1000, 1)), "gzip", 1))
-    refused = pending(copies.get(in_memory(text(1000, 2)), "gzip", 1))
-    assert not refused.holds(1)
-    assert not refused.holds(2)
+    pending(copies.get(in_memory(text(1000, 1)), "gzip"))
+    refused = pending(copies.get(in_memory(text(1000, 2)), "gzip"))
+    assert not refused.holds()
+    assert not refused.holds()
     hand.run()
-    accepted = pending(copies.get(in_memory(text(1000, 2)), "gzip", 2))
-    assert accepted.holds(2)
+    accepted = pending(copies.get(in_memory(text(1000, 2)), "gzip"))
+    assert accepted.holds()
     hand.run()
-    copy_of(copies.get(in_memory(text(1000, 2)), "gzip", 3))
+    copy_of(copies.get(in_memory(text(1000, 2)), "gzip"))
 
 
 @pytest.mark.parametrize(
@@ -157,38 +156,38 @@ def test_when_too_much_is_to_be_done_the_dependency_never_holds_and_it_is_asked_
 def test_where_nothing_is_gained_there_is_no_job(
     hand: ByHand, content: bytes, name: str, coding: str
 ) -> None:
-    assert CompressionCache(MEMORY, hand.submit).get(in_memory(content, name), coding, 1) is None
+    assert CompressionCache(MEMORY, hand.submit).get(in_memory(content, name), coding) is None
     assert hand.jobs == []
 
 
 def test_content_that_is_not_hashed_yet_has_no_copy(hand: ByHand) -> None:
     file = in_memory(text(1000))
     file.digest = None
-    assert CompressionCache(MEMORY, hand.submit).get(file, "gzip", 1) is None
+    assert CompressionCache(MEMORY, hand.submit).get(file, "gzip") is None
     assert hand.jobs == []
 
 
 def test_without_memory_and_folder_there_are_no_copies(hand: ByHand) -> None:
     copies = CompressionCache(0, hand.submit)
     assert copies.codings == ()
-    assert copies.get(in_memory(text(1000)), "gzip", 1) is None
+    assert copies.get(in_memory(text(1000)), "gzip") is None
     assert hand.jobs == []
 
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_what_does_not_shrink_is_tried_once(hand: ByHand, coding: str) -> None:
     copies = CompressionCache(MEMORY, hand.submit)
-    dependency = pending(copies.get(in_memory(noise(5000)), coding, 1))
+    dependency = pending(copies.get(in_memory(noise(5000)), coding))
     hand.run()
-    assert not dependency.holds(1)
-    assert copies.get(in_memory(noise(5000)), coding, 2) is None
+    assert not dependency.holds()
+    assert copies.get(in_memory(noise(5000)), coding) is None
     assert hand.taken == 1
 
 
 def test_what_does_not_fit_is_not_tried_for_ever(hand: ByHand) -> None:
     copies = CompressionCache(4096, hand.submit)
-    for epoch in range(10):
-        found = copies.get(in_memory(noise(8000).hex().encode()), "gzip", epoch)
+    for _ in range(10):
+        found = copies.get(in_memory(noise(8000).hex().encode()), "gzip")
         hand.run()
     assert found is None
     assert 0 < hand.taken <= 3
@@ -217,20 +216,25 @@ def test_original_that_changed_in_place_leaves_no_copy(
     cache = tmp_path / "cache"
     copies = CompressionCache(MEMORY, hand.submit, str(cache) if with_folder else "")
     file = on_disk(path)
-    dependency = pending(copies.get(file, "gzip", 1))
+    dependency = pending(copies.get(file, "gzip"))
     change(path)
     hand.run()
-    assert not dependency.holds(1)
-    epochs = itertools.count(2)
+    assert not dependency.holds()
     for _ in range(10):
-        assert not isinstance(copies.get(file, "gzip", next(epochs)), File)
+        copies.freshness.begin_request()
+        assert not isinstance(copies.get(file, "gzip"), File)
         hand.run()
-    assert copies.get(file, "gzip", next(epochs)) is None
+    assert copies.get(file, "gzip") is None
     assert not with_folder or names(cache) == []
     path.write_bytes(text(600_000, 1))
-    copies.get(on_disk(path), "gzip", next(epochs))
+    copies.get(on_disk(path), "gzip")
     hand.run()
-    copy = eventually(lambda: copies.get(on_disk(path), "gzip", next(epochs)))
+
+    def get() -> File | Dependency | None:
+        copies.freshness.begin_request()
+        return copies.get(on_disk(path), "gzip")
+
+    copy = eventually(get)
     assert DECODE["gzip"](content_of(copy)) == text(600_000, 1)
 
 
@@ -241,27 +245,27 @@ def test_original_that_changes_between_two_steps_leaves_no_copy(
     path.write_bytes(text(600_000))
     copies = CompressionCache(MEMORY, hand.submit)
     file = on_disk(path)
-    copies.get(file, "gzip", 1)
+    copies.get(file, "gzip")
     job = hand.jobs.pop()
     next(job)
     with path.open("r+b") as opened:
         opened.seek(599_999)
         opened.write(b"!")
     assert list(job) != []
-    assert not isinstance(copies.get(file, "gzip", 2), File)
+    assert not isinstance(copies.get(file, "gzip"), File)
 
 
 def test_bounded_memory_under_a_flood_of_distinct_files(hand: ByHand) -> None:
     limit = 100_000
     copies = CompressionCache(limit, hand.submit)
     for number in range(1000):
-        copies.get(in_memory(text(4000, number)), "gzip", number)
+        copies.get(in_memory(text(4000, number)), "gzip")
         hand.run()
         kept = (*copies._kept.young.values(), *copies._kept._old.values())
         assert sum(len(content) + 512 for content, _ in kept) <= limit
     assert len(copies._kept) > 5
     assert copies._pending == {}
-    copy_of(copies.get(in_memory(text(4000, 999)), "gzip", 1001))
+    copy_of(copies.get(in_memory(text(4000, 999)), "gzip"))
 
 
 def test_bounded_notes_under_a_flood_of_what_does_not_shrink(
@@ -270,7 +274,7 @@ def test_bounded_notes_under_a_flood_of_what_does_not_shrink(
     monkeypatch.setattr(copies_module, "_NOTES", 100)
     copies = CompressionCache(MEMORY, hand.submit)
     for number in range(1000):
-        copies.get(in_memory(noise(300) + b"%d" % number), "gzip", number)
+        copies.get(in_memory(noise(300) + b"%d" % number), "gzip")
         hand.run()
     assert 0 < len(copies._failures) <= 100
     assert len(copies._kept) == 0
@@ -282,13 +286,13 @@ def test_bounded_number_of_originals_held_open(tmp_path: Path, hand: ByHand) -> 
     for number in range(40):
         path = tmp_path / f"{number}.txt"
         path.write_bytes(text(SMALL + 1, number))
-        dependency = pending(copies.get(on_disk(path), "gzip", 1))
-        assert dependency.holds(1) == (number < 16)
+        dependency = pending(copies.get(on_disk(path), "gzip"))
+        assert dependency.holds() == (number < 16)
     assert len(hand.jobs) == 16
     assert descriptors() <= before + 16
     hand.run()
     assert descriptors() == before
-    assert pending(copies.get(on_disk(tmp_path / "39.txt"), "gzip", 2)).holds(2)
+    assert pending(copies.get(on_disk(tmp_path / "39.txt"), "gzip")).holds()
 
 
 def test_job_that_is_closed_leaves_nothing_behind(tmp_path: Path, hand: ByHand) -> None:
@@ -298,12 +302,12 @@ def test_job_that_is_closed_leaves_nothing_behind(tmp_path: Path, hand: ByHand) 
     before = descriptors()
     for folder in ("", str(cache)):
         copies = CompressionCache(MEMORY, hand.submit, folder)
-        dependency = pending(copies.get(on_disk(path), "gzip", 1))
+        dependency = pending(copies.get(on_disk(path), "gzip"))
         job = hand.jobs.pop()
         next(job)
         close = getattr(job, "close")  # noqa: B009 (an iterator has none by its type)
         close()
-        assert not dependency.holds(1)
+        assert not dependency.holds()
         assert copies._pending == {}
     del job, close, copies
     hand.jobs.clear()
@@ -315,7 +319,7 @@ def test_many_files_in_a_running_pool(pool: JobThread) -> None:
     copies = CompressionCache(MEMORY, pool.submit)
 
     def get(number: int, coding: str) -> Callable[[], File | Dependency | None]:
-        return lambda: copies.get(in_memory(text(3000, number)), coding, 1)
+        return lambda: copies.get(in_memory(text(3000, number)), coding)
 
     gets = {(number, coding): get(number, coding) for number in range(60) for coding in CODINGS}
     for one in gets.values():
@@ -333,9 +337,9 @@ def test_any_content_is_what_its_copy_decodes_to(unit: bytes, times: int, tail: 
     copies = CompressionCache(MEMORY, hand.submit)
     content = unit * times + tail
     for coding in CODINGS:
-        first = copies.get(in_memory(content), coding, 1)
+        first = copies.get(in_memory(content), coding)
         hand.run()
-        second = copies.get(in_memory(content), coding, 2)
+        second = copies.get(in_memory(content), coding)
         if isinstance(second, File):
             assert not isinstance(first, File)
             assert DECODE[coding](content_of(second)) == content
@@ -346,5 +350,5 @@ def test_any_content_is_what_its_copy_decodes_to(unit: bytes, times: int, tail: 
 
 def test_work_is_done_in_steps(hand: ByHand) -> None:
     copies = CompressionCache(MEMORY, hand.submit)
-    copies.get(in_memory(text(4 << 20)), "gzip", 1)
+    copies.get(in_memory(text(4 << 20)), "gzip")
     assert hand.run() >= 16

@@ -50,9 +50,9 @@ def test_read_only_folder_leaves_copies_to_memory_and_is_reported_once() -> None
         copies = CompressionCache(MEMORY, hand.submit, str(folder), reports.append)
         with unprivileged():
             for seed in range(3):
-                pending(copies.get(in_memory(text(1000, seed)), "gzip", 1))
+                pending(copies.get(in_memory(text(1000, seed)), "gzip"))
                 hand.run()
-                copy = copy_of(copies.get(in_memory(text(1000, seed)), "gzip", 2))
+                copy = copy_of(copies.get(in_memory(text(1000, seed)), "gzip"))
                 assert DECODE["gzip"](content_of(copy)) == text(1000, seed)
         assert names(folder) == []
     assert len(reports) == 1
@@ -63,9 +63,9 @@ def test_read_only_folder_leaves_copies_to_memory_and_is_reported_once() -> None
 def test_folder_below_a_file_leaves_copies_to_memory(tmp_path: Path, hand: ByHand) -> None:
     (tmp_path / "file").touch()
     copies = CompressionCache(MEMORY, hand.submit, str(tmp_path / "file" / "cache"))
-    pending(copies.get(in_memory(text(1000)), "gzip", 1))
+    pending(copies.get(in_memory(text(1000)), "gzip"))
     hand.run()
-    copy_of(copies.get(in_memory(text(1000)), "gzip", 2))
+    copy_of(copies.get(in_memory(text(1000)), "gzip"))
 
 
 @contextlib.contextmanager
@@ -85,11 +85,11 @@ def test_copy_that_cannot_be_written_to_its_end_leaves_nothing_on_disk(
     reports: list[str] = []
     content = noise(200_000).hex().encode()
     copies = CompressionCache(MEMORY, hand.submit, str(cache), reports.append)
-    pending(copies.get(in_memory(content), "gzip", 1))
+    pending(copies.get(in_memory(content), "gzip"))
     with files_of_at_most(100_000):
         hand.run()
     assert names(cache) == []
-    assert DECODE["gzip"](content_of(copy_of(copies.get(in_memory(content), "gzip", 2)))) == content
+    assert DECODE["gzip"](content_of(copy_of(copies.get(in_memory(content), "gzip")))) == content
     assert len(reports) == 1
 
 
@@ -104,10 +104,10 @@ def test_folder_that_could_not_be_written_is_tried_again_later(
     disturbed.before = full
     reports: list[str] = []
     copies = CompressionCache(MEMORY, hand.submit, str(cache), reports.append)
-    pending(copies.get(in_memory(text(1000, 1)), "gzip", 1))
+    pending(copies.get(in_memory(text(1000, 1)), "gzip"))
     hand.run()
-    pending(copies.get(in_memory(text(1000, 2)), "gzip", 1))
-    assert copies.get(in_memory(text(COPY_UP_TO + 1)), "gzip", 1) is None
+    pending(copies.get(in_memory(text(1000, 2)), "gzip"))
+    assert copies.get(in_memory(text(COPY_UP_TO + 1)), "gzip") is None
     hand.run()
     assert names(cache) == []
     now = time.monotonic()
@@ -115,11 +115,11 @@ def test_folder_that_could_not_be_written_is_tried_again_later(
     for seed, before in ((3, full), (4, None)):
         now += 61
         disturbed.before = before
-        pending(copies.get(in_memory(text(1000, seed)), "gzip", 2))
+        pending(copies.get(in_memory(text(1000, seed)), "gzip"))
         hand.run()
     assert len(names(cache)) == 1
     for seed in (1, 2, 3, 4):
-        copy = copy_of(copies.get(in_memory(text(1000, seed)), "gzip", 3))
+        copy = copy_of(copies.get(in_memory(text(1000, seed)), "gzip"))
         assert DECODE["gzip"](content_of(copy)) == text(1000, seed)
     assert len(reports) == 1
 
@@ -136,8 +136,8 @@ def test_full_folder_without_memory_gives_no_copy_and_no_endless_work(
     disturbed.before = full
     hand = ByHand()
     copies = CompressionCache(0, hand.submit, str(cache))
-    for epoch in range(10):
-        found = copies.get(in_memory(text(1000)), "gzip", epoch)
+    for _ in range(10):
+        found = copies.get(in_memory(text(1000)), "gzip")
         hand.run()
     assert found is None
     assert disturbed.calls == 1
@@ -154,16 +154,16 @@ copies.codings
 file = File("page.html", 2000, 0.0, b"x" * 2000, ())
 file.digest = bytes.fromhex(sys.argv[2])
 before = resource.getrlimit(resource.RLIMIT_NOFILE)
-copies.get(file, "gzip", 1)
+copies.get(file, "gzip")
 assert "hashlib" not in sys.modules
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
 while jobs:
     for _ in jobs.pop(): pass
 resource.setrlimit(resource.RLIMIT_NOFILE, before)
-copies.get(file, "gzip", 2)
+copies.get(file, "gzip")
 while jobs:
     for _ in jobs.pop(): pass
-print(type(copies.get(file, "gzip", 3)).__name__)
+print(type(copies.get(file, "gzip")).__name__)
 """
 
 
@@ -199,9 +199,9 @@ def test_something_else_in_the_place_of_a_copy_does_no_harm(
     cache.mkdir()
     occupy(cache / f"{file.digest.hex()}.gz")
     copies = CompressionCache(MEMORY, hand.submit, str(cache))
-    pending(copies.get(file, "gzip", 1))
+    pending(copies.get(file, "gzip"))
     hand.run()
-    copy = copy_of(copies.get(file, "gzip", 2))
+    copy = copy_of(copies.get(file, "gzip"))
     assert DECODE["gzip"](content_of(copy)) == text(1000)
 
 
@@ -216,9 +216,9 @@ def test_copy_that_cannot_be_read_is_replaced_by_one_in_memory() -> None:
             if os.geteuid() == folder.stat().st_uid:
                 (folder / names(folder)[0]).chmod(0)
             copies = CompressionCache(MEMORY, hand.submit, str(folder))
-            pending(copies.get(file, "gzip", 1))
+            pending(copies.get(file, "gzip"))
             hand.run()
-            copy = copy_of(copies.get(file, "gzip", 2))
+            copy = copy_of(copies.get(file, "gzip"))
             assert copy.dependencies == ()
             assert DECODE["gzip"](content_of(copy)) == text(1000)
 
@@ -233,11 +233,11 @@ def test_what_killed_processes_left_half_written_is_swept(cache: Path, hand: ByH
         os.utime(cache / each, (1e9, 1e9))
     os.utime(cache / young)
     copies = CompressionCache(MEMORY, hand.submit, str(cache))
-    copies.get(in_memory(text(1000)), "gzip", 1)
+    copies.get(in_memory(text(1000)), "gzip")
     hand.run()
     left = set(names(cache))
     assert name not in left
     assert left > {young, *foreign}
     taken = hand.taken
-    copies.get(in_memory(text(1000)), "gzip", 2)
+    copies.get(in_memory(text(1000)), "gzip")
     assert hand.taken == taken

@@ -13,6 +13,7 @@ import pytest
 
 from portico.site.origin.etags import AT_ONCE, Digests
 from portico.site.origin.folder import SMALL
+from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 from portico.site.origin.protocol import File
 from tests.site.asking import Client, age, content, fields, final, settle_all, tag
@@ -243,7 +244,7 @@ def test_digest_of_a_mixture_is_not_remembered(
     path = tmp_path / "long.bin"
     path.write_bytes(LONG)
     settle(path)
-    opened, status = open_file(str(path), os.O_RDONLY, 0)
+    opened, status = open_file(str(path), os.O_RDONLY, Freshness())
     digests = Digests(hand.submit)
 
     def identified() -> File:

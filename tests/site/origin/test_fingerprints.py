@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from portico.site.origin.folder import SMALL
+from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 from portico.site.origin.protocol import Failed, File
 from portico.site.origin.stat import (
@@ -119,12 +120,12 @@ def test_young_file_is_not_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     assert site.look("/a.txt") is not site.look("/a.txt")
 
 
-def test_within_an_epoch_memory_is_enough(site: Site) -> None:
+def test_within_a_request_memory_is_enough(site: Site) -> None:
     settle(site.root / "a.txt")
     assert site.read("/a.txt") == b"a"
     (site.root / "a.txt").write_bytes(b"b")
-    assert content_of(site.folder.look_up(("a.txt",), site.epoch)) == b"a"
-    assert content_of(site.folder.look_up(("a.txt",), site.epoch + 1)) == b"b"
+    assert content_of(site.folder.look_up(("a.txt",))) == b"a"
+    assert site.read("/a.txt") == b"b"
 
 
 def test_large_file_out_of_use_is_closed(site: Site) -> None:
@@ -213,26 +214,33 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_dependency_sees_every_change(site: Site, change: Callable[[Path], object]) -> None:
     file = site.root / "a.txt"
     settle(file)
-    dependency = PathDependency(str(file), file.stat(), 1)
-    assert dependency.holds(1)
-    assert dependency.holds(2)
+    freshness = Freshness()
+    dependency = PathDependency(str(file), file.stat(), freshness)
+    assert dependency.holds()
+    freshness.begin_request()
+    assert dependency.holds()
     change(file)
-    assert dependency.holds(2)
-    assert not dependency.holds(3)
+    assert dependency.holds(), "the same request: it is not checked twice"
+    freshness.begin_request()
+    assert not dependency.holds()
 
 
 def test_dependency_of_a_missing_path_sees_it_come(site: Site) -> None:
-    dependency = PathDependency(str(site.root / "new" / "file"), None, 1)
-    assert dependency.holds(2)
+    freshness = Freshness()
+    dependency = PathDependency(str(site.root / "new" / "file"), None, freshness)
+    freshness.begin_request()
+    assert dependency.holds()
     (site.root / "new").mkdir()
-    assert dependency.holds(3)
+    freshness.begin_request()
+    assert dependency.holds()
     (site.root / "new" / "file").touch()
-    assert not dependency.holds(4)
+    freshness.begin_request()
+    assert not dependency.holds()
 
 
 def test_open_file_changes_with_its_content_not_with_its_name(site: Site) -> None:
     file = site.root / "a.txt"
-    opened, _ = open_file(str(file), os.O_RDONLY, 0)
+    opened, _ = open_file(str(file), os.O_RDONLY, Freshness())
     settle(file)
     file.chmod(0o604)
     os.link(file, site.root / "link")
@@ -244,6 +252,6 @@ def test_open_file_changes_with_its_content_not_with_its_name(site: Site) -> Non
 
 
 def test_open_file_changes_when_it_is_cut(site: Site) -> None:
-    opened, _ = open_file(str(site.root / "a.txt"), os.O_RDONLY, 0)
+    opened, _ = open_file(str(site.root / "a.txt"), os.O_RDONLY, Freshness())
     os.truncate(site.root / "a.txt", 0)
     assert opened.changed()

@@ -19,23 +19,25 @@ def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, mov
     (root / "one" / "two" / "file").write_bytes(bytes(size))
     folder = Folder(str(root), 1 << 20)
     names = ("one", "two", "file")
-    found = folder.look_up(names, 1)
+    found = folder.look_up(names)
     assert isinstance(found, File)
     assert found.dependencies
     (root / moved).rename(outside / "moved")
     (root / moved).symlink_to(outside / "moved")
-    assert not all(dependency.holds(2) for dependency in found.dependencies)
-    assert isinstance(folder.look_up(names, 2), Missing)
+    folder.freshness.begin_request()
+    assert not folder.freshness.holds(found.dependencies)
+    assert isinstance(folder.look_up(names), Missing)
 
 
 def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "file").write_bytes(b"text")
     folder = Folder(str(tmp_path), 1 << 20)
-    assert isinstance(folder.look_up(("one", "file"), 1), File)
+    assert isinstance(folder.look_up(("one", "file")), File)
     (tmp_path / "one").rename(tmp_path / "other")
     (tmp_path / "one").symlink_to("other")
-    assert isinstance(folder.look_up(("one", "file"), 2), File)
+    folder.freshness.begin_request()
+    assert isinstance(folder.look_up(("one", "file")), File)
 
 
 def test_without_memory_no_descriptor_is_kept(tmp_path: Path) -> None:
@@ -43,7 +45,7 @@ def test_without_memory_no_descriptor_is_kept(tmp_path: Path) -> None:
     from portico.server.reply_cache import CachedReply, ReplyCache
 
     (tmp_path / "large").write_bytes(bytes(SMALL + 1))
-    found = Folder(str(tmp_path), 0).look_up(("large",), 1)
+    found = Folder(str(tmp_path), 0).look_up(("large",))
     assert isinstance(found, File)
     reply_cache = ReplyCache(0)
     reply_cache.keep(

@@ -63,11 +63,10 @@ class Site:
         folder = Folder(str(root), 1 << 20)
         folder.may_wait = False
         self.far = RemoteOrigin(folder)
-        self.epoch = 0
 
     def look(self, *names: str) -> Found:
-        self.epoch += 1
-        return self.far.look_up(names, self.epoch)
+        self.far.freshness.begin_request()
+        return self.far.look_up(names)
 
     def look_in_the_end(self, *names: str) -> Found:
         with pytest.raises(Waiting) as raised:

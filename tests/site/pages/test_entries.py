@@ -34,7 +34,7 @@ ORDERS = st.builds(
 
 
 def look(root: Path, *names: str) -> Reading:
-    found = Folder(str(root), 0).look_up((*names, ""), 1)
+    found = Folder(str(root), 0).look_up((*names, ""))
     assert isinstance(found, Directory)
     assert isinstance(found.entries, Reading)
     return found.entries
@@ -243,7 +243,8 @@ def test_links_that_lead_out_are_left_out_whenever_they_are_read(tmp_path: Path)
     (root / "out").symlink_to(tmp_path)
     (root / "in").symlink_to(root / "1")
     folder = Folder(str(root), 0)
-    found = folder.look_up(("",), 1)
+    found = folder.look_up(("",))
     assert isinstance(found, Directory)
-    folder.look_up(("none",), 2)
+    folder.freshness.begin_request()
+    folder.look_up(("none",))
     assert {entry.name for entry in found.entries} == {"0", "1", "2", "in"}

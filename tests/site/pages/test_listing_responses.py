@@ -205,7 +205,7 @@ def folder_of(root: Path, count: int) -> Reading:
     (root / "folder").mkdir()
     for number in range(count):
         (root / "folder" / str(number)).touch()
-    found = Folder(str(root), 0).look_up(("folder", ""), 1)
+    found = Folder(str(root), 0).look_up(("folder", ""))
     assert isinstance(found, Directory)
     assert isinstance(found.entries, Reading)
     return found.entries

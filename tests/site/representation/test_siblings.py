@@ -254,31 +254,32 @@ def test_sibling_that_may_not_be_read_is_passed_over() -> None:
 # What the folder itself says
 
 
-def look(folder: Folder, name: str, epoch: int) -> Found:
-    return folder.look_up((name,), epoch)
+def look(folder: Folder, name: str) -> Found:
+    folder.freshness.begin_request()
+    return folder.look_up((name,))
 
 
 def test_folder_tells_the_codings_in_our_order(client: Client) -> None:
-    found = look(client.folder, "page.html", 1)
+    found = look(client.folder, "page.html")
     assert isinstance(found, File)
     assert found.codings == ("br", "zstd", "gzip")
     assert found.names == ("page.html",)
-    only = look(client.folder, "only.js", 1)
+    only = look(client.folder, "only.js")
     assert isinstance(only, Precompressed)
     assert (only.name, only.names, only.codings) == ("only.js", ("only.js",), ("br", "gzip"))
-    index = client.folder.look_up(("folder", ""), 1)
+    index = client.folder.look_up(("folder", ""))
     assert isinstance(index, Precompressed)
     assert index.names == ("folder", "index.html")
-    assert isinstance(look(client.folder, "none", 1), Missing)
-    assert isinstance(look(client.folder, "only", 1), Missing)
+    assert isinstance(look(client.folder, "none"), Missing)
+    assert isinstance(look(client.folder, "only"), Missing)
 
 
 def test_known_file_is_looked_at_again_when_a_sibling_comes(client: Client) -> None:
     settle_all(client.root)
-    first = look(client.folder, "alone.js", 1)
-    assert look(client.folder, "alone.js", 2) is first
+    first = look(client.folder, "alone.js")
+    assert look(client.folder, "alone.js") is first
     put(client.root, "alone.js", "gzip", plain=None)
-    second = look(client.folder, "alone.js", 3)
+    second = look(client.folder, "alone.js")
     assert isinstance(first, File)
     assert isinstance(second, File)
     assert (first.codings, second.codings) == ((), ("gzip",))

@@ -22,19 +22,19 @@ BAD = b"/bad\n"
 
 
 class Reader:
-    """Reads the rules of a folder, each time in a new epoch."""
+    """Reads the rules of a folder, each time for a new request."""
 
     def __init__(self, root: Path, hand: ByHand | None = None) -> None:
         self.root = root
         self.reports: list[str] = []
         folder = Folder(str(root), 1 << 20, hand.submit if hand else None)
         self.book = Rulebook(folder, self.reports.append)
-        self._epoch = 0
+        self._freshness = folder.freshness
 
     def read(self) -> tuple[int | None, int | None]:
         """How many rules and blocks there are."""
-        self._epoch += 1
-        self.book.bring_up_to_date(self._epoch)
+        self._freshness.begin_request()
+        self.book.bring_up_to_date()
         redirects, headers = self.book.redirects, self.book.headers
         return (
             None if redirects is None else len(redirects),
@@ -48,9 +48,8 @@ class Reader:
         return reports
 
     def holds(self) -> bool:
-        self._epoch += 1
-        dependencies = self.book.dependencies
-        return dependencies is not None and all(each.holds(self._epoch) for each in dependencies)
+        self._freshness.begin_request()
+        return self._freshness.holds(self.book.dependencies)
 
 
 @pytest.fixture
@@ -348,7 +347,7 @@ def test_site_reads_its_rules_at_the_start(root: Path) -> None:
     (root / "_redirects").write_bytes(BAD)
     client = Client(root)
     assert client.reports == []
-    client.site.read_rules(0)
+    client.site.read_rules()
     assert len(client.reports) == 1
     client.ask("/")
     assert len(client.reports) == 1

@@ -351,9 +351,9 @@ def test_empty_names_end_the_search_for_a_page(
     looks: list[tuple[str, ...]] = []
     look_up = Folder.look_up
 
-    def counted(folder: Folder, names: tuple[str, ...], epoch: int) -> Found:
+    def counted(folder: Folder, names: tuple[str, ...]) -> Found:
         looks.append(names)
-        return look_up(folder, names, epoch)
+        return look_up(folder, names)
 
     monkeypatch.setattr(Folder, "look_up", counted)
     assert client.ask(path).status == 404
