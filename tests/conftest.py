@@ -8,10 +8,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).parent.parent
 BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
 BROWSER_TESTS_PASSED = pytest.StashKey[int]()
+
+# Machines are shared: how long an example takes says nothing about what is tested.
+settings.register_profile("portico", deadline=None)
+settings.load_profile("portico")
 
 
 def pytest_configure() -> None:
