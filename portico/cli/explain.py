@@ -32,7 +32,6 @@ from portico.site.site import LOOPBACK_HOSTS, Site
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from portico.http.message import RequestHead
     from portico.site.origin.freshness import Dependencies
 
 INTRO = """\
@@ -129,12 +128,12 @@ class Explanation:
         request = HeadParser(self.site.fields_read).parse(head)
         show(f"{request.method} {printable(request.target)}, for {printable(request.authority)}")
         self.site.explain_to(_note)
-        response, dependencies = self._answer(request)
+        response, dependencies = self.site.answer(request)
         self.show_response(response, dependencies)
         if self._worked:
             show("\nOnce the work in the background is done:")
             self.site.freshness.begin_request()
-            response, dependencies = self._answer(request)
+            response, dependencies = self.site.answer(request)
             self.show_response(response, dependencies)
 
     def show_response(self, response: Response, dependencies: Dependencies = None) -> None:
@@ -150,9 +149,6 @@ class Explanation:
             show("    Nothing on the disk can change it.")
         else:
             show("    It is made anew for each request.")
-
-    def _answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
-        return self.site.answer(request)
 
     def _work(self, steps: Iterator[None]) -> bool:
         """Do at once what the server does in the background."""

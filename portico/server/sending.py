@@ -84,7 +84,7 @@ class Sender:
         """When the present state has lasted too long, in monotonic seconds."""
         self._send_queue: SendQueue | None = None
         self._reply: CachedReply | None = None
-        """The reply that waits in the send_queue."""
+        """The reply that waits in the send queue."""
         self._began = 0.0
         """When the request that it answers was taken up."""
         self._unread = UNKNOWN
@@ -113,7 +113,7 @@ class Sender:
     # Replies
 
     def _send(self, reply: CachedReply) -> None:
-        """Send a reply; what the socket does not take at once waits in the send_queue.
+        """Send a reply; what the socket does not take at once waits in the send queue.
 
         The last reply and the connection's end, which follows it at once, go in one segment.
         """
@@ -139,9 +139,9 @@ class Sender:
         self._flush()
 
     def _flush(self) -> None:
-        """Send what the send_queue holds, as far as it goes."""
+        """Send what the send queue holds, as far as it goes."""
         send_queue, reply = self._send_queue, self._reply
-        assert send_queue is not None  # noqa: S101 (the send_queue and its reply come and go together)
+        assert send_queue is not None  # noqa: S101 (the queue and its reply come and go together)
         assert reply is not None  # noqa: S101
         before = send_queue.sent
         try:

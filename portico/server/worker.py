@@ -66,10 +66,8 @@ class Worker:
         self._listeners = listeners
         self._acceptors = [Acceptor(listener) for listener in listeners]
         self._log = log
-        self._pools = (
-            JobThread(),
-            JobThread(),
-        )  # so that a large file to hash holds up no compression
+        # Two, so that a large file to hash holds up no compression.
+        self._pools = JobThread(), JobThread()
         descriptors = Descriptors(config)
         self._most = descriptors.connections
         self._scarce = descriptors.scarce

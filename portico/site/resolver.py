@@ -98,11 +98,9 @@ class Resolver:
         dependencies = merge(found.dependencies, dependencies_of(page))
         if isinstance(page, File | Precompressed):
             self.note("Look-up: /%s stands for it.", "/".join(page.names))
-            return (
-                SlashRedirect(dependencies, is_folder=False)
-                if slash
-                else page.resting_on(dependencies)
-            )
+            if slash:
+                return SlashRedirect(dependencies, is_folder=False)
+            return page.resting_on(dependencies)
         if isinstance(found, SlashRedirect):
             return SlashRedirect(dependencies)
         return Missing(dependencies, in_folder=found.in_folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _BROTLI_PIECE = 512
-"""Precompressed octets at a time, since a few of them can stand for megabytes."""
+"""Coded octets taken at a time, since a few of them can stand for megabytes."""
 
 
 def check_siblings(items: Sequence[Item], findings: Findings) -> None:

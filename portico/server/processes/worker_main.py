@@ -144,9 +144,8 @@ class _Steering:
 
 
 def _worker(given: Given, line: Line) -> Worker:
-    from portico.server.telemetry.access_log import (
-        AccessLog,  # here, because the supervisor needs neither
-    )
+    # Imported here, because the supervisor needs neither.
+    from portico.server.telemetry.access_log import AccessLog
     from portico.server.worker import Worker
 
     config = Config.of(**given["config"])

@@ -61,7 +61,7 @@ _COUNTERS = (*range(1, PID), *range(100, CELLS))
 
 
 class Observed(Protocol):
-    """What is looked at of a `responder.Responder`."""
+    """What is read of a `responder.Responder`."""
 
     requests: int
     streams: int

@@ -53,7 +53,7 @@ _PIECE = 256 << 10
 _OPEN_ORIGINALS = 16
 """Jobs under way that hold their original open: a share of the descriptors."""
 _NOTES = 4096
-"""CompressionCache of which is noted that they were tried in vain."""
+"""Failed attempts that are remembered, so that they are not repeated."""
 _TRIES = 3
 """Failures after which no more is tried."""
 _REST_SECONDS = 60.0

@@ -229,10 +229,8 @@ class Folder:
         if os.path.lexists(path):
             if os.path.exists(path):
                 raise Disturbed  # it came just now
-            dependencies = (
-                *dependencies,
-                PathDependency(path, None, self.freshness),
-            )  # a symlink to nowhere yet
+            # A symlink that leads nowhere yet.
+            dependencies = (*dependencies, PathDependency(path, None, self.freshness))
         return Precompressed(names, codings, dependencies) if codings else Missing(dependencies)
 
     def _siblings(

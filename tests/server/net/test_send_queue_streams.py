@@ -1,4 +1,4 @@
-"""A stream in the send_queue: a piece for each step, framed or not, and its end only at its end."""
+"""A stream in the send queue: a piece for each step, framed or not, and its end only at its end."""
 
 from __future__ import annotations
 
