@@ -23,7 +23,7 @@ from portico.cli.terminal import (
 from portico.config.config import Config, check_root
 from portico.config.options import OPTIONS, SERVING
 from portico.http.h1.head import HeadParser
-from portico.http.message import ProtocolError, Response, Stream
+from portico.http.message import ProtocolError, Response
 from portico.http.status import REASONS
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.folder import Folder
@@ -159,7 +159,7 @@ class Explanation:
 
 
 def _content(response: Response) -> str:
-    if any(isinstance(piece, Stream) for piece in response.content):
+    if response.is_stream:
         return "Its content is made while it is sent."
     octets = sum(map(len, response.content))
     return f"{octets:,} octets of content follow." if octets else "No content follows."

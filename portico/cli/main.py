@@ -150,10 +150,14 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     if config.access_log:
         color = wants_color(config.color, STDOUT)
         log = AccessLog(STDOUT, config.log_format, color=color)
-    worker = Worker(config, list(listeners.values()), log, report=_report)
-    worker.on_leaving = systemd.stopping
-    if program.monitor is not None:
-        worker.count_in(program.monitor.ledger.open())
+    worker = Worker(
+        config,
+        list(listeners.values()),
+        log=log,
+        counts=None if program.monitor is None else program.monitor.ledger.open(),
+        report=_report,
+        on_drain=systemd.stopping,
+    )
     restore = handle_signals(worker, _no_reload)
     files = [] if program.inherited else socket_files(listeners.values())
     try:

@@ -1,15 +1,16 @@
-"""What passes between the parser, the site and the writer: RequestHead, Response, ProtocolError.
+"""What passes between parser, site and sender: RequestHead, Response, ProtocolError.
 
-No parsing and no I/O here. Content is anything that has a length: bytes, or a placeholder such as a
-slice of an open file, which only the side that sends it knows how to read.
+No parsing and no I/O here. For content see `http.content`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
+
+    from portico.http.content import Content
 
 Field = tuple[str, str]
 """A field: its name in lower case, its value without surrounding white space."""
@@ -75,38 +76,10 @@ class RequestHead:
         return [value for key, value in self.fields if key == name]
 
 
-class Sized(Protocol):
-    """A piece of content: bytes, or a placeholder for them."""
-
-    def __len__(self) -> int: ...
-
-
-class Stream:
-    """Content that is made while it is sent, since nobody knows its length before.
-
-    `pieces` yields octets; b"" says that a step of the work is done and nothing has come of it yet.
-    When it raises OSError, the content has no end, and the message must not look complete.
-    """
-
-    __slots__ = ("chunked", "permit", "pieces")
-
-    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
-        self.pieces = pieces
-        self.permit: object = None
-        """Whatever has to live as long as the stream."""
-        self.chunked = False
-        """Does the chunked transfer coding frame it? Else the connection's end is its end."""
-
-    def __len__(self) -> int:
-        """The octets at hand: none."""
-        return 0
-
-
 class Response:
     """A complete answer: everything is decided before the first octet is sent.
 
     For HEAD and 304 `content` is empty, and the fields are those that GET would have had.
-    A Stream must be all of the content.
     """
 
     __slots__ = ("close", "content", "fields", "is_stream", "status")
@@ -115,15 +88,17 @@ class Response:
         self,
         status: int,
         fields: list[Field],
-        content: Sequence[Sized] = (),
+        content: Sequence[Content] = (),
         *,
         close: bool = False,
     ) -> None:
+        """`fields` are all but Date, Server, Connection and Transfer-Encoding.
+
+        `close` says that the connection must not be used for another request.
+        """
         self.status = status
         self.fields = fields
-        """Without Date, Server and Connection, which the sender adds."""
         self.content = content
-        self.is_stream = len(content) == 1 and isinstance(content[0], Stream)
-        """Has GET a Stream here? If so there is no Content-Length among the fields."""
+        self.is_stream = any(piece.is_stream for piece in content)
+        """Whether GET gets a stream here, so that there is no Content-Length."""
         self.close = close
-        """The connection must not be used for another request."""

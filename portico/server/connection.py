@@ -1,73 +1,101 @@
-"""One client's connection: a state machine over its socket. See `states` for the states.
+"""One client's connection: a state machine over its transport. See `states` for the states.
 
-Each state has a deadline, after which the connection is dropped. Requests that arrive together
-(pipelining) are answered one by one, and nothing is read while a reply waits for room, so a client
-that does not read its replies costs a bounded amount of memory.
+Each state has a deadline, after which the connection is closed. Requests that arrive together
+(pipelining) are answered one by one, and nothing is received while a response waits to be sent, so
+a client that does not read its responses costs a bounded amount of memory.
+
+A response goes out with one call if there is room for all of it; else what is left waits in a
+`SendQueue` for room, or for a thread that reads it from the disk.
 """
 
 from __future__ import annotations
 
-import socket
+from types import MethodType
 from typing import TYPE_CHECKING, ClassVar
 
-from portico.http.h1.content import ContentReader
+from portico.http.content import ContentChanged, OutgoingOctets
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.loop import READ, WRITE
-from portico.server.net.send_queue import octets_unread
-from portico.server.responder import DISCARD_LIMIT
-from portico.server.sending import Sender
-from portico.server.states import (
-    CLOSED,
-    CONTENT,
-    HEAD,
-    IDLE,
-    LINGER,
-    SEND,
-    TURN,
-    WAIT,
-    head_deadline,
-    idle_deadline,
-    linger_deadline,
-    send_deadline,
-)
+from portico.server.net.progress import Progress
+from portico.server.net.send_queue import SendQueue
+from portico.server.net.transport import MORE
+from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.server.net.loop import Loop
+    from portico.server.net.transport import Transport
+    from portico.server.reply_cache import CachedReply
+    from portico.server.request_content import RequestContent
     from portico.server.responder import Responder
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
 REQUESTS_AT_ONCE = 8
-"""Pipelined requests answered before other connections have their turn: some 60 us of work."""
+"""Pipelined requests answered before other connections are served: some 60 us of work."""
+CONTENT_RATE = 1024
+"""Octets of a request's content that must come in a second, on average. A client that pauses has
+`head_timeout` to go on."""
 LINGER_LIMIT = 1 << 20
-"""Octets thrown away in that time."""
+"""Octets dropped after the last response; then the client is reset."""
 
 
-class Connection(Sender):
-    """Serves one accepted socket until it is closed; then calls `on_close(connection)`."""
+class Connection:
+    """Serves one client until the connection is closed; then calls `on_close(connection)`."""
 
-    __slots__ = ("_buffer", "_content", "_scanned", "_thrown_away")
+    __slots__ = (
+        "_began",
+        "_buffer",
+        "_content",
+        "_dropped",
+        "_loop",
+        "_on_close",
+        "_peer",
+        "_progress",
+        "_reply",
+        "_responder",
+        "_scanned",
+        "_send_queue",
+        "_transport",
+        "_watched",
+        "deadline",
+        "fd",
+        "state",
+    )
 
     def __init__(
         self,
-        accepted: tuple[socket.SocketType, str],
+        transport: Transport,
+        peer: str,
         loop: Loop,
         responder: Responder,
         on_close: Callable[[Connection], None],
     ) -> None:
-        """`accepted` is the socket, which must not block, and the client's address for the log."""
-        super().__init__(accepted, loop, responder, on_close)
-        self._buffer = b""
-        self._scanned = 0
-        self._content: ContentReader | None = None
-        self._thrown_away = 0
+        """`peer` is the client's address, for the log."""
+        self._transport = transport
+        self._peer = peer
+        self._loop = loop
+        self._responder = responder
+        self._on_close = on_close
+        self.fd = transport.fileno()
+        self.state = IDLE
+        self.deadline = self._deadline(HEAD)
+        """When the present state has lasted too long, in seconds of time.monotonic()."""
+        self._watched: int | None = None  # the events that the loop waits for
+        self._buffer = b""  # received, and not looked at yet
+        self._scanned = 0  # octets of it in which no head ends
+        self._content: RequestContent | None = None
+        self._dropped = 0  # octets, while lingering
+        self._send_queue: SendQueue | None = None
+        self._reply: CachedReply | None = None  # what the send queue holds; None: interim responses
+        self._began = 0.0  # when its request was taken up
+        self._progress = Progress()
 
     def first_octets(self) -> bytes:
-        """What has arrived at once, for `start`: mostly a whole request."""
+        """Return what has arrived already, for `start`: mostly a whole request."""
         return self._receive()
 
     def start(self, data: bytes) -> None:
@@ -75,46 +103,57 @@ class Connection(Sender):
         if data:
             self._begin(data)
         if self.state == IDLE:
-            deadline = self.deadline  # sooner for a client that has said nothing yet
-            self._watch(IDLE)
+            deadline = self.deadline  # sooner for a client that has sent nothing yet
+            self._enter(IDLE)
             self.deadline = deadline
 
     def expire(self) -> None:
-        """The deadline has passed. A request that was begun gets 408; most others have no reply."""
+        """Act on the deadline: a request that was begun is refused, the rest ends silently."""
         if self.state == HEAD:
             self._refuse(ProtocolError(408, "The request did not arrive in time."))
+        elif self.state == CONTENT:
+            self._fail(ProtocolError(408, "The content did not arrive in time."))
         elif self.state == WAIT and self._send_queue is None:
-            self._refuse(ProtocolError(503, "The disk is too slow at this moment."))
-        elif self.state not in {SEND, LINGER} or self._is_out_of_time():
+            self._fail(ProtocolError(503, "The disk is too slow at this moment."))
+        elif self.state not in {SEND, LINGER} or not self._is_read():
             self.close()
 
-    def _is_out_of_time(self) -> bool:
-        """SEND, LINGER: has the client had the time that it has to take what it was sent?"""
-        unread = self._unread
-        if not self._makes_progress():
-            return True
-        if self.state == LINGER and self._unread == 0:
-            self.deadline = linger_deadline(self._responder)
-            return unread == 0
-        return False
-
     def drain(self) -> None:
-        """The worker stops: end now if nothing is under way, else with the present exchange."""
+        """End now if nothing is under way, else with the present exchange: the worker stops."""
         if self.state == IDLE:
             self._responder.freshness.begin_request()  # a request that came just now is answered
             self._on_request(READ)
         if self.state == IDLE:
             self.close()
-        elif self.state == CONTENT:
+        elif self.state == CONTENT and self._content is not None and self._content.is_answered:
             self._finish(linger=True)
 
-    # What the loop calls, by state
+    def close(self) -> None:
+        """Close the connection, whatever its state. A response that was cut short is logged so."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        if self._send_queue is not None:
+            if self._reply is not None:
+                content_sent = self._send_queue.sent - self._send_queue.framing_sent
+                self._count_cut(self._reply, max(0, content_sent - self._reply.head.length))
+            if self._send_queue.ends_with_connection:
+                self._transport.reset_when_closed()
+            self._end_queue()
+        self._abort_content()
+        if self._watched is not None:
+            self._loop.forget(self.fd)
+        self._transport.close()
+        self._on_close(self)
+
+    # Receiving: what the loop calls, by state
 
     def _on_request(self, _events: int) -> None:
         """IDLE: receive a request."""
         try:
-            data = self._socket.recv(RECEIVE)
+            data = self._transport.receive(RECEIVE)
         except (BlockingIOError, InterruptedError):
+            self._enter(IDLE)
             return
         except OSError:
             self.close()
@@ -148,43 +187,37 @@ class Connection(Sender):
     def _on_more(self, _events: int) -> None:
         """HEAD and CONTENT: take more of it."""
         if data := self._receive():
-            # What came with it may have been sent within this turn.
-            self._responder.freshness.begin_request()
+            responder = self._responder
+            responder.freshness.begin_request()  # what came with it may be younger than this turn
+            if self.state == CONTENT:
+                latest = self._deadline(CONTENT)
+                self.deadline = min(self.deadline + len(data) / CONTENT_RATE, latest)
             self._take(data)
+        elif self.state != CLOSED:
+            self._enter(self.state)
 
-    def _on_turn(self) -> None:
-        """TURN: go on with what had arrived."""
-        if self.state == TURN:
-            self._watch(IDLE)
+    def _on_next_turn(self) -> None:
+        """QUEUED: go on with what had arrived."""
+        if self.state == QUEUED:
+            self._enter(IDLE)
             self._take(b"")
 
     def _on_broken(self, events: int) -> None:
-        """TURN, WAIT: what comes unasked is an error, or meant who had this descriptor before."""
+        """QUEUED, WAIT: nothing was asked for, so what comes is an error."""
         if events & ~(READ | WRITE):
             self.close()
 
-    def _on_room(self, events: int) -> None:
-        """SEND: send more of the reply, then go on with what had arrived."""
-        send_queue = self._send_queue
-        if send_queue is not None and send_queue.is_hungry:
-            self._step(send_queue, events)
-            if self.state == CLOSED or send_queue.is_hungry:
-                return
-        self._flush()
-        if self.state == IDLE:
-            self._take(b"")
-
     def _on_linger(self, _events: int) -> None:
-        """LINGER: throw away whatever comes, until the client closes."""
+        """LINGER: drop whatever comes, until the client closes."""
         if data := self._receive():
-            self._thrown_away += len(data)
-            if self._thrown_away > LINGER_LIMIT:
+            self._dropped += len(data)
+            if self._dropped > LINGER_LIMIT:
                 self.close()
 
     def _receive(self) -> bytes:
-        """What has arrived, perhaps nothing; closes at the end of the stream or on an error."""
+        """Return what has arrived, perhaps nothing; close at the end or on an error."""
         try:
-            data = self._socket.recv(RECEIVE)
+            data = self._transport.receive(RECEIVE)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError:
@@ -199,22 +232,22 @@ class Connection(Sender):
         """Answer the requests in what was received, one by one, as far as they are whole."""
         self._buffer += data
         answered = 0
-        while self._buffer:
-            if self._content is not None and not self._discard(self._content):
+        while self._content is not None or self._buffer:
+            if self._content is not None and not self._take_content(self._content):
                 break
             if answered == REQUESTS_AT_ONCE:
-                self._watch(TURN)
-                self._loop.soon(self.fd, self._on_turn)
+                self._enter(QUEUED)
+                self._loop.soon(self.fd, self._on_next_turn)
                 return
-            if self._buffer and not self._take_one():
+            if self._buffer and not self._take_head():
                 break
             answered += 1
             # What follows may have been sent after this turn of the loop began.
             self._responder.freshness.begin_request()
         if self.state in {IDLE, HEAD, CONTENT}:
-            self._watch(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
+            self._enter(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
 
-    def _take_one(self) -> bool:
+    def _take_head(self) -> bool:
         """Answer the first request in the buffer; False when there is none that can be answered."""
         buffer = self._buffer
         try:
@@ -228,26 +261,51 @@ class Connection(Sender):
         self._buffer = buffer[end:]
         self._scanned = 0
         self._answer(buffer[:end])
-        return self.state == IDLE
+        return self.state in {IDLE, CONTENT}
 
     def _answer(self, head: bytes) -> None:
-        """Send the reply to a complete head."""
+        """Send the reply to a complete head, or take the request's content first."""
         try:
-            reply, request = self._responder.reply_to(head)
+            reply, self._content = self._responder.reply_to(head)
         except Waiting as waiting:
             self._buffer = head + self._buffer
             self._wait(waiting)
             return
-        if request is not None:
-            self._content = ContentReader(request.content_length)
-        self._send(reply)
+        if reply is not None:
+            self._send(reply)
+        elif self._content is not None:
+            self._enter(CONTENT)
+            if interim := self._content.interim:
+                self._queue(SendQueue([OutgoingOctets(interim)]), None)
+
+    def _take_content(self, content: RequestContent) -> bool:
+        """Give the sink what the buffer holds of a request's content.
+
+        Return True when the content is complete and its request answered.
+        """
+        try:
+            self._buffer = content.take(self._buffer)
+            content.pass_on()
+            if not content.is_complete:
+                return False
+            reply = self._responder.finish(content)
+        except ProtocolError as error:
+            self._fail(error)
+            return False
+        except Waiting as waiting:
+            self._wait(waiting)
+            return False
+        self._content = None
+        if reply is not None:
+            self._send(reply)
+        return self.state in {IDLE, CONTENT}
 
     def _wait(self, waiting: Waiting) -> None:
         """Go on when a thread has done what must be done first."""
         if self._responder.wait(waiting.place, waiting.work, self._on_done):
-            self._watch(WAIT)
+            self._enter(WAIT)
         elif self._send_queue is None:
-            self._refuse(ProtocolError(503, "Too many wait for the disk at this moment."))
+            self._fail(ProtocolError(503, "Too many wait for the disk at this moment."))
         else:
             self.close()
 
@@ -256,7 +314,7 @@ class Connection(Sender):
         if self.state == WAIT and self._send_queue is not None:
             self._on_room(WRITE)
         elif self.state == WAIT:
-            self._watch(IDLE)
+            self._enter(IDLE)
             self._take(b"")
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -264,22 +322,142 @@ class Connection(Sender):
         received, self._buffer = self._buffer, b""
         self._send(self._responder.refuse(error, received))
 
-    def _discard(self, content: ContentReader) -> bool:
-        """Throw away what the buffer holds of a request's content; True at the content's end."""
-        received = len(self._buffer)
-        try:
-            self._buffer = content.feed(self._buffer)[1]
-        except ProtocolError:
+    def _fail(self, error: ProtocolError) -> None:
+        """End the exchange under way, with an answer unless it has one."""
+        content = self._content
+        if content is None:
+            self._refuse(error)
+        elif content.is_answered:
             self._finish(linger=True)
-            return False
-        self._thrown_away += received - len(self._buffer)
-        if content.complete:
+        else:
+            reply = self._responder.refuse_content(error, content)
+            self._abort_content()
+            self._send(reply)
+
+    def _abort_content(self) -> None:
+        if self._content is not None:
+            self._content.abort()
             self._content = None
-            self._thrown_away = 0
-            return True
-        if self._thrown_away > DISCARD_LIMIT:
-            self._finish(linger=True)
-        return False
+
+    # Replies
+
+    def _send(self, reply: CachedReply) -> None:
+        """Send a reply; what there is no room for waits in the send queue.
+
+        The last reply and the connection's end, which follows it at once, go in one segment.
+        """
+        sent = 0
+        try:
+            if not reply.content:
+                sent = self._transport.send(reply.data, MORE if reply.close else 0)
+            elif reply.octets:
+                flags = MORE if reply.close else 0
+                sent = self._transport.send_pieces((reply.data, *reply.octets), flags)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._count_cut(reply, 0)
+            self.close()
+            return
+        if sent == reply.size:
+            self._sent(reply, reply.length)
+            return
+        self._began = self._responder.now
+        self._queue(SendQueue(reply.outgoing(), sent), reply)
+
+    def _queue(self, send_queue: SendQueue, reply: CachedReply | None) -> None:
+        """Send what is queued, as room comes."""
+        self._send_queue = send_queue
+        self._reply = reply
+        if send_queue.is_stream:
+            self._responder.streams.begin()
+        self._flush()
+
+    def _end_queue(self) -> None:
+        """Let go of the send queue and what it holds."""
+        if self._send_queue is not None:
+            self._send_queue.close()
+            if self._send_queue.is_stream:
+                self._responder.streams.end()
+            self._send_queue = self._reply = None
+
+    def _flush(self) -> None:
+        """Send what the send queue holds, as far as there is room."""
+        send_queue, reply = self._send_queue, self._reply
+        assert send_queue is not None  # noqa: S101 (callers have looked)
+        responder = self._responder
+        before = send_queue.sent
+        try:
+            burst = responder.bursts.take(responder.now, responder.requests)
+            is_done = send_queue.flush(self._transport, burst)
+        except (OSError, ContentChanged):
+            self.close()
+            return
+        except Waiting as waiting:
+            self._wait(waiting)
+            return
+        if is_done:
+            self._end_queue()
+            if reply is None:
+                self._enter(CONTENT)
+            else:
+                sent = send_queue.sent - send_queue.framing_sent - reply.head.length
+                self._sent(reply, sent, self._began)
+        else:
+            goes_on = self.state != SEND or send_queue.sent > before
+            self._enter(SEND)
+            if goes_on:
+                self._expect_progress()
+
+    def _on_room(self, events: int) -> None:
+        """SEND: send more of the reply, then go on with what had arrived."""
+        send_queue = self._send_queue
+        if send_queue is not None and send_queue.needs_step:
+            self._step(send_queue, events)
+            if self.state == CLOSED or send_queue.needs_step:
+                return
+        self._flush()
+        if self.state in {IDLE, CONTENT}:
+            self._take(b"")
+
+    def _step(self, send_queue: SendQueue, events: int) -> None:
+        """Let the stream in the queue go on, unless enough others have done so in this turn."""
+        self._expect_progress()  # the client waits for us, not we for it
+        if events & ~(READ | WRITE):
+            self.close()  # the client has gone
+        elif self._responder.streams.take_step(self._responder.now):
+            try:
+                send_queue.step()
+            except OSError:
+                self.close()
+
+    def _sent(self, reply: CachedReply, length: int, began: float = 0.0) -> None:
+        """Count a reply that is out, with `length` octets of content, and go on.
+
+        `began` is when its request was taken up, if it was not sent at once. Then the client may
+        have sent more meanwhile; to close with that unread would reset it (RFC 9112, 9.6).
+        """
+        responder = self._responder
+        responder.requests += 1
+        if responder.counts is not None:
+            responder.counts.answered(reply.status, length, began or responder.now)
+        if responder.log is not None:
+            responder.log.add(self._peer, reply.log_text, length)
+        if reply.close or responder.draining:
+            self._finish(linger=reply.linger or responder.draining or began > 0)
+        elif self.state != IDLE:
+            self._enter(IDLE)
+        else:
+            self.deadline = responder.idle_deadline
+
+    def _count_cut(self, reply: CachedReply, length: int) -> None:
+        """Count and log an exchange that ended after `length` octets of content."""
+        responder = self._responder
+        responder.requests += 1
+        if responder.counts is not None:
+            responder.counts.cut_short(reply.status, length)
+        if responder.log is not None:
+            responder.log.add(self._peer, reply.log_text, length)
 
     def _finish(self, *, linger: bool) -> None:
         """End the connection after its last reply. Linger if the client may be sending still."""
@@ -288,23 +466,63 @@ class Connection(Sender):
             return
         self._buffer = b""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self._transport.shut_down_sending()
         except OSError:
             self.close()
             return
-        self._watch(LINGER)
-        self._unread = octets_unread(self._socket)
-        self._given_up = send_deadline(self._responder)
+        self._enter(LINGER)
+        self._progress.restart(self._deadline(WAIT), self._transport.unread())
 
-    # What each state waits for, what happens then, and until when.
-    _STATES: ClassVar[
-        dict[int, tuple[int, Callable[[Connection, int], None], Callable[[Responder], float]]]
-    ] = {
-        IDLE: (READ, _on_request, idle_deadline),
-        HEAD: (READ, _on_more, head_deadline),
-        TURN: (0, _on_broken, head_deadline),
-        CONTENT: (READ, _on_more, head_deadline),
-        WAIT: (0, _on_broken, send_deadline),
-        SEND: (WRITE, _on_room, send_deadline),
-        LINGER: (READ, _on_linger, linger_deadline),
+    def _expect_progress(self) -> None:
+        """From now on the client has the usual time to take some of what it was sent."""
+        self._progress.restart(self._deadline(WAIT))
+        self.deadline = self._deadline(SEND)
+
+    def _is_read(self) -> bool:
+        """SEND, LINGER: look whether the client may still be reading; if so, set a new deadline."""
+        before = self._progress.unread
+        unread = self._transport.unread()
+        if not self._progress.goes_on(unread, self._responder.now, self._deadline(WAIT)):
+            return False
+        self.deadline = self._deadline(SEND)
+        if self.state == LINGER and unread == 0:
+            self.deadline = self._deadline(LINGER)
+            return before != 0
+        return True
+
+    # States
+
+    def _enter(self, state: int) -> None:
+        """Enter `state`: set what it waits for and what happens then, and a new deadline.
+
+        Nothing changes when it is the present state, which waits for the same as before.
+        """
+        wanted, handler = self._STATES[state]
+        events = self._transport.readiness(wanted)
+        if state == self.state and events == self._watched:
+            return
+        self.state = state
+        self.deadline = self._deadline(state)
+        bound = MethodType(handler, self)
+        if self._watched is None:
+            self._loop.watch(self.fd, events, bound)
+        elif events != self._watched:
+            self._loop.change(self.fd, events, bound)
+        else:
+            self._loop.handle(self.fd, bound)
+        self._watched = events
+
+    def _deadline(self, state: int) -> float:
+        """Return until when `state` may last, from now on."""
+        return self._responder.now + self._responder.patience[state]
+
+    # What each state waits for, and what happens then. How long it may last: `states.patience`.
+    _STATES: ClassVar[dict[int, tuple[int, Callable[[Connection, int], None]]]] = {
+        IDLE: (READ, _on_request),
+        HEAD: (READ, _on_more),
+        QUEUED: (0, _on_broken),
+        CONTENT: (READ, _on_more),
+        WAIT: (0, _on_broken),
+        SEND: (WRITE, _on_room),
+        LINGER: (READ, _on_linger),
     }

@@ -1,14 +1,11 @@
-"""Descriptors: how many the system grants, and how they are shared out.
-
-Each connection takes one, and each file that is kept open. Whoever is connected must be served, so
-some are left to the files that are asked for, however many connections there are.
-"""
+"""What one worker shares out among its connections: descriptors, sending time, work on streams."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from portico.server.net.send_queue import BURST, LONG_BURST
 from portico.site.origin.folder import OPEN_FILES
 
 if TYPE_CHECKING:
@@ -17,13 +14,23 @@ if TYPE_CHECKING:
 FILES_SHARE = 4
 """One in so many of the descriptors that there may be is left to the files that are asked for."""
 FILES_AT_LEAST = 4
-"""Descriptors that no connection gets, so that whoever is connected can be served."""
+"""Descriptors that no connection gets, so that those connected can be served."""
 _OWN = 128
-"""Descriptors for all else: listening sockets, the loop, copies that are being made."""
+"""Descriptors for all else: listening sockets, the loop, files that are being compressed."""
 _OWN_SHARE = 8
-"""But of few no more than one in so many: copies can wait, clients cannot."""
-_OCTETS_PER_FILE = 1024
-"""The least that a kept file or reply takes of the memory: more of them need not be open."""
+"""But of few no more than one in so many: compression can wait, clients cannot."""
+_BYTES_PER_FILE = 1024
+"""The least memory that a kept file or reply takes: more of them need not be open."""
+
+QUIET_SECONDS = 0.01
+"""Where nobody was answered for so long, the next client waits for one long burst, some 0.3 ms.
+Where there are others all the time, many would."""
+
+STREAMS_AT_ONCE = 16
+"""Streams that may be under way. A listing of 100,000 entries takes 16 MiB while it is read."""
+STEPS_AT_ONCE = 4
+"""Steps that streams may do in one turn of the loop, each about a millisecond: so however many
+clients ask for long listings, the others wait no longer than that."""
 
 
 class Descriptors:
@@ -36,7 +43,7 @@ class Descriptors:
         self.connections = min(config.max_connections, max(1, granted - granted // FILES_SHARE))
         """Connections open at once."""
         left = (granted - self.connections - min(_OWN, granted // _OWN_SHARE)) // 2
-        most = max(OPEN_FILES, config.cache_size // _OCTETS_PER_FILE)
+        most = max(OPEN_FILES, config.cache_size // _BYTES_PER_FILE)
         self.files = max(FILES_AT_LEAST // 2, min(left, most))
         """Files that the folder may keep open; and as many the replies that are ready."""
         self.scarce = granted - FILES_AT_LEAST
@@ -44,10 +51,68 @@ class Descriptors:
 
 
 def _granted() -> int:
-    """How many descriptors the system grants this process."""
+    """Return how many descriptors the system grants this process."""
     try:
         import resource
     except ImportError:
         return sys.maxsize
     granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if granted == resource.RLIM_INFINITY else granted
+
+
+class Bursts:
+    """How much of a long response is sent on one connection before others are served."""
+
+    __slots__ = ("_long_at", "_quiet_from", "_requests")
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._quiet_from = 0.0
+        self._long_at = 0.0
+
+    def take(self, now: float, requests: int) -> int:
+        """Return how many octets may be sent now: many once in a turn of the loop, if it is quiet.
+
+        `now` is when the turn began, `requests` the number that was answered so far.
+        """
+        if requests != self._requests:
+            self._requests = requests
+            self._quiet_from = now + QUIET_SECONDS
+        if now < self._quiet_from or self._long_at == now:
+            return BURST
+        self._long_at = now
+        return LONG_BURST
+
+
+class Streams:
+    """Counts the streams under way, and bounds their work in a turn of the loop."""
+
+    __slots__ = ("_steps_left", "_turn", "under_way")
+
+    def __init__(self) -> None:
+        self._steps_left = STEPS_AT_ONCE
+        self._turn = 0.0
+        self.under_way = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other may begin."""
+        return self.under_way >= STREAMS_AT_ONCE
+
+    def begin(self) -> None:
+        """Count one that begins to be sent."""
+        self.under_way += 1
+
+    def end(self) -> None:
+        """Count one as ended, whether it was sent or given up."""
+        self.under_way -= 1
+
+    def take_step(self, now: float) -> bool:
+        """Take one of the steps left in the turn that began at `now`; False if there is none."""
+        if now != self._turn:
+            self._turn = now
+            self._steps_left = STEPS_AT_ONCE
+        if self._steps_left == 0:
+            return False
+        self._steps_left -= 1
+        return True

@@ -1,123 +1,132 @@
-"""Request heads already answered, and the replies that are ready for them.
+"""Replies that were sent before, by the heads of the requests that they answer.
 
-Rule: a reply is given again only while every dependency of its decision holds for the request, so a
-change on disk is in the next answer; there is no time to live. It is looked up twice: by the
-whole head as it came, which costs one look-up; and by the head without the fields that cannot
-matter (see `http.h1.HeadKey`), so that a cookie that differs in each request hides nothing.
+Rule: a reply is sent again only while every dependency of its decision holds for the request, so a
+change on disk is in the next answer; there is no time to live. It is looked up twice: by the whole
+head as it came, which costs one look-up; and by the head without the fields that cannot matter (see
+`http.h1.head.HeadKey`), so that a cookie that differs in each request is no obstacle.
 
-The content of a file is not kept, unless it is tiny: it is read from the system's memory when it is
-sent, and before the dependencies are asked, so that what they say holds for it, too.
+The content of a file is not kept, unless it is tiny: it is read when it is sent, and before the
+dependencies are checked, so that what they say holds for it, too.
 
-Limit: what is kept is bounded in octets, and in files held open. The eldest goes, unless it was
-used since it was the eldest before: to keep an order of use would cost each request.
+Limit: what is kept is bounded in bytes, and in files held open. The eldest goes, unless it was used
+since it was the eldest before (second chance): to keep an order of use would cost each request.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, cast
 
 from portico.bounded import Notes
-from portico.http.h1.serialize import field_lines, status_line
+from portico.http.content import OutgoingOctets
 from portico.site.origin.folder import OPEN_FILES, SMALL, TINY
 from portico.site.origin.freshness import NEVER
-from portico.site.origin.open_file import FileSlice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from portico.http.content import ByteSource, Content, Outgoing
     from portico.http.h1.head import HeadKey
-    from portico.http.message import Response, Sized
+    from portico.http.h1.serialize import Head
     from portico.site.origin.freshness import Dependencies
 
-CLOSE = b"Connection: close\r\n"
-KEEP_ALIVE = b"Connection: keep-alive\r\n"
-"""Said to HTTP/1.0 clients only: for the others it goes without saying."""
-
+LOADED_LIMIT = 1 << 20
+"""Bytes of files that stay in memory, those that were read last: some of them are asked for by many
+at once. More than this costs memory, and to read them again costs little."""
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
 _HEADS_SHARE = 8
-"""One in so many of the octets may go to heads that have one and the same reply."""
+"""One in so many of the bytes may go to heads that have one and the same reply."""
 _OVERHEAD = 1024
-"""About the octets that a kept reply takes besides its fields and its content."""
+"""About the bytes that a kept reply takes besides its fields and its content."""
 _HEAD_OVERHEAD = 192
-"""About the octets that a kept head takes besides its own."""
+"""About the bytes that a kept head takes besides its own."""
 
 
 class CachedReply:
-    """A response as it is sent: `data`, then `content` if there is more.
+    """A response ready to be sent: `data` first, then `content` if there is more.
 
-    `data` is made anew when the second of its Date is over. Content of up to TINY octets is part of
+    `data` is made anew when the second of its Date is over. Content of up to TINY bytes is part of
     it; more is sent beside it, so that replies with the same content, such as error pages, share
-    it. `close` says that the connection ends with it, `linger` that the client may be sending still
-    when it does. `status`, `length` (octets of content) and `log_text` are what a log tells of it.
+    it. How a head is sent, `head` knows: nothing here depends on the version of HTTP.
     """
 
     __slots__ = (
-        "_after_date",
-        "_before_date",
+        "_inline",
         "_second",
+        "_short",
         "checked",
         "close",
         "content",
         "data",
         "dependencies",
-        "generation",
-        "head_length",
-        "heads",
+        "head",
         "holds_file",
-        "key",
         "length",
         "linger",
         "log_text",
         "octets",
-        "short",
+        "size",
         "status",
-        "was_used",
         "weight",
     )
 
-    def __init__(self, response: Response, connection: bytes, dependencies: Dependencies) -> None:
-        """`connection` is the Connection field line to send: CLOSE, KEEP_ALIVE or b""."""
-        self.status = response.status
-        self.close = connection == CLOSE
-        self.linger = response.close
-        self.length = sum(map(len, response.content))
-        self.log_text = ("", "")
-        """What the access log says of it, as `AccessLog.describe` made it."""
-        self.data = b""
-        self.checked = NEVER
-        self._second = -1
+    def __init__(
+        self,
+        status: int,
+        head: Head,
+        content: Sequence[Content],
+        dependencies: Dependencies,
+        *,
+        close: bool = False,
+        linger: bool = False,
+        log_text: tuple[str, str] = ("", ""),
+    ) -> None:
+        """`log_text` is what the access log says of it (see `AccessLog.describe`).
+
+        `close` says that the connection ends with it, `linger` that the client may be sending then.
+        """
+        self.status = status
+        self.head = head
+        self.content = tuple(content)
         self.dependencies = dependencies
-        self._before_date = status_line(response.status) + b"Server: Portico\r\nDate: "
-        self._after_date = b"\r\n" + field_lines(response.fields) + connection + b"\r\n"
-        self.head_length = len(self._before_date) + 29 + len(self._after_date)
-        self.content: tuple[Sized, ...] = tuple(response.content)
-        octets = [piece for piece in self.content if isinstance(piece, bytes)]
-        self.holds_file = len(octets) < len(self.content)
-        """Does it keep a file open, or a stream's folder?"""
-        only = self.content[0] if len(self.content) == 1 else None
-        self.short = only if isinstance(only, FileSlice) and len(only) <= SMALL else None
-        """Content that is so little of a file that it is read when it is sent, by `load`."""
+        self.close = close
+        self.linger = linger
+        self.log_text = log_text
+        self.checked = NEVER
+        """The request (see `Freshness`) for which the dependencies were last found unchanged."""
+        self.length = sum(map(len, content))
+        """Bytes of content; 0 for a stream."""
+        self.size = head.length + self.length
+        """Bytes in all."""
+        in_memory = [piece.in_memory for piece in content]
+        octets = [piece for piece in in_memory if piece is not None]
+        self.holds_file = len(octets) < len(in_memory)
+        """Whether it keeps a file open."""
+        self._short = self.holds_file and len(content) == 1 and 0 < self.length <= SMALL
+        self._inline = b""
         if self.length <= TINY and not self.holds_file:
-            self._after_date += b"".join(octets)
+            self._inline = b"".join(octets)
             self.content, octets = (), []
         self.octets: tuple[bytes, ...] = () if self.holds_file else tuple(octets)
-        """The content, if it is at hand."""
-        self.weight = 2 * len(self._after_date) + _OVERHEAD + sum(map(len, octets))
-        """About the octets of memory it takes, and its heads."""
-        self.key: HeadKey | None = None
-        """By which it is kept."""
-        self.heads: list[bytes] = []
-        self.generation = 0
-        self.was_used = False
+        """The content, if it is in memory."""
+        self.weight = 2 * (head.length + len(self._inline)) + _OVERHEAD + sum(map(len, octets))
+        """About the bytes of memory that it takes."""
+        self.data = b""
+        self._second = -1
+
+    @property
+    def must_be_loaded(self) -> bool:
+        """Whether its content is so little of a file that it is read into memory to be sent."""
+        return self._short and not self.octets
 
     def load(self) -> bool:
-        """Read the content that is short; False if it cannot be read as it was announced.
+        """Read the content; return False if it cannot be read as it was announced.
 
-        Its file's dependency will look at the disk again, and tell whether it is whole.
+        The dependency on its file will be checked anew, and tell whether it is whole.
         """
-        assert self.short is not None  # noqa: S101 (it is short)
         try:
-            octets = self.short.read()
+            octets = cast("ByteSource", self.content[0]).read()
         except OSError:
             return False
         if len(octets) != self.length:
@@ -130,31 +139,48 @@ class CachedReply:
         self.octets = ()
         self.checked = NEVER
 
-    def write(self, request: int, second: int, date: bytes) -> None:
-        """Bring `data` up to `date`, the IMF-fixdate of `second`."""
+    def refresh(self, request: int, second: int, date: bytes) -> None:
+        """Note that it holds for `request`; its Date becomes `date`, that of `second`."""
         if self._second != second:
             self._second = second
-            self.data = self._before_date + date + self._after_date
+            self.data = self.head.octets(date) + self._inline
         self.checked = request
 
-    @property
-    def may_be_kept(self) -> bool:
-        """Is there anything by which to tell that it still holds?"""
-        return self.dependencies is not None
+    def outgoing(self) -> list[Outgoing]:
+        """Return what sends it once."""
+        if self.octets:
+            return [OutgoingOctets(self.data), *map(OutgoingOctets, self.octets)]
+        return [OutgoingOctets(self.data), *(piece.outgoing() for piece in self.content)]
+
+
+class _Entry:
+    """What the cache knows of a reply that it keeps."""
+
+    __slots__ = ("generation", "heads", "key", "reply", "was_used", "weight")
+
+    def __init__(self, key: HeadKey, reply: CachedReply, weight: int, generation: int) -> None:
+        self.key = key
+        self.reply = reply
+        self.heads: list[bytes] = []
+        self.weight = weight
+        self.generation = generation
+        self.was_used = False
 
 
 class ReplyCache:
     """Replies by head and by key.
 
-    `memory` is the number of octets that all may take, `open_files` how many may hold one open.
+    `memory` is the number of bytes that all may take, `open_files` how many may hold one open.
     """
 
     def __init__(self, memory: int, open_files: int = OPEN_FILES) -> None:
         self.heads: dict[bytes, CachedReply] = {}
-        """Replies by whole heads, for hot paths."""
-        self._replies: dict[HeadKey, CachedReply] = {}
-        self._order: OrderedDict[CachedReply, None] = OrderedDict()  # the eldest first
+        """Replies by whole heads, for the hot path."""
         self.open_files = open_files
+        self._replies: dict[HeadKey, CachedReply] = {}
+        self._entries: OrderedDict[CachedReply, _Entry] = OrderedDict()  # the eldest first
+        self._loaded: deque[CachedReply] = deque()
+        self._loaded_bytes = 0
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
         self._weight = 0
@@ -162,79 +188,100 @@ class ReplyCache:
         self._generation = 0
 
     def find(self, key: HeadKey) -> CachedReply | None:
-        """The reply that is kept for `key`."""
+        """Return the reply that is kept for `key`."""
         return self._replies.get(key)
 
     def keep(self, key: HeadKey, reply: CachedReply) -> None:
         """Keep a reply, and let go of others if that is too much."""
         if (known := self._replies.get(key)) is not None:
             self.drop(known)
-        reply.weight += _length(key)
+        weight = reply.weight + _length(key)
         if reply.holds_file:
-            reply.weight = max(reply.weight, self._file_weight)
-        if reply.weight <= self._memory // 2:
-            reply.key = key
-            reply.generation = self._generation
-            reply.was_used = False
+            weight = max(weight, self._file_weight)
+        if weight <= self._memory // 2:
             self._replies[key] = reply
-            self._order[reply] = None
-            self._add(reply.weight)
+            self._entries[reply] = _Entry(key, reply, weight, self._generation)
+            self._grow(weight)
 
     def keep_head(self, head: bytes, reply: CachedReply) -> None:
-        """Know `head` when it comes a third time. Most that differ in a cookie never do."""
-        if reply.key is None or len(head) > _HEAD_LIMIT or not self._notes.has(head):
+        """Keep a head for a kept reply when it comes a third time. Most never do."""
+        entry = self._entries.get(reply)
+        if entry is None or len(head) > _HEAD_LIMIT or not self._notes.has(head):
             return
-        if len(reply.heads) * (len(head) + _HEAD_OVERHEAD) > self._memory // _HEADS_SHARE:
-            self._forget_heads(reply)
         weight = len(head) + _HEAD_OVERHEAD
+        if len(entry.heads) * weight > self._memory // _HEADS_SHARE:
+            self._forget_heads(entry)
         self.heads[head] = reply
-        reply.heads.append(head)
-        reply.weight += weight
-        self._add(weight)
+        entry.heads.append(head)
+        entry.weight += weight
+        self._grow(weight)
 
     def touch(self, reply: CachedReply) -> None:
-        """It was used: others go before it."""
-        reply.generation = self._generation
-        reply.was_used = True
+        """Note that a reply was used, so that others are dropped before it."""
+        entry = self._entries.get(reply)
+        if entry is not None:
+            entry.generation = self._generation
+            entry.was_used = True
 
     def drop(self, reply: CachedReply) -> None:
-        """Forget a reply, and its heads. If it is kept by nobody, nothing happens."""
-        if reply.key is not None:
-            self._forget_heads(reply)
-            del self._replies[reply.key]
-            del self._order[reply]
-            reply.key = None
-            self._weight -= reply.weight
+        """Forget a reply and its heads, if it is kept."""
+        entry = self._entries.pop(reply, None)
+        if entry is not None:
+            self._forget_heads(entry)
+            del self._replies[entry.key]
+            self._weight -= entry.weight
+
+    def load(self, reply: CachedReply) -> bool:
+        """Read the content of a reply into memory, and let go of what was read before others.
+
+        Return False if it cannot be read as it was announced. Raises Waiting.
+        """
+        if not reply.load():
+            return False
+        self._loaded.append(reply)
+        self._loaded_bytes += reply.length
+        while self._loaded_bytes > LOADED_LIMIT or len(self._loaded) > self.open_files:
+            eldest = self._loaded.popleft()
+            self._loaded_bytes -= eldest.length
+            eldest.unload()
+        return True
 
     def expire(self) -> None:
-        """Let go of what was not used since the call before the last."""
-        for reply in [each for each in self._order if each.generation < self._generation]:
-            self.drop(reply)
+        """Drop what was not used since the call before the last, and what was loaded."""
+        for entry in [
+            each for each in self._entries.values() if each.generation < self._generation
+        ]:
+            self.drop(entry.reply)
         self._generation += 1
+        for reply in self._loaded:
+            reply.unload()
+        self._loaded.clear()
+        self._loaded_bytes = 0
 
-    def _forget_heads(self, reply: CachedReply) -> None:
-        for head in reply.heads:
+    def _forget_heads(self, entry: _Entry) -> None:
+        for head in entry.heads:
             del self.heads[head]
             self._weight -= len(head) + _HEAD_OVERHEAD
-            reply.weight -= len(head) + _HEAD_OVERHEAD
-        reply.heads.clear()
+            entry.weight -= len(head) + _HEAD_OVERHEAD
+        entry.heads.clear()
 
-    def _add(self, weight: int) -> None:
+    def _grow(self, weight: int) -> None:
+        """Take `weight` more; drop the eldest that were not used until all is within the limit."""
         self._weight += weight
         while self._weight > self._memory:
-            eldest = next(iter(self._order))
+            eldest = next(iter(self._entries.values()))
             if eldest.was_used:
                 eldest.was_used = False
-                self._order.move_to_end(eldest)
+                self._entries.move_to_end(eldest.reply)
             else:
-                self.drop(eldest)
+                self.drop(eldest.reply)
 
     def __len__(self) -> int:
         return len(self._replies)
 
 
-def _length(key: HeadKey) -> int:
-    """About the octets of memory that a key takes."""
+def _length(key: Iterable[object]) -> int:
+    """Return about the bytes of memory that a key takes."""
     length = 0
     for part in key:
         if isinstance(part, tuple):

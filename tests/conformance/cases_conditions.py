@@ -35,7 +35,7 @@ FAILED = status(412)
 OTHER_TAGS = ", ".join(f'"{number:064x}"' for number in range(40))
 
 
-def asked(  # noqa: PLR0917 - the columns of a table
+def asked(
     name: str, section: str, level: str, rule: str, lines: str | tuple[str, ...], check: Check
 ) -> Case:
     """GET /text.txt, and again under a condition."""
@@ -43,7 +43,7 @@ def asked(  # noqa: PLR0917 - the columns of a table
     return case(name, section, level, rule, ask("/text.txt"), ask("/text.txt", *lines), check=check)
 
 
-def once(name: str, section: str, level: str, rule: str, line: str, check: Check) -> Case:  # noqa: PLR0917 - the columns of a table
+def once(name: str, section: str, level: str, rule: str, line: str, check: Check) -> Case:
     """GET /text.txt under a condition that needs no tag of the server's."""
     return case(name, section, level, rule, ask("/text.txt", line), check=check)
 

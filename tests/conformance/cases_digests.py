@@ -45,7 +45,7 @@ def digest(name: str, octets: bytes | None, algorithm: str = "sha-256") -> Check
     return check
 
 
-def wants(name: str, section: str, level: str, rule: str, line: str, check: Check) -> Case:  # noqa: PLR0917 - the columns of a table
+def wants(name: str, section: str, level: str, rule: str, line: str, check: Check) -> Case:
     return case(name, section, level, rule, ask("/text.txt", line), check=every(whole(TEXT), check))
 
 

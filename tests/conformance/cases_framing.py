@@ -36,7 +36,7 @@ HIDDEN = get("/folder/")
 """A request within a content: it must never be answered."""
 
 
-def framed(  # noqa: PLR0917 - the columns of a table
+def framed(
     name: str,
     section: str,
     level: str,

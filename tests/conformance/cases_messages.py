@@ -35,7 +35,7 @@ FULL = whole(TEXT)
 REFUSED = refused()
 
 
-def sent(  # noqa: PLR0917 - the columns of a table
+def sent(
     name: str, section: str, level: str, rule: str, lines: tuple[bytes, ...], check: Check
 ) -> Case:
     """A request of exactly these lines, and whether the connection ends after its answer."""
@@ -51,7 +51,7 @@ def field(octets: bytes) -> tuple[bytes, ...]:
     return (b"GET /text.txt HTTP/1.1", HOST, octets)
 
 
-def ended(name: str, section: str, level: str, rule: str, exchange: Exchange, check: Check) -> Case:  # noqa: PLR0917 - the columns of a table
+def ended(name: str, section: str, level: str, rule: str, exchange: Exchange, check: Check) -> Case:
     return case(name, section, level, rule, exchange, check=check, awaits_end=True)
 
 

@@ -43,7 +43,7 @@ REJECTED = either(FULL, status(416, 400))
 """What a server may do with an invalid Range: ignore it, or refuse."""
 
 
-def ranged(name: str, section: str, level: str, rule: str, value: str, check: Check) -> Case:  # noqa: PLR0917 - the columns of a table
+def ranged(name: str, section: str, level: str, rule: str, value: str, check: Check) -> Case:
     """GET /data.bin, 100,000 octets, with one value of Range."""
     return case(name, section, level, rule, ask("/data.bin", f"Range: {value}"), check=check)
 

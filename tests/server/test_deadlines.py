@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from portico.server.sending import Sender
 
 from portico.server import states, worker
 from portico.server.embedded import Server
-from portico.server.sending import Sender
 from portico.server.states import CONTENT, IDLE
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve

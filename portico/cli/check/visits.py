@@ -22,6 +22,7 @@ from portico.cli.check.findings import Finding
 from portico.cli.check.links import Link, Page
 from portico.cli.check.names import fold
 from portico.cli.check.references import OWN, SPACES, Target, resolve, shown_path
+from portico.http.content import Octets
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.site.origin.open_file import FileSlice
@@ -240,10 +241,8 @@ class Visits:
             return None
         octets = b""
         for piece in response.content:
-            if isinstance(piece, FileSlice):
-                octets += piece.file.read(len(piece), piece.offset)
-            elif isinstance(piece, bytes):
-                octets += piece
+            if isinstance(piece, FileSlice | Octets):
+                octets += piece.read()
         return Page(octets.decode("utf-8", "replace"))
 
     def _cure(self, verdict: Verdict) -> str:

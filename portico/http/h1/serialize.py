@@ -1,31 +1,40 @@
-"""Responses as bytes (RFC 9112): the status line, field lines, chunks."""
+"""Responses as HTTP/1.1 sends them (RFC 9112): status line, field lines, chunks."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from portico.http.content import OutgoingStream
 from portico.http.h1.grammar import FIELD_LINE
 from portico.http.status import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from portico.http.content import Content, Stream
     from portico.http.message import Field
+
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
+"""Sent to HTTP/1.0 clients only: HTTP/1.1 keeps connections alive by default (RFC 9112, 9.3)."""
+LAST_CHUNK = b"0\r\n\r\n"
+"""Ends content in the chunked transfer coding, without trailer fields."""
+_DATE_LENGTH = 29
 
 
 def status_line(status: int) -> bytes:
-    """A response's first line, CRLF included (RFC 9112, 4)."""
+    """Return a response's first line, CRLF included (RFC 9112, 4)."""
     return f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode("ascii")
 
 
-def field_lines(response_fields: Iterable[Field]) -> bytes:
-    """Field lines as they are sent, each with its CRLF (RFC 9112, 5).
+def field_lines(fields: Iterable[Field]) -> bytes:
+    """Return field lines as they are sent, each with its CRLF (RFC 9112, 5).
 
     Raises ValueError for a value that would split the message: the last line of defence, whatever
     a file name or a configuration held.
     """
-    return b"".join([_line(name, value) for name, value in response_fields])
+    return b"".join([_line(name, value) for name, value in fields])
 
 
 @lru_cache(maxsize=512)
@@ -38,10 +47,82 @@ def _line(name: str, value: str) -> bytes:
     return line + b"\r\n"
 
 
-LAST_CHUNK = b"0\r\n\r\n"
-"""Ends content in the chunked transfer coding, without trailer fields."""
+def interim_head(status: int, fields: Iterable[Field] = ()) -> bytes:
+    """Return an interim response, which is a head alone (RFC 9110, 15.2)."""
+    return status_line(status) + field_lines(fields) + b"\r\n"
+
+
+class Head:
+    """A final response's head, ready to be sent but for its Date (RFC 9110, 6.6.1)."""
+
+    __slots__ = ("_after_date", "_before_date", "length")
+
+    def __init__(self, status: int, fields: Iterable[Field], connection: bytes) -> None:
+        """`connection` is the Connection field line to send: CLOSE, KEEP_ALIVE or b""."""
+        self._before_date = status_line(status) + b"Server: Portico\r\nDate: "
+        self._after_date = b"\r\n" + field_lines(fields) + connection + b"\r\n"
+        self.length = len(self._before_date) + _DATE_LENGTH + len(self._after_date)
+
+    def octets(self, date: bytes) -> bytes:
+        """Return what to send; `date` is an IMF-fixdate."""
+        return self._before_date + date + self._after_date
+
+
+def in_chunks(
+    fields: Sequence[Field], content: Sequence[Content]
+) -> tuple[list[Field], list[Content]]:
+    """Return the fields and the content of a response whose content is a stream, or was for GET.
+
+    HTTP/1.0 knows no chunks: there the content ends with the connection (RFC 9112, 6.3).
+    """
+    chunked: list[Content] = [Chunked(cast("Stream", piece)) for piece in content]
+    return [*fields, ("Transfer-Encoding", "chunked")], chunked
+
+
+class Chunked:
+    """A stream in the chunked transfer coding (RFC 9112, 7.1)."""
+
+    __slots__ = ("_stream",)
+    is_stream = True
+    in_memory = None
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __len__(self) -> int:
+        """Return 0: no octets are there yet."""
+        return 0
+
+    def outgoing(self) -> OutgoingChunks:
+        """Return what sends it."""
+        return OutgoingChunks(self._stream)
+
+
+class OutgoingChunks(OutgoingStream):
+    """A stream on its way out in chunks."""
+
+    __slots__ = ("_framing", "_size")
+    ends_with_connection = False
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream)
+        self._framing = 0  # octets of all chunks so far that are no content
+        self._size = 0  # octets of content in the chunk that is in `memory`
+
+    @property
+    def framing_sent(self) -> int:
+        """Octets that were sent to frame the content."""
+        left = len(self.memory)  # of a chunk: its size line, its octets, CR LF
+        return self._framing - min(left, 2) - max(0, left - 2 - self._size)
+
+    def _framed(self, piece: bytes | None) -> bytes:
+        """Return a piece as a chunk, or the last chunk."""
+        framed = LAST_CHUNK if piece is None else chunk(piece) if piece else b""
+        self._size = len(piece or b"")
+        self._framing += len(framed) - self._size
+        return framed
 
 
 def chunk(octets: bytes) -> bytes:
-    """A piece of content, not an empty one, in the chunked transfer coding (RFC 9112, 7.1)."""
+    """Return a piece of content, not an empty one, as a chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(octets), octets)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import select
 import socket
 from functools import partial
-from socket import SocketType
 from typing import TYPE_CHECKING
 
 from portico.server.net.listeners import is_unix
+from portico.server.net.transport import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Accepted = tuple[SocketType, str]
+    Accepted = tuple[Plain, str]
 
 UNIX_PEER = "unix"
 """What the access log has in the place of the address of a client that came by a unix socket."""
@@ -43,23 +43,24 @@ def _acceptor(listener: socket.socket) -> Callable[[], Accepted]:
     accept_descriptor = getattr(listener, "_accept", None)  # it is no public name, so do without
 
     def accept() -> Accepted:
-        accepted: SocketType
         if accept_descriptor is None:
             accepted, address = listener.accept()
+            descriptor = accepted.detach()
         else:
             descriptor, address = accept_descriptor()
-            accepted = SocketType(*kind, descriptor)
-        accepted.setblocking(False)
-        return accepted, address[0]
+        transport = Plain(*kind, descriptor)
+        transport.setblocking(False)
+        return transport, address[0]
 
     def accept_ipv6() -> Accepted:
-        accepted, host = accept()
-        return accepted, host.removeprefix("::ffff:")  # of a client that came by IPv4
+        transport, host = accept()
+        return transport, host.removeprefix("::ffff:")  # of a client that came by IPv4
 
     def accept_unix() -> Accepted:
         accepted, _ = listener.accept()
-        accepted.setblocking(False)
-        return accepted, UNIX_PEER
+        transport = Plain(*kind, accepted.detach())
+        transport.setblocking(False)
+        return transport, UNIX_PEER
 
     if is_unix(listener):
         return accept_unix

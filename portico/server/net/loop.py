@@ -4,7 +4,7 @@ One turn: wait, note the time, call `on_turn`, call the handler of each ready de
 was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a
 handler need not read or write all there is.
 
-Not thread-safe, but for `wake` and `call`, which may also be called from a signal handler.
+Not thread-safe, except for `wake` and `call`, which signal handlers may call as well.
 """
 
 from __future__ import annotations
@@ -109,19 +109,10 @@ def new_poller() -> Poller:
 class Loop:
     """Calls `handler(events)` for each watched descriptor that is ready, until `stop`.
 
-    `on_turn(now)` is called when a turn begins, `on_rest()` before the loop waits again and
-    `on_bug(fd)` when a handler has raised. `now` is in seconds of time.monotonic().
+    `now` is when the present turn began, in seconds of time.monotonic().
     """
 
-    def __init__(
-        self,
-        on_turn: Callable[[float], None],
-        on_rest: Callable[[], None],
-        on_bug: Callable[[int], None],
-    ) -> None:
-        self._on_turn = on_turn
-        self._on_rest = on_rest
-        self._on_bug = on_bug
+    def __init__(self) -> None:
         self._poller = new_poller()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
@@ -182,14 +173,25 @@ class Loop:
         """Let `run` return at the end of this turn."""
         self._stopped = True
 
-    def run(self) -> None:
-        """Turn until stopped. A handler that raises is our bug: reported, and the rest goes on."""
+    def run(
+        self,
+        *,
+        on_turn: Callable[[float], None] | None = None,
+        on_rest: Callable[[], None] | None = None,
+        on_bug: Callable[[int], None] | None = None,
+    ) -> None:
+        """Turn until stopped. A handler that raises is our bug: reported, and the rest goes on.
+
+        `on_turn(now)` is called when a turn begins, `on_rest()` before the loop waits again, and
+        `on_bug(fd)` when a handler has raised.
+        """
         poll = self._poller.poll
         handlers = self._handlers
         while not self._stopped:
             ready = poll(self._patience(), _EVENTS_AT_ONCE)
             self.now = now = time.monotonic()
-            self._on_turn(now)
+            if on_turn is not None:
+                on_turn(now)
             for fd, events in ready:
                 handler = handlers.get(fd)
                 if handler is None:
@@ -198,9 +200,11 @@ class Loop:
                     handler(events)
                 except Exception:  # noqa: BLE001
                     report_bug()
-                    self._on_bug(fd)
-            self._run_due()
-            self._on_rest()
+                    if on_bug is not None:
+                        on_bug(fd)
+            self._run_due(on_bug)
+            if on_rest is not None:
+                on_rest()
 
     def close(self) -> None:
         """Give back the loop's own descriptors."""
@@ -216,15 +220,15 @@ class Loop:
             return max(0.0, self._timers[0][0] - time.monotonic())
         return None
 
-    def _run_due(self) -> None:
+    def _run_due(self, on_bug: Callable[[int], None] | None) -> None:
         """Make the calls that were put off for now."""
         while self._calls:
             _run_guarded(self._calls.popleft())
         if self._soon:
             calls, self._soon = self._soon, []
             for fd, call in calls:
-                if not _run_guarded(call):
-                    self._on_bug(fd)
+                if not _run_guarded(call) and on_bug is not None:
+                    on_bug(fd)
         while self._timers and self._timers[0][0] <= self.now:
             _run_guarded(heapq.heappop(self._timers)[2])
 

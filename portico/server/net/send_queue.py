@@ -1,207 +1,119 @@
-"""What is still to be sent on one connection: octets, slices of open files, or a stream.
-
-Rule: whole or visibly cut. The last octets of a file are read ahead and held back until a look at
-the file, taken after all others were sent, shows that it is still as it was when its length was
-announced. If it is not, `FileChanged` tells the connection to end before the message is complete.
-
-A stream is asked for its next piece (`step`) only when all that it gave before is out, so a client
-that does not read costs no more than one piece.
-
-Limit: what the kernel has taken over by sendfile it may still read from the file, so a change in
-place within the moment before the client has received it can slip through; a file that is replaced
-(written elsewhere, then renamed) never shows this.
-"""
+"""What is still to be sent of one message, in order."""
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from portico.http.h1.serialize import LAST_CHUNK, chunk
-from portico.http.message import Stream
-from portico.site.origin.open_file import FileSlice
-
-if sys.platform == "linux":
-    from fcntl import ioctl
+from portico.http.content import ContentChanged
+from portico.server.net.transport import MORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from portico.http.message import Sized
+    from portico.http.content import Outgoing
+    from portico.server.net.transport import Transport
 
-TURN = 256 << 10
-"""Octets sent on one connection before others have their turn: some 40 us of work."""
-LONG_TURN = 2 << 20
-"""The same, for one connection, where nobody has been answered for a while."""
-TAIL = 1024
-"""Octets of a file that are held back to the end."""
-
-_SIOCOUTQ = 0x5411
-"""Asks for the octets sent but not acknowledged, and those not sent yet (tcp(7))."""
-MORE = getattr(socket, "MSG_MORE", 0)
-"""Tells the kernel that more follows, so that it need not send a segment yet."""
-HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
-_HAS_SENDFILE = hasattr(os, "sendfile")
-
-
-class FileChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
-    """A file changed while it was sent."""
+BURST = 256 << 10
+"""Octets sent on one connection before others are served: some 40 us of work."""
+LONG_BURST = 2 << 20
+"""The same, for one connection, where nobody was answered for a while."""
 
 
 class SendQueue:
-    """One reply's pieces waiting to be sent; `sent` counts the octets that went out so far."""
+    """The pieces of one message that wait to be sent; `sent` counts the octets that went out."""
 
-    __slots__ = (
-        "_expected",
-        "_framing",
-        "_is_full",
-        "_pieces",
-        "_stream",
-        "_taken",
-        "is_unframed",
-        "sent",
-    )
+    __slots__ = ("_framing", "_is_full", "_pieces", "is_stream", "sent")
 
-    def __init__(self, pieces: Sequence[Sized], sent: int = 0) -> None:
-        """Queue `pieces`, each bytes or a FileSlice; the first `sent` octets are out already.
-
-        The last one may be a Stream.
-        """
-        last = pieces[-1] if pieces else b""
-        self._stream = last if isinstance(last, Stream) else None
-        self.is_unframed = self._stream is not None and not self._stream.chunked
-        """Does only the connection's end tell where the content ends?"""
-        self._taken = self._framing = 0
-        self._pieces: list[memoryview | FileSlice] = [
-            FileSlice(piece.file, piece.offset, piece.count)  # our own: it becomes shorter
-            if isinstance(piece, FileSlice)
-            else memoryview(cast("bytes", piece))
-            for piece in pieces
-            if len(piece)
-        ]
+    def __init__(self, pieces: Sequence[Outgoing], sent: int = 0) -> None:
+        """Queue `pieces`; their first `sent` octets, which are in memory, are out already."""
+        self._pieces = [piece for piece in pieces if not piece.is_done]
+        self.is_stream = any(piece.needs_step for piece in pieces)
+        self._framing = 0
+        self._is_full = False
         self.sent = sent
-        self._expected = 0  # so far into the file at the front one can send without a wait
-        self._is_full = False
-        """Did the socket take less than it was given?"""
-        self._drop_octets(sent)
+        self._advance(sent)
 
-    def flush(self, sock: socket.SocketType, turn: int = TURN) -> bool:
-        """Send what the socket takes, about `turn` octets at most; True when nothing is left.
+    @property
+    def needs_step(self) -> bool:
+        """Whether all is out that a stream has made so far, and more may come."""
+        return bool(self._pieces) and not self._pieces[0].memory and self._pieces[0].needs_step
 
-        Raises OSError when the connection is broken, FileChanged when a file is, Waiting when some
-        of it must be read first.
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether only the end of the connection tells the client where the content ends."""
+        return any(piece.ends_with_connection for piece in self._pieces)
+
+    @property
+    def framing_sent(self) -> int:
+        """The octets among those sent that frame content, and are no part of it."""
+        return self._framing + sum([piece.framing_sent for piece in self._pieces])
+
+    def flush(self, transport: Transport, most: int = BURST) -> bool:
+        """Send what there is room for, about `most` octets; return True when nothing is left.
+
+        Raises OSError when the connection is broken or a file cannot be read, ContentChanged when a
+        file is not what was announced any more, and Waiting when it has to be read first.
         """
-        self._is_full = False
         pieces = self._pieces
+        self._is_full = False
+        self._drop_done()
         try:
-            while pieces and turn > 0 and not self._is_full:
+            while pieces and most > 0 and not self._is_full and not self.needs_step:
                 piece = pieces[0]
-                if isinstance(piece, FileSlice):
-                    count = self._send_slice(sock, piece, turn)
+                part = None if piece.memory else piece.file_part(most)
+                if part is None:
+                    most -= self._send_memory(transport)
                 else:
-                    count = self._send_octets(sock)
-                turn -= count
-                self.sent += count
+                    most -= self._send_file(transport, piece, part)
+                self._drop_done()
         except (BlockingIOError, InterruptedError):
-            return False
-        return not pieces and self._stream is None
-
-    @property
-    def is_hungry(self) -> bool:
-        """Is all out that the stream has given so far, but not the end?"""
-        return self._stream is not None and not self._pieces
-
-    @property
-    def framing(self) -> int:
-        """Those of the octets sent that are not content, but frame a stream."""
-        if not self._framing or not self._pieces:
-            return self._framing
-        left = len(self._pieces[0])  # of a chunk: its size, what was taken, CR LF
-        return self._framing - min(left, 2) - max(0, left - 2 - self._taken)
+            pass
+        return not pieces
 
     def step(self) -> None:
-        """Let the stream do a step of its work, and queue what comes of it, if anything.
-
-        Raises OSError when the stream cannot go on; then the message must not be completed.
-        """
-        stream = self._stream
-        if stream is None:
-            return
-        piece = next(stream.pieces, None)
-        self._taken = len(piece or b"")
-        if piece is None:
-            self._stream = None
-            framed = LAST_CHUNK if stream.chunked else b""
-        elif piece and stream.chunked:
-            framed = chunk(piece)
-        else:
-            framed = piece
-        if framed:
-            self._framing += len(framed) - self._taken
-            self._pieces.append(memoryview(framed))
+        """Let a stream do a step of its work. Raises OSError when it cannot go on."""
+        self._pieces[0].step()
 
     def close(self) -> None:
-        """Give up: end the stream, which lets go of what it holds."""
-        if self._stream is not None:
-            self._stream.pieces.close()
+        """Give up what is left."""
+        for piece in self._pieces:
+            piece.close()
 
-    def _send_octets(self, sock: socket.SocketType) -> int:
-        """Send the octets at the front in one call, joined with what follows them."""
+    def _send_memory(self, transport: Transport) -> int:
+        """Send the octets in memory at the front in one call, joined with those behind them."""
         pieces = self._pieces
-        run = 1
-        while run < len(pieces) and not isinstance(pieces[run], FileSlice):
-            run += 1
-        flags = MORE if run < len(pieces) else 0
-        octets = cast("list[memoryview]", pieces[:run])
-        if run > 1 and HAS_SENDMSG:
-            sent = sock.sendmsg(octets, (), flags)
-        else:
-            sent = sock.send(octets[0], flags)
-        self._is_full = sent < sum(map(len, octets))
-        self._drop_octets(sent)
+        run = [pieces[0].memory]
+        for piece in pieces[1:]:
+            if not piece.memory:
+                break
+            run.append(piece.memory)
+        follows = len(run) < len(pieces) and not pieces[len(run)].needs_step
+        flags = MORE if follows else 0
+        sent = transport.send_pieces(run, flags) if len(run) > 1 else transport.send(run[0], flags)
+        self._is_full = sent < sum(map(len, run))
+        self.sent += sent
+        self._advance(sent)
         return sent
 
-    def _drop_octets(self, count: int) -> None:
-        """Take the first `count` octets, which are out, off the pieces at the front."""
-        pieces = self._pieces
-        while count and count >= len(pieces[0]):
-            count -= len(pieces.pop(0))
-        if count:
-            pieces[0] = cast("memoryview", pieces[0])[count:]
-
-    def _send_slice(self, sock: socket.SocketType, piece: FileSlice, most: int) -> int:
-        """Send some of the file slice at the front."""
-        file, offset, left = piece.file, piece.offset, piece.count
-        if offset >= self._expected:
-            self._expected = file.expect(offset, left)
-        if left <= TAIL:
-            tail = file.read(left, offset)
-            if len(tail) < left or file.changed():
-                raise FileChanged
-            self._pieces[0] = memoryview(tail)
-            self._expected = 0
-            return self._send_octets(sock)
-        count = min(most, left - TAIL, self._expected - offset)
-        if _HAS_SENDFILE:
-            sent = os.sendfile(sock.fileno(), file.fd, offset, count)
-        else:
-            octets = file.read(min(count, 65536), offset)
-            count = len(octets)
-            sent = sock.send(octets) if octets else 0
+    def _send_file(self, transport: Transport, piece: Outgoing, part: tuple[int, int, int]) -> int:
+        """Send `part` of a file, which is the front of `piece`."""
+        sent = transport.send_file(*part)
         if sent == 0:
-            raise FileChanged
-        piece.offset = offset + sent
-        piece.count = left - sent
-        if sent < count:
-            self._is_full = True
-            self._expected = 0  # it may be long until there is room
+            raise ContentChanged
+        self._is_full = sent < part[2]
+        self.sent += sent
+        piece.advance(sent)
         return sent
 
+    def _drop_done(self) -> None:
+        while self._pieces and self._pieces[0].is_done:
+            self._framing += self._pieces.pop(0).framing_sent
 
-def octets_unread(sock: socket.SocketType) -> int:
-    """Octets in the kernel that the client has not taken; 0 where the system does not tell."""
-    if sys.platform != "linux":
-        return 0
-    return int.from_bytes(ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+    def _advance(self, count: int) -> None:
+        """Take the first `count` octets, which were sent from memory, off the front."""
+        for piece in self._pieces:
+            sent = min(count, len(piece.memory))
+            if sent == 0:
+                break
+            piece.advance(sent)
+            count -= sent

@@ -101,7 +101,7 @@ class Supervisor:
         self._next: Generation | None = Generation(config, listeners)
         self._current: Generation | None = None
         self._children: list[Child] = []
-        self._loop = Loop(_on_turn, self._reconcile, _on_bug)
+        self._loop = Loop()
         self._stops_asked = 0
         self._stops = 0
         self._reload_asked = False
@@ -132,7 +132,7 @@ class Supervisor:
         """Serve until stopped, and all workers have ended. Raises StartError."""
         self._loop.wake()
         try:
-            self._loop.run()
+            self._loop.run(on_rest=self._reconcile)
         finally:
             for child in self._children:  # none, unless there is a bug
                 child.control.close()  # then they drain

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from portico.server.telemetry.counters import Counts
     from portico.server.worker import Worker
 
 VARIABLE = "PORTICO_WORKER"
@@ -122,8 +123,7 @@ class _Steering:
 
     def begin(self) -> None:
         """Listen to the supervisor while the worker serves."""
-        self._worker.heed(self._line.fd, self._on_word)
-        self._worker.on_leaving = partial(self._line.say, LEAVING)
+        self._worker.watch(self._line.fd, self._on_word)
 
     def drain(self) -> None:
         """End within the grace time. To say it again changes nothing."""
@@ -140,13 +140,12 @@ class _Steering:
         if word == END:
             self._worker.stop()
         if not word:
-            self._worker.ignore(self._line.fd)
+            self._worker.forget(self._line.fd)
 
 
 def _worker(given: Given, line: Line) -> Worker:
     # Imported here, because the supervisor needs neither.
     from portico.server.telemetry.access_log import AccessLog
-    from portico.server.worker import Worker
 
     config = Config.of(**given["config"])
     listeners = [_adopt(fd) for fd in given["listeners"]]
@@ -154,21 +153,21 @@ def _worker(given: Given, line: Line) -> Worker:
     if config.access_log:
         log = AccessLog(STDOUT, config.log_format, color=config.color == "always")
     report = line.complain if given["number"] == 0 else _keep_quiet
-    worker = Worker(config, listeners, log, report)
+    counts = None
     for fd in given.get("counts", []):
-        _count_in(worker, fd, line)
-    return worker
+        counts = _counts(fd, line)
+    on_drain = partial(line.say, LEAVING)
+    return Worker(config, listeners, log=log, counts=counts, report=report, on_drain=on_drain)
 
 
-def _count_in(worker: Worker, fd: int, line: Line) -> None:
-    """Have the worker count for the supervisor, if they still understand each other."""
+def _counts(fd: int, line: Line) -> Counts | None:
+    """Return where to count for the supervisor, if they still understand each other."""
     from portico.server.telemetry.counters import adopt
 
     counts = adopt(fd)
     if counts is None:
         line.complain("the metrics stand still: this version has others; restart the server")
-    else:
-        worker.count_in(counts)
+    return counts
 
 
 def _adopt(fd: int) -> socket.socket:

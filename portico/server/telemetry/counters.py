@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from portico.server.limits import Streams
+
 LAYOUT = 2
 """Which cells mean what. To be raised with any change below: after an update, new workers may run
 under an old supervisor, and then must not count for it."""
@@ -64,7 +66,7 @@ class Observed(Protocol):
     """What is read of a `responder.Responder`."""
 
     requests: int
-    streams: int
+    streams: Streams
     draining: bool
 
 
@@ -131,7 +133,7 @@ class Counts:
         for state in range(STATES):
             cells[FIRST_STATE + state] = states.count(state)
         cells[SERVING], cells[DRAINING] = not responder.draining, responder.draining
-        cells[STREAMS] = responder.streams
+        cells[STREAMS] = responder.streams.under_way
         cells[JOBS] = jobs
         cells[CPU_NANOSECONDS] = time.process_time_ns()
         # Found by the head is what was found in no other way: so the fastest way counts nothing.

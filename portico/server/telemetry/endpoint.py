@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from portico.config.config import Config, ConfigError
 from portico.config.options import UNIX
 from portico.http.fields import host_name
-from portico.server.connection import Connection
+from portico.server.clients import Clients
 from portico.server.net.listeners import (
     BindError,
     bind_anew,
@@ -26,7 +26,7 @@ from portico.server.net.listeners import (
     is_loopback,
     url_of,
 )
-from portico.server.net.loop import READ, Loop
+from portico.server.net.loop import Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.telemetry.counters import Ledger
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 SCRAPERS = 16
 """Connections. A Prometheus keeps one; there may be two of them, and a person who looks."""
-SWEEP_SECONDS = 0.5
-SHORTAGE_SECONDS = 0.25
-"""How long accepting rests when the system is out of descriptors."""
 PATH = "/metrics"
 _SIGNALS = [
     getattr(signal, name)
@@ -74,10 +71,9 @@ class Monitor:
         self.is_local = is_local(self._listener)
         """Can only this machine look?"""
         hosts = config.allow_hosts if is_loopback(self._listener) else None
-        self._responder = Responder(config, _Page(exposition, hosts), ReplyCache(0), None)
-        self._loop = Loop(self._responder.begin_turn, _nothing, self._on_bug)
-        self._connections: dict[int, Connection] = {}
-        self._sweeps = False
+        self._loop = Loop()
+        self._responder = Responder(config, _Page(exposition, hosts), ReplyCache(0))
+        self._clients = Clients(self._loop, self._responder, [self._listener], SCRAPERS)
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
 
     def start(self) -> None:
@@ -90,55 +86,15 @@ class Monitor:
         self._loop.wake()
         if self._thread.ident is not None:
             self._thread.join()
-        for connection in list(self._connections.values()):
-            connection.close()
+        self._clients.close()
         self._loop.close()
         discard(self._listeners)
 
     def _run(self) -> None:
         if hasattr(signal, "pthread_sigmask"):  # or the main thread would sleep through a signal
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        self._listen()
-        self._loop.run()
-
-    def _listen(self) -> None:
-        self._loop.watch(self._listener.fileno(), READ, self._accept)
-
-    def _accept(self, _events: int) -> None:
-        """Accept one scraper; the next has its turn in the next turn of the loop."""
-        try:
-            accepted, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError:
-            self._loop.forget(self._listener.fileno())
-            self._loop.later(SHORTAGE_SECONDS, self._listen)
-            return
-        accepted.setblocking(False)
-        if len(self._connections) >= SCRAPERS:
-            min(self._connections.values(), key=lambda each: each.deadline).close()
-        connection = Connection((accepted, ""), self._loop, self._responder, self._closed)
-        self._connections[connection.fd] = connection
-        connection.start(b"")
-        if not self._sweeps:
-            self._sweeps = True
-            self._loop.later(SWEEP_SECONDS, self._sweep)
-
-    def _closed(self, connection: Connection) -> None:
-        del self._connections[connection.fd]
-
-    def _sweep(self) -> None:
-        """End what has lasted too long."""
-        for connection in list(self._connections.values()):
-            if connection.deadline < self._loop.now:
-                connection.expire()
-        self._sweeps = bool(self._connections)
-        if self._sweeps:
-            self._loop.later(SWEEP_SECONDS, self._sweep)
-
-    def _on_bug(self, fd: int) -> None:
-        if fd in self._connections:
-            self._connections[fd].close()
+        self._clients.accept()
+        self._loop.run(on_turn=self._responder.begin_turn, on_bug=self._clients.close_broken)
 
 
 class _Page:
@@ -215,7 +171,3 @@ def _is_at(address: str, listener: socket.socket) -> bool:
     everywhere = {"*", "0.0.0.0", "::"}  # noqa: S104 (it is compared)
     same = wanted == host or (wanted == "localhost" and is_loopback(listener))
     return int(number) == port and (same or not everywhere.isdisjoint({wanted, host}))
-
-
-def _nothing() -> None:
-    """Nothing is to be done at the end of a turn."""

@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import CollectorRegistry
 
 from portico import __version__
-from portico.server.states import CONTENT, HEAD, IDLE, LINGER, SEND, TURN, WAIT
+from portico.server.states import CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
 from portico.server.telemetry import counters
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 STATES = {
     IDLE: "idle",
     HEAD: "head",
-    TURN: "turn",
+    QUEUED: "turn",
     CONTENT: "content",
     WAIT: "waiting",
     SEND: "sending",

@@ -21,10 +21,10 @@ from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
+from portico.http.content import Octets
 from portico.site.compression import encoders
 from portico.site.origin.folder import Folder
 from portico.site.origin.freshness import Freshness, Pending
-from portico.site.origin.open_file import FileSlice
 from portico.site.origin.protocol import Failed, File, tag_of
 from portico.site.origin.stat import (
     FolderDependency,
@@ -34,7 +34,7 @@ from portico.site.representation.media import is_compressible, media_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from portico.http.message import Sized
+    from portico.http.content import ByteSource
     from portico.site.origin.freshness import Dependencies, Dependency
     from portico.site.origin.protocol import Found, Submit
 
@@ -121,7 +121,7 @@ class CompressionCache:
                 return None
             kept = self._kept.get(key)
         if kept is not None:
-            copy = _copy(file, kept[0], ())
+            copy = _copy(file, Octets(kept[0]), ())
             copy.digest, copy.etag = kept[1], tag_of(kept[1])
             return copy
         if self._shelf is None:
@@ -161,7 +161,7 @@ class CompressionCache:
             pending = self._pending.get(key)
             if pending is not None:
                 return pending
-            if isinstance(file.content, FileSlice):
+            if file.content.in_memory is None:
                 if self._open_originals >= _OPEN_ORIGINALS:
                     return _done()
                 self._open_originals += 1
@@ -175,7 +175,7 @@ class CompressionCache:
         with self._lock:
             if failures:
                 self._failures.put(key, failures + (self._failures.get(key) or 0))
-            if isinstance(file.content, FileSlice):
+            if file.content.in_memory is None:
                 self._open_originals -= 1
             del self._pending[key]
         pending.done = True
@@ -316,20 +316,10 @@ def _coded(file: File, coding: str) -> Iterator[bytes]:
     yield coded
 
 
-def _pieces_of(content: Sized) -> Iterator[bytes]:
+def _pieces_of(content: ByteSource) -> Iterator[bytes]:
     """The octets of `content`, as far as they can be read. The digest tells if some are missing."""
-    if isinstance(content, bytes):
-        for start in range(0, len(content), _PIECE):
-            yield content[start : start + _PIECE]
-    elif isinstance(content, FileSlice):
-        position, end = content.offset, content.offset + len(content)
-        with contextlib.suppress(OSError):
-            while position < end:
-                octets = content.file.read(min(_PIECE, end - position), position)
-                if not octets:
-                    return
-                yield octets
-                position += len(octets)
+    with contextlib.suppress(OSError):
+        yield from content.pieces(_PIECE)
 
 
 def _done() -> Pending:
@@ -337,7 +327,7 @@ def _done() -> Pending:
     return Pending(done=True)
 
 
-def _copy(file: File, content: Sized, dependencies: Dependencies) -> File:
+def _copy(file: File, content: ByteSource, dependencies: Dependencies) -> File:
     copy = File(file.name, len(content), file.modified, content, dependencies)
     copy.names = file.names
     return copy

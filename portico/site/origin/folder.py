@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
+from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import Digests
 from portico.site.origin.freshness import Dependency, Freshness
@@ -206,7 +207,7 @@ class Folder:
             content = _read_whole(file, status)
             digest = digest or self._digests.of_octets(content, status)
             if found.size <= TINY or not is_settled(status):
-                found.content = content
+                found.content = Octets(content)
         found.digest, found.etag = digest, tag_of(digest)
 
     def _nothing(self, path: str, names: tuple[str, ...]) -> Missing | Precompressed:

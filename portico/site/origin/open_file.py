@@ -17,18 +17,18 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.site.origin.stat import (
-    PathDependency,
-    read_at,
-)
+from portico.http.content import ContentChanged
+from portico.site.origin.stat import PathDependency, read_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from portico.site.origin.freshness import Freshness
 
 WINDOW = 2 << 20
 """Octets of a large file that are brought into memory at once: about as many as a socket takes."""
+TAIL = 1024
+"""Octets of a file that are held back to the end."""
 _LITTLE = 4096
 """No window of its own for so few octets that are left."""
 _PIECE = 1 << 18
@@ -150,9 +150,11 @@ def open_file(path: str, flags: int, freshness: Freshness) -> tuple[OpenFile, os
 
 
 class FileSlice:
-    """`count` octets of an open file from `offset`: content that is sent without being read."""
+    """`count` octets of an open file from `offset`, sent without being read into memory."""
 
     __slots__ = ("count", "file", "offset")
+    is_stream = False
+    in_memory = None
 
     def __init__(self, file: OpenFile, offset: int, count: int) -> None:
         self.file = file
@@ -162,6 +164,87 @@ class FileSlice:
     def __len__(self) -> int:
         return self.count
 
+    def slice(self, start: int, end: int) -> FileSlice:
+        """Return the octets from `start` up to `end`, which lie within it."""
+        return FileSlice(self.file, self.offset + start, end - start)
+
     def read(self) -> bytes:
-        """All of it, or less if the file has become shorter. Raises Waiting or OSError."""
+        """Return its octets, fewer if the file has become shorter. Raises Waiting or OSError."""
         return self.file.read_now(self.count, self.offset)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield its octets, `size` at a time, however long reading takes. Raises OSError."""
+        for start in range(self.offset, self.offset + self.count, size):
+            yield self.file.read(min(size, self.offset + self.count - start), start)
+
+    def has_changed(self) -> bool:
+        """Return whether the file's content has changed since it was opened. Raises OSError."""
+        return self.file.changed()
+
+    def outgoing(self) -> OutgoingFile:
+        """Return what sends it once."""
+        return OutgoingFile(self)
+
+
+class OutgoingFile:
+    """A part of a file on its way out: whole, or visibly cut.
+
+    Its last octets are read into memory and held back until the file, asked after all others were
+    sent, is still as it was when its length was announced.
+
+    Limit: what the kernel has taken over by sendfile it may still read from the file, so a change
+    in place within the moment before the client has received it can slip through; a file that is
+    replaced (written elsewhere, then renamed) never shows this.
+    """
+
+    __slots__ = ("_asked_to", "_end", "_file", "_in_memory_to", "_offset", "memory")
+    needs_step = False
+    ends_with_connection = False
+    framing_sent = 0
+
+    def __init__(self, part: FileSlice) -> None:
+        self._file = part.file
+        self._offset = part.offset
+        self._end = part.offset + part.count
+        self._in_memory_to = 0  # up to here the kernel need not wait for a disk
+        self._asked_to = 0
+        self.memory = memoryview(b"")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all was sent."""
+        return self._offset == self._end
+
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent."""
+        self._offset += count
+        self.memory = self.memory[count:]
+        if self._offset < self._asked_to:
+            self._in_memory_to = 0  # it may be long until there is room for the rest
+
+    def file_part(self, most: int) -> tuple[int, int, int] | None:
+        """Return descriptor, offset and count of the octets to send next, at most `most`.
+
+        None when the last ones are in `memory` now. Raises ContentChanged, OSError, or Waiting when
+        the file has to be read first.
+        """
+        file, offset = self._file, self._offset
+        left = self._end - offset
+        if offset >= self._in_memory_to:
+            self._in_memory_to = file.expect(offset, left)
+        if left <= TAIL:
+            tail = file.read(left, offset)
+            if len(tail) < left or file.changed():
+                raise ContentChanged
+            self.memory = memoryview(tail)
+            self._asked_to = 0
+            return None
+        count = min(most, left - TAIL, self._in_memory_to - offset)
+        self._asked_to = offset + count
+        return file.fd, offset, count
+
+    def step(self) -> None:
+        """Do nothing: all is there."""
+
+    def close(self) -> None:
+        """Do nothing: the file closes itself."""

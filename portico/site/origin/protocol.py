@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from portico.http.message import Sized
+    from portico.http.content import ByteSource
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Submit = Callable[[Iterator[None]], bool]
@@ -40,7 +40,7 @@ class File:
     )
 
     def __init__(
-        self, name: str, size: int, modified: float, content: Sized, dependencies: Dependencies
+        self, name: str, size: int, modified: float, content: ByteSource, dependencies: Dependencies
     ) -> None:
         self.name = name
         """The last name of its path, from which its media type follows."""

@@ -17,7 +17,8 @@ import os
 import time
 from itertools import chain, islice
 
-from portico.http.message import Response, Stream
+from portico.http.content import Octets, Stream
+from portico.http.message import Response
 from portico.site.pages.entries import Order, in_order
 from portico.site.pages.errors import CLOSING, opening, prefers_json, shown
 from portico.site.pages.styles import LISTING, content_security_policy
@@ -76,7 +77,7 @@ def answer_listing(
     if len(first) == WHOLE:
         return Response(200, fields, (Stream(_steps(text)),))
     content = "".join(text).encode()
-    return Response(200, [*fields, ("Content-Length", str(len(content)))], (content,))
+    return Response(200, [*fields, ("Content-Length", str(len(content)))], (Octets(content),))
 
 
 def _steps(text: Iterator[str]) -> Generator[bytes, None, None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.http.content import Octets
 from portico.http.message import Field, Response
 from portico.site.pages import errors
 from portico.site.pages.styles import NOTICE, content_security_policy
@@ -15,7 +16,7 @@ from portico.site.pages.styles import NOTICE, content_security_policy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from portico.http.message import RequestHead
+from portico.http.message import RequestHead
 
 ALLOWED = ("GET", "HEAD", "OPTIONS")
 ALLOW: Field = ("Allow", ", ".join(ALLOWED))
@@ -94,7 +95,7 @@ def health(*, ends: bool) -> Response:
 def unstored(status: int, kind: str, content: bytes) -> Response:
     """Something of this very moment, of which nobody is to keep a copy."""
     own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
-    return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (content,))
+    return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (Octets(content),))
 
 
 def redirect(status: int, location: str) -> Response:
@@ -109,4 +110,4 @@ def _page(status: int, detail: str | None, fields: Iterable[Field]) -> Response:
 
 def _made(status: int, kind: str, body: bytes, fields: Iterable[Field]) -> Response:
     own = [("Content-Type", kind), ("Content-Length", str(len(body))), *fields, _CACHE, _NO_SNIFF]
-    return Response(status, own, (body,))
+    return Response(status, own, (Octets(body),))

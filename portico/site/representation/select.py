@@ -25,6 +25,7 @@ from portico.http.conditional import (
     evaluate,
     is_conditional,
 )
+from portico.http.content import Octets
 from portico.http.dates import imf_fixdate
 from portico.http.digests import digest_value, is_wanted
 from portico.http.message import Response
@@ -33,14 +34,14 @@ from portico.site.compression.encoders import SUFFIXES, WORTH_FROM
 from portico.site.origin.etags import sha256
 from portico.site.origin.folder import SMALL
 from portico.site.origin.freshness import merge
-from portico.site.origin.open_file import FileSlice
 from portico.site.origin.protocol import File
 from portico.site.representation.media import is_compressible, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from portico.http.message import Field, RequestHead, Sized
+    from portico.http.content import ByteSource
+    from portico.http.message import Field, RequestHead
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.freshness import Dependencies, Dependency
     from portico.site.origin.protocol import Origin, Precompressed
@@ -287,8 +288,8 @@ def _partial(
         added = [("Content-Range", content_range(start, end, file.size))]
     else:
         parts = Multipart(ranges, known.get("content-type"), file.size, _boundary(file, ranges))
-        heads = [head for head, _, _ in parts.parts]
-        content = [*chain.from_iterable(zip(heads, content, strict=True)), parts.closing]
+        heads = [Octets(head) for head, _, _ in parts.parts]
+        content = [*chain.from_iterable(zip(heads, content, strict=True)), Octets(parts.closing)]
         length = parts.content_length
         left_out.add("content-type")
         added = [("Content-Type", parts.content_type)]
@@ -305,23 +306,20 @@ def _shown(ranges: Sequence[tuple[int, int]] | None) -> str:
     return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
 
 
-def _cut(content: Sized, ranges: Sequence[tuple[int, int]], *, at_once: bool) -> list[Sized]:
+def _cut(
+    content: ByteSource, ranges: Sequence[tuple[int, int]], *, at_once: bool
+) -> list[ByteSource]:
     """The octets of each range of a file's content.
 
     Several small pieces of a file are read at once: that costs less than sending each from it.
     """
-    if isinstance(content, bytes):
-        return [content[start:end] for start, end in ranges]
-    assert isinstance(content, FileSlice)  # noqa: S101 (a file's content is one or the other)
-    file, offset = content.file, content.offset
-    if at_once and sum(end - start for start, end in ranges) <= SMALL:
-        octets = [file.read_now(end - start, offset + start) for start, end in ranges]
-        whole = all(
-            len(each) == end - start for each, (start, end) in zip(octets, ranges, strict=True)
-        )
-        if whole and not file.changed():
-            return [*octets]
-    return [FileSlice(file, offset + start, end - start) for start, end in ranges]
+    parts = [content.slice(start, end) for start, end in ranges]
+    if at_once and sum(map(len, parts)) <= SMALL:
+        octets = [part.read() for part in parts]
+        is_whole = list(map(len, octets)) == list(map(len, parts))
+        if is_whole and not content.has_changed():
+            return [Octets(each) for each in octets]
+    return parts
 
 
 def _boundary(file: File, ranges: Sequence[tuple[int, int]]) -> str:
@@ -329,7 +327,7 @@ def _boundary(file: File, ranges: Sequence[tuple[int, int]]) -> str:
     return sha256(f"{file.etag}{ranges}".encode("ascii"))[:18].hex()
 
 
-def _digest(content: Sequence[Sized]) -> bytes | None:
+def _digest(content: Sequence[ByteSource]) -> bytes | None:
     """The SHA-256 digest of content that is in memory."""
-    octets = [piece for piece in content if isinstance(piece, bytes)]
-    return sha256(b"".join(octets)) if len(octets) == len(content) else None
+    octets = [piece.in_memory for piece in content]
+    return None if None in octets else sha256(b"".join(filter(None, octets)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.freshness import merge
-from portico.site.origin.open_file import FileSlice, Waiting
+from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File
 
 if TYPE_CHECKING:
@@ -97,11 +97,8 @@ class Rulebook:
             return None, []
         if found.size > RULES_LIMIT:
             return None, [f"is longer than {RULES_LIMIT >> 20} MiB, so it does not apply"]
-        content = found.content
-        if not isinstance(content, FileSlice):
-            return content if isinstance(content, bytes) else None, []
-        octets = content.file.read_now(found.size, 0)
-        if content.file.changed():
+        octets = found.content.read()
+        if found.content.has_changed():
             self.dependencies = None
         return octets, []
 

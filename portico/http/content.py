@@ -1,0 +1,295 @@
+"""Content, without any I/O: what a response sends, and what takes the content of a request.
+
+`Content` is all that can be sent. It is not changed by that: each connection asks it for an
+`Outgoing`, which knows what is left. There are three kinds, with more to come: `Octets` in memory,
+a part of a file (`site.origin.open_file.FileSlice`), and a `Stream` that is made while it is sent.
+`ByteSource` is content of known length, which can be sliced and read as well.
+
+`ContentSink` takes the content of a request, such as an upload.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from portico.http.message import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from portico.http.message import Response
+
+
+class ContentChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
+    """Content is no longer what was announced, so its message must not be completed."""
+
+
+class Outgoing(Protocol):
+    """Content on its way out on one connection: what is left of it.
+
+    Unless it `is_done`, what is to be sent next is in `memory`. Where that is empty, content that
+    `needs_step` has to do a `step` first; for other content `file_part` says what to send from a
+    file, or fills `memory`.
+    """
+
+    memory: memoryview
+    """Octets to be sent next."""
+    needs_step: bool
+    """Whether more comes of `step`, once `memory` was sent."""
+    ends_with_connection: bool
+    """Whether only the end of the connection tells the client where the content ends."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all was sent."""
+        ...
+
+    @property
+    def framing_sent(self) -> int:
+        """Octets that were sent to frame the content, and are no part of it."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent."""
+        ...
+
+    def file_part(self, most: int) -> tuple[int, int, int] | None:
+        """Return a descriptor, an offset and a count of octets to send from there next.
+
+        None when they are in `memory` now. Raises ContentChanged, OSError, or Waiting when the
+        file has to be read first.
+        """
+        ...
+
+    def step(self) -> None:
+        """Do a bounded piece of the work that makes the content. Raises OSError if it fails."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is left."""
+        ...
+
+
+class Content(Protocol):
+    """What a response sends; its length is in octets."""
+
+    is_stream: bool
+    """Whether its length is unknown until it was sent, and 0 is given for it."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def in_memory(self) -> bytes | None:
+        """All its octets, if they are in memory."""
+        ...
+
+    def outgoing(self) -> Outgoing:
+        """Return what sends it once."""
+        ...
+
+
+class ByteSource(Content, Protocol):
+    """Content of known length, which can be sliced and read."""
+
+    def slice(self, start: int, end: int) -> ByteSource:
+        """Return the octets from `start` up to `end`, which lie within it."""
+        ...
+
+    def read(self) -> bytes:
+        """Return all its octets; fewer if they are there no more. Raises Waiting or OSError."""
+        ...
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield its octets, `size` at a time, however long reading takes: not for the loop.
+
+        Raises OSError.
+        """
+        ...
+
+    def has_changed(self) -> bool:
+        """Return whether it is no longer what it was when its length was told. Raises OSError."""
+        ...
+
+
+class OutgoingOctets:
+    """Octets in memory on their way out."""
+
+    __slots__ = ("memory",)
+    needs_step = False
+    ends_with_connection = False
+    framing_sent = 0
+
+    def __init__(self, octets: bytes) -> None:
+        self.memory = memoryview(octets)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all was sent."""
+        return not self.memory
+
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent."""
+        self.memory = self.memory[count:]
+
+    def file_part(self, _most: int) -> None:
+        """Return None: nothing is sent from a file."""
+
+    def step(self) -> None:
+        """Do nothing: all is there."""
+
+    def close(self) -> None:
+        """Do nothing: there is no work to give up."""
+
+
+class Octets(bytes):
+    """Content in memory."""
+
+    __slots__ = ()
+    is_stream = False
+
+    @property
+    def in_memory(self) -> bytes:
+        """All its octets."""
+        return self
+
+    def slice(self, start: int, end: int) -> Octets:
+        """Return the octets from `start` up to `end`."""
+        return Octets(self[start:end])
+
+    def read(self) -> bytes:
+        """Return all its octets."""
+        return self
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield its octets, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def has_changed(self) -> bool:
+        """Return False: what is in memory does not change."""
+        return False
+
+    def outgoing(self) -> OutgoingOctets:
+        """Return what sends it once."""
+        return OutgoingOctets(self)
+
+
+class Stream:
+    """Content that is made while it is sent, since its length is not known before.
+
+    It can be sent once, by HTTP/1.0, where the end of the connection is its end. `http.h1` frames
+    it for HTTP/1.1.
+    """
+
+    __slots__ = ("pieces",)
+    is_stream = True
+    in_memory = None
+
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
+        """`pieces` yields octets; b"" says that a step of the work is done without any result.
+
+        When it raises OSError the content has no end, and the message must not look complete.
+        """
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        """Return 0: no octets are there yet."""
+        return 0
+
+    def outgoing(self) -> OutgoingStream:
+        """Return what sends it."""
+        return OutgoingStream(self)
+
+
+class OutgoingStream:
+    """A stream on its way out. What it makes is asked for only when all before was sent.
+
+    So a client that does not read costs no more than one piece.
+    """
+
+    __slots__ = ("_pieces", "memory", "needs_step")
+    ends_with_connection = True
+
+    def __init__(self, stream: Stream) -> None:
+        self._pieces = stream.pieces
+        self.memory = memoryview(b"")
+        self.needs_step = True
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all was sent."""
+        return not self.memory and not self.needs_step
+
+    @property
+    def framing_sent(self) -> int:
+        """Octets that were sent to frame the content."""
+        return 0
+
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent."""
+        self.memory = self.memory[count:]
+
+    def file_part(self, _most: int) -> None:
+        """Return None: nothing is sent from a file."""
+
+    def step(self) -> None:
+        """Make the next piece, if one comes of this step. Raises OSError."""
+        piece = next(self._pieces, None)
+        self.needs_step = piece is not None
+        self.memory = memoryview(self._framed(piece))
+
+    def close(self) -> None:
+        """Close the generator, which lets go of what it holds."""
+        self._pieces.close()
+
+    def _framed(self, piece: bytes | None) -> bytes:
+        """Return a piece, or the end of all pieces, as it is sent."""
+        return piece or b""
+
+
+class ContentSink(Protocol):
+    """Takes the content of one request, and then makes its response.
+
+    `write` and `finish` may raise Waiting: then nothing was taken, a thread has to do its work
+    first, and the same call is made again. Meanwhile the connection receives nothing.
+    """
+
+    interim: Sequence[Response]
+    """Interim responses (RFC 9110, 15.2) to send before any content is read, besides 100."""
+
+    def write(self, octets: bytes) -> None:
+        """Take some of the content. Raises ProtocolError to refuse it, or Waiting."""
+        ...
+
+    def finish(self) -> Response | None:
+        """Return the response, since the content is complete. Raises ProtocolError or Waiting.
+
+        None where the request was answered before its content was read.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Let go of what was taken: the rest does not come."""
+        ...
+
+
+class Discard:
+    """A sink for content that is of no use, up to a number of octets."""
+
+    __slots__ = ("_left",)
+    interim: Sequence[Response] = ()
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def write(self, octets: bytes) -> None:
+        """Drop `octets`. Raises ProtocolError if that is more than is read."""
+        self._left -= len(octets)
+        if self._left < 0:
+            raise ProtocolError(413, "The content is larger than this server reads.")
+
+    def finish(self) -> None:
+        """Return None: the request was answered before."""
+
+    def abort(self) -> None:
+        """Do nothing: nothing was kept."""

@@ -1,0 +1,232 @@
+"""All clients of one loop: accepted, served, and dropped when they take too long.
+
+Limit: `most` connections at once. When they are used up, those that have waited longest for their
+client make room for newcomers; where the system is out of descriptors or memory, accepting rests.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from portico.server.connection import Connection
+from portico.server.net.acceptor import Acceptor
+from portico.server.net.listeners import BACKLOG
+from portico.server.net.loop import EXCLUSIVE, READ, report_bug
+from portico.server.states import CLOSED, CONTENT, HEAD, IDLE
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from portico.server.net.loop import Loop
+    from portico.server.responder import Responder
+
+ACCEPTS_AT_ONCE = 4
+"""Connections accepted from one listening socket before those that are there are served: some 100
+us of work."""
+SWEEP_SECONDS = 0.5
+"""How often deadlines are looked at; so this is how much too late one is noticed."""
+SWEEPS_WHEN_IDLE = 120
+"""Sweeps that are made after the last connection was closed, for what is to be done besides."""
+SHORTAGE_SECONDS = 0.25
+"""How long accepting rests when the system is out of descriptors or memory."""
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Clients:
+    """Accepts connections from `listeners` and keeps them until they are closed."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        responder: Responder,
+        listeners: Sequence[socket.socket],
+        most: int,
+        *,
+        scarce: int = sys.maxsize,
+        is_shared: bool = False,
+        on_sweep: Callable[[], None] | None = None,
+        on_shortage: Callable[[], None] | None = None,
+    ) -> None:
+        """`most` is the number of connections that there may be.
+
+        A connection with a descriptor of at least `scarce` is one too many. `is_shared` says that
+        other processes accept from the same sockets. `on_sweep` is called with each look at the
+        deadlines, `on_shortage` when the system is out of descriptors or memory.
+        """
+        self._loop = loop
+        self._responder = responder
+        self._listeners = listeners
+        self._acceptors = [Acceptor(listener) for listener in listeners]
+        self._most = most
+        self._scarce = scarce
+        self._is_shared = is_shared
+        self._on_sweep = on_sweep
+        self._on_shortage = on_shortage
+        self._connections: dict[int, Connection] = {}
+        self._accepting = False
+        self._is_left = False
+        self._is_short = False
+        self._is_sweeping = False
+        self._sweeps_left = 0
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def states(self) -> list[int]:
+        """Return the state of each connection."""
+        return [connection.state for connection in self._connections.values()]
+
+    def accept(self) -> None:
+        """Accept from now on."""
+        self._accept_again()
+        if self._is_shared:
+            self._sweep_from_now_on()
+
+    def leave(self) -> None:
+        """Accept no more, except those in the queue: the kernel has promised them an answer."""
+        self._is_left = True
+        self._stop_accepting()
+        for listener, acceptor in zip(self._listeners, self._acceptors, strict=True):
+            for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
+                if not acceptor.has_more():
+                    break
+                self._accept(acceptor)
+            listener.close()
+
+    def drain(self) -> None:
+        """End the connections that are idle now, and the others with their present exchange."""
+        for connection in list(self._connections.values()):
+            connection.drain()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections.values()):
+            connection.close()
+
+    def close_broken(self, fd: int) -> None:
+        """Close the connection with the descriptor `fd`, the handler of which has failed."""
+        if fd in self._connections:
+            self._connections[fd].close()
+
+    def _accept_again(self) -> None:
+        if not self._accepting and not self._is_left:
+            self._accepting = True
+            for acceptor in self._acceptors:
+                events = READ | EXCLUSIVE if self._is_shared else READ
+                self._loop.watch(acceptor.fd, events, partial(self._accept, acceptor))
+
+    def _stop_accepting(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for acceptor in self._acceptors:
+                self._loop.forget(acceptor.fd)
+
+    def _accept(self, acceptor: Acceptor, _events: int = READ) -> None:
+        """Accept what waits at a listening socket, as far as there is room."""
+        self._sweep_from_now_on()
+        if len(self._connections) >= self._most and not self._make_room():
+            self._stop_accepting()  # `_closed` or the next sweep begins again
+            return
+        arrived = []
+        is_short = False
+        for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
+            try:
+                transport, peer = acceptor.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                break
+            except OSError as error:
+                is_short = error.errno in _SHORTAGES
+                break
+            connection = Connection(transport, peer, self._loop, self._responder, self._closed)
+            self._connections[connection.fd] = connection
+            arrived.append((connection, connection.first_octets()))
+            is_short = connection.fd >= self._scarce  # the system gives the lowest that is free
+            if is_short or not acceptor.has_more():
+                break
+        # These requests may have been sent after this turn of the loop began, but not after this.
+        self._responder.freshness.begin_request()
+        if self._responder.counts is not None:
+            self._responder.counts.accepted(len(arrived))
+        for connection, data in arrived:
+            self._start(connection, data)
+        if is_short:
+            self._wait_for_room()
+
+    def _start(self, connection: Connection, data: bytes) -> None:
+        if connection.state == CLOSED:
+            return
+        try:
+            connection.start(data)
+        except Exception:  # noqa: BLE001
+            report_bug()
+            connection.close()
+
+    def _closed(self, connection: Connection) -> None:
+        del self._connections[connection.fd]
+        if not self._accepting and not self._is_short:
+            self._accept_again()
+
+    def _make_room(self) -> bool:
+        """Close connections that have waited long for their client; return False if none have.
+
+        So a client that holds all connections open without using them harms no one else. Several
+        are closed at once, so that the search among thousands is not made for each newcomer.
+        """
+        waiting = [
+            each for each in self._connections.values() if each.state in (IDLE, HEAD, CONTENT)
+        ]
+        waiting.sort(key=lambda each: (each.state != IDLE, each.deadline))
+        victims = waiting[: 1 + len(waiting) // 32]
+        for connection in victims:
+            connection.close()
+        return bool(victims)
+
+    def _wait_for_room(self) -> None:
+        """Out of descriptors or memory: make room, and accept again a little later."""
+        self._is_short = True
+        self._stop_accepting()
+        self._make_room()
+        if self._on_shortage is not None:
+            self._on_shortage()
+        self._loop.later(SHORTAGE_SECONDS, self._after_shortage)
+
+    def _after_shortage(self) -> None:
+        self._is_short = False
+        self._accept_again()
+
+    def _sweep_from_now_on(self) -> None:
+        self._sweeps_left = SWEEPS_WHEN_IDLE + 1
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._loop.later(SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """End what has lasted too long. With nothing left to look after, sweep no more.
+
+        For a newcomer the system wakes one process only, and that may have had no room, or be held
+        up at just this moment: so processes that share their sockets look for newcomers at each
+        sweep and never cease.
+        """
+        now = self._loop.now
+        for connection in list(self._connections.values()):
+            if connection.deadline < now:
+                connection.expire()
+        if not self._is_short:
+            self._accept_again()  # one that kept a newcomer waiting may be idle by now
+        if self._accepting and self._is_shared:
+            for acceptor in self._acceptors:
+                if acceptor.has_more():
+                    self._accept(acceptor)
+        if not self._connections:
+            self._sweeps_left -= 1
+        if self._on_sweep is not None:
+            self._on_sweep()
+        self._is_sweeping = self._is_shared or self._sweeps_left > 0
+        if self._is_sweeping:
+            self._loop.later(SWEEP_SECONDS, self._sweep)

@@ -1,0 +1,70 @@
+"""The content of one request on its way from the connection to its sink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portico.http.h1.content import ContentReader
+from portico.http.h1.serialize import interim_head
+
+if TYPE_CHECKING:
+    from portico.http.content import ContentSink
+    from portico.http.message import RequestHead, Response
+
+
+class RequestContent:
+    """Cuts one request's content out of what is received, and gives it to `sink`.
+
+    `is_answered` says that the response is sent before the content is read.
+    """
+
+    __slots__ = ("_pending", "_reader", "_sink", "is_answered", "request", "request_line")
+
+    def __init__(
+        self, sink: ContentSink, request: RequestHead, request_line: bytes, *, is_answered: bool
+    ) -> None:
+        self._sink = sink
+        self._reader = ContentReader(request.content_length)
+        self._pending = b""
+        self.request = request
+        self.request_line = request_line
+        """As it came, for the log."""
+        self.is_answered = is_answered
+
+    @property
+    def interim(self) -> bytes:
+        """The interim responses to send now, as HTTP/1.1 sends them (RFC 9110, 10.1.1 and 15.2)."""
+        if self.is_answered:
+            return b""
+        heads = [interim_head(each.status, each.fields) for each in self._sink.interim]
+        if self.request.expects_continue:
+            heads.append(interim_head(100))
+        return b"".join(heads)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it was received and taken by the sink."""
+        return self._reader.complete and not self._pending
+
+    def take(self, data: bytes) -> bytes:
+        """Take the content that `data` begins with; return what follows it.
+
+        Raises ProtocolError where its framing is broken.
+        """
+        content, rest = self._reader.feed(data)
+        self._pending += content
+        return rest
+
+    def pass_on(self) -> None:
+        """Give the sink what was taken. Raises ProtocolError, or Waiting; then call it again."""
+        if self._pending:
+            self._sink.write(self._pending)
+            self._pending = b""
+
+    def finish(self) -> Response | None:
+        """Return the response, or None if it was sent before. Raises ProtocolError or Waiting."""
+        return self._sink.finish()
+
+    def abort(self) -> None:
+        """Give up: the rest does not come, or is not wanted."""
+        self._sink.abort()
