@@ -1,4 +1,4 @@
-"""Cut a request's content out of the bytes received (RFC 9112, 6.3 and 7.1)."""
+"""Cuts a request's content out of what was received (RFC 9112, 6.3 and 7.1)."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, line_end_is_bare
 from portico.http.message import CHUNKED, ProtocolError
 
 CHUNK_LINE_LIMIT = 256
-"""Octets of a chunk-size line with its extensions, which nobody sends."""
+"""Octets of a chunk-size line with its extensions, which are hardly ever sent."""
+EXCESS_LIMIT = 16384
+"""Octets of chunk-size lines beyond 16 a chunk and twice its content: no client needs many."""
 _LINE_LIMITS = {"size": CHUNK_LINE_LIMIT, "data end": 0, "trailer": HEAD_LIMIT}
 
 
 class ContentReader:
-    """Cuts one request's content out of the connection's bytes (RFC 9112, 6.3 and 7.1).
+    """Cuts the content of one request out of what its connection receives.
 
-    Feed it what was received until `complete`. Chunk extensions and trailer fields are checked and
-    dropped.
+    Feed it until it is `complete`. Chunk extensions and trailer fields are checked and dropped.
     """
 
-    __slots__ = ("_left", "_line", "_state", "_trailer_lines", "complete")
+    __slots__ = ("_excess", "_left", "_line", "_state", "_trailer_lines", "complete")
 
     def __init__(self, content_length: int) -> None:
         chunked = content_length == CHUNKED
         self._left = 0 if chunked else content_length
         self._state = "size" if chunked else "content"
         self._line = b""
+        self._excess = 0
         self._trailer_lines = 0
         self.complete = content_length == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Split `data` into the content found in it and what follows the content.
+        """Return the content that `data` begins with, and what follows the content.
 
         Raises ProtocolError where the chunked coding is broken.
         """
@@ -55,7 +57,7 @@ class ContentReader:
         return b"".join(pieces), data[at:]
 
     def _take_line(self, data: bytes, at: int) -> int:
-        """Consume (part of) one line of the chunked coding; return the index after it."""
+        """Take one line of the chunked coding, or a part of it; return the index after it."""
         most = _LINE_LIMITS[self._state] + 2
         seen = len(self._line)
         line = self._line + data[at : at + most - seen]
@@ -76,6 +78,9 @@ class ContentReader:
             if found is None:
                 raise ProtocolError(400, "A chunk size is malformed.")
             self._left = int(found[1], 16)
+            self._excess = max(0, self._excess + len(line) - 16 - 2 * self._left)
+            if self._excess > EXCESS_LIMIT:
+                raise ProtocolError(400, "The chunks hold too little content.")
             self._state = "data" if self._left else "trailer"
         elif self._state == "data end":
             self._state = "size"
