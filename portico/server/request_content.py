@@ -8,8 +8,7 @@ from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import interim_head
 
 if TYPE_CHECKING:
-    from portico.http.content import ContentSink
-    from portico.http.message import RequestHead, Response
+    from portico.http.message import ContentSink, RequestHead, Response
 
 
 class RequestContent:

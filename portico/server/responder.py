@@ -13,11 +13,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from portico.http.content import Discard
 from portico.http.dates import imf_fixdate
 from portico.http.h1.head import HeadParser, request_line_of
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head, in_chunks
-from portico.http.message import ProtocolError, Response
+from portico.http.message import Discard, ProtocolError, Response
 from portico.server.limits import Bursts, Streams
 from portico.server.net.loop import report_bug
 from portico.server.reply_cache import CachedReply, ReplyCache
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config.config import Config
-    from portico.http.content import ContentSink
-    from portico.http.message import RequestHead
+    from portico.http.message import ContentSink, RequestHead
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counts
     from portico.site.origin.freshness import Dependencies, Freshness
