@@ -175,7 +175,8 @@ class Worker:
 
     def _obey(self) -> None:
         """Act on `stop` and `retire`."""
-        self._site.ends = self._stops > 0  # to be retired is no illness: others serve
+        if self._stops:  # not when retired: other workers serve on
+            self._site.fail_health_checks()
         if self._stops > 1:
             self._loop.stop()
             return

@@ -69,7 +69,7 @@ class RemoteOrigin:
             found.content.file.is_remote = True
             found.content.file.be_warm(0, SMALL)  # by the thread
         if isinstance(found, File | Precompressed):
-            return found.resting_on(None)
+            return found.depending_on(None)
         if isinstance(found, Missing | SlashRedirect):
             found.dependencies = None
         return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.freshness import merge
 from portico.site.origin.open_file import FileSlice, Waiting
-from portico.site.origin.protocol import Directory, Failed, File
+from portico.site.origin.protocol import Failed, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,8 +87,7 @@ class Rulebook:
         Its dependencies become the rules' own.
         """
         found = self._origin.look_up((name,))
-        dependencies = None if isinstance(found, Directory | Failed) else found.dependencies
-        self.dependencies = merge(self.dependencies, dependencies)
+        self.dependencies = merge(self.dependencies, found.dependencies)
         if isinstance(found, Failed) and found.status == 503:
             return self._texts.get(name), []  # a shortage passes; until then the rules stay
         if isinstance(found, Failed):
