@@ -72,7 +72,9 @@ class Worker:
         self._most = descriptors.connections
         self._scarce = descriptors.scarce
         share = config.cache_size // 8
-        self._folder = Folder(config.root, share, self._pools[0].submit, descriptors.files)
+        self._folder = Folder(
+            config.root, share, self._pools[0].submit, descriptors.files, may_wait=False
+        )
         copies = None
         if config.compress:
             copies = CompressionCache(
@@ -86,7 +88,6 @@ class Worker:
         self._remote = RemoteOrigin(self._folder)
         self._site = Site(self._remote, config, hosts, copies, report)
         self._site.read_rules()
-        self._folder.may_wait = False
         reply_cache = ReplyCache(5 * share, descriptors.files)
         self._responder = Responder(config, self._site, reply_cache, log)
         self._loop = Loop(self._responder.begin_turn, self._rest, self._on_bug)

@@ -60,9 +60,7 @@ class Site:
     """A folder, of which what lies in "far" counts as remote."""
 
     def __init__(self, root: Path) -> None:
-        folder = Folder(str(root), 1 << 20)
-        folder.may_wait = False
-        self.far = RemoteOrigin(folder)
+        self.far = RemoteOrigin(Folder(str(root), 1 << 20, may_wait=False))
 
     def look(self, *names: str) -> Found:
         self.far.freshness.begin_request()
