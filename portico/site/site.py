@@ -6,7 +6,8 @@ Each stage returns the Response, or None to pass the request on:
 2. health: the path of --health.
 3. authority: a host that is not one of ours gets 421.
 4. options: OPTIONS gets the allowed methods; this is also the CORS preflight.
-5. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first.
+5. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
+   no file can have gets 400.
 6. look-up: what the origin has at the path; /about also finds about.html.
 7. representation: of a file (see `representation`), or the listing of a folder.
 8. page: 404; for a single-page application its page, for people the site's own error page.
@@ -201,16 +202,16 @@ class Site:
     # 3. Authority
 
     def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
-        host = host_name(request.authority)
         # Without an authority (HTTP/1.0 only) the client is no browser that could be misled.
-        if self._any_host or not request.authority or host in self._hosts:
+        if self._any_host or not request.authority:
             return None
-        if host.endswith(self._host_suffixes):
+        host = host_name(request.authority)
+        if host in self._hosts or host.endswith(self._host_suffixes):
             return None
         self._note("Authority: not a host of this server.")
         detail = (
-            f"{host} is not a host of this server. If it should be "
-            "one, start the server with --allow-host and that name."
+            f"{host} is not a host of this server. If it should be one, start the server with "
+            "--allow-host and that name."
         )
         return error(421, request, detail)
 
@@ -229,10 +230,11 @@ class Site:
         context.names = path_names(request.path)
         self._rules.bring_up_to_date()
         context.depend_on(self._rules.dependencies)
-        host = host_name(request.authority)
         redirects = self._rules.redirects
-        match = redirects and redirects.match(request.path, request.query, host)
-        if not match:
+        if redirects is None:
+            return None
+        match = redirects.match(request.path, request.query, host_name(request.authority))
+        if match is None:
             return None
         if not match.forced:
             context.found = self._resolver.find(context.names)
@@ -240,7 +242,7 @@ class Site:
             context.depend_on(merge(context.found.dependencies, file.dependencies))
             if isinstance(file, File | Precompressed | Failed):
                 self._note(
-                    "Rule: line %d of _redirects stands back, for there is a file.", match.line
+                    "Rule: line %d of _redirects does not apply: a file comes first.", match.line
                 )
                 return None
         self._note("Rule: line %d of _redirects: %d %s", match.line, match.status, match.location)

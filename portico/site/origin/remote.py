@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REMEMBERED_SECONDS = 1.0
 """How long the system is trusted to remember what it has just been asked about a remote path."""
-_PATHS = 4096
+_LIMIT = 4096
 """Paths of which it is known when a thread looked at them."""
 _TABLE = "/proc/self/mountinfo"
 _REMOTE = frozenset(
@@ -47,19 +47,19 @@ class RemoteOrigin:
         self._folder = folder
         self.freshness = folder.freshness
         self._looked_at: dict[str, float] = {}
-        self._places: tuple[str, ...] = ()
+        self._mounts: tuple[str, ...] = ()
         self.refresh()
 
     def refresh(self) -> None:
         """Read again what is mounted."""
-        self._places = remote_places(self._folder.real_path)
+        self._mounts = remote_mounts(self._folder.real_path)
 
     def look_up(self, names: tuple[str, ...]) -> Found:
         """Return what is at the path `names`. Raises Waiting."""
-        if not self._places or "" in names[:-1]:
+        if not self._mounts or "" in names[:-1]:
             return self._folder.look_up(names)
         _, file = self._folder.paths(names)
-        place = next((place for place in self._places if file.startswith(place)), None)
+        place = next((place for place in self._mounts if file.startswith(place)), None)
         if place is None:
             return self._folder.look_up(names)
         if self._looked_at.get(file, 0) < time.monotonic():
@@ -81,12 +81,12 @@ class RemoteOrigin:
                 if stat.S_ISREG(os.stat(file + suffix).st_mode) and not suffix:
                     opened, _ = open_file(file, OPENING, self.freshness)
                     opened.read(SMALL, 0)
-        if len(self._looked_at) >= _PATHS:
+        if len(self._looked_at) >= _LIMIT:
             self._looked_at.clear()
         self._looked_at[file] = time.monotonic() + REMEMBERED_SECONDS
 
 
-def remote_places(root: str, table: str = _TABLE) -> tuple[str, ...]:
+def remote_mounts(root: str, table: str = _TABLE) -> tuple[str, ...]:
     """Return the remote paths at and below the folder `root`, each with a slash at its end.
 
     `root` is a real path. If it is remote itself, it is the only one.

@@ -150,7 +150,7 @@ def redirect(status: int, location: str) -> Response:
 
 
 def unstored(status: int, kind: str, content: bytes) -> Response:
-    """Return a response that is true only now, of which nobody may keep a copy."""
+    """Return a response that no cache may keep, because it is true only now."""
     own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
     return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (content,))
 

@@ -126,7 +126,7 @@ def respond(
         may_be_partial = may_be_partial and outcome != IGNORE_RANGE
     if may_be_partial and (value := request.get("range")) is not None:
         ranges = parse_range(value, file.size)
-        note("Range: %s of %d octets selects %s.", value, file.size, _shown(ranges))
+        note("Range: %s of %d bytes selects %s.", value, file.size, _shown(ranges))
         if ranges is not None:
             return _partial(request, file, fields, ranges)
     content = (file.content,) if file.size else ()
@@ -164,7 +164,7 @@ def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Rang
         length = end - start
         added = [("Content-Range", content_range(start, end, file.size))]
     else:
-        # Not derivable by who wrote the file: it follows from the content itself.
+        # The author of the file cannot have put it there: it depends on the content itself.
         boundary = sha256(f"{file.etag}{ranges}".encode("ascii"))[:18].hex()
         media_type = next((value for name, value in fields if name.lower() == "content-type"), None)
         parts = Multipart(ranges, media_type, file.size, boundary)
@@ -188,7 +188,7 @@ def _without(names: set[str] | frozenset[str], fields: list[Field]) -> list[Fiel
 def _shown(ranges: Ranges | None) -> str:
     """Return what a Range field selects, for people."""
     if ranges is None:
-        return "the whole, because it is no range set that could be answered in parts"
+        return "the whole, because it is not a range that can be sent as a part"
     return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
 
 

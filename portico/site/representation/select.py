@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def silent(_text: str, *_values: object) -> None:
-    """Receive the steps of a decision that nobody wants explained."""
+    """A Note that ignores the steps of a decision."""
 
 
 class Selected:

@@ -13,7 +13,7 @@ Pages docs, "Redirects", "Headers".
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.h1.grammar import HOST
 
@@ -44,15 +44,12 @@ _CAPTURE = re.compile(r"(\*|:[A-Za-z][A-Za-z0-9_]*)")
 _NAME = re.compile(r":([A-Za-z][A-Za-z0-9_]*)")
 
 
-class Problem:
+class Problem(NamedTuple):
     """A line that was skipped: its number from 1, its text, and the reason."""
 
-    __slots__ = ("line", "text", "why")
-
-    def __init__(self, line: int, text: str, why: str) -> None:
-        self.line = line
-        self.text = text
-        self.why = why
+    line: int
+    text: str
+    why: str
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.why}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.fields import host_name
 from portico.http.h1.grammar import HOST
@@ -67,19 +67,16 @@ _CONDITION = re.compile(r"(country|language|role|cookie|sign(ed)?)=", re.IGNOREC
 _SLASHES = re.compile(r"//+")
 
 
-class Match:
+class Match(NamedTuple):
     """What a rule decides for a request."""
 
-    __slots__ = ("forced", "line", "location", "status")
-
-    def __init__(self, status: int, location: str, line: int, *, forced: bool) -> None:
-        self.status = status
-        self.location = location
-        """For a redirect the value of Location; for 200 and 404 the path of the content, still
+    status: int
+    location: str
+    """For a redirect the value of Location; for 200 and 404 the path of the content, still
         percent-encoded, to be looked up as if it had been requested, without applying rules."""
-        self.line = line
-        """The rule's line in the file, from 1."""
-        self.forced = forced
+    line: int
+    """The rule's line in the file, from 1."""
+    forced: bool
 
 
 class _Parameter:
@@ -175,7 +172,7 @@ class Rule:
         else:
             stays = found == path and (new_query or "") == (query or "") and self._is_host(host)
             location = self.destination.location(new_path, new_query, captures)
-        return None if stays else Match(self.status, location, self.line, forced=self.forced)
+        return None if stays else Match(self.status, location, self.line, self.forced)
 
     def sample(self) -> tuple[str, str, str | None]:
         """Return a host, a path and a query that the rule matches."""
@@ -268,16 +265,13 @@ def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
     return Redirects(rules), problems
 
 
-class Cycle:
+class Cycle(NamedTuple):
     """A chain of redirects without an end."""
 
-    __slots__ = ("lines", "start")
-
-    def __init__(self, start: str, lines: tuple[int, ...]) -> None:
-        self.start = start
-        """The path of a request that enters it."""
-        self.lines = lines
-        """The lines of _redirects that it goes through, in this order."""
+    start: str
+    """The path of a request that enters it."""
+    lines: tuple[int, ...]
+    """The lines of _redirects that it goes through, in this order."""
 
 
 def find_cycles(redirects: Redirects, exists: Callable[[str], bool] | None = None) -> list[Cycle]:
