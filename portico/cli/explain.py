@@ -121,13 +121,12 @@ class Explanation:
             else None
         )
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
-        self.site = Site(folder, config, hosts, copies, _report)
+        self.site = Site(folder, config, hosts, copies, _report, note=_note)
 
     def tell(self, head: bytes) -> None:
         """Tell how the request with this head is answered. Raises ProtocolError."""
         request = HeadParser(self.site.fields_read).parse(head)
         show(f"{request.method} {printable(request.target)}, for {printable(request.authority)}")
-        self.site.explain_to(_note)
         response, dependencies = self.site.answer(request)
         self.show_response(response, dependencies)
         if self._worked:

@@ -66,7 +66,9 @@ class Worker:
         self._jobs = JobThread(), JobThread()
         descriptors = Descriptors(config)
         share = config.cache_size // 8
-        self._folder = Folder(config.root, share, self._jobs[0].submit, descriptors.files)
+        self._folder = Folder(
+            config.root, share, self._jobs[0].submit, descriptors.files, may_wait=False
+        )
         self._copies = None
         if config.compress:
             self._copies = CompressionCache(
@@ -80,7 +82,6 @@ class Worker:
         hosts = _hosts(config, listeners)
         self._site = Site(self._remote, config, hosts, self._copies, report)
         self._site.read_rules()
-        self._folder.may_wait = False
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)
         self._responder = Responder(
@@ -168,7 +169,8 @@ class Worker:
             self._log.flush()
         if not self._stops and not self._retires:
             return
-        self._site.ends = self._stops > 0  # one that is retired is healthy: others take its place
+        if self._stops:  # not when retired: other workers serve on
+            self._site.fail_health_checks()
         if self._stops > 1:
             self._loop.stop()
             return

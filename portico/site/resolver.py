@@ -1,7 +1,7 @@
-"""From names to what a site has for them: hidden names, clean URLs, the nearest error page.
+"""From a path to what the site has for it: hidden names, clean URLs, the nearest error page.
 
-Rule: what is hidden is as if it were not there, whichever way leads to it. /about stands for
-about.html, unless there is a file of just that name; a folder of that name comes after it.
+Rule: hidden names are Missing, whichever way leads to them. /about also stands for about.html; a
+file called exactly "about" comes first, a folder of that name last.
 """
 
 from __future__ import annotations
@@ -42,45 +42,42 @@ Names = tuple[str, ...]
 
 
 class Resolver:
-    """Finds things in `origin`; with `clean_urls`, pages by their names without suffix, too."""
+    """Finds things in `origin`. With `clean_urls`, /about also finds about.html."""
 
     def __init__(self, origin: Origin, note: Note, *, clean_urls: bool) -> None:
-        self.note = note
         self._origin = origin
+        self._note = note
         self._clean_urls = clean_urls
 
     def find(self, names: Names) -> Found:
-        """What a path stands for."""
+        """Return what is at a path."""
         if is_hidden(names) or is_rules_file(names):
-            self.note("Look-up: this name is hidden, as if it were not there.")
+            self._note("Look-up: this name is hidden, as if it were not there.")
             return Missing(())
         found = self._origin.look_up(names)
-        self.note("Look-up: /%s is %s.", "/".join(names), _KINDS[type(found)])
+        self._note("Look-up: /%s is %s.", "/".join(names), _KINDS[type(found)])
         if self._clean_urls and isinstance(found, Missing | SlashRedirect):
             return self._page(names, found)
         return found
 
     def index(self, names: Names) -> Found:
-        """The index file, or what else is there, of the folder called `names`."""
+        """Return the index file of the folder called `names`, or what else is there."""
         return self._origin.look_up((*names, ""))
 
     def content(self, names: Names, found: Found) -> Found:
-        """What is read in the end where `found` was found: of a folder its index file."""
+        """Follow `found`, which is at `names`, where it redirects: of a folder to its index."""
         if not isinstance(found, SlashRedirect):
             return found
-        inner = self.index(names) if found.is_folder else self.find(names[:-1])
-        if isinstance(inner, File | Precompressed):
-            return inner.resting_on(merge(found.dependencies, inner.dependencies))
-        return inner
+        return self.index(names) if found.is_folder else self.find(names[:-1])
 
-    def nearest_page(self, names: Names) -> tuple[Found, Dependencies]:
-        """The 404.html of the nearest folder upward from `names`, and what was seen on the way."""
+    def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Dependencies]:
+        """Return the 404.html nearest upward from `names`, and the dependencies of the search."""
         folders = () if is_hidden(names) else names[:-1]
-        nearest: Found = Missing(())
+        nearest = None
         dependencies: Dependencies = ()
         for depth in range(len(folders) + 1):
             page = self._origin.look_up((*folders[:depth], ERROR_PAGE))
-            dependencies = merge(dependencies, dependencies_of(page))
+            dependencies = merge(dependencies, page.dependencies)
             if isinstance(page, File | Precompressed):
                 nearest = page
             elif isinstance(page, Missing) and not page.in_folder:
@@ -88,24 +85,19 @@ class Resolver:
         return nearest, dependencies
 
     def _page(self, names: Names, found: Missing | SlashRedirect) -> Found:
-        """about.html for /about, and the way there for /about/."""
+        """Return about.html for /about, and a redirect to /about for /about/."""
         slash = names[-1] == ""
         stem = names[:-1] if slash else names
         in_folder = isinstance(found, SlashRedirect) or slash or found.in_folder
         if not in_folder or not stem or not stem[-1] or stem[-1].endswith(_PAGE_SUFFIX):
             return found
         page = self._origin.look_up((*stem[:-1], stem[-1] + _PAGE_SUFFIX))
-        dependencies = merge(found.dependencies, dependencies_of(page))
+        dependencies = merge(found.dependencies, page.dependencies)
         if isinstance(page, File | Precompressed):
-            self.note("Look-up: /%s stands for it.", "/".join(page.names))
+            self._note("Look-up: /%s stands for it.", "/".join(page.names))
             if slash:
                 return SlashRedirect(dependencies, is_folder=False)
-            return page.resting_on(dependencies)
+            return page.depending_on(dependencies)
         if isinstance(found, SlashRedirect):
             return SlashRedirect(dependencies)
         return Missing(dependencies, in_folder=found.in_folder)
-
-
-def dependencies_of(found: Found) -> Dependencies:
-    """What a look-up's outcome rests on."""
-    return None if isinstance(found, Directory | Failed) else found.dependencies

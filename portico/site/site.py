@@ -1,16 +1,20 @@
-"""From a request to its Response: the pipeline that decides everything before an octet is sent.
+"""From a request to its Response: a pipeline of stages.
 
-1. Method: GET, HEAD and OPTIONS; any other method gets 405 or 501. Health, if it is asked for.
-2. Authority: only hosts that are ours; else 421.
-3. Target: the path as safe names; else 400. Dotfiles are Missing, and so are the rules files.
-4. Rules: the site's own forced redirects and rewrites come before its files.
-5. Look-up: the origin says what the names stand for; /about also stands for about.html.
-6. Rules again: any redirect or rewrite, where there is no file.
-7. Representation: of the file (see `representation`), the listing of a folder, a redirect, or an
-   error page. The fields that the site's rules set go with all but redirects.
+Each stage returns the Response, or None to pass the request on:
 
-What comes back is the Response and the dependencies that it rests on: for as long as they hold, the
-same request may be given the same Response again (see `origin`).
+1. method: GET, HEAD and OPTIONS are allowed; other methods get 405 or 501.
+2. health: the path of --health.
+3. authority: a host that is not one of ours gets 421.
+4. options: OPTIONS gets the allowed methods; this is also the CORS preflight.
+5. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
+   no file can have gets 400.
+6. look-up: what the origin has at the path; /about also finds about.html.
+7. representation: of a file (see `representation`), or the listing of a folder.
+8. page: 404; for a single-page application its page, for people the site's own error page.
+
+To add a stage, write a method with the same signature and list it in `Site._run_stages`. All is
+decided before the first byte is sent. With the Response come the dependencies of the decision:
+while they hold, the same Response may be sent again (see `origin.freshness`).
 """
 
 from __future__ import annotations
@@ -23,66 +27,80 @@ from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.site.origin.freshness import Dependencies, Freshness, merge
-from portico.site.origin.protocol import (
-    Directory,
-    Failed,
-    File,
-    Found,
-    Precompressed,
-    SlashRedirect,
-)
-from portico.site.origin.stat import (
-    status_of,
-)
-from portico.site.pages import errors, responses
+from portico.site.origin.open_file import Waiting
+from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
+from portico.site.origin.stat import status_of
+from portico.site.pages import errors
+from portico.site.pages.errors import NO_CACHE, error, redirect, varying
 from portico.site.pages.listing import answer_listing
-from portico.site.pages.responses import ALLOWED, NO_CACHE, error, redirect, varying
-from portico.site.representation.select import (
-    Selected,
-    Selector,
-    Unacceptable,
-    fields_of,
-    repr_digest,
-    respond,
-)
-from portico.site.resolver import Resolver, dependencies_of
+from portico.site.representation.respond import fields_of, repr_digest, respond
+from portico.site.representation.select import Selected, Selector, Unacceptable, silent
+from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from portico.http.message import Field
     from portico.site.compression.cache import CompressionCache
-    from portico.site.origin.protocol import Origin
+    from portico.site.origin.protocol import Found, Origin
     from portico.site.representation.select import Note
-    from portico.site.rules.redirects import Match
     from portico.site.rules.rulebook import Report
+
+    Stage = Callable[[RequestHead, "Context"], Response | None]
 
 FIELDS_READ = (
     frozenset({"accept", "accept-encoding", "range", "sec-fetch-mode"})
     | conditional.FIELDS
     | digests.FIELDS
 )
-"""Fields that can change an answer, besides those that frame the message."""
+"""Fields that can change a response, besides those that frame the message."""
 
 LOOPBACK_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 """Hosts that always mean this machine."""
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-"""For a year a client need not ask again, not even when its user reloads the page (RFC 8246)."""
+"""Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
 
-Answer = tuple[Response, Dependencies]
-Names = tuple[str, ...]
+_READS = 32
+"""Attempts to read the rules files at the start; each waits for a part of one."""
+
+# Fields of a representation that do not apply to a page sent in its place.
+_VALIDATING = frozenset({"Accept-Ranges", "ETag", "Last-Modified"})
+# Fields that a rule sets for a file, but that do not fit a page made here, in lower case.
+_DESCRIBING = frozenset({"content-disposition", "content-type"})
+# Nor an error: what is missing now may be there at the next request.
+_CACHING = frozenset({"cache-control", "expires"})
+
+
+class Context:
+    """What the stages have decided so far about one request."""
+
+    __slots__ = ("dependencies", "found", "names", "rewrite")
+
+    def __init__(self) -> None:
+        self.dependencies: Dependencies = ()
+        """What the decision depends on; None if it must not be reused."""
+        self.names: tuple[str, ...] = ()
+        """The path to look up: the request's, or the one to which a rule rewrites it."""
+        self.found: Found | None = None
+        """What is there."""
+        self.rewrite: int | None = None
+        """The status of the rule that rewrites the path: 200, or 404 for an error page."""
+
+    def depend_on(self, dependencies: Dependencies) -> None:
+        """Add to the dependencies of the decision."""
+        self.dependencies = merge(self.dependencies, dependencies)
 
 
 class Site:
     """An origin with the rules by which it is served.
 
-    `hosts` are the hosts that are answered, "*.name" meaning all below a name and "*" any; None
-    answers to all. `copies` makes and keeps compressed copies. `report` is told what is wrong with
-    the site's rules files.
+    `hosts` are the hosts that are served: "*.name" means all below a name, "*" any; None means any,
+    too. `copies` makes and keeps compressed copies. `report` receives what is wrong with the site's
+    rules files, `note` each step that leads to a response.
     """
 
     def __init__(
@@ -92,198 +110,214 @@ class Site:
         hosts: Iterable[str] | None = None,
         copies: CompressionCache | None = None,
         report: Report = warn,
+        *,
+        note: Note = silent,
     ) -> None:
-        self._origin = origin
+        self.freshness: Freshness = origin.freshness
+        """When everything that depends on this site has to be checked again."""
         self._config = config or Config.of()
         self._any_host = hosts is None or "*" in (hosts := [host.lower() for host in hosts])
         self._hosts = frozenset(hosts or ())
         self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
-        self._resolver = Resolver(origin, _unheard, clean_urls=self._config.clean_urls)
-        self._selector = Selector(origin, copies, _unheard)
+        self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
+        self._selector = Selector(origin, copies, note)
         self._rules = Rulebook(origin, report)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
-        self._note: Note = _unheard
-        self.ends = False
-        """The server is about to stop, so the answer about its health is 503."""
-
-    @property
-    def freshness(self) -> Freshness:
-        """What tells all that depends on this site when to check again."""
-        return self._origin.freshness
+        self._note = note
+        self._is_stopping = False
 
     @property
     def fields_read(self) -> frozenset[str]:
-        """The fields that can change an answer of this site."""
+        """The fields that can change a response of this site."""
         return FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
 
-    def explain_to(self, note: Note) -> None:
-        """Tell `note` from now on which steps lead to each answer."""
-        self._note = self._resolver.note = self._selector.note = note
-
     def read_rules(self) -> None:
-        """Read the site's rules files now, so that what is wrong with them is reported at once."""
-        self._rules.bring_up_to_date()
+        """Read the site's rules files now, however long it takes, and report their mistakes."""
+        for _ in range(_READS):
+            try:
+                self._rules.bring_up_to_date()
+                break
+            except Waiting as waiting:
+                waiting.work()
 
-    def answer(self, request: RequestHead) -> Answer:
-        """Decide the Response to `request`; see the module's head for the steps."""
+    def fail_health_checks(self) -> None:
+        """From now on answer 503 at the path of --health, because the server is about to stop."""
+        self._is_stopping = True
+
+    def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
+        """Return the Response to `request`, and its dependencies. Raises Waiting."""
+        context = Context()
         try:
-            response, dependencies = self._decide(request)
+            response = self._run_stages(request, context)
         except ProtocolError as problem:
-            response, dependencies = self.refuse(problem, request), None
+            response, context.dependencies = self.refuse(problem, request), None
         if request.method == "HEAD":
             response.content = ()
-        if self._config.cors:
-            responses.add_cors(response)
-        return response, dependencies
+        self._add_cors(response)
+        dependencies = context.dependencies
+        return response, None if dependencies is None else tuple(dict.fromkeys(dependencies))
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
-        """The Response to a request that broke a rule; the connection then ends.
+        """Return the Response to a request that broke the protocol; the connection then closes.
 
-        `request` is that request, as far as it could be understood.
+        `request` is that request, if it could be parsed.
         """
         response = error(problem.status, request, problem.detail)
         response.close = True
-        if self._config.cors:
-            responses.add_cors(response)
+        self._add_cors(response)
         return response
 
-    def _decide(self, request: RequestHead) -> Answer:
-        if request.method not in ALLOWED:
-            return responses.refuse_method(request), ()
-        if request.path == self._config.health and request.method != "OPTIONS":
-            self._note("Health: the path of --health, whatever the host and the files.")
-            return responses.health(ends=self.ends), ()
-        if not self._is_ours(request.authority):
-            self._note("Authority: not a host of this server.")
-            detail = (
-                f"{host_name(request.authority)} is not a host of this server. If it should be "
-                "one, start the server with --allow-host and that name."
-            )
-            return error(421, request, detail), ()
-        if request.method == "OPTIONS":
-            return responses.options(), ()
-        names = path_names(request.path)
+    def _run_stages(self, request: RequestHead, context: Context) -> Response:
+        stages: tuple[Stage, ...] = (
+            self._check_method,
+            self._answer_health,
+            self._check_authority,
+            self._answer_options,
+            self._apply_rules,
+            self._look_up,
+            self._represent,
+            self._answer_missing,
+        )
+        for stage in stages:
+            response = stage(request, context)
+            if response is not None:
+                return response
+        raise AssertionError("the last stage always answers")
+
+    # 1. Method
+
+    def _check_method(self, request: RequestHead, _context: Context) -> Response | None:
+        return None if request.method in errors.ALLOWED else errors.refuse_method(request)
+
+    # 2. Health
+
+    def _answer_health(self, request: RequestHead, _context: Context) -> Response | None:
+        if request.path != self._config.health or request.method == "OPTIONS":
+            return None
+        self._note("Health: the path of --health, whatever the host and the files.")
+        status, text = (503, b"stopping\n") if self._is_stopping else (200, b"ok\n")
+        return errors.unstored(status, "text/plain; charset=utf-8", text)
+
+    # 3. Authority
+
+    def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
+        # Without an authority (HTTP/1.0 only) the client is no browser that could be misled.
+        if self._any_host or not request.authority:
+            return None
+        host = host_name(request.authority)
+        if host in self._hosts or host.endswith(self._host_suffixes):
+            return None
+        self._note("Authority: not a host of this server.")
+        detail = (
+            f"{host} is not a host of this server. If it should be one, start the server with "
+            "--allow-host and that name."
+        )
+        return error(421, request, detail)
+
+    # 4. OPTIONS and CORS
+
+    def _answer_options(self, request: RequestHead, _context: Context) -> Response | None:
+        return errors.options() if request.method == "OPTIONS" else None
+
+    def _add_cors(self, response: Response) -> None:
+        if self._config.cors:
+            errors.add_cors(response)
+
+    # 5. Rules
+
+    def _apply_rules(self, request: RequestHead, context: Context) -> Response | None:
+        context.names = path_names(request.path)
         self._rules.bring_up_to_date()
-        response, dependencies = self._answer_path(request, names)
-        dependencies = merge(dependencies, self._rules.dependencies)
-        return response, None if dependencies is None else tuple(dict.fromkeys(dependencies))
-
-    def _is_ours(self, authority: str) -> bool:
-        """Is this an authority that we answer for?
-
-        Without one (HTTP/1.0 only) no browser has sent the request, so none can be misled.
-        """
-        if self._any_host or not authority:
-            return True
-        host = host_name(authority)
-        return host in self._hosts or host.endswith(self._host_suffixes)
-
-    def _answer_path(self, request: RequestHead, names: Names) -> Answer:
-        """Steps 4 to 7."""
-        match = self._rule(request)
-        if match is not None and match.forced:
-            return self._obey(match, request)
-        found = self._resolver.find(names)
-        if match is None:
-            return self._represent(request, names, found)
-        file = self._resolver.content(names, found)
-        if isinstance(file, File | Precompressed | Failed):
-            self._note("Rule: line %d of _redirects stands back, for there is a file.", match.line)
-            response, dependencies = self._represent(request, names, found)
-        else:
-            response, dependencies = self._obey(match, request)
-        return response, merge(dependencies, merge(dependencies_of(found), dependencies_of(file)))
-
-    # The site's rules
-
-    def _rule(self, request: RequestHead) -> Match | None:
-        """What the first of the site's redirects and rewrites says that is for this request."""
+        context.depend_on(self._rules.dependencies)
         redirects = self._rules.redirects
         if redirects is None:
             return None
-        return redirects.match(request.path, request.query, host_name(request.authority))
-
-    def _obey(self, match: Match, request: RequestHead) -> Answer:
-        """The answer that a rule demands."""
+        match = redirects.match(request.path, request.query, host_name(request.authority))
+        if match is None:
+            return None
+        if not match.forced:
+            context.found = self._resolver.find(context.names)
+            file = self._resolver.content(context.names, context.found)
+            context.depend_on(merge(context.found.dependencies, file.dependencies))
+            if isinstance(file, File | Precompressed | Failed):
+                self._note(
+                    "Rule: line %d of _redirects does not apply: a file comes first.", match.line
+                )
+                return None
         self._note("Rule: line %d of _redirects: %d %s", match.line, match.status, match.location)
         if match.status not in {200, 404}:
-            return redirect(match.status, match.location), ()
-        names = path_names(match.location.partition("#")[0].partition("?")[0])
-        found = self._resolver.content(names, self._resolver.find(names))
-        if match.status == 404 and isinstance(found, File | Precompressed):
-            return self._own_page(request, found)
+            return redirect(match.status, match.location)
+        context.names = path_names(match.location.partition("#")[0].partition("?")[0])
+        context.found = None
+        context.rewrite = match.status
+        return None
+
+    # 6. Look-up
+
+    def _look_up(self, _request: RequestHead, context: Context) -> None:
+        if context.found is None:
+            context.found = self._resolver.find(context.names)
+            context.depend_on(context.found.dependencies)
+            if context.rewrite is not None:
+                context.found = self._resolver.content(context.names, context.found)
+                context.depend_on(context.found.dependencies)
+
+    # 7. Representation
+
+    def _represent(self, request: RequestHead, context: Context) -> Response | None:
+        found = context.found
         if isinstance(found, File | Precompressed):
-            return self._file(request, found, NO_CACHE)
-        if isinstance(found, Failed):
-            return self._error(found.status, request), None
-        return self._missing(request, names, found)
-
-    def _decorated(
-        self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
-    ) -> list[Field]:
-        """`fields` after the rules in _headers, which cannot change those named in `fixed`."""
-        if self._rules.headers is None:
-            return fields
-        host = host_name(request.authority)
-        decorated, lines = self._rules.headers.apply(request.path, host, fields)
-        for line in lines:
-            self._note("Fields: the block on line %d of _headers applies.", line)
-        if not lines or not fixed:
-            return decorated
-        own = [field for field in fields if field[0].lower() in fixed]
-        return own + [field for field in decorated if field[0].lower() not in fixed]
-
-    # Representations
-
-    def _represent(self, request: RequestHead, names: Names, found: Found) -> Answer:
-        if isinstance(found, File | Precompressed):
-            return self._file(request, found)
+            if context.rewrite == 404:
+                return self._error_page(request, found, context)
+            cache = NO_CACHE if context.rewrite else self._cache_control(request)
+            return self._representation(request, found, cache, context)
         if isinstance(found, SlashRedirect):
             query = "" if request.query is None else f"?{request.query}"
-            path = encode_path(names if found.is_folder else names[:-1])
-            return redirect(301, f"{path}{'/' * found.is_folder}{query}"), found.dependencies
+            path = encode_path(context.names if found.is_folder else context.names[:-1])
+            return redirect(301, f"{path}{'/' * found.is_folder}{query}")
         if isinstance(found, Failed):
-            return self._error(found.status, request), None
-        if isinstance(found, Directory) and self._config.listing:
-            try:
-                response = answer_listing(request, names, found.entries)
-            except OSError as problem:
-                return self._error(status_of(problem), request), None
-            response.fields = self._decorated(request, response.fields, _DESCRIBING)
-            return response, None
-        return self._missing(request, names, found)
+            return self._error(found.status, request)
+        if isinstance(found, Directory) and self._config.listing and not context.rewrite:
+            return self._listing(request, found, context)
+        return None
 
-    def _file(
-        self,
-        request: RequestHead,
-        found: File | Precompressed,
-        cache: str | None = None,
-    ) -> Answer:
-        """The selected representation of a file, or what the conditions and ranges make of it.
+    def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
+        try:
+            response = answer_listing(request, context.names, found.entries)
+        except OSError as problem:
+            return self._error(status_of(problem), request)
+        response.fields = self._with_rules(request, response.fields, _DESCRIBING)
+        return response
 
-        `cache` is its Cache-Control, if not the path that was asked for decides.
-        """
+    def _representation(
+        self, request: RequestHead, found: File | Precompressed, cache: str, context: Context
+    ) -> Response:
+        """Return what coding, conditions and ranges make of a file; `cache` is Cache-Control."""
         selected = self._selector.choose(request, found)
-        if not isinstance(selected, Selected):
-            return self._unacceptable(request, selected)
+        context.depend_on(selected.dependencies)
+        if isinstance(selected, Unacceptable):
+            return self._unacceptable(request, selected, context)
         now = time.time()
-        fields = [*fields_of(selected, cache or self._cache_control(request), now)]
-        fields = self._decorated(request, fields + repr_digest(request, selected))
+        fields = fields_of(selected, cache, now)
+        fields = self._with_rules(request, fields + repr_digest(request, selected))
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
-            response = self._error(response.status, request, fields=[*response.fields, *vary])
-        return response, selected.dependencies
+            return self._error(response.status, request, fields=[*response.fields, *vary])
+        return response
 
-    def _unacceptable(self, request: RequestHead, selected: Unacceptable) -> Answer:
-        """406 with what there is (RFC 9110, 15.5.7), or 503 while something is being made."""
+    def _unacceptable(
+        self, request: RequestHead, selected: Unacceptable, context: Context
+    ) -> Response:
+        """Return 406 with the codings there are (RFC 9110, 15.5.7), or 503 while one is made."""
         vary = ("Vary", "Accept-Encoding")
         if selected.is_pending:
+            context.depend_on(None)
             detail = "It is being compressed as the request demands."
-            return self._error(503, request, detail, [vary, ("Retry-After", "1")]), None
+            return self._error(503, request, detail, [vary, ("Retry-After", "1")])
         detail = f"It can be had in these codings: {', '.join(selected.available)}."
-        return self._error(406, request, detail, [vary]), selected.dependencies
+        return self._error(406, request, detail, [vary])
 
     def _cache_control(self, request: RequestHead) -> str:
         if self._immutable is None:
@@ -291,38 +325,39 @@ class Site:
         path = "/" + "/".join(path_names(request.path))
         return IMMUTABLE if self._immutable.match(path) else NO_CACHE
 
-    def _own_page(self, request: RequestHead, found: File | Precompressed) -> Answer:
-        """A page of the site's own as a 404. It is not what was asked for: no validators."""
-        selected = self._selector.choose(request, found)
-        if not isinstance(selected, Selected):
-            return self._error(404, request), selected.dependencies
-        fields = fields_of(selected, NO_CACHE, time.time())
-        fields = [field for field in fields if field[0] not in _VALIDATING]
-        fields = self._decorated(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
-        content = (selected.file.content,) if selected.file.size else ()
-        return Response(404, fields, content), selected.dependencies
+    # 8. Page
 
-    def _missing(self, request: RequestHead, names: Names, found: Found) -> Answer:
-        """404; for a single-page application its page; the site's own page for a person."""
-        dependencies = dependencies_of(found)
+    def _answer_missing(self, request: RequestHead, context: Context) -> Response:
         if self._config.spa and _is_navigation(request):
             index = self._resolver.index(())
             if isinstance(index, File | Precompressed):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
-                response, others = self._file(request, index, NO_CACHE)
+                response = self._representation(request, index, NO_CACHE, context)
                 fields = [field for field in response.fields if field[0].lower() not in _CACHING]
                 fields.append(("Cache-Control", NO_CACHE))
                 response.fields = varying(fields, self._vary)
-                return response, merge(dependencies, others)
+                return response
         if errors.prefers_problem(request.get("accept")):
-            return self._error(404, request), dependencies
-        page, seen = self._resolver.nearest_page(names)
-        dependencies = merge(dependencies, seen)
-        if isinstance(page, File | Precompressed):
-            self._note("Page: /%s, the nearest.", "/".join(page.names))
-            response, others = self._own_page(request, page)
-            return response, merge(dependencies, others)
-        return self._error(404, request), dependencies
+            return self._error(404, request)
+        page, dependencies = self._resolver.nearest_page(context.names)
+        context.depend_on(dependencies)
+        if page is None:
+            return self._error(404, request)
+        self._note("Page: /%s, the nearest.", "/".join(page.names))
+        return self._error_page(request, page, context)
+
+    def _error_page(
+        self, request: RequestHead, found: File | Precompressed, context: Context
+    ) -> Response:
+        """Return 404 with a page of the site. It is not what was requested: no validators."""
+        selected = self._selector.choose(request, found)
+        context.depend_on(selected.dependencies)
+        if not isinstance(selected, Selected):
+            return self._error(404, request)
+        fields = fields_of(selected, NO_CACHE, time.time())
+        fields = [field for field in fields if field[0] not in _VALIDATING]
+        fields = self._with_rules(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
+        return Response(404, fields, (selected.file.content,) if selected.file.size else ())
 
     def _error(
         self,
@@ -334,20 +369,27 @@ class Site:
         response = error(status, request, detail, fields)
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
-        response.fields = self._decorated(request, response.fields, _DESCRIBING | _CACHING)
+        response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)
         return response
 
-
-# What belongs to a representation, not to a page in its place.
-_VALIDATING = frozenset({"Accept-Ranges", "ETag", "Last-Modified"})
-# What a rule says of a file, but cannot know of a page that was made here, in lower case.
-_DESCRIBING = frozenset({"content-disposition", "content-type"})
-# And of an error: what is missing must not be taken for missing when it is there.
-_CACHING = frozenset({"cache-control", "expires"})
+    def _with_rules(
+        self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
+    ) -> list[Field]:
+        """Return `fields` as changed by _headers, whose rules cannot change those in `fixed`."""
+        if self._rules.headers is None:
+            return fields
+        host = host_name(request.authority)
+        changed, lines = self._rules.headers.apply(request.path, host, fields)
+        for line in lines:
+            self._note("Fields: the block on line %d of _headers applies.", line)
+        if not lines or not fixed:
+            return changed
+        own = [field for field in fields if field[0].lower() in fixed]
+        return own + [field for field in changed if field[0].lower() not in fixed]
 
 
 def _is_navigation(request: RequestHead) -> bool:
-    """Does a person go to a page, rather than a page ask for something that it is made of?"""
+    """Whether a person goes to a page, rather than a page loads one of its parts."""
     mode = request.get("sec-fetch-mode")
     if mode is not None:
         return mode == "navigate"
@@ -355,14 +397,10 @@ def _is_navigation(request: RequestHead) -> bool:
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
-    """One pattern for all globs, in which `*` stands for anything; None for none."""
+    """Return one pattern for all globs, in which `*` stands for anything; None for no globs."""
     if not globs:
         return None
     import re
     from fnmatch import translate
 
     return re.compile("|".join(map(translate, globs)))
-
-
-def _unheard(_text: str, *_values: object) -> None:
-    """The Note of a decision that nobody wants to have explained."""

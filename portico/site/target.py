@@ -1,8 +1,8 @@
-"""A request target's path as names on disk: safe by form, before the disk is touched.
+"""A request target's path as names on disk, checked before the disk is touched.
 
-Rule: the path is cut at its slashes first and decoded once, so that no encoded octet can become a
-separator, and what comes out is a tuple of single names. What could mean more than a name somewhere
-(a parent folder, a backslash, NUL; on Windows a drive, a stream, a device) is refused.
+Rule: the path is split at its slashes first and then decoded once, so that no encoded byte can
+become a separator. The result is a tuple of single names. What could mean more than a name (a
+parent folder, a backslash, NUL; on Windows a drive, a stream, a device) is refused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _PLAIN = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@"
 )
 
-# What Windows reads as more than a name: reserved characters (":" opens a drive or a stream),
-# devices with any suffix, dots and spaces at the end (dropped, so two names are one), 8.3 aliases.
+# Names with a special meaning on Windows: reserved characters (":" names a drive or a stream),
+# devices with any suffix, dots and spaces at the end (ignored there), 8.3 aliases.
 _WINDOWS_UNSAFE = re.compile(
     r"""[<>:"|?*\x00-\x1f]"""
     r"|^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9\xb2\xb3]) *(?:\.|$)"
@@ -31,10 +31,10 @@ _WINDOWS_UNSAFE = re.compile(
 
 
 def path_names(path: str, *, windows: bool = os.name == "nt") -> tuple[str, ...]:
-    """The names that the absolute path of a request target consists of.
+    """Return the names in the absolute path of a request target.
 
-    A path that ends with a slash (it names a folder) gives "" as its last name; so "/" gives
-    ("",). Raises ProtocolError(400) for a path that can name no file here, whatever the disk holds.
+    A path that ends with a slash names a folder, and its last name is ""; so "/" gives ("",).
+    Raises ProtocolError(400) for a path that no file can have.
     """
     if "%" in path:
         if _BAD_PERCENT.search(path):
@@ -49,14 +49,14 @@ def path_names(path: str, *, windows: bool = os.name == "nt") -> tuple[str, ...]
 
 
 def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
-    """Is `name` nothing but a name to the system: no way up or elsewhere, no device?"""
+    """Whether the system takes `name` for a plain name: no way up or elsewhere, no device."""
     if name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
         return False
     return not (windows and _WINDOWS_UNSAFE.search(name))
 
 
 def is_hidden(names: tuple[str, ...]) -> bool:
-    """Is one of `names` a dotfile or a dot folder, "/.well-known/" (RFC 8615) aside?"""
+    """Whether one of `names` is a dotfile or dot folder, except "/.well-known/" (RFC 8615)."""
     return any(
         name.startswith(".") and not (index == 0 and name == ".well-known")
         for index, name in enumerate(names)
@@ -64,16 +64,16 @@ def is_hidden(names: tuple[str, ...]) -> bool:
 
 
 def encode_name(name: str) -> str:
-    """One name on disk as a path segment of a URL, such that `path_names` gives it back."""
+    """Return a name on disk as a path segment of a URL; `path_names` reverses it."""
     return "".join(
         [chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in os.fsencode(name)]
     )
 
 
 def encode_path(names: tuple[str, ...]) -> str:
-    """The absolute path that consists of `names`: never "//…", never another site's address.
+    """Return the absolute path with these `names`; ("",) is the root.
 
-    Raises ValueError when `names` begin with an empty one, but for ("",), which is the root.
+    Raises ValueError for more names of which the first is empty: "//…" is another site's address.
     """
     if names[0] == "" and len(names) > 1:
         msg = f"not a path below the root: {names!r}"
@@ -82,11 +82,11 @@ def encode_path(names: tuple[str, ...]) -> str:
 
 
 def _decode(name: str, windows: bool) -> str:  # noqa: FBT001
-    """`name` with its percent-encoded octets decoded, once."""
+    """Return `name` with its percent-encoded bytes decoded, once."""
     octets = _ENCODED.sub(lambda found: bytes.fromhex(found[1].decode()), name.encode("ascii"))
     if not windows:
         return os.fsdecode(octets)
     try:
         return octets.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:  # names are not octets there, so these name nothing
+    except UnicodeDecodeError:  # names are text there, so no file has this one
         raise ProtocolError(400, "The path has a name that is not UTF-8.") from None

@@ -55,7 +55,7 @@ def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
     assert "line 1 of _redirects: 302 /about" in told
     assert "Location: /about" in told
     told = explain("/about.html")
-    assert "line 2 of _redirects stands back" in told
+    assert "line 2 of _redirects does not apply: a file comes first" in told
     assert "200 OK" in told
 
 

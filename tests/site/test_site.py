@@ -139,16 +139,8 @@ OURS = [
 FOREIGN = [
     *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:8080"),
     *("notlocalhost", "xlocalhost", "localhost..", "localhostx", "a-localhost", "localhost.local"),
-    *(
-        "127.0.0.2",
-        "127.1",
-        "0",
-        "0.0.0.0",
-        "2130706433",
-        "0x7f.0.0.1",
-        "0177.0.0.1",
-        "127.0.0.1.1",
-    ),
+    *("127.0.0.2", "127.1", "0", "0.0.0.0", "2130706433", "0x7f.0.0.1", "0177.0.0.1"),
+    "127.0.0.1.1",
     *("[::]", "[::2]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "[::ffff:7f00:1]", "1.0.0.127"),
     *("%6cocalhost", "localhost%00.evil.example", "localhost%2eevil", "192.168.0.1", "10.0.0.1:80"),
     *("a.localhost.evil", "*.localhost.evil", "*", "_", "-", "."),

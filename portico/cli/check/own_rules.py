@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from portico.cli.check.links import Link
 from portico.cli.check.references import OWN, resolve, shown_path
 from portico.cli.check.visits import PARSE_LIMIT
-from portico.site.rules.cycles import HOPS_LIMIT, loops
 from portico.site.rules.headers import parse_headers
 from portico.site.rules.pattern import normal_path
-from portico.site.rules.redirects import REWRITES, parse_redirects
+from portico.site.rules.redirects import HOPS_LIMIT, REWRITES, find_cycles, parse_redirects
 from portico.site.rules.rulebook import HEADERS, REDIRECTS
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def check_rules(root: str, findings: Findings, visits: Visits, unruled: Visits) 
     def exists(path: str) -> bool:
         return 0 < unruled.verdict(path, navigates=False).status < 400
 
-    for loop in loops(redirects, exists):
+    for loop in find_cycles(redirects, exists):
         others = ", ".join(map(str, loop.lines[1:]))
         through = f" with line {others}" if others else ""
         findings.add(

@@ -26,7 +26,7 @@ from portico.http.content import Octets
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.site.origin.open_file import FileSlice
-from portico.site.rules.cycles import HOPS_LIMIT
+from portico.site.rules.redirects import HOPS_LIMIT
 from portico.site.site import FIELDS_READ
 from portico.site.target import encode_path, is_hidden, path_names
 

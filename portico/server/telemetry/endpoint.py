@@ -31,7 +31,7 @@ from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.telemetry.counters import Ledger
 from portico.site.origin.freshness import Freshness
-from portico.site.pages import responses
+from portico.site.pages import errors
 
 if TYPE_CHECKING:
     import socket
@@ -117,21 +117,21 @@ class _Page:
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """The Response to what is no request."""
-        response = responses.error(problem.status, request, problem.detail)
+        response = errors.error(problem.status, request, problem.detail)
         response.close = True
         return response
 
     def _decide(self, request: RequestHead) -> Response:
-        if request.method not in responses.ALLOWED:
-            return responses.refuse_method(request)
+        if request.method not in errors.ALLOWED:
+            return errors.refuse_method(request)
         if not self._is_ours(host_name(request.authority)):
-            return responses.error(421, request, "This is not a host of this server.")
+            return errors.error(421, request, "This is not a host of this server.")
         if request.method == "OPTIONS":
-            return responses.options()
+            return errors.options()
         if request.path != PATH:
-            return responses.error(404, request, f"The metrics are at {PATH}.")
+            return errors.error(404, request, f"The metrics are at {PATH}.")
         text, media_type = self._exposition.render(request.get("accept") or "")
-        return responses.unstored(200, media_type, text)
+        return errors.unstored(200, media_type, text)
 
     def _is_ours(self, host: str) -> bool:
         if self._hosts is None or not host or "*" in self._hosts:

@@ -1,8 +1,8 @@
-"""What a decision depends on, and how it is checked that all of it is as it was.
+"""What a decision depends on, and when that is checked again.
 
-Rule: an answer that is given again must be what the disk says now. So each answer is kept together
-with its dependencies (paths, folders, work under way), and each dependency is checked again once
-after every call of `Freshness.begin_request`. There is no time to live.
+Rule: a response that is sent again must be what is on disk now. So each response is kept together
+with its dependencies (paths, folders, jobs under way), and each dependency is checked once after
+every call of `Freshness.begin_request`. There is no time to live.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 NEVER = -1
-"""The value of `Dependency.checked` for one that must be checked before it is relied on."""
+"""The value of `Dependency.checked` for one that must be checked before it is used."""
 
 
 class Dependency(Protocol):
@@ -25,18 +25,18 @@ class Dependency(Protocol):
 
 
 Dependencies = tuple[Dependency, ...] | None
-"""All that a decision depends on. None if that is not known: the decision must not be reused."""
+"""What a decision depends on. None if that is not known; then it must not be reused."""
 
 
 def merge(ones: Dependencies, others: Dependencies) -> Dependencies:
-    """Return what a decision depends on that follows from two others."""
+    """Return the dependencies of a decision that follows from two others."""
     return None if ones is None or others is None else (*ones, *others)
 
 
 class Freshness:
-    """What "since this request was begun" means, for one worker and all that it remembers.
+    """The notion "since this request was begun", shared by everything that a worker remembers.
 
-    Requests that are taken up together share one check of the disk: none of them was sent after it.
+    Requests that are taken up together share one check of the disk, made after all were received.
     """
 
     __slots__ = ("request",)
@@ -46,11 +46,11 @@ class Freshness:
         """Changes with each call of `begin_request`; for comparison with `Dependency.checked`."""
 
     def begin_request(self) -> None:
-        """Take up a request: whatever happened on the disk until now is seen from now on."""
+        """Take up a request: it will see every change made on disk until now."""
         self.request += 1
 
     def holds(self, dependencies: Dependencies) -> bool:
-        """Return whether all dependencies hold, so that the same decision would be made now."""
+        """Return whether no dependency has changed, so that the decision can be reused."""
         if dependencies is None:
             return False
         request = self.request
@@ -79,11 +79,11 @@ class Checked:
         return True
 
     def check_again(self) -> None:
-        """Have the next `holds` check, whatever was found before."""
+        """Make the next `holds` check again."""
         self.checked = NEVER
 
     def confirm(self) -> None:
-        """Note that it has just been found unchanged by other means."""
+        """Note that it was just found unchanged by other means."""
         self.checked = self._freshness.request
 
     def _is_unchanged(self) -> bool:
@@ -91,7 +91,7 @@ class Checked:
 
 
 class Pending:
-    """A dependency on work under way: it holds until the work has ended, whatever came of it."""
+    """A dependency on a job under way: it holds until the job has ended, successfully or not."""
 
     __slots__ = ("checked", "done")
 
@@ -100,5 +100,5 @@ class Pending:
         self.checked = NEVER
 
     def holds(self) -> bool:
-        """Return whether the work is still under way."""
+        """Return whether the job is still under way."""
         return not self.done

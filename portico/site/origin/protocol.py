@@ -1,7 +1,7 @@
-"""The small protocol that an origin fulfils, and what a look-up in it can find.
+"""The protocol that an origin implements, and what a look-up in it can find.
 
-Found things are values, not exceptions. Each carries its dependencies: whatever, if it changed,
-would have made the answer another one.
+What is found is a value, not an exception. Each value has `dependencies`: everything that, if it
+changed, would have changed the outcome.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Submit = Callable[[Iterator[None]], bool]
-    """Hands over work that nobody waits for, in bounded steps; False when there is too much."""
+    """Hands over a background job, in bounded steps; returns False when too many are queued."""
 
 
 def tag_of(digest: bytes) -> str:
-    """The strong entity tag of octets that have this SHA-256 digest (RFC 9110, 8.8.3)."""
+    """Return the strong entity tag for content with this SHA-256 digest (RFC 9110, 8.8.3)."""
     return f'"{digest[:16].hex()}"'
 
 
 class File:
-    """A regular file and its content, as they were at one moment."""
+    """A regular file and its content at one moment."""
 
     __slots__ = (
         "aliases",
@@ -43,7 +43,7 @@ class File:
         self, name: str, size: int, modified: float, content: ByteSource, dependencies: Dependencies
     ) -> None:
         self.name = name
-        """The last name of its path, from which its media type follows."""
+        """The last name of its path; the media type follows from it."""
         self.names: tuple[str, ...] = (name,)
         """Its path from the root."""
         self.size = size
@@ -55,25 +55,22 @@ class File:
         self.digest: bytes | None = None
         """The content's SHA-256; None while it is not known."""
         self.etag: str | None = None
-        """Its strong entity tag; None when its octets cannot be told from others by any."""
+        """Its strong entity tag; None while no tag could tell this content from the next."""
         self.aliases: tuple[str, ...] = ()
-        """Tags that it had before; they stand for the same octets."""
+        """Earlier tags of the same content."""
         self.codings: tuple[str, ...] = ()
-        """The codings in which it lies beside itself, no older than the file."""
+        """The codings of its precompressed siblings, as far as they are no older than the file."""
 
-    def resting_on(self, dependencies: Dependencies) -> File:
-        """The same file, as the outcome of a look-up that rested on `dependencies`."""
+    def depending_on(self, dependencies: Dependencies) -> File:
+        """Return a copy with other dependencies."""
         file = File(self.name, self.size, self.modified, self.content, dependencies)
-        file.names = self.names
-        file.digest = self.digest
-        file.etag = self.etag
-        file.aliases = self.aliases
-        file.codings = self.codings
+        for name in ("names", "digest", "etag", "aliases", "codings"):
+            setattr(file, name, getattr(self, name))
         return file
 
 
 class Precompressed:
-    """A file that lies there in content codings only (see `File.codings`), not as itself."""
+    """A file that exists only in content codings, as `page.html.br` without `page.html`."""
 
     __slots__ = ("codings", "dependencies", "name", "names")
 
@@ -82,12 +79,12 @@ class Precompressed:
     ) -> None:
         self.name = names[-1]
         self.names = names
-        """The path that it would have as itself."""
+        """The path of the file without a coding."""
         self.codings = codings
         self.dependencies = dependencies
 
-    def resting_on(self, dependencies: Dependencies) -> Precompressed:
-        """The same, as the outcome of a look-up that rested on `dependencies`."""
+    def depending_on(self, dependencies: Dependencies) -> Precompressed:
+        """Return a copy with other dependencies."""
         return Precompressed(self.names, self.codings, dependencies)
 
 
@@ -104,16 +101,17 @@ class Entry:
 
 
 class Directory:
-    """A folder without an index file."""
+    """A folder without an index file. Its entries can be read once, so it is never reused."""
 
     __slots__ = ("entries",)
+    dependencies = None
 
     def __init__(self, entries: Iterator[Entry]) -> None:
         self.entries = entries
 
 
 class SlashRedirect:
-    """A folder that was asked for without its slash; or, if not `is_folder`, a page with one."""
+    """A folder requested without its final slash; or, if not `is_folder`, a page with one."""
 
     __slots__ = ("dependencies", "is_folder")
 
@@ -123,7 +121,7 @@ class SlashRedirect:
 
 
 class Missing:
-    """Nothing that may be served. `in_folder`: but the folder that it would lie in is there."""
+    """Nothing that may be served. `in_folder`: the folder that would contain it exists."""
 
     __slots__ = ("dependencies", "in_folder")
 
@@ -133,9 +131,10 @@ class Missing:
 
 
 class Failed:
-    """Something is there, but it could not be read: `status` says why."""
+    """Something is there but cannot be read; `status` is the response's."""
 
     __slots__ = ("status",)
+    dependencies = None
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -149,9 +148,9 @@ class Origin(Protocol):
 
     @property
     def freshness(self) -> Freshness:
-        """What tells all that depends on this origin when to check again."""
+        """When everything that depends on this origin has to be checked again."""
         ...
 
     def look_up(self, names: tuple[str, ...]) -> Found:
-        """What the path of `names` (see `target.path_names`) stands for."""
+        """Return what is at the path `names` (see `target.path_names`)."""
         ...

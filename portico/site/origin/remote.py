@@ -1,11 +1,11 @@
-"""Files on file systems whose every answer may take its time: those of a network, or of a daemon.
+"""File systems where any call may block: network mounts, and FUSE daemons.
 
-Rule: what the system mounts there is known by its kind (proc(5), /proc/PID/mountinfo). A look at
-such a path can hang for as long as a server elsewhere does, so a thread looks first; for a moment
-after that the system is taken to remember the answers, and the loop looks, too. Nothing of it is
-reused, since to see whether it still holds would be one more look.
+Rule: they are recognized by their type in /proc/self/mountinfo (proc(5)). A look at such a path can
+hang as long as its server does, so a thread looks first; for a moment after that the system is
+trusted to remember the answers, and the loop looks, too. Nothing found there is reused, because
+checking whether it still holds would be one more look.
 
-Limits: told on Linux only. A symlink that leads there from elsewhere is not seen, and neither is
+Limits: recognized on Linux only. A symlink from elsewhere that leads there is not noticed, nor is
 what is mounted later, until `refresh`.
 """
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from portico.site.origin.protocol import Found
 
 REMEMBERED_SECONDS = 1.0
-"""For how long a remote file system is taken to remember what it has just been asked."""
-_PATHS = 4096
-"""Paths of which is known when a thread looked at them."""
+"""How long the system is trusted to remember what it has just been asked about a remote path."""
+_LIMIT = 4096
+"""Paths of which it is known when a thread looked at them."""
 _TABLE = "/proc/self/mountinfo"
 _REMOTE = frozenset(
     {
@@ -41,25 +41,25 @@ _REMOTE = frozenset(
 
 
 class RemoteOrigin:
-    """An origin: `folder`, with a thread that looks first where that is remote."""
+    """An origin: `folder`, except that a thread looks first where the path is remote."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self.freshness = folder.freshness
         self._looked_at: dict[str, float] = {}
-        self._places: tuple[str, ...] = ()
+        self._mounts: tuple[str, ...] = ()
         self.refresh()
 
     def refresh(self) -> None:
-        """Find out anew what is remote."""
-        self._places = remote_places(self._folder.real_path)
+        """Read again what is mounted."""
+        self._mounts = remote_mounts(self._folder.real_path)
 
     def look_up(self, names: tuple[str, ...]) -> Found:
-        """What the path of `names` stands for. Raises Waiting."""
-        if not self._places or "" in names[:-1]:
+        """Return what is at the path `names`. Raises Waiting."""
+        if not self._mounts or "" in names[:-1]:
             return self._folder.look_up(names)
         _, file = self._folder.paths(names)
-        place = next((place for place in self._places if file.startswith(place)), None)
+        place = next((place for place in self._mounts if file.startswith(place)), None)
         if place is None:
             return self._folder.look_up(names)
         if self._looked_at.get(file, 0) < time.monotonic():
@@ -67,31 +67,31 @@ class RemoteOrigin:
         found = self._folder.look_up(names)
         if isinstance(found, File) and isinstance(found.content, FileSlice):
             found.content.file.is_remote = True
-            found.content.file.be_warm(0, SMALL)  # by the thread
+            found.content.file.be_warm(0, SMALL)  # the thread has read it
         if isinstance(found, File | Precompressed):
-            return found.resting_on(None)
+            return found.depending_on(None)
         if isinstance(found, Missing | SlashRedirect):
             found.dependencies = None
         return found
 
     def _look_ahead(self, file: str) -> None:
-        """In a thread: ask what a look-up will ask, so that the system knows the answers."""
+        """In a thread: make the calls of a look-up, so that the system knows the answers."""
         for suffix in ("", *SUFFIXES.values()):
             with contextlib.suppress(OSError, ValueError):
                 if stat.S_ISREG(os.stat(file + suffix).st_mode) and not suffix:
                     opened, _ = open_file(file, OPENING, self.freshness)
                     opened.read(SMALL, 0)
-        if len(self._looked_at) >= _PATHS:
+        if len(self._looked_at) >= _LIMIT:
             self._looked_at.clear()
         self._looked_at[file] = time.monotonic() + REMEMBERED_SECONDS
 
 
-def remote_places(root: str, table: str = _TABLE) -> tuple[str, ...]:
-    """The paths at and below the folder `root`, each with a slash at its end, that are remote.
+def remote_mounts(root: str, table: str = _TABLE) -> tuple[str, ...]:
+    """Return the remote paths at and below the folder `root`, each with a slash at its end.
 
-    `root` is a real path. If it is remote itself, that is all there is to say.
+    `root` is a real path. If it is remote itself, it is the only one.
     """
-    kinds: dict[str, str] = {}  # by mount point; the last one mounted at a place is on top
+    kinds: dict[str, str] = {}  # by mount point; the last one mounted there is on top
     try:
         with open(table, "rb") as file:
             for line in file:
@@ -109,7 +109,7 @@ def remote_places(root: str, table: str = _TABLE) -> tuple[str, ...]:
 
 
 def _mount(line: str) -> tuple[str, str]:
-    """The mount point on a line of the table, and the kind of what is mounted there."""
+    """Return the mount point and the file system type on a line of the table."""
     before, _, behind = line.partition(" - ")
     place = before.split(" ")[4]
     for code, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):

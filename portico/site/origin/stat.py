@@ -1,11 +1,10 @@
-"""What the disk is asked about paths, and what tells one state of a file from another.
+"""What a path leads to, and what tells one state of a file from another.
 
-Rule: a file's fingerprint is its device, inode, size, mtime and ctime. Dependencies hold for
-as long as a path leads to the same fingerprint.
-Limit: what leaves no trace in a fingerprint is not seen. That is a change in place of the same size
-within the same tick of the file system's clock, wherefore nothing is concluded from a fingerprint
-that is so young (`is_settled`); and what is written through a memory mapping after its first
-change.
+Rule: a file's fingerprint is its device, inode, size, mtime and ctime. A dependency holds as long
+as a path leads to the same fingerprint.
+Limits: a change that leaves the fingerprint alone is not seen. That is a change in place, of the
+same size, within one tick of the file system's clock, so nothing is concluded from a fingerprint
+that young (`is_settled`); and what is written through a memory mapping after its first change.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
 
 _HAS_PREAD = hasattr(os, "pread")
 _FINE_CLOCK_NS = 50_000_000
-"""Kernels stamp files with a clock that ticks every 1 to 10 ms; this is well above."""
+"""Kernels stamp files with a clock that ticks every 1 to 10 ms; this is well above that."""
 _COARSE_CLOCK_NS = 2_000_000_000
 """The coarsest clock in use: FAT's."""
 
 Fingerprint = tuple[int, int, int, int, int]
-"""What tells one state of a file from another: device, inode, size, mtime_ns, ctime_ns."""
+"""Device, inode, size, mtime_ns, ctime_ns."""
 
 
 def fingerprint(status: os.stat_result) -> Fingerprint:
-    """The fingerprint in a stat result."""
+    """Return the fingerprint in a stat result."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Would a change from now on show in the fingerprint? No, while its clock stands still."""
+    """Whether any later change will show in the fingerprint: its clock has ticked since."""
     now = time.time_ns()
     for stamp in (status.st_ctime_ns, status.st_mtime_ns):
         age = abs(now - stamp)
@@ -48,7 +47,7 @@ def is_settled(status: os.stat_result) -> bool:
 
 
 def status_of(error: OSError) -> int:
-    """The status that an error of the operating system comes to. Its text reaches no client."""
+    """Return the status for an error of the operating system. Its text reaches no client."""
     return _STATUS.get(error.errno or 0, 500)
 
 
@@ -71,7 +70,7 @@ _STATUS = {
 
 
 class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
-    """What a path leads to changed while it was looked up: look again."""
+    """What a path leads to changed during the look-up, which has to be repeated."""
 
 
 class PathDependency(Checked):
@@ -95,17 +94,17 @@ class PathDependency(Checked):
 
 
 class FolderDependency(Checked):
-    """A folder by its real path, as the place of names: it changes when a name comes or goes.
+    """A folder by its real path. It changes when a name in it is added or removed.
 
-    Without it nobody would notice that something appeared beside a file (a coded sibling, a file
-    that had been missing), or that a folder above was moved out of the root and linked from its old
-    place: the file itself shows no change then.
+    It shows that something appeared beside a file (a precompressed sibling, a missing file), and
+    that a folder above was moved out of the root and replaced by a symlink to it: in both cases the
+    file itself shows no change.
     """
 
     __slots__ = ("_fingerprint", "_path", "_settled")
 
     def __init__(self, path: str, freshness: Freshness) -> None:
-        """Raises Disturbed if there is no folder at `path`, but perhaps a symlink to one."""
+        """Raises Disturbed if `path` is no folder (it may be a symlink to one)."""
         super().__init__(freshness)
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
@@ -124,9 +123,9 @@ class FolderDependency(Checked):
 
 
 def real_path(fd: int, path: str) -> str:
-    """Where the open descriptor really lies; `path` is what it was opened by.
+    """Return the real path of an open descriptor; `path` is what it was opened by.
 
-    Raises Disturbed when that cannot be told, as for a file that was just replaced or deleted.
+    Raises Disturbed when it has none, because the file was just replaced or deleted.
     """
     with contextlib.suppress(OSError):  # where there is no /proc
         real = os.readlink(f"/proc/self/fd/{fd}")
@@ -139,8 +138,13 @@ def real_path(fd: int, path: str) -> str:
     raise Disturbed
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Whether `path` is `folder` or lies below it; both are absolute and normal."""
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
 def read_at(fd: int, count: int, offset: int) -> bytes:
-    """At most `count` octets of a file from `offset`."""
+    """Return at most `count` bytes of a file from `offset`."""
     if _HAS_PREAD:
         return os.pread(fd, count, offset)
     os.lseek(fd, offset, os.SEEK_SET)

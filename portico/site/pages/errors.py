@@ -1,22 +1,52 @@
-"""Pages for people and problem details for programs, when there is no file to answer with.
+"""Responses whose content is made here: error pages, redirects, the answer to OPTIONS.
 
-Rule: a page is complete in itself: no script, no image, no font, nothing else to load, and its
-policy forbids the browser to try. It says what happened and what to do next. Whatever came from
-outside goes through `shown` first.
-Limit: English only. The pages tell nothing of the server's software, paths or inner errors.
+Rule: an error is a page for people, or problem details (RFC 9457) for programs that prefer JSON. A
+page is complete in itself: no script, image or font, nothing else to load, and its policy forbids
+the browser to try. It says what happened and what to do next. Text from outside goes through
+`shown`.
+Limit: English only. The pages reveal nothing of the server's software, paths or inner errors.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from portico.http.codings import parse_quality
+from portico.http.content import Octets
+from portico.http.message import Field, Response
 from portico.http.status import REASONS
-from portico.site.pages.styles import NOTICE
+from portico.site.pages.styles import NOTICE, content_security_policy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from portico.http.message import RequestHead
+
+ALLOWED = ("GET", "HEAD", "OPTIONS")
+ALLOW: Field = ("Allow", ", ".join(ALLOWED))
+
+# Methods that are registered (RFC 9110, 9 and RFC 5789): known, but not allowed on files.
+_KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "PATCH", "POST", "PUT", "TRACE"})
+
+NO_CACHE = "no-cache"
+"""Clients may keep a copy, but check with the server before each use, so they see every change."""
+_CACHE: Field = ("Cache-Control", NO_CACHE)
+_NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
+
+# What --cors adds to every response: scripts of any origin may read it, but without credentials.
+_CORS: tuple[Field, ...] = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", "*"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+)
+# And to OPTIONS (WHATWG Fetch, "CORS-preflight request"). "*" does not include Authorization.
+_PREFLIGHT: tuple[Field, ...] = (
+    ("Access-Control-Allow-Methods", ", ".join(ALLOWED)),
+    ("Access-Control-Allow-Headers", "*, Authorization"),
+    ("Access-Control-Max-Age", "7200"),
+)
 
 CLOSING = "</main>\n</body>\n</html>\n"
 
@@ -27,140 +57,144 @@ stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round" aria-hidden="t
 """
 
 # What happened, and what to do next.
-_SENTENCES: dict[int, tuple[str, str]] = {
-    400: (
-        "The server could not make sense of this request.",
-        "If you typed the address, check it for characters that do not belong there.",
-    ),
-    403: (
-        "The server may not show what is at this address.",
-        "If it should be open to you, ask whoever looks after this site.",
-    ),
-    404: (
-        "There is nothing at this address.",
-        "Check it for a slip of the keys, or start again from the front page.",
-    ),
-    405: (
-        "This address does not take that kind of request.",
-        "To read what is here, open the address in the usual way.",
-    ),
-    406: (
-        "What is here does not come in any form that was asked for.",
-        "Ask again for a wider choice of forms.",
-    ),
-    408: (
-        "The request took too long to arrive.",
-        "Check your connection, then try again.",
-    ),
-    409: (
-        "The request does not fit how things stand at this address.",
-        "Look at what is here now, then try again.",
-    ),
-    411: (
-        "The server needs to know beforehand how long the content is.",
-        "Send it again with its length.",
-    ),
-    412: (
-        "What is at this address has changed since you last saw it.",
-        "Load it afresh, then make your change again.",
-    ),
-    413: (
-        "What was sent is larger than this server takes.",
-        "Send something smaller, or ask whoever looks after this site.",
-    ),
-    414: (
-        "This address is longer than the server reads.",
-        "Try again with a shorter one.",
-    ),
-    415: (
-        "The server does not take content of this type here.",
-        "Send it again in another format.",
-    ),
-    416: (
-        "The file ends before the part that was asked for.",
-        "It may have changed since: load the whole of it again.",
-    ),
-    417: (
-        "The server cannot do what the request expects of it.",
-        "Send it again without that expectation.",
-    ),
-    421: (
-        "This server does not answer for the host name in the address.",
-        "Use the address it gave when it started, or have this name allowed there.",
-    ),
-    426: (
-        "The server answers this request only over another protocol.",
-        "Try again with a newer browser or program.",
-    ),
-    428: (
-        "The server takes this change only with a condition, so that nobody's work is lost.",
-        "Load what is here now, then send the change with its validator.",
-    ),
-    429: (
-        "Too many requests came in a short time.",
-        "Wait a little, then try again.",
-    ),
-    431: (
-        "The request brought more header fields than the server reads.",
-        "Clear the cookies of this site, then try again.",
-    ),
-    500: (
-        "Something went wrong inside the server.",
-        "Try again in a moment. If it goes on, tell whoever looks after this site.",
-    ),
-    501: (
-        "The server does not know this kind of request.",
-        "To read what is here, open the address in the usual way.",
-    ),
-    503: (
-        "The server cannot answer just now.",
-        "Try again in a moment.",
-    ),
-    505: (
-        "The request uses a version of HTTP that this server does not speak.",
-        "Try again with HTTP/1.1.",
-    ),
-    507: (
-        "There is no room left on the server to keep this.",
-        "Try again when some has been made.",
-    ),
+_EXPLANATIONS = {
+    400: "The server could not make sense of this request. "
+    "If you typed the address, check it for characters that do not belong there.",
+    403: "The server may not show what is at this address. "
+    "If it should be open to you, ask whoever looks after this site.",
+    404: "There is nothing at this address. "
+    "Check it for a slip of the keys, or start again from the front page.",
+    405: "This address does not take that kind of request. "
+    "To read what is here, open the address in the usual way.",
+    406: "What is here does not come in any form that was asked for. "
+    "Ask again for a wider choice of forms.",
+    408: "The request took too long to arrive. Check your connection, then try again.",
+    409: "The request does not fit how things stand at this address. "
+    "Look at what is here now, then try again.",
+    411: "The server needs to know beforehand how long the content is. "
+    "Send it again with its length.",
+    412: "What is at this address has changed since you last saw it. "
+    "Load it afresh, then make your change again.",
+    413: "What was sent is larger than this server takes. "
+    "Send something smaller, or ask whoever looks after this site.",
+    414: "This address is longer than the server reads. Try again with a shorter one.",
+    415: "The server does not take content of this type here. Send it again in another format.",
+    416: "The file ends before the part that was asked for. "
+    "It may have changed since: load the whole of it again.",
+    417: "The server cannot do what the request expects of it. "
+    "Send it again without that expectation.",
+    421: "This server does not answer for the host name in the address. "
+    "Use the address it gave when it started, or have this name allowed there.",
+    426: "The server answers this request only over another protocol. "
+    "Try again with a newer browser or program.",
+    428: "The server takes this change only with a condition, so that nobody's work is lost. "
+    "Load what is here now, then send the change with its validator.",
+    429: "Too many requests came in a short time. Wait a little, then try again.",
+    431: "The request brought more header fields than the server reads. "
+    "Clear the cookies of this site, then try again.",
+    500: "Something went wrong inside the server. "
+    "Try again in a moment. If it goes on, tell whoever looks after this site.",
+    501: "The server does not know this kind of request. "
+    "To read what is here, open the address in the usual way.",
+    503: "The server cannot answer just now. Try again in a moment.",
+    505: "The request uses a version of HTTP that this server does not speak. "
+    "Try again with HTTP/1.1.",
+    507: "There is no room left on the server to keep this. Try again when some has been made.",
 }
-_MOVED = ("This has moved to another address.", "Your browser should take you there by itself.")
-_OTHER = ("The request could not be answered.", "Try again in a moment.")
+_MOVED = "This has moved to another address. Your browser should take you there by itself."
+_OTHER = "The request could not be answered. Try again in a moment."
 
-# Where a way out is worth more than another try.
+# Errors whose page links to the front page.
 _LOST = (403, 404)
 
-# Characters that a reader would not see, or that would change how the rest is seen: controls,
-# zero-width and bidirectional formatting, and what stands for bytes that are not UTF-8.
-# Joiners (U+200C, U+200D) stay: several scripts, and many emoji, are spelt with them. This and the
-# next pattern are compiled when first used, for that would cost the start some milliseconds.
+# Characters that a reader would not see, or that change how others are displayed: controls,
+# zero-width and bidirectional formatting, and surrogates, which stand for bytes that are not UTF-8.
+# Joiners (U+200C, U+200D) stay, because several scripts and many emoji are spelt with them.
+# Compiled when first used, because that takes some milliseconds.
 _UNSEEN = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
-# qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ) (RFC 9110, 12.4.2)
-_QVALUE = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
-
-# The ranges that speak for text/html, and how closely each names it (RFC 9110, 12.5.1).
+# The ranges that include text/html, and how closely each names it (RFC 9110, 12.5.1).
 _HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
+
+
+def error(
+    status: int,
+    request: RequestHead | None,
+    detail: str | None = None,
+    fields: Iterable[Field] = (),
+) -> Response:
+    """Return an error as a page, or as problem details where the request prefers JSON."""
+    fields = varying(fields, "Accept")
+    if request is not None and prefers_problem(request.get("accept")):
+        return _made(status, "application/problem+json", problem(status, detail), fields)
+    return _page(status, detail, fields)
+
+
+def refuse_method(request: RequestHead) -> Response:
+    """Return 405 with the allowed methods, or 501 (RFC 9110, 9.1 and 15.5.6)."""
+    if request.method in _KNOWN_METHODS:
+        return error(405, request, f"{request.method} is not allowed here.", [ALLOW])
+    return error(501, request, f"This server does not know {request.method}.")
+
+
+def options() -> Response:
+    """Return the answer to OPTIONS: the allowed methods, the same everywhere (RFC 9110, 9.3.7)."""
+    return Response(204, [ALLOW, _CACHE])
+
+
+def redirect(status: int, location: str) -> Response:
+    """Return a redirect, with a page for clients that do not follow it."""
+    return _page(status, None, [("Location", location)])
+
+
+def unstored(status: int, kind: str, content: bytes) -> Response:
+    """Return a response that no cache may keep, because it is true only now."""
+    own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
+    return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (Octets(content),))
+
+
+def varying(fields: Iterable[Field], on: str) -> list[Field]:
+    """Return `fields` with a single Vary, to which `on` is added (RFC 9110, 12.5.5)."""
+    names = [value for name, value in fields if name == "Vary"]
+    return [*(field for field in fields if field[0] != "Vary"), ("Vary", ", ".join([*names, on]))]
+
+
+def add_cors(response: Response) -> None:
+    """Let scripts of any origin read the response, unless the site's rules say otherwise."""
+    present = {name.lower() for name, _ in response.fields}
+    fields = (*_CORS, *_PREFLIGHT) if response.status == 204 else _CORS
+    added = [field for field in fields if field[0].lower() not in present]
+    response.fields = [*response.fields, *added]
+
+
+def _page(status: int, detail: str | None, fields: Iterable[Field]) -> Response:
+    policy = ("Content-Security-Policy", content_security_policy(NOTICE))
+    content = error_page(status, detail)
+    return _made(status, "text/html; charset=utf-8", content, [*fields, policy])
+
+
+def _made(status: int, kind: str, content: bytes, fields: Iterable[Field]) -> Response:
+    own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
+    return Response(status, [*own, *fields, _CACHE, _NO_SNIFF], (Octets(content),))
 
 
 @lru_cache(maxsize=64)
 def error_page(status: int, detail: str | None = None) -> bytes:
-    """Return a complete HTML page, in UTF-8, that explains *status* to a person.
+    """Return a complete HTML page, in UTF-8, that explains `status` to a person.
 
-    *detail* is a sentence of plain text about this one case. A status that is not in `REASONS`
-    gets a page in general words.
+    `detail` is a sentence of plain text about this one case. A status that is not in `REASONS`
+    gets a general page.
     """
     reason = REASONS.get(status, "Error")
-    happened, next_step = _SENTENCES.get(status) or (_MOVED if 300 <= status < 400 else _OTHER)
+    explanation = _EXPLANATIONS.get(status) or (_MOVED if 300 <= status < 400 else _OTHER)
     parts = [
         opening(f"{status} {reason}", NOTICE),
         _MARK,
         f'<p class="status">{status}</p>\n<h1>{reason}</h1>\n',
-        f"<p>{happened} {next_step}</p>\n",
+        f"<p>{explanation}</p>\n",
     ]
     if detail:
         parts.append(f'<p class="detail">{shown(detail)}</p>\n')
@@ -171,7 +205,7 @@ def error_page(status: int, detail: str | None = None) -> bytes:
 
 
 def problem(status: int, detail: str | None = None) -> bytes:
-    """Return problem details for *status* (RFC 9457, 3), to be sent as application/problem+json.
+    """Return problem details for `status` (RFC 9457, 3), to be sent as application/problem+json.
 
     The type is about:blank, so the title is the status's reason phrase (RFC 9457, 4.2.1).
     """
@@ -188,7 +222,7 @@ def problem(status: int, detail: str | None = None) -> bytes:
 
 
 def prefers_problem(accept: str | None) -> bool:
-    """Tell whether the Accept field value *accept* prefers problem details to a page.
+    """Whether an Accept field value prefers problem details to a page.
 
     As `prefers_json`, but any type with the suffix `+json` counts as JSON.
     """
@@ -196,29 +230,38 @@ def prefers_problem(accept: str | None) -> bool:
 
 
 def prefers_json(accept: str | None, suffix: str = "") -> bool:
-    """Tell whether the Accept field value *accept* prefers JSON to HTML (RFC 9110, 12.5.1).
+    """Whether an Accept field value prefers JSON to HTML (RFC 9110, 12.5.1).
 
-    The higher quality value wins; between equals the range that names its type more closely; then
-    HTML. So `application/json, */*` prefers JSON, while `*/*` alone, or no field at all, means a
-    person. A type that ends in *suffix* counts as JSON. A member that is malformed is passed over;
-    nothing is raised.
+    The higher quality wins; between equals the range that names its type more closely; then HTML.
+    So `application/json, */*` prefers JSON, while `*/*` alone, or no field, means a person. A type
+    that ends in `suffix` counts as JSON. Malformed members are ignored.
     """
-    html = json = (0.0, 0.0)
-    for name, weight in _media_ranges(accept or ""):
+    html = json = (0, 0)
+    for name, quality in _media_ranges(accept or ""):
         if name in _HTML_RANGES:
-            html = max(html, (_HTML_RANGES[name], weight))
+            html = max(html, (_HTML_RANGES[name], quality))
         elif name == "application/*":
-            json = max(json, (weight, 2))
+            json = max(json, (quality, 2))
         elif name == "application/json" or (suffix and "/" in name and name.endswith(suffix)):
-            json = max(json, (weight, 3))
-    closeness, weight = html
-    return json[0] > 0 and json > (weight, closeness)
+            json = max(json, (quality, 3))
+    closeness, quality = html
+    return json[0] > 0 and json > (quality, closeness)
+
+
+def _media_ranges(accept: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the quality, 0 to 1000, of each well-formed member of Accept."""
+    for member in accept.split(","):
+        name, *parameters = (part.strip(" \t").lower() for part in member.split(";"))
+        quality = next((value[2:] for value in parameters if value.startswith("q=")), "1")
+        parsed = parse_quality(quality)
+        if parsed is not None:
+            yield name, parsed
 
 
 def opening(title: str, style: str) -> str:
     """Return a page's HTML up to and with the start of its main part; `CLOSING` ends it.
 
-    *title* is plain text, *style* is `NOTICE` or `LISTING`.
+    `title` is plain text, `style` is `NOTICE` or `LISTING`.
     """
     return f"""\
 <!doctype html>
@@ -236,10 +279,10 @@ def opening(title: str, style: str) -> str:
 
 
 def shown(text: str) -> str:
-    r"""Return *text* as HTML, for content or a quoted attribute, with nothing hidden in it.
+    r"""Return `text` as HTML, for content or a quoted attribute, with nothing hidden in it.
 
-    Control and formatting characters are written as an escape. So are bytes that are not UTF-8,
-    which `os.fsdecode` left as lone surrogates: the byte 0xE9 is shown as `\xe9`.
+    Control and formatting characters are shown as escapes. So are bytes that are not UTF-8, which
+    `os.fsdecode` turned into lone surrogates: the byte 0xE9 is shown as `\xe9`.
     """
     if not text.isprintable():
         text = re.sub(_UNSEEN, _spelt_out, text)
@@ -252,12 +295,3 @@ def _spelt_out(match: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
-def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Yield each well-formed member of an Accept field value: its name and its weight."""
-    for member in accept.split(","):
-        name, *parameters = (part.strip(" \t").lower() for part in member.split(";"))
-        weights = [value[2:] for value in parameters if value.startswith("q=")] or ["1"]
-        if re.fullmatch(_QVALUE, weights[0]):
-            yield name, float(weights[0])

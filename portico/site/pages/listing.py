@@ -1,14 +1,14 @@
 """The listing of a folder that has no index file: a page to read and follow, or JSON.
 
-Rule: a name is bytes on the disk. So a link is made of the bytes, percent-encoded, and what is
-shown is only a picture of them. Every link begins with `./` or `../`, so that no name can pass for
-a scheme or a host, and the page works below any prefix that a proxy may put before it. The links to
-folders keep the order that was asked for.
+Rule: a name is bytes on disk. So a link consists of these bytes, percent-encoded, while the text
+shown may differ. Every link begins with `./` or `../`, so that no name is taken for a scheme or a
+host, and the page works below any prefix that a proxy adds. Links to folders keep the requested
+order.
 
-A short listing is answered whole. A longer one is a stream: it is read, sorted and written in
-steps (see `entries`), so that no other client waits for it.
+A short listing is a complete response. A longer one is a stream that is read, sorted and written in
+steps (see `entries`), so that other clients need not wait for it.
 
-Limit: the caller chooses the entries. What may not be served must not be listed either.
+Limit: the caller filters the entries. What may not be served must not be listed either.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from portico.site.origin.protocol import Entry
 
     Listed = Iterator[Entry | None]
-    """Entries in their order; None where none is ready yet (see `entries.in_order`)."""
+    """Entries in their order, and None while none is ready (see `entries.in_order`)."""
 
 WHOLE = 500
-"""Entries from which on a listing is a stream. To answer fewer at once takes some milliseconds."""
+"""Entries from which a listing is a stream. Fewer take only some milliseconds at once."""
 ROWS = 100
-"""Entries written in one step: a millisecond, and some 20 KB."""
+"""Entries written in one step, which takes a millisecond: about 20 KB."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -58,10 +58,10 @@ _COLUMNS = (
 def answer_listing(
     request: RequestHead, names: tuple[str, ...], entries: Iterator[Entry]
 ) -> Response:
-    """The complete Response to GET for the folder at `names` (see `target.path_names`).
+    """Return the Response to GET for the folder at `names` (see `target.path_names`).
 
-    It is JSON where the client prefers that to HTML. The order is the one that the query asks for
-    (see `Order.of`). Raises OSError where the folder cannot be read; from a stream it comes later.
+    It is JSON if the client prefers that to HTML. The query chooses the order (see `Order.of`).
+    Raises OSError if the folder cannot be read; a stream raises it later.
     """
     segments = names[:-1] if names and not names[-1] else names
     order = Order.of(request.query)
@@ -81,7 +81,7 @@ def answer_listing(
 
 
 def _steps(text: Iterator[str]) -> Generator[bytes, None, None]:
-    """Yield the text in UTF-8, some ROWS at a time; b"" for each "" that nothing stands before."""
+    """Yield the text in UTF-8, ROWS pieces at a time, and at each "" what is ready, if only b""."""
     ready: list[str] = []
     for piece in text:
         if piece:
@@ -98,7 +98,7 @@ def _steps(text: Iterator[str]) -> Generator[bytes, None, None]:
 def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[str]:
     """Yield the page: its head, a row for each entry, its foot; "" for each None.
 
-    *segments* are the decoded names on the way from the root, none for the root itself.
+    `segments` are the decoded names on the way from the root; none for the root itself.
     """
     folders = files = size = 0
     query = order.query
@@ -152,7 +152,7 @@ def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: O
 
 
 def row(entry: Entry, query: str = "") -> str:
-    """Return the table row of one entry; *query* is what a link to a folder takes along."""
+    """Return the table row of one entry; links to folders get `query`."""
     slash = "/" if entry.is_folder else ""
     href = shown(f"{encode_name(entry.name)}/{query}" if slash else encode_name(entry.name))
     size = "" if slash else _size(entry.size)
@@ -163,7 +163,7 @@ def row(entry: Entry, query: str = "") -> str:
 
 
 def foot(folders: int, files: int, size: int) -> str:
-    """Return the page from the last entry on: how many there are, and the sum of their sizes."""
+    """Return the page after the last entry: how many there are, and the sum of their sizes."""
     if not folders and not files:
         return (
             '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
@@ -192,13 +192,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _size(size: int) -> str:
-    """Return a size in bytes for people, with the exact number at hand."""
+    """Return a size in bytes for people, with the exact number as its title."""
     exact = f"{size:,} byte{'' if size == 1 else 's'}"
     return f'<data value="{size}" title="{exact}">{human_size(size)}</data>'
 
 
 def human_size(size: int) -> str:
-    """Return *size*, in bytes, shortened to a few digits and a binary unit (IEC 80000-13)."""
+    """Return `size`, in bytes, rounded to a few digits and a binary unit (IEC 80000-13)."""
     if size < 1024:
         return f"{size} B"
     number, power = float(size), 0
@@ -206,19 +206,19 @@ def human_size(size: int) -> str:
         number /= 1024
         power += 1
     unit = _UNITS[power]
-    # Rounded before compared, for 99.96 would otherwise be written with four digits, as 100.0.
+    # Rounded before comparing: otherwise 99.96 would be written with four digits, as 100.0.
     return f"{number:.1f} {unit}" if round(number, 1) < 100 else f"{number:.0f} {unit}"
 
 
 def _moment(seconds: float) -> str:
-    """Return a moment as UTC; empty where the calendar does not reach it."""
+    """Return a moment as UTC; empty if its year has no four digits."""
     moment = _utc(seconds)
     date, clock = moment[:10], moment[11:16]
     return moment and f'<time datetime="{moment}">{date}<span> {clock}</span></time>'
 
 
 def _utc(seconds: float) -> str:
-    """Return a moment such as 2026-01-31T12:00:00Z; "" where the calendar does not reach it."""
+    """Return a moment such as 2026-01-31T12:00:00Z; "" if its year has no four digits."""
     try:
         year, *rest = time.gmtime(seconds)[:6]
     except (OverflowError, OSError, ValueError):
@@ -235,8 +235,8 @@ def _json_pieces(segments: Sequence[str], listed: Listed) -> Iterator[str]:
     r"""Yield `{"path": ..., "entries": [...]}`, a line for each entry; "" for each None.
 
     Each has `name`, `type` ("folder" or "file"), `size` in bytes (files only), `modified` (null
-    where the calendar does not reach it) and `url`, relative to the folder. What is not UTF-8 in a
-    name is shown as an escape such as `\xe9`; `url` is always exact.
+    if its year has no four digits) and `url`, relative to the folder. What is not UTF-8 in a
+    name is written as an escape such as `\xe9`; `url` is always exact.
     """
     from json import JSONEncoder
 

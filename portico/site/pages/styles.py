@@ -1,4 +1,4 @@
-"""The styles of the pages that are made here, and the policy that lets each in and nothing else."""
+"""The styles of the pages made here, and the policy that allows the style and nothing else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from portico.site.origin.etags import sha256
 
-# The styles, in light and dark. The colours are stone, ink and sea; each pair of text and ground
-# has a contrast of at least 4.5 (WCAG 2.2, 1.4.3).
+# The styles, in light and dark. Each pair of text and background has a contrast of at least 4.5
+# (WCAG 2.2, 1.4.3).
 _BASE = """
 :root{color-scheme:light dark;--paper:#fcfbf8;--ink:#26231e;--soft:#6c665b;--line:#e8e3d8;
 --tint:#f4f0e7;--link:#17567f;--stone:#c4853c}
@@ -86,10 +86,10 @@ td{font-size:.8125rem}}
 
 @lru_cache(maxsize=2)
 def content_security_policy(style: str) -> str:
-    """Return the Content-Security-Policy field value that belongs to every page with this *style*.
+    """Return the Content-Security-Policy field value for a page with this `style`.
 
-    It lets in the one style, by its digest, so that not even a mistake in escaping could bring in
-    another; and the site's own favicon, which browsers ask for with every page.
+    It allows the one style, by its digest, so that even a mistake in escaping could not add
+    another; and the site's own favicon, which browsers request with every page.
     """
     digest = b2a_base64(sha256(style.encode()), newline=False).decode()
     return (

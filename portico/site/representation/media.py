@@ -1,26 +1,23 @@
-"""Media types by file name: what stands in the Content-Type field of a file.
+"""Media types by file name, for the Content-Type field of a file.
 
-Rule: one table of the project's own decides, the same on every system; what the machine's
-registry happens to hold is never asked. A type is written as IANA registers it. Where there is no
-registration, the name in common use stands.
+Rule: one table decides, the same on every system, whatever the machine's own registry contains.
+Types are written as IANA registers them; unregistered ones have the name in common use.
 
-    charset     The server takes text to be UTF-8 and says so wherever the type defines the
-                parameter. JSON, WebVTT and their like are UTF-8 by definition and define none.
-                XML names its own encoding inside, which the parameter would overrule (RFC 7303
-                section 3), so it goes without.
-    suffix      The part after the last dot, letter case aside: `app.tar.gz` is a gzip file. A dot
-                at the very beginning opens no suffix.
-    the rest    `application/octet-stream`: bytes of which nothing is claimed (RFC 2046 section
-                4.5.1). A browser saves them and runs nothing.
+    charset     Text is assumed to be UTF-8, and declared so where the type defines the parameter.
+                JSON and WebVTT are UTF-8 by definition. XML names its encoding in the document,
+                which the parameter would override (RFC 7303, 3), so it has none.
+    suffix      The part after the last dot, in any case: `app.tar.gz` is a gzip file. A dot at the
+                beginning of a name starts no suffix.
+    the rest    `application/octet-stream` (RFC 2046, 4.5.1). A browser saves such files.
 
-Limit: only the name is looked at, never the content.
+Limit: only the name counts, never the content.
 """
 
 from __future__ import annotations
 
 UNKNOWN = "application/octet-stream"
 
-# One row: the field value, then the suffixes it stands for.
+# One row: the field value, then its suffixes.
 _BY_SUFFIX = """
     Text
         text/html; charset=utf-8                            html htm
@@ -174,7 +171,7 @@ _BY_SUFFIX = """
         application/pgp-signature                           sig
 """
 
-# Whole names, in lower case, for files that go without a suffix.
+# Whole names, in lower case, of files without a suffix.
 _BY_NAME = """
     Texts at the top of a project
         text/plain; charset=utf-8       license licence copying copyright notice authors
@@ -198,7 +195,7 @@ _BY_NAME = """
 
 
 def _read(table: str) -> dict[str, str]:
-    """Turn rows of a field value and its keys into a dictionary; a row has a `/`, a title not."""
+    """Return the rows of a table as a dictionary. Titles are the lines without a `/`."""
     types: dict[str, str] = {}
     for row in table.splitlines():
         words = row.split()
@@ -214,23 +211,22 @@ def _read(table: str) -> dict[str, str]:
 _TYPE_OF_SUFFIX = _read(_BY_SUFFIX)
 _TYPE_OF_NAME = _read(_BY_NAME)
 
-# Types that are text under another name, or as loosely packed as text. Whatever begins with
-# `text/` or ends in `+json` or `+xml` belongs to them as well.
-_LOOSELY_PACKED = """
+# Types that shrink under compression, besides those that begin with `text/` or end in `+json` or
+# `+xml`.
+_COMPRESSIBLE_TYPES = """
     application/json application/x-ndjson application/yaml application/toml
     application/xml application/rtf application/postscript
     application/vnd.apple.mpegurl application/pem-certificate-chain
     application/wasm application/vnd.ms-fontobject font/ttf font/otf font/collection
     image/bmp image/vnd.microsoft.icon model/obj model/mtl
     """
-_COMPRESSIBLE = frozenset(_LOOSELY_PACKED.split())
+_COMPRESSIBLE = frozenset(_COMPRESSIBLE_TYPES.split())
 
 
 def media_type(name: str) -> str:
-    """Return the Content-Type field value for a file called *name* (RFC 9110 section 8.3).
+    """Return the Content-Type field value for a file called `name` (RFC 9110, 8.3).
 
-    *name* is one file name, not a path. Never fails: what is unknown is
-    `application/octet-stream`.
+    `name` is one file name, not a path. Unknown names give `application/octet-stream`.
     """
     stem, dot, suffix = name.rpartition(".")
     if dot and stem:
@@ -239,10 +235,10 @@ def media_type(name: str) -> str:
 
 
 def is_compressible(media_type: str) -> bool:
-    """Tell whether content of this type shrinks under a content coding, as text does.
+    """Whether content of this type shrinks under a content coding, as text does.
 
-    *media_type* is a field value, with or without parameters, in any letter case. Types that are
-    packed by nature (images, sound, video, archives, WOFF fonts) and unknown bytes are not.
+    `media_type` is a field value, with or without parameters, in any case. Types that are already
+    compressed (images, sound, video, archives, WOFF fonts) and unknown ones do not.
     """
     essence = media_type.partition(";")[0].strip().lower()
     return (

@@ -1,27 +1,28 @@
-"""The site's own response fields: the file _headers, read and applied.
+"""The site's own response fields: the file _headers, parsed and applied.
 
 A block: a line with a path or URL, then lines "Name: value" and "! Name" for it.
 
 Rule: all blocks that match apply, in their order; in each, removals come first. The first value
-that is set takes the place of the server's own, a further one is joined to it by a comma.
-Limits: those of Cloudflare Pages, named below. What frames a message, or states facts that only the
-server knows, is reported and skipped.
+that is set replaces the server's own, a further one is joined to it by a comma.
+Limits: those of Cloudflare Pages, named below. Fields that frame a message, or state what only the
+server knows, are reported and skipped.
 Sources: Netlify Docs, "Custom headers"; Cloudflare Pages docs, "Headers".
 """
 
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from portico.http.h1.grammar import TOKEN
 from portico.site.rules.pattern import (
     BadRuleError,
-    Captures,
     Index,
     Pattern,
     Problem,
     Template,
+    check_length,
     neutral,
     normal_path,
     rule_lines,
@@ -38,8 +39,8 @@ BLOCKS_LIMIT = 100
 LINE_LIMIT = 2000
 """Characters of a line, as on Cloudflare Pages."""
 
-# What frames a message or belongs to the connection (RFC 9110, 7.6.1), and what the server states
-# of itself. A wrong word here breaks the connection, or the answer.
+# Fields that frame a message or belong to the connection (RFC 9110, 7.6.1), and what the server
+# states of itself. A wrong value here breaks the connection, or the response.
 _FRAMING = frozenset(
     {
         "accept-ranges",
@@ -62,15 +63,18 @@ _FRAMING = frozenset(
     }
 )
 
-# What is made from the content. It may be removed; another value would be wrong.
+# Fields computed from the content. They may be removed; another value would be wrong.
 _COMPUTED = frozenset({"content-digest", "etag", "last-modified", "repr-digest"})
 
-# On Netlify this asks for a password. As a mere field it would hand the password out.
+# On Netlify this asks for a password. As a response field it would reveal the password.
 _UNSUPPORTED = frozenset({"basic-auth"})
 
-# Vary may be added to, never taken from: caches would mix up representations.
+# Vary may be extended but not removed, or caches would mix up representations.
 _NOT_REMOVED = _FRAMING
 _NOT_SET = (_FRAMING - {"vary"}) | _COMPUTED
+
+_NO_PATH = "A path must come first, to say what the field is for."
+_TOO_MANY = f"There are already {BLOCKS_LIMIT} blocks."
 
 _PATH_LINE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://")
 
@@ -81,17 +85,20 @@ _VALUE = re.compile(r"[\t -~]+")
 class Block:
     """The fields for one pattern. Raises BadRuleError for a text that is no pattern."""
 
-    __slots__ = ("fields", "line", "pattern", "removed")
+    __slots__ = ("fields", "line", "pattern", "removed", "text")
 
     def __init__(self, text: str, line: int) -> None:
+        check_length(text, LINE_LIMIT)
+        self.text = text
         self.line = line
         self.pattern = Pattern(text)
         self.fields: list[tuple[str, Template]] = []
         self.removed: set[str] = set()
-        """Names of fields that are taken away, in lower case."""
+        """Names of fields to remove, in lower case."""
 
     def add(self, text: str) -> None:
-        """Take in a line of the block. Raises BadRuleError for one that says nothing."""
+        """Add a line of the block. Raises BadRuleError for one that is skipped."""
+        check_length(text, LINE_LIMIT)
         if text.startswith("!"):
             name = _name(text[1:])
             if name.lower() in _NOT_REMOVED:
@@ -122,126 +129,79 @@ class HeaderRules:
         self.blocks = tuple(blocks)
         self._index = Index([block.pattern for block in blocks])
 
-    def __len__(self) -> int:
-        return len(self.blocks)
-
     def apply(self, path: str, host: str, fields: list[Field]) -> tuple[list[Field], list[int]]:
-        """The fields of an answer after all blocks that match, and the lines of those blocks.
+        """Return the fields of a response after all blocks that match, and those blocks' lines.
 
-        `path` is the request's as it came, `host` as `fields.host_name` gives it. `fields`, those
+        `path` is the request's as received, `host` as `fields.host_name` gives it. `fields`, those
         that the server would send, are not changed.
         """
         path = normal_path(path)
         lines = []
-        changed = _Fields(fields)
+        joined = {"vary"}  # names whose values are joined: those that a block has set, and Vary
         for number in self._index.candidates(path):
             block = self.blocks[number]
             captures = block.pattern.match(path, host)
-            if captures is not None:
-                lines.append(block.line)
-                changed.apply(block, captures)
-        return (changed.fields, lines) if lines else (fields, lines)
-
-
-class _Fields:
-    """The fields of an answer while blocks are applied to them."""
-
-    __slots__ = ("_set", "fields")
-
-    def __init__(self, fields: list[Field]) -> None:
-        self.fields = fields
-        self._set = {"vary"}
-        """Names whose values are joined to what is there: those that a block has set, and Vary."""
-
-    def apply(self, block: Block, captures: Captures) -> None:
-        self._remove(block.removed)
-        for name, template in block.fields:
-            # A splat may have captured nothing; a value neither ends with a space nor is empty.
-            value = template.fill(captures).strip(" \t")
-            if value:
-                self._add(name, value)
-
-    def _remove(self, names: set[str]) -> None:
-        self.fields = [field for field in self.fields if field[0].lower() not in names]
-
-    def _add(self, name: str, value: str) -> None:
-        key = name.lower()
-        if key not in self._set:
-            self._remove({key})
-            self._set.add(key)
-        elif key != "set-cookie":  # The one field that must not be joined (RFC 9110, 5.3).
-            for place, (known, old) in enumerate(self.fields):
-                if known.lower() == key:
-                    self.fields[place] = (known, f"{old}, {value}")
-                    return
-        self.fields.append((name, value))
+            if captures is None:
+                continue
+            lines.append(block.line)
+            fields = _without(block.removed, fields)
+            for name, template in block.fields:
+                # A splat may capture nothing, but a value is not empty and has no outer space.
+                value = template.fill(captures).strip(" \t")
+                if value:
+                    fields = _with(name, value, fields, joined)
+        return fields, lines
 
 
 def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
-    """The blocks of a _headers file, and the lines that were skipped. Never raises."""
-    reader = _Reader()
+    """Return the blocks of a _headers file, and the lines that were skipped. Never raises."""
+    blocks: list[Block] = []
+    problems: list[Problem] = []
+    block: Block | None = None
+    skips = False  # the lines up to the next path, because theirs was skipped
     for line, content in rule_lines(text):
         try:
-            reader.read(content, line)
+            if _PATH_LINE.match(content):
+                block, skips = None, True
+                block = Block(content, line)
+                blocks.append(block)
+            elif block is not None:
+                block.add(content)
+            elif not skips:
+                problems.append(Problem(line, content, _NO_PATH))
         except BadRuleError as error:
-            reader.problems.append(Problem(line, content, str(error)))
-    return reader.finish()
-
-
-class _Reader:
-    """A file as it is read, line by line."""
-
-    __slots__ = ("_block", "_blocks", "_skips", "_text", "problems")
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self._blocks: list[Block] = []
-        self._block: Block | None = None
-        self._text = ""
-        self._skips = False
-        """The block's first line was a problem already; what follows belongs to it."""
-
-    def read(self, text: str, line: int) -> None:
-        """Take in a line. Raises BadRuleError for one that is skipped."""
-        is_path = _PATH_LINE.match(text) is not None
-        if is_path:
-            self._end_block()
-            self._skips = True
-        if len(text) > LINE_LIMIT:
-            raise BadRuleError(f"The line has more than {LINE_LIMIT} characters.")
-        if is_path:
-            if len(self._blocks) == BLOCKS_LIMIT:
-                raise BadRuleError(f"There are already {BLOCKS_LIMIT} blocks.")
-            self._block = Block(text, line)
-            self._text = text
-            self._skips = False
-        elif self._block is not None:
-            self._block.add(text)
-        elif not self._skips:
-            raise BadRuleError("A path must come first, to say what the field is for.")
-
-    def finish(self) -> tuple[HeaderRules, list[Problem]]:
-        """All that was read."""
-        self._end_block()
-        self.problems.sort(key=_line_of)
-        return HeaderRules(self._blocks), self.problems
-
-    def _end_block(self) -> None:
-        block, self._block = self._block, None
-        if block is None:
-            return
-        if block.fields or block.removed:
-            self._blocks.append(block)
+            problems.append(Problem(line, content, str(error)))
+    kept: list[Block] = []
+    for block in blocks:
+        if not block.fields and not block.removed:
+            problems.append(Problem(block.line, block.text, "No field is left for this path."))
+        elif len(kept) == BLOCKS_LIMIT:
+            problems.append(Problem(block.line, block.text, _TOO_MANY))
         else:
-            self.problems.append(Problem(block.line, self._text, "No field is left for this path."))
+            kept.append(block)
+    problems.sort(key=attrgetter("line"))
+    return HeaderRules(kept), problems
 
 
-def _line_of(problem: Problem) -> int:
-    return problem.line
+def _without(names: set[str], fields: list[Field]) -> list[Field]:
+    return [field for field in fields if field[0].lower() not in names]
+
+
+def _with(name: str, value: str, fields: list[Field], joined: set[str]) -> list[Field]:
+    """Return `fields` with one more: joined to the same one if it is in `joined`, else instead."""
+    key = name.lower()
+    if key not in joined:
+        joined.add(key)
+        fields = _without({key}, fields)
+    elif key != "set-cookie":  # The one field that must not be joined (RFC 9110, 5.3).
+        for place, (known, old) in enumerate(fields):
+            if known.lower() == key:
+                return [*fields[:place], (known, f"{old}, {value}"), *fields[place + 1 :]]
+    return [*fields, (name, value)]
 
 
 def _name(text: str) -> str:
-    """A field's name (RFC 9110, 5.1)."""
+    """Return a field's name (RFC 9110, 5.1)."""
     name = text.strip()
     if not TOKEN.fullmatch(name):
         raise BadRuleError(f'"{name}" is not the name of a field.')

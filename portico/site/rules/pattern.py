@@ -1,11 +1,11 @@
 """What the files _redirects and _headers have in common: lines, source patterns, templates.
 
-Rule: paths are compared in one normal form, in which every octet has exactly one spelling, so that
-no percent-encoding dodges a rule. What a pattern captures is a piece of that form: visible ASCII
-that can neither end a field nor begin a query, so it needs no second look wherever it is written.
-A path ends with or without a slash as it likes: both match.
-Limits: one splat in a source, and one placeholder or splat between two slashes; with that, matching
-takes time proportional to the path. Letters' case counts.
+Rule: paths are compared in one normal form, in which every byte has exactly one spelling, so that
+percent-encoding cannot evade a rule. What a pattern captures is a piece of that form: visible ASCII
+that can neither end a field nor begin a query, so it is safe wherever it is written. A slash at the
+end of a path makes no difference.
+Limits: one splat in a source, and one placeholder or splat between two slashes; so matching takes
+time proportional to the path. Patterns are case-sensitive.
 Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Custom headers"; Cloudflare
 Pages docs, "Redirects", "Headers".
 """
@@ -13,7 +13,7 @@ Pages docs, "Redirects", "Headers".
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.h1.grammar import HOST
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Captures = dict[str, str]
-"""What stands for each placeholder, and for "splat", in normal form."""
+"""The text captured by each placeholder, and by "splat", in normal form."""
 
-# What stands for itself in a path: unreserved characters and those sub-delims and others that mean
-# nothing there (RFC 3986, 3.3).
+# Characters that need no encoding in a path: unreserved ones, and those sub-delims and others that
+# have no meaning there (RFC 3986, 3.3).
 _PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;=:@"
 _NORMAL = re.compile(f"[{_PLAIN}/]*")
 _NOT_NORMAL = re.compile(f"%([0-9A-Fa-f]{{2}})|[^{_PLAIN}/]", re.DOTALL)
@@ -39,42 +39,45 @@ DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
 ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 """An http or https URL: its authority, and what follows."""
 
-# Each has one group, so that `split` gives literal text and captures by turns, literal text first.
+# Each has one group, so that `split` alternates literal text and captures, literal text first.
 _CAPTURE = re.compile(r"(\*|:[A-Za-z][A-Za-z0-9_]*)")
 _NAME = re.compile(r":([A-Za-z][A-Za-z0-9_]*)")
 
 
-class Problem:
-    """A line that was skipped: its number, counted from 1, its text, and why."""
+class Problem(NamedTuple):
+    """A line that was skipped: its number from 1, its text, and the reason."""
 
-    __slots__ = ("line", "text", "why")
-
-    def __init__(self, line: int, text: str, why: str) -> None:
-        self.line = line
-        self.text = text
-        self.why = why
+    line: int
+    text: str
+    why: str
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.why}"
 
 
 class BadRuleError(ValueError):
-    """A line means nothing that can be done here; its text says why, as a sentence."""
+    """A line that is skipped; the message says why, in a sentence."""
 
 
 def rule_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a rules file that say something, with their numbers, without outer spaces."""
+    """Yield the lines of a rules file with their numbers, without blank lines and comments."""
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield number, stripped
 
 
-def normal_path(path: str) -> str:
-    """`path` in the form in which paths are compared.
+def check_length(line: str, limit: int) -> None:
+    """Raise BadRuleError for a line of more than `limit` characters."""
+    if len(line) > limit:
+        raise BadRuleError(f"The line has more than {limit} characters.")
 
-    Octets that may stand for themselves do; all others are percent-encoded in capitals. An encoded
-    slash stays encoded, for it separates nothing.
+
+def normal_path(path: str) -> str:
+    """Return `path` in the form in which paths are compared.
+
+    Bytes are percent-encoded, in capitals, only where they must be. An encoded slash stays encoded,
+    because it does not separate segments.
     """
     if _NORMAL.fullmatch(path):
         return path
@@ -82,22 +85,22 @@ def normal_path(path: str) -> str:
 
 
 def normal_segment(text: str) -> str:
-    """`text`, possibly percent-encoded, as a piece of a path that holds no slash."""
+    """Return `text`, possibly percent-encoded, as a piece of a path without a slash."""
     return normal_path(text).replace("/", "%2F")
 
 
 def as_written(text: str) -> str:
-    """`text` of a destination, with only those characters encoded that may not stand in a URL."""
+    """Return `text` of a destination, with those characters encoded that no URL may contain."""
     return _NOT_WRITTEN.sub(_encoded, text)
 
 
 def as_received(query: str) -> str:
-    """The query of a request, for a Location. Parsed requests have none that needs any change."""
+    """Return a request's query for a Location. That of a parsed request needs no change."""
     return _NOT_VISIBLE.sub(_encoded, query)
 
 
 def neutral(captured: str) -> str:
-    """A captured value without the delimiters that mean something in a query or a field value."""
+    """Return a captured value with those characters encoded that delimit queries or values."""
     return _NOT_NEUTRAL.sub(_encoded, captured)
 
 
@@ -109,12 +112,12 @@ def _normal_character(found: re.Match[str]) -> str:
 
 
 def _encoded(found: re.Match[str]) -> str:
-    # Lone surrogates are no text; they are let through here only so that no input raises.
+    # Lone surrogates are no text; they are allowed here only so that no input raises.
     return "".join([f"%{octet:02X}" for octet in found[0].encode("utf-8", "surrogatepass")])
 
 
 class Pattern:
-    """The source of a rule: a path, or a URL whose scheme is not looked at.
+    """The source of a rule: a path, or a URL whose scheme is ignored.
 
     Raises BadRuleError for a text that is no source.
     """
@@ -126,22 +129,22 @@ class Pattern:
         hosts = _pieces(authority, str.lower)
         paths = _pieces(path, normal_path)
         self.identity = (hosts, paths)
-        """Patterns with the same one match the same requests."""
+        """Equal for patterns that match the same requests."""
         self.names = tuple([name[1:] or "splat" for name in (*hosts[1::2], *paths[1::2])])
         if len(set(self.names)) < len(self.names):
             raise BadRuleError("The source has two placeholders of the same name.")
         self.host = hosts[0] if len(hosts) == 1 else None
-        """The host of the source, "" for any; None when it has placeholders."""
+        """The host of the source, "" for any; None if it has placeholders."""
         self.literal = _bare(paths[0]) if len(paths) == 1 else None
-        """The path without the slash at its end; None when it has placeholders or a splat."""
+        """The path without its final slash; None if it has placeholders or a splat."""
         first, slash, _ = paths[0][1:].partition("/")
         self.first = first if slash else None
-        """The path's first segment; None when it is the last, or has a placeholder or a splat."""
+        """The path's first segment; None if it is also the last, or has a placeholder."""
         self._host = re.compile(_expression(hosts, "[^/.]+")) if authority else None
         self._path = re.compile(_path_expression(paths)) if len(paths) > 1 else None
 
     def match(self, path: str, host: str) -> Captures | None:
-        """What is captured of a path in normal form; None when it does not match.
+        """Return what is captured of a path in normal form; None if it does not match.
 
         `host` is lower case and has no port, as `fields.host_name` gives it.
         """
@@ -162,7 +165,7 @@ class Pattern:
         return dict(zip(self.names, values, strict=True))
 
     def sample(self) -> tuple[str, str]:
-        """A host and a path that match: each placeholder and splat stands for a word of its own."""
+        """Return a host and a path that match, with a made-up word for each placeholder."""
         hosts, paths = map(list, self.identity)
         words = [f"any~{number}" for number in range(len(self.names))]
         hosts[1::2] = words[: len(hosts) // 2]
@@ -171,16 +174,16 @@ class Pattern:
 
 
 class Index:
-    """Finds the few patterns that a path can match at all, in the order in which they stand."""
+    """Finds the few patterns that can match a path, in their order in the file."""
 
     __slots__ = ("_anywhere", "_below", "_exact")
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._exact: dict[str, list[int]] = {}
         self._below: dict[str, list[int]] = {}
-        """The patterns with placeholders, by the first segment that they can match."""
+        """Patterns with placeholders, by the first segment that they match."""
         self._anywhere: list[int] = []
-        """Those whose first segment can be any."""
+        """Patterns that match any first segment."""
         for number, pattern in enumerate(patterns):
             if pattern.literal is not None:
                 self._exact.setdefault(pattern.literal, []).append(number)
@@ -193,7 +196,7 @@ class Index:
             numbers.sort()
 
     def candidates(self, path: str) -> Sequence[int]:
-        """The numbers of the patterns that a path in normal form may match, rising."""
+        """Return the numbers of the patterns that may match a path in normal form, ascending."""
         dynamic = self._anywhere
         if self._below:
             dynamic = self._below.get(path[1:].partition("/")[0], dynamic)
@@ -204,10 +207,10 @@ class Index:
 
 
 class Template:
-    """A text in which captured values replace the placeholders that bear `names`.
+    """A text in which captured values replace the placeholders called `names`.
 
-    `literal` is applied to the text between them, `captured` to each value. A placeholder of
-    another name is text like any other.
+    `literal` is applied to the text between them, `captured` to each value. Placeholders with
+    other names are ordinary text.
     """
 
     __slots__ = ("_captured", "_pieces")
@@ -229,10 +232,10 @@ class Template:
                 pieces[-1] += f":{name}{following}"
         pieces[::2] = map(literal, pieces[::2])
         self._pieces = pieces
-        """Literal text and names by turns."""
+        """Literal text and names, alternating."""
 
     def fill(self, captures: Captures) -> str:
-        """The text with its placeholders replaced."""
+        """Return the text with its placeholders replaced."""
         if len(self._pieces) == 1:
             return self._pieces[0]
         pieces = self._pieces.copy()
@@ -241,19 +244,19 @@ class Template:
 
 
 def names_in(text: str) -> list[str]:
-    """The names of all placeholders that stand in a text."""
+    """Return the names of all placeholders in a text."""
     return _NAME.findall(text)
 
 
 def _pieces(text: str, literal: Callable[[str], str]) -> tuple[str, ...]:
-    """Literal text and captures by turns, with `literal` applied to the former."""
+    """Return literal text and captures, alternating, with `literal` applied to the former."""
     pieces = _CAPTURE.split(text)
     pieces[::2] = map(literal, pieces[::2])
     return tuple(pieces)
 
 
 def _split_source(text: str) -> tuple[str, str]:
-    """The host of a source, or "", and its path."""
+    """Return the host of a source, or "", and its path."""
     found = ABSOLUTE.fullmatch(text)
     host, path = (_source_host(found[1]), found[2] or "/") if found else ("", text)
     if "?" in path or "#" in path:
@@ -272,7 +275,7 @@ def _split_source(text: str) -> tuple[str, str]:
 
 
 def _source_host(authority: str) -> str:
-    """The host that a source names."""
+    """Return the host that a source names."""
     found = HOST.fullmatch(_NAME.sub("x", authority))
     if found is None or "*" in authority:
         raise BadRuleError("The source does not name a host. (Placeholders may stand in it.)")
@@ -284,19 +287,19 @@ def _source_host(authority: str) -> str:
 
 
 def _expression(pieces: Sequence[str], placeholder: str) -> str:
-    """Literal text and captures by turns, as a regular expression with a group for each capture."""
+    """Return the regular expression for pieces, with a group for each capture."""
     expressions = [re.escape(piece) for piece in pieces]
     expressions[1::2] = ["(.*)" if piece == "*" else f"({placeholder})" for piece in pieces[1::2]]
     return "".join(expressions)
 
 
 def _path_expression(pieces: Sequence[str]) -> str:
-    """The same for a path. A splat that is the last segment also matches the folder itself."""
+    """The same for a path. A splat that is the last segment also matches the folder."""
     if pieces[-2:] == ("*", "") and pieces[-3].endswith("/"):
         return _expression((*pieces[:-3], pieces[-3][:-1]), "[^/]+") + "(?:/(.*))?"
     return _expression((*pieces[:-1], _bare(pieces[-1])), "[^/]+") + "/?"
 
 
 def _bare(path: str) -> str:
-    """A path without the slash at its end."""
+    """Return a path without its final slash."""
     return path[:-1] if path[-1:] == "/" else path

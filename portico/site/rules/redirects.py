@@ -1,12 +1,12 @@
-"""The site's own redirects and rewrites: the file _redirects, read and applied.
+"""The site's own redirects and rewrites: the file _redirects, parsed and applied.
 
 A line: source [name=value ...] destination [status[!]] [# comment].
 
-Rule: the first rule that matches decides. Without "!" it stands back where the site has a file
-(Netlify's shadowing): the caller obeys it only when its look-up has found nothing. A rule that
-leads to where the request already is does not match, so no single rule can go round in a circle.
-Limits: those of Cloudflare Pages, named below. What depends on the client (Country, Language, Role,
-Cookie) and what would fetch from another host is reported and skipped.
+Rule: the first rule that matches decides. Without "!" a file of the site comes first (Netlify calls
+this shadowing): the caller applies the rule only if it finds no file. A rule that leads to where
+the request already is does not match, so no rule can redirect to itself.
+Limits: those of Cloudflare Pages, named below. Rules that depend on the client (Country, Language,
+Role, Cookie), or that would fetch from another host, are reported and skipped.
 Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Rewrites and proxies";
 Cloudflare Pages docs, "Redirects".
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.fields import host_name
 from portico.http.h1.grammar import HOST
@@ -30,6 +30,7 @@ from portico.site.rules.pattern import (
     Template,
     as_received,
     as_written,
+    check_length,
     names_in,
     neutral,
     normal_path,
@@ -38,19 +39,25 @@ from portico.site.rules.pattern import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    _Request = tuple[str, str, str | None]
+    """Host, path in normal form, query."""
 
 STATIC_LIMIT = 2000
 """Rules without a placeholder or splat in their source, as on Cloudflare Pages."""
 
 DYNAMIC_LIMIT = 100
-"""Rules with one, as on Cloudflare Pages. They are what a look-up has to try one by one."""
+"""Rules with one, as on Cloudflare Pages. A look-up may have to try each of them."""
 
 LINE_LIMIT = 1000
 """Characters of a line, as on Cloudflare Pages."""
 
 DEFAULT_STATUS = "301"
 """The status of a rule that names none, as on Netlify; Cloudflare Pages has 302."""
+
+HOPS_LIMIT = 20
+"""Redirects in a row after which browsers give up (WHATWG Fetch, "HTTP-redirect fetch")."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REWRITES = frozenset({200, 404})
@@ -60,23 +67,20 @@ _CONDITION = re.compile(r"(country|language|role|cookie|sign(ed)?)=", re.IGNOREC
 _SLASHES = re.compile(r"//+")
 
 
-class Match:
-    """What a rule says of a request."""
+class Match(NamedTuple):
+    """What a rule decides for a request."""
 
-    __slots__ = ("forced", "line", "location", "status")
-
-    def __init__(self, status: int, location: str, line: int, *, forced: bool) -> None:
-        self.status = status
-        self.location = location
-        """For a redirect the value of Location; for 200 and 404 the path of the content, still
-        percent-encoded, to be looked up as if it had been asked for, without asking rules again."""
-        self.line = line
-        """The rule's line in the file, from 1."""
-        self.forced = forced
+    status: int
+    location: str
+    """For a redirect the value of Location; for 200 and 404 the path of the content, still
+        percent-encoded, to be looked up as if it had been requested, without applying rules."""
+    line: int
+    """The rule's line in the file, from 1."""
+    forced: bool
 
 
 class _Parameter:
-    """What a rule wants of one parameter of the query: a value, or any that is not empty."""
+    """What a rule requires of one query parameter: a value, or any that is not empty."""
 
     __slots__ = ("placeholder", "value")
 
@@ -88,15 +92,15 @@ class _Parameter:
 
 
 class _Destination:
-    """Where a rule leads. Raises BadRuleError for a text that is no destination."""
+    """The destination of a rule. Raises BadRuleError for a text that is none."""
 
     __slots__ = ("_fragment", "_path", "_query", "host", "origin")
 
     def __init__(self, text: str, names: Sequence[str]) -> None:
         found = ABSOLUTE.fullmatch(text)
         self.origin, rest = _split_origin(text, found) if found else ("", text)
-        self.host = known_host(found[1]) if found else ""
-        """The host that it names, "" for the site's own, None where it also names a port."""
+        self.host = _host_of(found[1]) if found else ""
+        """The host that it names, "" for the site's own, None if it also names a port."""
         if "splat" in names_in(rest) and "splat" not in names:
             raise BadRuleError('The destination has ":splat", but the source has no "*".')
         rest, hash_, fragment = rest.partition("#")
@@ -110,7 +114,7 @@ class _Destination:
         self._fragment = Template(fragment, names, as_written, neutral) if hash_ else None
 
     def path_and_query(self, captures: Captures, query: str | None) -> tuple[str, str | None]:
-        """The path and the query for what was captured; `query` where the rule has none."""
+        """Return the path and the query for `captures`; `query` if the rule has none."""
         path = self._path.fill(captures)
         if not self.origin:
             # An empty capture, or one that begins with a slash, must not make "//host".
@@ -120,7 +124,7 @@ class _Destination:
         return path, query and as_received(query)
 
     def location(self, path: str, query: str | None, captures: Captures) -> str:
-        """The value of Location."""
+        """Return the value of Location."""
         after = "" if query is None else f"?{query}"
         if self._fragment is not None:
             after = f"{after}#{self._fragment.fill(captures)}"
@@ -133,8 +137,7 @@ class Rule:
     __slots__ = ("destination", "forced", "line", "parameters", "pattern", "status")
 
     def __init__(self, text: str, line: int) -> None:
-        if len(text) > LINE_LIMIT:
-            raise BadRuleError(f"The line has more than {LINE_LIMIT} characters.")
+        check_length(text, LINE_LIMIT)
         source, wanted, destination, options = _split_line(text)
         self.line = line
         self.pattern = Pattern(source)
@@ -153,7 +156,7 @@ class Rule:
             raise BadRuleError("The rule leads to itself. (Schemes are not told apart here.)")
 
     def match(self, path: str, query: str | None, host: str) -> Match | None:
-        """What the rule says of a path in normal form; None when it does not match."""
+        """Return what the rule decides for a path in normal form; None if it does not match."""
         captures = self.pattern.match(path, host)
         if captures is None or (self.parameters and not self._capture(query, captures)):
             return None
@@ -169,25 +172,25 @@ class Rule:
         else:
             stays = found == path and (new_query or "") == (query or "") and self._is_host(host)
             location = self.destination.location(new_path, new_query, captures)
-        return None if stays else Match(self.status, location, self.line, forced=self.forced)
+        return None if stays else Match(self.status, location, self.line, self.forced)
 
     def sample(self) -> tuple[str, str, str | None]:
-        """A host, a path and a query that the rule matches."""
+        """Return a host, a path and a query that the rule matches."""
         host, path = self.pattern.sample()
         pairs = [f"{name}={wish.value or 'any~'}" for name, wish in self.parameters.items()]
         return host, path, "&".join(pairs) or None
 
     def identity(self) -> object:
-        """What is the same in two rules for the same requests."""
+        """Return a value that is equal for two rules for the same requests."""
         wishes = {(name, wish.value) for name, wish in self.parameters.items()}
         return self.pattern.identity, frozenset(wishes)
 
     def _is_host(self, host: str) -> bool:
-        """Does the rule stay on `host`? One that names a port is taken to leave it."""
+        """Whether the rule stays on `host`. One that names a port is assumed to leave it."""
         return self.destination.host in {"", host}
 
     def _capture(self, query: str | None, captures: Captures) -> bool:
-        """Does `query` have exactly the wanted parameters? Their values are added to `captures`."""
+        """Whether `query` has exactly the required parameters; adds their values to `captures`."""
         given = _parameters_given(query or "")
         if given is None or given.keys() != self.parameters.keys():
             return False
@@ -202,7 +205,7 @@ class Rule:
         return True
 
     def _leads_to_itself(self) -> bool:
-        """Whether each request that the rule is for is already where it leads."""
+        """Whether each request that the rule matches is already at its destination."""
         if self.parameters or self.status == 404:
             return False
         host, path = self.pattern.sample()
@@ -219,14 +222,11 @@ class Redirects:
         self.rules = tuple(rules)
         self._index = Index([rule.pattern for rule in rules])
 
-    def __len__(self) -> int:
-        return len(self.rules)
-
     def match(self, path: str, query: str | None, host: str) -> Match | None:
-        """What the first rule that matches says; None when none does.
+        """Return what the first rule that matches decides; None if there is none.
 
-        `path` and `query` are as they came, `host` as `fields.host_name` gives it. What is not
-        `forced` gives way to an existing file.
+        `path` and `query` are as received, `host` as `fields.host_name` gives it. If it is not
+        `forced`, an existing file comes first.
         """
         path = normal_path(path)
         for number in self._index.candidates(path):
@@ -237,44 +237,97 @@ class Redirects:
 
 
 def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
-    """The rules of a _redirects file, and the lines that were skipped. Never raises."""
-    rules = _Rules()
-    problems = []
+    """Return the rules of a _redirects file, and the lines that were skipped. Never raises."""
+    rules: list[Rule] = []
+    problems: list[Problem] = []
+    lines: dict[object, int] = {}
+    room = {"with": DYNAMIC_LIMIT, "without": STATIC_LIMIT}
     for line, content in rule_lines(text):
         try:
-            rules.add(Rule(content, line))
+            rule = Rule(content, line)
         except BadRuleError as error:
             problems.append(Problem(line, content, str(error)))
-    return Redirects(rules.kept), problems
+            continue
+        kind = "with" if rule.pattern.literal is None else "without"
+        known = lines.get(rule.identity())
+        if known is not None:
+            problems.append(
+                Problem(line, content, f"Line {known} already decides the same requests.")
+            )
+        elif not room[kind]:
+            limit = DYNAMIC_LIMIT if kind == "with" else STATIC_LIMIT
+            why = f"There are already {limit} rules {kind} placeholders."
+            problems.append(Problem(line, content, why))
+        else:
+            room[kind] -= 1
+            lines[rule.identity()] = line
+            rules.append(rule)
+    return Redirects(rules), problems
 
 
-class _Rules:
-    """The rules of one file, as they are read."""
+class Cycle(NamedTuple):
+    """A chain of redirects without an end."""
 
-    __slots__ = ("_dynamic", "_lines", "kept")
+    start: str
+    """The path of a request that enters it."""
+    lines: tuple[int, ...]
+    """The lines of _redirects that it goes through, in this order."""
 
-    def __init__(self) -> None:
-        self.kept: list[Rule] = []
-        self._dynamic = 0
-        self._lines: dict[object, int] = {}
 
-    def add(self, rule: Rule) -> None:
-        """Keep `rule`. Raises BadRuleError where it can never match, and when there is no room."""
-        identity = rule.identity()
-        if identity in self._lines:
-            raise BadRuleError(f"Line {self._lines[identity]} already decides the same requests.")
-        if rule.pattern.literal is None:
-            if self._dynamic == DYNAMIC_LIMIT:
-                raise BadRuleError(f"There are already {DYNAMIC_LIMIT} rules with placeholders.")
-            self._dynamic += 1
-        elif len(self.kept) - self._dynamic == STATIC_LIMIT:
-            raise BadRuleError(f"There are already {STATIC_LIMIT} rules without placeholders.")
-        self._lines[identity] = rule.line
-        self.kept.append(rule)
+def find_cycles(redirects: Redirects, exists: Callable[[str], bool] | None = None) -> list[Cycle]:
+    """Return the chains in which a client would go round, or on for more than HOPS_LIMIT steps.
+
+    Each redirect is followed from a request that it matches, by the code that answers requests,
+    with made-up words for what its placeholders capture. `exists` tells whether the site has a file
+    for a path, which comes before a rule that is not forced; without it, no file is assumed. A
+    chain ends at another host. A cycle that only certain captured words close is not found.
+    """
+    hosts = {rule.pattern.host for rule in redirects.rules if rule.pattern.host}
+    found: dict[frozenset[int], Cycle] = {}
+    for rule in redirects.rules:
+        if rule.status in REDIRECTS:
+            request = rule.sample()
+            lines = _endless(redirects, request, hosts, exists)
+            if lines:
+                found.setdefault(frozenset(lines), Cycle(request[1], lines))
+    return list(found.values())
+
+
+def _endless(
+    redirects: Redirects,
+    request: _Request,
+    hosts: set[str],
+    exists: Callable[[str], bool] | None,
+) -> tuple[int, ...]:
+    """Return the lines that `request` goes through for ever; none if it arrives or leaves us."""
+    lines: list[int] = []
+    seen: dict[_Request, int] = {}
+    while request not in seen and len(lines) <= HOPS_LIMIT:
+        seen[request] = len(lines)
+        host, path, query = request
+        found = redirects.match(path, query, host)
+        if found is None or found.status not in REDIRECTS:
+            return ()
+        if exists is not None and exists(path) and not found.forced:
+            return ()
+        lines.append(found.line)
+        request = _next_request(found.location, host)
+        if request[0] != host and request[0] not in hosts:
+            return ()
+    return tuple(dict.fromkeys(lines[seen.get(request, 0) :]))
+
+
+def _next_request(location: str, host: str) -> _Request:
+    """Return the request that a client makes for a Location that `host` has sent."""
+    absolute = ABSOLUTE.fullmatch(location)
+    if absolute:
+        host, location = _host_of(absolute[1]) or "", absolute[2]
+    path, mark, query = location.partition("#")[0].partition("?")
+    return host, normal_path(path), query if mark else None
 
 
 def _split_line(text: str) -> tuple[str, list[str], str, list[str]]:
-    """The source, the parameters, the destination, and what follows."""
+    """Return the source, the parameters, the destination, and what follows."""
     source, *others = text.split()
     comment = next((at for at, word in enumerate(others) if word.startswith("#")), None)
     others = others[:comment]
@@ -287,7 +340,7 @@ def _split_line(text: str) -> tuple[str, list[str], str, list[str]]:
 
 
 def _status(options: list[str]) -> tuple[int, bool]:
-    """The status, and whether it is forced, from what follows the destination."""
+    """Return the status, and whether it is forced, from what follows the destination."""
     for option in options:
         if _CONDITION.match(option):
             raise BadRuleError(
@@ -317,9 +370,9 @@ def _parameters_wanted(words: list[str]) -> dict[str, _Parameter]:
 
 @lru_cache(maxsize=8)
 def _parameters_given(query: str) -> dict[str, str] | None:
-    """The parameters of a query; None when there are too many for any rule, or one twice.
+    """Return the parameters of a query; None if there are too many for any rule, or one twice.
 
-    Remembered, because all rules for one path ask for the same query.
+    Cached, because all rules for one path need those of the same query.
     """
     if query.count("&") >= LINE_LIMIT // len("a=b "):
         return None
@@ -329,19 +382,19 @@ def _parameters_given(query: str) -> dict[str, str] | None:
 
 
 def _parameter_value(text: str) -> str:
-    """A parameter's name or value in normal form; there "+" is a space."""
+    """Return a parameter's name or value in normal form; "+" is a space."""
     return normal_segment(text.replace("+", "%20"))
 
 
 def _split_origin(text: str, found: re.Match[str]) -> tuple[str, str]:
-    """A destination's scheme and authority, and what follows them."""
+    """Return a destination's scheme and authority, and what follows them."""
     authority = found[1]
     if not HOST.fullmatch(authority):
         raise BadRuleError("The destination must name its host in full, without placeholders.")
     return text[: found.end(1)], found[2] if found[2].startswith("/") else f"/{found[2]}"
 
 
-def known_host(authority: str) -> str | None:
-    """The host of an authority, "" for none; None when it has a port: ours is not known here."""
+def _host_of(authority: str) -> str | None:
+    """Return the host of an authority, "" for none; None if it has a port, as ours is unknown."""
     found = HOST.fullmatch(authority)
     return host_name(authority) if found and not found[2] else None

@@ -1,9 +1,9 @@
 """The site's own rules as they are now: `_redirects` and `_headers` in its root.
 
-Rule: a change of one of the files is in the next answer. So what they hold is part of what every
-answer rests on; while there are none, that is only the look at the root that every answer has taken
-anyway. A bad line is reported with its number, and the others apply.
-Limit: a rules file beyond RULES_LIMIT is reported and ignored.
+Rule: a change of one of the files shows in the next response, so every response depends on them.
+While there are none, that is only the dependency on the root that every response has anyway. A line
+with a mistake is reported with its number, and the others apply.
+Limit: a rules file larger than RULES_LIMIT is reported and ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.freshness import merge
 from portico.site.origin.open_file import Waiting
-from portico.site.origin.protocol import Directory, Failed, File
+from portico.site.origin.protocol import Failed, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,96 +32,94 @@ _HIDDEN = frozenset(
 )
 
 RULES_LIMIT = 4 << 20
-"""Octets of a rules file. All the lines that may count are shorter."""
+"""Bytes of a rules file. All the lines that can apply are shorter together."""
 
 
 def is_rules_file(names: tuple[str, ...]) -> bool:
-    """Is it one of them, or a coded form of it? On some disks letters' case does not count."""
+    """Whether a path is one of them or its coded form, in any case: some disks ignore case."""
     return len(names) == 1 and names[0].lower() in _HIDDEN
 
 
 def warn(text: str) -> None:
-    """Report to the log of the program that Portico is a part of."""
+    """Report through `logging`, for programs that Portico is a part of."""
     import logging
 
     logging.getLogger("portico").warning(text)
 
 
 class Rulebook:
-    """The rules of the site that `origin` holds; `report` is told what is wrong with them."""
+    """The rules of the site in `origin`; `report` receives what is wrong with them."""
 
     def __init__(self, origin: Origin, report: Report = warn) -> None:
         self.redirects: Redirects | None = None
         self.headers: HeaderRules | None = None
         self.dependencies: Dependencies = None
-        """What the rules rest on."""
+        """What the rules depend on."""
         self._origin = origin
         self._report = report
-        self._texts: dict[str, bytes] = {}
+        self._texts: dict[str, bytes | None] = {}
         self._problems: dict[str, list[str]] = {}
 
     def bring_up_to_date(self) -> None:
-        """Read the files again if they may have changed."""
-        if not self._origin.freshness.holds(self.dependencies):
-            self._read()
-
-    def _read(self) -> None:
+        """Read the files again if they may have changed. Raises Waiting."""
+        if self._origin.freshness.holds(self.dependencies):
+            return
         self.dependencies = ()
-        for name in (REDIRECTS, HEADERS):
-            try:
-                octets, why = self._octets(name)
-            except Waiting:
-                self.dependencies = None  # not all is read
-                raise
-            if octets is None:
-                self._texts.pop(name, None)
-                self._parse(name, None)
-                self._complain(name, why)
-            elif octets != self._texts.get(name):
-                self._texts[name] = octets
-                self._complain(name, self._parse(name, octets.decode("utf-8", "replace")))
+        try:
+            for name in (REDIRECTS, HEADERS):
+                self._read(name)
+        except Waiting:
+            self.dependencies = None  # not all has been read
+            raise
 
-    def _octets(self, name: str) -> tuple[bytes | None, list[str]]:
-        """The file called `name`, None if there is none to be read, and why there is none.
-
-        Its dependencies become the rules' own.
-        """
+    def _read(self, name: str) -> None:
+        """Read a rules file; parse it if it has changed."""
         found = self._origin.look_up((name,))
-        dependencies = None if isinstance(found, Directory | Failed) else found.dependencies
-        self.dependencies = merge(self.dependencies, dependencies)
+        self.dependencies = merge(self.dependencies, found.dependencies)
+        text: bytes | None = None
+        problems: list[str] = []
         if isinstance(found, Failed) and found.status == 503:
-            return self._texts.get(name), []  # a shortage passes; until then the rules stay
-        if isinstance(found, Failed):
-            return None, ["cannot be read, so its rules do not apply"]
-        if not isinstance(found, File):
-            return None, []
-        if found.size > RULES_LIMIT:
-            return None, [f"is longer than {RULES_LIMIT >> 20} MiB, so it does not apply"]
+            if self._texts.get(name) is not None:
+                return  # a shortage passes; until then the rules stay
+        elif isinstance(found, Failed):
+            problems = [f"{name} cannot be read, so its rules do not apply"]
+        elif isinstance(found, File) and found.size > RULES_LIMIT:
+            problems = [f"{name} is longer than {RULES_LIMIT >> 20} MiB, so it does not apply"]
+        elif isinstance(found, File):
+            text = self._content(found)
+        if text is None or text != self._texts.get(name):
+            self._texts[name] = text
+            problems += self._parse(name, text)
+            self._complain(name, problems)
+
+    def _content(self, found: File) -> bytes:
+        """Return the content of a rules file."""
         octets = found.content.read()
         if found.content.has_changed():
             self.dependencies = None
-        return octets, []
+        return octets
 
-    def _parse(self, name: str, text: str | None) -> list[str]:
-        """Take in the text of the file called `name`; what is wrong with it."""
+    def _parse(self, name: str, text: bytes | None) -> list[str]:
+        """Replace the rules by those in the text of the file `name`; return its mistakes."""
         problems: Sequence[Problem] = ()
+        decoded = None if text is None else text.decode("utf-8", "replace")
         if name == REDIRECTS:
             self.redirects = None
-            if text is not None:
+            if decoded is not None:
                 from portico.site.rules.redirects import parse_redirects
 
-                self.redirects, problems = parse_redirects(text)
+                self.redirects, problems = parse_redirects(decoded)
         else:
             self.headers = None
-            if text is not None:
+            if decoded is not None:
                 from portico.site.rules.headers import parse_headers
 
-                self.headers, problems = parse_headers(text)
-        return [f"{problem}" for problem in problems]
+                self.headers, problems = parse_headers(decoded)
+        return [f"{name}, {problem}" for problem in problems]
 
     def _complain(self, name: str, problems: list[str]) -> None:
-        """Report what is wrong, once for each state of the file."""
+        """Report mistakes, once for each state of the file."""
         if problems != self._problems.get(name, []):
             for problem in problems:
-                self._report(f"{name}, {problem}" if problem[:4] == "line" else f"{name} {problem}")
+                self._report(problem)
         self._problems[name] = problems

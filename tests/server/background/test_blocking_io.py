@@ -207,22 +207,17 @@ def test_what_was_read_is_not_asked_for_again_for_a_while(
 
 def test_a_look_up_that_may_wait_does(root: Path, disk: SlowDisk) -> None:
     disk.hold(root / "small")
-    folder = Folder(str(root), 1 << 20)
-    folder.may_wait = False
     with pytest.raises(Waiting):
-        folder.look_up(("small",))
-    folder.may_wait = True
+        Folder(str(root), 1 << 20, may_wait=False).look_up(("small",))
     disk.may_read.set()
-    assert isinstance(folder.look_up(("small",)), File)
+    assert isinstance(Folder(str(root), 1 << 20).look_up(("small",)), File)
 
 
 def test_rules_that_are_cold_are_read_when_they_are_there(root: Path, disk: SlowDisk) -> None:
     (root / "_redirects").write_text("/old /fast 302\n")
     (root / "_headers").write_text("/*\n  X-Rule: yes\n")
     disk.hold(root / "_headers")
-    folder = Folder(str(root), 1 << 20)
-    folder.may_wait = False
-    site = Site(folder)
+    site = Site(Folder(str(root), 1 << 20, may_wait=False))
     request = HeadParser().parse(get("/fast"))
     for _ in range(2):
         with pytest.raises(Waiting):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.origin.protocol import Missing, SlashRedirect
+from portico.site.origin.folder import Folder
+from portico.site.origin.protocol import File, Missing, SlashRedirect
 from tests.site.on_disk import LARGE, SECRET, Interruption, Site, content_of, no_waiting, settle
 
 ESCAPES: list[tuple[str, str, list[str]]] = [
@@ -225,3 +226,33 @@ def test_root_that_changes_while_a_file_is_opened_loses_no_request(
 
     around_open.after = swap
     assert site.read("/version") == b"2"
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+@pytest.mark.parametrize("moved", ["one", "one/two"])
+def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, moved: str) -> None:
+    root, outside = tmp_path / "site", tmp_path / "outside"
+    (root / "one" / "two").mkdir(parents=True)
+    outside.mkdir()
+    (root / "one" / "two" / "file").write_bytes(bytes(size))
+    folder = Folder(str(root), 1 << 20)
+    names = ("one", "two", "file")
+    found = folder.look_up(names)
+    assert isinstance(found, File)
+    assert found.dependencies
+    (root / moved).rename(outside / "moved")
+    (root / moved).symlink_to(outside / "moved")
+    folder.freshness.begin_request()
+    assert not folder.freshness.holds(found.dependencies)
+    assert isinstance(folder.look_up(names), Missing)
+
+
+def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "file").write_bytes(b"text")
+    folder = Folder(str(tmp_path), 1 << 20)
+    assert isinstance(folder.look_up(("one", "file")), File)
+    (tmp_path / "one").rename(tmp_path / "other")
+    (tmp_path / "one").symlink_to("other")
+    folder.freshness.begin_request()
+    assert isinstance(folder.look_up(("one", "file")), File)

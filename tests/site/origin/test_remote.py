@@ -11,7 +11,8 @@ from portico.site.origin import remote
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.open_file import FileSlice, Waiting
 from portico.site.origin.protocol import Directory, File, Found, Missing, SlashRedirect
-from portico.site.origin.remote import RemoteOrigin, remote_places
+from portico.site.origin.remote import RemoteOrigin, remote_mounts
+from portico.site.site import Site
 
 TABLE = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -47,22 +48,20 @@ def table(tmp_path: Path) -> str:
     ],
 )
 def test_what_is_remote_is_told_by_the_table(table: str, root: str, places: set[str]) -> None:
-    assert set(remote_places(root, table)) == places
+    assert set(remote_mounts(root, table)) == places
 
 
 def test_without_a_table_nothing_is_remote(tmp_path: Path) -> None:
-    assert remote_places("/srv/site", str(tmp_path / "none")) == ()
+    assert remote_mounts("/srv/site", str(tmp_path / "none")) == ()
     (tmp_path / "odd").write_text("odd\n")
-    assert remote_places("/srv/site", str(tmp_path / "odd")) == ()
+    assert remote_mounts("/srv/site", str(tmp_path / "odd")) == ()
 
 
-class Site:
+class Far:
     """A folder, of which what lies in "far" counts as remote."""
 
     def __init__(self, root: Path) -> None:
-        folder = Folder(str(root), 1 << 20)
-        folder.may_wait = False
-        self.far = RemoteOrigin(folder)
+        self.far = RemoteOrigin(Folder(str(root), 1 << 20, may_wait=False))
 
     def look(self, *names: str) -> Found:
         self.far.freshness.begin_request()
@@ -76,7 +75,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Far:
     root = tmp_path / "site"
     (root / "far" / "folder").mkdir(parents=True)
     (root / "near.txt").write_bytes(b"near")
@@ -84,56 +83,67 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     (root / "far" / "small").write_bytes(bytes(SMALL))
     (root / "far" / "large").write_bytes(bytes(SMALL + 1))
     time.sleep(0.06)  # until the files' fingerprints can be relied on
-    monkeypatch.setattr(remote, "remote_places", lambda root: (f"{root}/far/",))
-    return Site(root)
+    monkeypatch.setattr(remote, "remote_mounts", lambda root: (f"{root}/far/",))
+    return Far(root)
 
 
-def test_what_is_near_is_looked_at_at_once(site: Site) -> None:
-    found = site.look("near.txt")
+def test_what_is_near_is_looked_at_at_once(far: Far) -> None:
+    found = far.look("near.txt")
     assert isinstance(found, File)
     assert found.dependencies
 
 
-def test_what_is_far_is_looked_at_by_a_thread_first(site: Site) -> None:
-    found = site.look_in_the_end("far", "file.txt")
+def test_what_is_far_is_looked_at_by_a_thread_first(far: Far) -> None:
+    found = far.look_in_the_end("far", "file.txt")
     assert isinstance(found, File)
     assert found.content == b"far"
     assert found.dependencies is None, "to see whether it holds would be a look from the loop"
 
 
 @pytest.mark.parametrize("name", ["small", "large"])
-def test_what_is_far_is_read_by_a_thread_first(site: Site, name: str) -> None:
-    found = site.look_in_the_end("far", name)
+def test_what_is_far_is_read_by_a_thread_first(far: Far, name: str) -> None:
+    found = far.look_in_the_end("far", name)
     assert isinstance(found, File)
     assert isinstance(found.content, FileSlice)
     assert found.content.file.is_remote
     assert not found.content.file.may_wait
 
 
-def test_what_is_not_there_is_looked_for_as_well(site: Site) -> None:
-    missing = site.look_in_the_end("far", "none")
+def test_what_is_not_there_is_looked_for_as_well(far: Far) -> None:
+    missing = far.look_in_the_end("far", "none")
     assert isinstance(missing, Missing)
     assert missing.dependencies is None
-    moved = site.look_in_the_end("far", "folder")
+    moved = far.look_in_the_end("far", "folder")
     assert isinstance(moved, SlashRedirect)
     assert moved.dependencies is None
-    assert isinstance(site.look_in_the_end("far", "folder", ""), Directory)
+    assert isinstance(far.look_in_the_end("far", "folder", ""), Directory)
 
 
 def test_the_system_is_not_taken_to_remember_for_ever(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "REMEMBERED_SECONDS", -1.0)
     with pytest.raises(Waiting) as raised:
-        site.look("far", "file.txt")
+        far.look("far", "file.txt")
     raised.value.work()
     with pytest.raises(Waiting):
-        site.look("far", "file.txt")
+        far.look("far", "file.txt")
 
 
-def test_a_change_is_seen(site: Site, tmp_path: Path) -> None:
-    site.look_in_the_end("far", "file.txt")
+def test_a_change_is_seen(far: Far, tmp_path: Path) -> None:
+    far.look_in_the_end("far", "file.txt")
     (tmp_path / "site" / "far" / "file.txt").write_bytes(b"new")
-    found = site.look("far", "file.txt")
+    found = far.look("far", "file.txt")
     assert isinstance(found, File)
     assert found.content == b"new"
+
+
+def test_rules_in_a_remote_root_are_read_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "_redirects").write_bytes(b"/bad\n")
+    monkeypatch.setattr(remote, "remote_mounts", lambda root: (f"{root}/",))
+    reports: list[str] = []
+    origin = RemoteOrigin(Folder(str(tmp_path), 1 << 20, may_wait=False))
+    Site(origin, report=reports.append).read_rules()
+    assert len(reports) == 1

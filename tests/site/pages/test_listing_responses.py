@@ -21,7 +21,7 @@ from portico.http.message import RequestHead, Response, Stream
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
 from portico.site.pages import listing
-from portico.site.pages.entries import STEP, Reading
+from portico.site.pages.entries import STEP
 from portico.site.pages.listing import ROWS, WHOLE, answer_listing
 from tests.server.clients import descriptors, get
 
@@ -200,14 +200,13 @@ def test_the_head_of_the_page_comes_first() -> None:
     assert first.endswith(b"<tbody>\n")
 
 
-def folder_of(root: Path, count: int) -> Reading:
+def folder_of(root: Path, count: int) -> Iterator[Entry]:
     """A folder in `root` as it is looked up for a request."""
     (root / "folder").mkdir()
     for number in range(count):
         (root / "folder" / str(number)).touch()
     found = Folder(str(root), 0).look_up(("folder", ""))
     assert isinstance(found, Directory)
-    assert isinstance(found.entries, Reading)
     return found.entries
 
 
@@ -221,7 +220,6 @@ def test_a_folder_that_is_removed_in_the_middle_has_no_end(tmp_path: Path, accep
         said += b"".join(pieces)
     assert b"</html>" not in said
     assert b"\n]}" not in said
-    reading.close()
 
 
 def test_a_small_folder_that_is_removed_just_now_is_an_error(tmp_path: Path) -> None:

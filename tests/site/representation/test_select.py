@@ -12,7 +12,7 @@ import pytest
 from portico.http.dates import imf_fixdate
 from portico.http.message import Response
 from tests.site.asking import Client, content, fields, parts
-from tests.site.kinds import DATE, KINDS, PLAIN, Kind, make_client
+from tests.site.kinds import DATE, KINDS, Kind, make_client
 
 ALWAYS = {"Cache-Control", "X-Content-Type-Options"}
 VALIDATORS = {"ETag", "Accept-Ranges", "Last-Modified"}
@@ -160,15 +160,6 @@ def test_dates_count_where_there_are_no_tags(client: Client, kind: Kind) -> None
         assert both == (412 if status == 412 else 304)
 
 
-@pytest.mark.parametrize(
-    "date", [SAME, "Sunday, 09-Sep-01 01:46:40 GMT", "Sun Sep  9 01:46:40 2001"]
-)
-def test_dates_are_read_in_each_of_their_forms(client: Client, date: str) -> None:
-    assert client.ask("/alone.bin", f"If-Modified-Since: {date}").status == 304
-    assert client.ask("/alone.bin", f"If-Unmodified-Since: {date}").status == 200
-    assert client.ask("/alone.bin", "Range: bytes=0-1", f"If-Range: {date}").status == 206
-
-
 def test_tag_of_one_coding_does_not_stand_for_another(client: Client) -> None:
     plain = fields(client.ask("/page.html"))["ETag"]
     coded = fields(client.ask("/page.html", "Accept-Encoding: gzip"))["ETag"]
@@ -213,19 +204,6 @@ def test_last_modified_and_its_conditions_agree_before_1970(client: Client) -> N
         assert date == imf_fixdate(stamp // 1_000_000_000)
         assert client.ask("/alone.bin", f"If-Modified-Since: {date}").status == 304
         assert client.ask("/alone.bin", f"If-Unmodified-Since: {date}").status == 200
-
-
-def test_too_many_ranges_get_the_whole(client: Client) -> None:
-    many = ",".join(f"{start}-{start}" for start in range(0, 4000, 2))
-    response = client.ask("/alone.bin", f"Range: bytes={many}")
-    assert (response.status, content(response)) == (200, PLAIN)
-
-
-def test_overlapping_ranges_are_one(client: Client) -> None:
-    response = client.ask("/alone.bin", "Range: bytes=10-19,15-30,31-40")
-    assert response.status == 206
-    assert fields(response)["Content-Range"] == f"bytes 10-40/{len(PLAIN)}"
-    assert content(response) == PLAIN[10:41]
 
 
 def test_boundary_is_not_in_what_is_sent_and_is_the_same_again(client: Client) -> None:

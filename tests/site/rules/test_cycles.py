@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from portico.site.rules.cycles import HOPS_LIMIT, loops
-from portico.site.rules.redirects import parse_redirects
+from portico.site.rules.redirects import HOPS_LIMIT, find_cycles, parse_redirects
 from tests.http.h1.effort import THOROUGH
 from tests.site.rules.test_redirects import files, rules
 
 
 def found(text: str) -> list[tuple[str, tuple[int, ...]]]:
-    return [(loop.start, loop.lines) for loop in loops(rules(text))]
+    return [(cycle.start, cycle.lines) for cycle in find_cycles(rules(text))]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,7 @@ def found(text: str) -> list[tuple[str, tuple[int, ...]]]:
             "http://a.example/* http://b.example/:splat\nhttp://b.example/* http://a.example/:splat",
             [("/any~0", (1, 2))],
         ),
-        # What ends is no loop.
+        # What ends is no cycle.
         ("/a /b\n/b /c", []),
         ("/* /index.html", []),
         ("/trailing /trailing/", []),
@@ -39,7 +38,7 @@ def found(text: str) -> list[tuple[str, tuple[int, ...]]]:
         ("/s id=:id /s/:id\n/s/:id /p/:id", []),
     ],
 )
-def test_loops(text: str, expected: list[tuple[str, tuple[int, ...]]]) -> None:
+def test_cycles(text: str, expected: list[tuple[str, tuple[int, ...]]]) -> None:
     assert found(text) == expected
 
 
@@ -52,10 +51,10 @@ def test_a_chain_longer_than_browsers_follow_is_one() -> None:
 
 def test_a_file_ends_a_chain_unless_the_rule_is_forced() -> None:
     redirects = rules("/a /b\n/b /a")
-    assert loops(redirects, lambda path: path == "/b") == []
-    assert len(loops(redirects, lambda path: path == "/c")) == 1
+    assert find_cycles(redirects, lambda path: path == "/b") == []
+    assert len(find_cycles(redirects, lambda path: path == "/c")) == 1
     forced = rules("/a /b 301!\n/b /a 301!")
-    assert len(loops(forced, lambda _: True)) == 1
+    assert len(find_cycles(forced, lambda _: True)) == 1
 
 
 @THOROUGH
@@ -63,6 +62,6 @@ def test_a_file_ends_a_chain_unless_the_rule_is_forced() -> None:
 def test_any_file_is_followed_to_an_end(text: str) -> None:
     redirects, _ = parse_redirects(text)
     lines = {rule.line for rule in redirects.rules}
-    for loop in loops(redirects):
-        assert loop.lines
-        assert set(loop.lines) <= lines
+    for cycle in find_cycles(redirects):
+        assert cycle.lines
+        assert set(cycle.lines) <= lines

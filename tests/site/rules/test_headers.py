@@ -256,13 +256,13 @@ def test_a_field_without_a_path_and_a_path_without_a_field_are_reported() -> Non
         (5, "No field is left for this path."),
         (6, "Date belongs to the server; it cannot be set."),
     ]
-    assert len(headers) == 1
+    assert len(headers.blocks) == 1
 
 
 def test_the_limit_of_blocks() -> None:
     text = "".join(f"/{number}\n  X: {number}\n" for number in range(BLOCKS_LIMIT + 2))
     headers, problems = parse_headers(text)
-    assert len(headers) == BLOCKS_LIMIT
+    assert len(headers.blocks) == BLOCKS_LIMIT
     assert [problem.line for problem in problems] == [2 * BLOCKS_LIMIT + 1, 2 * BLOCKS_LIMIT + 3]
     assert headers.apply(f"/{BLOCKS_LIMIT - 1}", "", [])[0] == [("X", str(BLOCKS_LIMIT - 1))]
     assert headers.apply(f"/{BLOCKS_LIMIT}", "", [])[0] == []

@@ -301,7 +301,7 @@ def test_lines_that_are_refused(line: str, why: str) -> None:
     assert why in problems[0].why
     assert ask(redirects, "/before") == (301, "/x")
     assert ask(redirects, "/after") == (301, "/y")
-    assert len(redirects) == 2
+    assert len(redirects.rules) == 2
 
 
 def test_a_problem_reads_as_a_sentence_with_its_line() -> None:
@@ -321,14 +321,14 @@ def test_a_second_rule_for_the_same_requests_is_reported() -> None:
         (3, "Line 1 already decides the same requests."),
         (4, "Line 2 already decides the same requests."),
     ]
-    assert len(redirects) == 3
+    assert len(redirects.rules) == 3
 
 
 def test_the_limits_are_those_of_the_two_kinds() -> None:
     static = [f"/s{number} /x" for number in range(STATIC_LIMIT + 2)]
     dynamic = [f"/d{number}/* /x" for number in range(DYNAMIC_LIMIT + 1)]
     redirects, problems = parse_redirects("\n".join([*dynamic, *static]))
-    assert len(redirects) == STATIC_LIMIT + DYNAMIC_LIMIT
+    assert len(redirects.rules) == STATIC_LIMIT + DYNAMIC_LIMIT
     last = len(dynamic) + len(static)
     assert [problem.line for problem in problems] == [DYNAMIC_LIMIT + 1, last - 1, last]
     assert ask(redirects, f"/s{STATIC_LIMIT - 1}") == (301, "/x")
@@ -338,7 +338,7 @@ def test_the_limits_are_those_of_the_two_kinds() -> None:
 
 def test_an_empty_file_has_no_rules() -> None:
     redirects, problems = parse_redirects("# nothing\n\n")
-    assert (len(redirects), problems) == (0, [])
+    assert (len(redirects.rules), problems) == (0, [])
     assert ask(redirects, "/") is None
 
 

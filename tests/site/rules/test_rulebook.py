@@ -37,8 +37,8 @@ class Reader:
         self.book.bring_up_to_date()
         redirects, headers = self.book.redirects, self.book.headers
         return (
-            None if redirects is None else len(redirects),
-            None if headers is None else len(headers),
+            None if redirects is None else len(redirects.rules),
+            None if headers is None else len(headers.blocks),
         )
 
     def reported(self) -> list[str]:

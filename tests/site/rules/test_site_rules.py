@@ -76,32 +76,10 @@ def test_forced_rule_comes_before_the_file(build: Build) -> None:
     assert answer(client, "/old") == (200, b"old")
 
 
-def test_forced_rule_does_not_overtake_one_above_it(build: Build) -> None:
-    client = build("/page.html /first 302", "/* /second/:splat 302!")
-    assert answer(client, "/page.html") == (200, b"<p>page")
-    assert answer(client, "/old.html") == (302, "/second/old.html")
-
-
-def test_first_rule_that_matches_decides(build: Build) -> None:
-    client = build("/news/special /special", "/news/* /blog/:splat 302", "/news/other /other")
-    assert answer(client, "/news/special") == (301, "/special")
-    assert answer(client, "/news/other") == (302, "/blog/other")
-    assert answer(client, "/news") == (302, "/blog/")
-
-
 def test_rule_for_other_than_what_is_there_does_nothing(build: Build) -> None:
     client = build("/x /page")
     for path in ("/page", "/none", "/X", "/x/y", "//x", "/%2fx"):
         assert "Location" not in fields(client.ask(path)), path
-
-
-def test_query_parameters_choose(build: Build) -> None:
-    client = build("/store id=:id /items/:id", "/store page=news /news", "/store /shop")
-    assert answer(client, "/store?id=7") == (301, "/items/7")
-    assert answer(client, "/store?page=news") == (301, "/news")
-    assert answer(client, "/store?page=old") == (301, "/shop?page=old")
-    assert answer(client, "/store?id=7&x=1") == (301, "/shop?id=7&x=1")
-    assert answer(client, "/store") == (301, "/shop")
 
 
 def test_hosts_choose(build: Build) -> None:

@@ -1,0 +1,207 @@
+"""The Response to GET or HEAD with a selected representation, in the order of RFC 9110, 13.2.2.
+
+1. Preconditions: 412, or 304 when the client's copy is current.
+2. If-Range: when the client's part is of another version, Range is ignored.
+3. Range (14.2): 206, or 416 when no part of it lies within the content.
+4. Otherwise 200.
+
+Limit: a large file that changed a moment ago has no tag. Then it has no validator at all, because
+its date is even less exact, and no ranges, because nothing tells whether two parts belong together.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from portico.http.codings import IDENTITY
+from portico.http.conditional import (
+    FIELDS,
+    IGNORE_RANGE,
+    NOT_MODIFIED,
+    PRECONDITION_FAILED,
+    PROCEED,
+    Validators,
+    evaluate,
+    is_conditional,
+)
+from portico.http.content import Octets
+from portico.http.dates import imf_fixdate
+from portico.http.digests import digest_value, is_wanted
+from portico.http.message import Response
+from portico.http.ranges import Multipart, content_range, parse_range, unsatisfied_range
+from portico.site.origin.etags import sha256
+from portico.site.origin.folder import SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from portico.http.content import ByteSource
+    from portico.http.message import Field, RequestHead
+    from portico.site.origin.protocol import File
+    from portico.site.representation.select import Note, Selected
+
+    Ranges = Sequence[tuple[int, int]]
+    """Where each range begins and ends (exclusive)."""
+
+RANGE_NOT_SATISFIABLE = 416
+
+# The fields of a 200 that a 304 leaves out, because the client has them (RFC 9110, 15.4.5).
+_NOT_IN_304 = frozenset(
+    {
+        "accept-ranges",
+        "content-digest",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-type",
+        "last-modified",
+        "repr-digest",
+        "x-content-type-options",
+    }
+)
+# The fields that a 206 leaves out for If-Range, since that client has a part already (15.3.7).
+_NOT_IN_RESUMED = frozenset(
+    {"content-disposition", "content-encoding", "content-language", "content-type", "last-modified"}
+)
+
+_OUTCOMES = {
+    PROCEED: "they hold",
+    IGNORE_RANGE: "the client's part is of another version, so it gets the whole",
+    NOT_MODIFIED: "the client has what is here",
+    PRECONDITION_FAILED: "they do not hold",
+}
+
+
+def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
+    """Return the fields of a 200 with the whole representation.
+
+    Last-Modified is never later than `now` (RFC 9110, 8.8.2.1). It is sent only beside a tag, which
+    clients prefer, because two states of a file can have the same second.
+    """
+    file = selected.file
+    fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]
+    if selected.coding != IDENTITY:
+        fields.append(("Content-Encoding", selected.coding))
+    if file.etag is not None:
+        fields.append(("ETag", file.etag))
+        fields.append(("Accept-Ranges", "bytes"))
+        fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
+    if selected.varies:
+        fields.append(("Vary", "Accept-Encoding"))
+    fields.append(("Cache-Control", cache_control))
+    fields.append(("X-Content-Type-Options", "nosniff"))
+    return fields
+
+
+def repr_digest(request: RequestHead, selected: Selected) -> list[Field]:
+    """Return Repr-Digest, if it is requested and known (RFC 9530, 3)."""
+    digest = selected.file.digest
+    if digest is None or not is_wanted(request.get("want-repr-digest")):
+        return []
+    return [("Repr-Digest", digest_value(digest))]
+
+
+def respond(
+    request: RequestHead, selected: Selected, fields: list[Field], now: float, note: Note
+) -> Response:
+    """Return the Response; `fields` are those of a 200, `now` is in seconds since the epoch.
+
+    A 412 or 416 has no content: the caller makes a page for it.
+    """
+    file = selected.file
+    may_be_partial = request.method == "GET" and file.etag is not None
+    if is_conditional(request.fields):
+        # Rounded down as in imf_fixdate, before 1970 too.
+        modified = None if file.etag is None else int(min(file.modified, now) // 1)
+        validators = Validators(file.etag, modified, file.aliases)
+        outcome = evaluate(request.get, request.method, validators, now)
+        names = ", ".join([name.title() for name, _ in request.fields if name in FIELDS])
+        note("Conditions: %s: %s.", names, _OUTCOMES[outcome])
+        if outcome == PRECONDITION_FAILED:
+            return Response(PRECONDITION_FAILED, [])
+        fields = _with_named_tag(request, file, fields)
+        if outcome == NOT_MODIFIED:
+            return Response(NOT_MODIFIED, _without(_NOT_IN_304, fields))
+        may_be_partial = may_be_partial and outcome != IGNORE_RANGE
+    if may_be_partial and (value := request.get("range")) is not None:
+        ranges = parse_range(value, file.size)
+        note("Range: %s of %d bytes selects %s.", value, file.size, _shown(ranges))
+        if ranges is not None:
+            return _partial(request, file, fields, ranges)
+    content = (file.content,) if file.size else ()
+    if file.digest is not None and is_wanted(request.get("want-content-digest")):
+        fields = [*fields, ("Content-Digest", digest_value(file.digest))]
+    return Response(200, fields, content)
+
+
+def _with_named_tag(request: RequestHead, file: File, fields: list[Field]) -> list[Field]:
+    """Return `fields` with that tag of the file that the client has named.
+
+    A cache freshens its copy, and a client joins two parts, only if both have the same tag (RFC
+    9111, 4.3.4; RFC 9110, 15.3.7.3).
+    """
+    named = ", ".join([value for name, value in request.fields if name in FIELDS])
+    if file.etag is None or file.etag in named:
+        return fields
+    for alias in file.aliases:
+        if alias in named:
+            return [(name, alias if name == "ETag" else value) for name, value in fields]
+    return fields
+
+
+def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Ranges) -> Response:
+    """Return 206 with the ranges, or 416 where there are none."""
+    if not ranges:
+        return Response(RANGE_NOT_SATISFIABLE, [("Content-Range", unsatisfied_range(file.size))])
+    left_out = {"content-length"}
+    if request.get("if-range") is not None:
+        left_out |= _NOT_IN_RESUMED
+    has_digest = is_wanted(request.get("want-content-digest"))
+    content = _cut(file.content, ranges, at_once=has_digest or len(ranges) > 1)
+    if len(ranges) == 1:
+        [(start, end)] = ranges
+        length = end - start
+        added = [("Content-Range", content_range(start, end, file.size))]
+    else:
+        # The author of the file cannot have put it there: it depends on the content itself.
+        boundary = sha256(f"{file.etag}{ranges}".encode("ascii"))[:18].hex()
+        media_type = next((value for name, value in fields if name.lower() == "content-type"), None)
+        parts = Multipart(ranges, media_type, file.size, boundary)
+        heads = [Octets(head) for head, _, _ in parts.parts]
+        content = [*chain.from_iterable(zip(heads, content, strict=True)), Octets(parts.closing)]
+        length = parts.content_length
+        left_out.add("content-type")
+        added = [("Content-Type", parts.content_type)]
+    in_memory = [piece.in_memory for piece in content]
+    if has_digest and None not in in_memory:
+        digest = sha256(b"".join(filter(None, in_memory)))
+        added.append(("Content-Digest", digest_value(digest)))
+    fields = _without(left_out, fields)
+    return Response(206, [*added, ("Content-Length", str(length)), *fields], content)
+
+
+def _without(names: set[str] | frozenset[str], fields: list[Field]) -> list[Field]:
+    """Return `fields` without those of these names (lower case)."""
+    return [field for field in fields if field[0].lower() not in names]
+
+
+def _shown(ranges: Ranges | None) -> str:
+    """Return what a Range field selects, for people."""
+    if ranges is None:
+        return "the whole, because it is not a range that can be sent as a part"
+    return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
+
+
+def _cut(content: ByteSource, ranges: Ranges, *, at_once: bool) -> list[ByteSource]:
+    """Return each range of a file's content.
+
+    `at_once`: read small ones now, which costs less than to send each of several from the file.
+    """
+    parts = [content.slice(start, end) for start, end in ranges]
+    if at_once and sum(map(len, parts)) <= SMALL:
+        octets = [part.read() for part in parts]
+        if list(map(len, octets)) == list(map(len, parts)) and not content.has_changed():
+            return [Octets(each) for each in octets]
+    return parts
