@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
-    from portico.server.telemetry.counters import Counts
+    from portico.server.telemetry.counters import Counters
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Work = Callable[[], object]
@@ -68,7 +68,7 @@ class Responder:
         self.config = config
         self.site = site
         self.log = log
-        self.counts: Counts | None = None
+        self.counts: Counters | None = None
         """Where things are counted, if somebody wants to know."""
         self.reply_cache = reply_cache
         self.wait: Wait = _cannot_wait

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
-    from portico.server.telemetry.counters import Counts
+    from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
 
 ACCEPTS_AT_ONCE = 4
@@ -116,7 +116,7 @@ class Worker:
         """Connections open now."""
         return len(self._connections)
 
-    def count_in(self, counts: Counts) -> None:
+    def count_in(self, counts: Counters) -> None:
         """Count there what happens; to be called before `run`."""
         self._responder.counts = counts
         counts.serves()
@@ -334,7 +334,10 @@ class Worker:
         if counts is not None:
             states = [connection.state for connection in self._connections.values()]
             jobs = sum([pool.waiting for pool in self._pools])
-            counts.observe(self._responder, states, states.count(SEND), jobs)
+            responder = self._responder
+            taken_up = responder.requests + states.count(SEND)
+            draining = responder.draining
+            counts.observe(states, taken_up, responder.streams, jobs, draining=draining)
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""
