@@ -32,7 +32,7 @@ from portico.cli.terminal import (
     say,
     wants_color,
 )
-from portico.config.config import Config, ConfigError, check_root, suggestion
+from portico.config.config import Config, ConfigError, check_root, cores, suggestion
 from portico.config.options import LIMITS, OPTIONS, OTHER, SWITCH
 
 TYPE_CHECKING = False
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.server.net.listeners import Listeners
-    from portico.server.telemetry.endpoint import Monitor
+    from portico.server.processes.supervisor import Generation
+    from portico.server.telemetry.endpoint import MetricsEndpoint
 
 INTRO = """\
 Serve a folder over HTTP. With no options at all: the current folder, at
@@ -116,7 +117,7 @@ def _serve_folder(argv: Sequence[str]) -> int:
     except BindError as problem:
         return refuse(problem)
     try:
-        monitor = _monitor(config, listeners)
+        monitor = _monitor(config)
     except (BindError, ConfigError) as problem:
         discard({} if inherited else listeners)
         return refuse(problem)
@@ -129,13 +130,13 @@ def _serve_folder(argv: Sequence[str]) -> int:
             monitor.close()
 
 
-def _monitor(config: Config, listeners: Listeners) -> Monitor | None:
+def _monitor(config: Config) -> MetricsEndpoint | None:
     """What shows metrics, if it is asked for. Raises ConfigError or BindError."""
     if not config.metrics:
         return None
-    from portico.server.telemetry.endpoint import Monitor
+    from portico.server.telemetry.endpoint import MetricsEndpoint
 
-    return Monitor(config, listeners.values())
+    return MetricsEndpoint(config)
 
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
@@ -150,11 +151,12 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     if config.access_log:
         color = wants_color(config.color, STDOUT)
         log = AccessLog(STDOUT, config.log_format, color=color)
+    counters = None if program.monitor is None else program.monitor.counters.add()
     worker = Worker(
         config,
         list(listeners.values()),
         log=log,
-        counts=None if program.monitor is None else program.monitor.ledger.open(),
+        counters=counters,
         report=_report,
         on_drain=systemd.stopping,
     )
@@ -177,11 +179,16 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
     if os.name != "posix":
         return refuse(ConfigError("--workers: there can be only one on this system"))
     from portico.server.processes.signals import handle_signals
-    from portico.server.processes.supervisor import StartError, Supervisor
+    from portico.server.processes.supervisor import Generation, StartError, Supervisor
 
-    ledger = None if program.monitor is None else program.monitor.ledger
-    supervisor = Supervisor(_settled(config), listeners, program, ledger)
-    restore = handle_signals(supervisor, supervisor.reload, supervisor.look)
+    supervisor = Supervisor(
+        Generation(_settled(config), listeners),
+        load=program.renew,
+        on_start=program.started,
+        report=_report,
+        metrics=None if program.monitor is None else program.monitor.counters,
+    )
+    restore = handle_signals(supervisor, supervisor.reload)
     begin = time.monotonic()
     try:
         supervisor.run()
@@ -195,25 +202,30 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
 
 
 class _Program:
-    """What is known of this run, and what the supervisor needs (`supervisor.Surroundings`)."""
+    """What is known of this run, and what the supervisor calls."""
 
     def __init__(
-        self, flags: dict[str, object], root: str, inherited: Listeners, monitor: Monitor | None
+        self,
+        flags: dict[str, object],
+        root: str,
+        inherited: Listeners,
+        monitor: MetricsEndpoint | None,
     ) -> None:
         self._flags = flags
         self._root = root
         self.inherited = inherited
         self.monitor = monitor
 
-    def renew(self, held: Listeners) -> tuple[Config, Listeners]:
-        """The configuration as file and environment have it now; the flags stay."""
+    def renew(self, held: Listeners) -> Generation:
+        """Workers with the configuration as file and environment have it now; the flags stay."""
         from portico.server.net.listeners import bind_anew
+        from portico.server.processes.supervisor import Generation
 
         config = Config.load(self._flags, os.environ)
         check_root(config)
         if config.metrics != (self.monitor.address if self.monitor is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
-        return _settled(config), self.inherited or bind_anew(config, held)
+        return Generation(_settled(config), self.inherited or bind_anew(config, held))
 
     def started(self, config: Config, listeners: Listeners) -> None:
         """Show the banner, and metrics from now on."""
@@ -221,15 +233,9 @@ class _Program:
         if self.monitor is not None:
             self.monitor.start()
 
-    def say(self, text: str) -> None:
-        """Tell the operator."""
-        _report(text)
-
 
 def _settled(config: Config) -> Config:
     """The configuration for workers, with what depends on this process and its terminal decided."""
-    from portico.server.processes.generation import cores
-
     color = "always" if wants_color(config.color, STDOUT) else "never"
     return Config({**config.settings(), "color": color, "workers": config.workers or cores()})
 

@@ -151,8 +151,8 @@ class Clients:
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
         self._responder.freshness.begin_request()
-        if self._responder.counts is not None:
-            self._responder.counts.accepted(len(arrived))
+        if self._responder.counters is not None:
+            self._responder.counters.accepted(len(arrived))
         for connection, data in arrived:
             self._start(connection, data)
         if is_short:

@@ -439,8 +439,8 @@ class Connection:
         """
         responder = self._responder
         responder.requests += 1
-        if responder.counts is not None:
-            responder.counts.answered(reply.status, length, began or responder.now)
+        if responder.counters is not None:
+            responder.counters.answered(reply.status, length, began or responder.now)
         if responder.log is not None:
             responder.log.add(self._peer, reply.log_text, length)
         if reply.close or responder.draining:
@@ -454,8 +454,8 @@ class Connection:
         """Count and log an exchange that ended after `length` octets of content."""
         responder = self._responder
         responder.requests += 1
-        if responder.counts is not None:
-            responder.counts.cut_short(reply.status, length)
+        if responder.counters is not None:
+            responder.counters.cut_short(reply.status, length)
         if responder.log is not None:
             responder.log.add(self._peer, reply.log_text, length)
 

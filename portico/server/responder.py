@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.http.message import ContentSink, RequestHead
     from portico.server.telemetry.access_log import AccessLog
-    from portico.server.telemetry.counters import Counts
+    from portico.server.telemetry.counters import Counters
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Work = Callable[[], object]
@@ -82,14 +82,14 @@ class Responder:
         reply_cache: ReplyCache,
         *,
         log: AccessLog | None = None,
-        counts: Counts | None = None,
+        counters: Counters | None = None,
         wait: Wait | None = None,
     ) -> None:
         """`wait` has a thread do what a `Waiting` asks for; without it, that is refused."""
         self.config = config
         self.handler = handler
         self.log = log
-        self.counts = counts
+        self.counters = counters
         self.reply_cache = reply_cache
         self.freshness = handler.freshness
         self.patience = patience(config)
@@ -155,16 +155,16 @@ class Responder:
             reply = reply_cache.find(key)
             if reply is not None and self._still_holds(reply):
                 reply_cache.keep_head(head, reply)
-                if self.counts is not None:
-                    self.counts.knew_key()
+                if self.counters is not None:
+                    self.counters.knew_key()
                 return reply, None
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
         line = request_line_of(key)
         answer = self._answer(request, line)
-        if self.counts is not None:
-            self.counts.missed()
+        if self.counters is not None:
+            self.counters.missed()
         if not isinstance(answer, CachedReply):
             return None, RequestContent(answer, request, line, is_answered=False)
         if request.content_length or request.expects_continue:
@@ -186,8 +186,8 @@ class Responder:
 
     def refuse(self, error: ProtocolError, received: bytes) -> CachedReply:
         """Return the last reply on a connection whose peer broke the protocol by `received`."""
-        if self.counts is not None:
-            self.counts.refused()
+        if self.counters is not None:
+            self.counters.refused()
         line = received.removeprefix(b"\r\n").partition(b"\r\n")[0]
         return self._reply(self.handler.refuse(error), None, None, line)
 

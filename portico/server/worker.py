@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
-    from portico.server.telemetry.counters import Counts
+    from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
 
 EXPIRE_SWEEPS = 60
@@ -49,18 +49,18 @@ class Worker:
         listeners: list[socket.socket],
         *,
         log: AccessLog | None = None,
-        counts: Counts | None = None,
+        counters: Counters | None = None,
         report: Report = warn,
         on_drain: Callable[[], None] | None = None,
     ) -> None:
         """`report` is told what is wrong with the site's own rules, now and when they change.
 
-        `counts` is where things are counted; `on_drain` is called once, by the loop, when the
+        `counters` is where things are counted; `on_drain` is called once, by the loop, when the
         worker has ceased to accept.
         """
         self._config = config
         self._log = log
-        self._counts = counts
+        self._counters = counters
         self._on_drain = on_drain
         # Two, so that a large file to hash holds up no compression.
         self._jobs = JobThread(), JobThread()
@@ -89,7 +89,7 @@ class Worker:
             self._site,
             ReplyCache(5 * share, descriptors.files),
             log=log,
-            counts=counts,
+            counters=counters,
             wait=self._blocking_io.submit,
         )
         self._clients = Clients(
@@ -120,8 +120,8 @@ class Worker:
     def run(self) -> None:
         """Serve until stopped."""
         try:
-            if self._counts is not None:
-                self._counts.serves()
+            if self._counters is not None:
+                self._counters.serves()
             self._clients.accept()
             self._loop.run(
                 on_turn=self._responder.begin_turn,
@@ -199,10 +199,16 @@ class Worker:
 
     def _observe(self) -> None:
         """Write down how many connections, streams and jobs there are."""
-        if self._counts is not None:
+        if self._counters is not None:
             states = self._clients.states()
-            jobs = sum([thread.waiting for thread in self._jobs])
-            self._counts.observe(self._responder, states, states.count(SEND), jobs)
+            responder = self._responder
+            self._counters.observe(
+                states,
+                responder.requests + states.count(SEND),
+                responder.streams.under_way,
+                sum([thread.waiting for thread in self._jobs]),
+                draining=responder.draining,
+            )
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""

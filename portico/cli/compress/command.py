@@ -29,7 +29,7 @@ from portico.cli.terminal import (
     printable,
     say,
 )
-from portico.config.config import Config, ConfigError, check_root, suggestion
+from portico.config.config import Config, ConfigError, check_root, cores, suggestion
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM, available
 from portico.site.pages.listing import human_size
 from portico.site.representation.media import is_compressible, media_type
@@ -308,13 +308,6 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), JOBS_LIMIT)
-    return min(os.cpu_count() or 1, JOBS_LIMIT)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The values of all options. Raises UsageError."""
     parser = Parser(
@@ -331,7 +324,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     codings = "Only these codings, of br, zstd and gzip; repeatable (default: all there are)."
     add("--coding", action="append", default=[], metavar="LIST", help=codings)
     jobs = "How many files to compress at a time (default: one on each core)."
-    add("--jobs", type=_jobs, default=_cores(), metavar="N", help=jobs)
+    add("--jobs", type=_jobs, default=min(cores(), JOBS_LIMIT), metavar="N", help=jobs)
     add("--force", action="store_true", help="Write also what is up to date.")
     add("--dry-run", action="store_true", help="Only tell what would be written.")
     add("--quiet", action="store_true", help="Tell nothing but what goes wrong.")

@@ -1,14 +1,13 @@
-"""Work that somebody waits for and that may take long: what must be read from a disk or a network.
+"""Blocking I/O that a request waits for: what must be read from a disk or a network.
 
-Rule: each place (a disk, a mounted file system) has threads of its own, so what hangs in one holds
-up nobody who wants something of another, and several of one place go on beside one that is slow. A
-thread comes with its work and goes when there is none left.
-Limits: THREADS of a place at once, the others wait; QUEUE_LIMIT of a place may wait.
+Each place (a disk, a mounted file system) has its own threads, so a place that hangs delays only
+requests for what lies on it. A thread starts with the first job and ends when none is left.
+
+Limits: THREADS jobs of a place run at once, and QUEUE_LIMIT more may wait.
 """
 
 from __future__ import annotations
 
-import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING
@@ -21,27 +20,30 @@ if TYPE_CHECKING:
     Job = tuple[Callable[[], object], Callable[[], None]]
 
 THREADS = 8
-"""Of one place: about what one disk does at once."""
+"""Threads per place: about what one disk does at once."""
 CLOSE_SECONDS = 0.2
-"""How long `close` waits for the work that is under way."""
+"""How long `close` waits for jobs that are running."""
 QUEUE_LIMIT = 512
-"""Jobs that wait for a thread; each holds up a connection, and others need some, too."""
+"""Jobs of a place that may wait for a thread. Each holds up a connection."""
 
 
 class BlockingIO:
-    """Does work in threads. `call` has the loop call something, from any thread."""
+    """Runs jobs in threads. `call`, which is thread-safe, has the loop call a function."""
 
     def __init__(self, call: Callable[[Callable[[], None]], None]) -> None:
         self._call = call
         self._lock = allocate_lock()
         self._jobs: dict[object, deque[Job]] = {}
         self._threads: dict[object, int] = {}
+        """Threads by place; a place without threads is not in it."""
+        self._running = allocate_lock()
+        """Held while there are threads."""
         self._closed = False
 
     def submit(self, place: object, work: Callable[[], object], done: Callable[[], None]) -> bool:
-        """Have a thread of `place` do `work`, then the loop call `done`, whatever came of it.
+        """Run `work` in a thread of `place`, then have the loop call `done`, even if `work` failed.
 
-        False if too many wait, or the system grants no thread.
+        Return False if too many jobs wait, or the system grants no thread.
         """
         with self._lock:
             jobs = self._jobs.setdefault(place, deque())
@@ -51,38 +53,43 @@ class BlockingIO:
             if threads < THREADS:
                 try:
                     start_new_thread(self._run, (place,))
-                    self._threads[place] = threads + 1
                 except RuntimeError:
                     if not threads:
                         return False
+                else:
+                    self._running.acquire(blocking=False)
+                    self._threads[place] = threads + 1
             jobs.append((work, done))
         return True
 
     def close(self) -> None:
-        """Begin no more. What still hangs after CLOSE_SECONDS ends with the process."""
+        """Start no more jobs. A job that outlasts CLOSE_SECONDS ends with the process."""
         with self._lock:
             self._closed = True
             self._jobs.clear()
-        end = time.monotonic() + CLOSE_SECONDS
-        while self._threads and time.monotonic() < end:
-            time.sleep(0.002)
+        if self._running.acquire(timeout=CLOSE_SECONDS):
+            self._running.release()
 
     def _run(self, place: object) -> None:
-        """In a thread: do what waits for `place`, until nothing does."""
-        while True:
-            with self._lock:
-                jobs = self._jobs.get(place)
-                if not jobs:
-                    self._jobs.pop(place, None)
-                    self._threads[place] -= 1
-                    if not self._threads[place]:
-                        del self._threads[place]
-                    return
-                work, done = jobs.popleft()
+        while (job := self._next_job(place)) is not None:
+            work, done = job
             try:
                 work()
-            except OSError:  # whoever asks again will see it
+            except OSError:  # the request meets the same error when it goes on
                 pass
             except Exception:  # noqa: BLE001
                 report_bug()
             self._call(done)
+
+    def _next_job(self, place: object) -> Job | None:
+        """Return the next job of `place`; None when its thread has to end."""
+        with self._lock:
+            if jobs := self._jobs.get(place):
+                return jobs.popleft()
+            self._jobs.pop(place, None)
+            self._threads[place] -= 1
+            if not self._threads[place]:
+                del self._threads[place]
+            if not self._threads:
+                self._running.release()
+            return None

@@ -1,9 +1,8 @@
 """The signals of a serving process: SIGINT and SIGTERM stop it, SIGHUP reloads it.
 
-Rule: handlers only queue, the loop acts. SIGHUP has two meanings. An operator or a service manager
-sends it to have the configuration read again; but it is also what comes when the terminal of a
-preview is closed, and then the server should not live on unseen. So whether the terminal is still
-there decides. Whoever had SIGHUP ignored from the start (nohup) wants to outlive the terminal.
+Handlers only queue; the loop acts. SIGHUP has two senders: an operator or service manager who wants
+a reload, and a terminal that is closed, when the server should not go on unseen. So SIGHUP stops a
+server whose terminal is gone, unless SIGHUP was ignored at the start (nohup).
 """
 
 from __future__ import annotations
@@ -21,33 +20,29 @@ class Stoppable(Protocol):
     """A worker or a supervisor."""
 
     def stop(self) -> None:
-        """Ask for an end, from a signal handler as well."""
+        """Begin to stop. For signal handlers as well."""
         ...
 
     def call(self, what: Callable[[], None]) -> None:
-        """Have the loop call `what`, from a signal handler as well."""
+        """Have the loop call `what`. For signal handlers as well."""
         ...
 
 
-def handle_signals(
-    server: Stoppable, reload: Callable[[], None], look: Callable[[], None] | None = None
-) -> Callable[[], None]:
-    """Have signals steer `server`; the function returned puts the old handlers back.
+def handle_signals(server: Stoppable, reload: Callable[[], None]) -> Callable[[], None]:
+    """Handle signals for `server`, whose loop calls `reload`.
 
-    The loop calls `reload`. The handler of SIGCHLD calls `look`, where there are processes.
+    Return a function that restores the former handlers.
     """
-    lives_on = _is_ignored("SIGHUP") or not _has_terminal()
+    outlives_terminal = _is_ignored("SIGHUP") or not _has_terminal()
 
     def on_hangup() -> None:
-        if lives_on or _has_terminal():
+        if outlives_terminal or _has_terminal():
             reload()
         else:
             server.stop()
 
     calls = {"SIGINT": server.stop, "SIGTERM": server.stop}
     calls["SIGHUP"] = lambda: server.call(on_hangup)
-    if look is not None:
-        calls["SIGCHLD"] = look
     by_number = {
         int(getattr(signal, name)): call for name, call in calls.items() if hasattr(signal, name)
     }
@@ -69,7 +64,7 @@ def _is_ignored(name: str) -> bool:
 
 
 def _has_terminal() -> bool:
-    """Does a terminal control this process, and is it still there?"""
+    """Whether this process has a controlling terminal that still exists."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except (OSError, AttributeError):  # there is no O_NOCTTY where there are no such terminals

@@ -1,32 +1,30 @@
-"""Several worker processes on the same listening sockets: started, watched, replaced, renewed.
+"""The supervisor of worker processes, which share the same listening sockets.
 
-Signals only queue. The loop acts on them, hears what workers say, and reconciles what runs with
-what is wanted:
+Signals only queue. The loop acts on them, receives the workers' messages, and at the end of each
+turn reconciles what runs with what is wanted:
 
-1. Workers that have ended are taken off the list. Whoever was not told to is replaced: at once, or
-   after a pause that doubles while workers die young.
-2. A generation is the workers that share a configuration, and code. A reload starts the next one on
-   the same sockets, which stay open, so no client is turned away. Only when each worker of it is
-   ready do they begin to accept, and the old ones are retired. When one of them cannot start, all
-   of them go, and the old ones never knew.
-3. To stop is to close the sockets and to have all workers drain. One that has not ended some time
-   after it should have is killed.
+1. A generation is the workers with the same configuration and code, each in a slot. A worker that
+   ends without being told to is replaced: at once, or after a pause that doubles while workers of
+   that slot die young.
+2. A reload starts the next generation on the same sockets, so no client is turned away. When all
+   its workers are ready, they begin to accept and the old ones are retired. When one of them cannot
+   start, all of them are killed, and the old ones serve on.
+3. To stop is to close the sockets and to let all workers drain. Those that take too long are
+   killed.
 
-When the supervisor dies, whatever the reason, its workers notice and drain (see `process`).
+When the supervisor dies, its workers notice and drain (see `worker_main`).
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from portico.config.config import ConfigError
 from portico.server.net.listeners import BindError, discard
 from portico.server.net.loop import READ, Loop
 from portico.server.processes import systemd
-from portico.server.processes.generation import Generation, start
 from portico.server.processes.worker_main import (
-    COMPLAINT,
     DRAIN,
     END,
     GO,
@@ -34,86 +32,108 @@ from portico.server.processes.worker_main import (
     READY,
     RETIRE,
     SERVED,
+    WARNING,
 )
+from portico.server.processes.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config.config import Config
     from portico.server.net.listeners import Listeners
-    from portico.server.processes.generation import Child, Place
-    from portico.server.telemetry.counters import Ledger
+    from portico.server.telemetry.counters import ServerCounters
 
 PAUSE_SECONDS = 0.1
-"""How long a place stays empty after its worker has died young: a while, doubled each time."""
+"""How long a slot stays empty after its worker has died young; doubled each time."""
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 10.0
-"""A worker that has lived so long has not died young."""
+"""A worker that dies before this age has died young."""
 BOOT_SECONDS = 60.0
 """How long a worker may take to be ready."""
 LEAVE_SECONDS = 10.0
 """How long a reload waits for the old workers to accept no more."""
 KILL_SECONDS = 5.0
-"""How long after its time a worker that does not end is killed."""
+"""How long after the grace time a worker that does not end is killed."""
 
 
 class StartError(Exception):
-    """The first workers did not come up."""
+    """The first workers did not start."""
 
 
-class Surroundings(Protocol):
-    """What the supervisor needs of the program around it."""
+class Slot:
+    """The place of one worker of a generation."""
 
-    def renew(self, held: Listeners) -> tuple[Config, Listeners]:
-        """The configuration as it is now, and its sockets: of those `held`, and new ones.
+    def __init__(self) -> None:
+        self.worker: WorkerProcess | None = None
+        self.pause = 0.0
+        """Seconds that it last stayed empty."""
+        self.due = 0.0
+        """When the next worker may be started, in monotonic seconds."""
 
-        Raises ConfigError or BindError.
-        """
-        ...
 
-    def started(self, config: Config, listeners: Listeners) -> None:
-        """All workers serve for the first time."""
-        ...
+class Generation:
+    """Workers with the same configuration and the same code."""
 
-    def say(self, text: str) -> None:
-        """Tell the operator."""
-        ...
+    def __init__(self, config: Config, listeners: Listeners) -> None:
+        self.config = config
+        self.listeners = listeners
+        self.slots = [Slot() for _ in range(config.workers)]
+        self.failure = ""
+        """Why it cannot take over."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all its workers are."""
+        return all(slot.worker is not None and slot.worker.ready for slot in self.slots)
+
+    @property
+    def status(self) -> str:
+        """What serves, for the operator."""
+        return "1 worker" if len(self.slots) == 1 else f"{len(self.slots)} workers"
+
+    def slot_of(self, worker: WorkerProcess) -> Slot | None:
+        """Return the slot of `worker`; None if it is not, or no longer, in this generation."""
+        return next((slot for slot in self.slots if slot.worker is worker), None)
 
 
 class Supervisor:
-    """Keeps workers running until it is stopped.
-
-    `stop`, `reload`, `call` and `look` may be called from signal handlers.
-    """
+    """Keeps workers running until it is stopped."""
 
     def __init__(
         self,
-        config: Config,
-        listeners: Listeners,
-        surroundings: Surroundings,
-        ledger: Ledger | None = None,
+        first: Generation,
+        *,
+        load: Callable[[Listeners], Generation],
+        on_start: Callable[[Config, Listeners], None],
+        report: Callable[[str], None],
+        metrics: ServerCounters | None = None,
     ) -> None:
-        """`ledger` is where the workers' counts come together, if somebody wants to know."""
+        """`metrics` are None when they are off.
+
+        `load` returns the next generation with the configuration as it is now; it keeps those of
+        the given sockets that are still wanted, and raises ConfigError or BindError. `on_start` is
+        called when all workers serve for the first time. `report` tells the operator.
+        """
         self.requests = 0
         """Requests answered by the workers that have ended."""
-        self._around = surroundings
-        self._ledger = ledger
-        self._next: Generation | None = Generation(config, listeners)
+        self._load = load
+        self._on_start = on_start
+        self._report = report
+        self._metrics = metrics
+        self._next: Generation | None = first
         self._current: Generation | None = None
-        self._children: list[Child] = []
+        self._workers: list[WorkerProcess] = []
+        """All worker processes, also those of former generations that have not ended yet."""
         self._loop = Loop()
-        self._stops_asked = 0
-        self._stops = 0
         self._reload_asked = False
-        self._hand_over_until = 0.0
-        """When the old workers must have left; 0 while there are none that accept."""
-        self._kill_at = 0.0
+        self._hand_over_until: float | None = None
+        """Until when a reload waits for the old workers; None when it does not."""
+        self._stopping = False
         self._failure = ""
 
     def stop(self) -> None:
-        """Have all workers drain; asked again, end at once."""
-        self._stops_asked += 1
-        self._loop.wake()
+        """Have all workers drain; called again, end at once. For signal handlers as well."""
+        self._loop.call(self._stop)
 
     def reload(self) -> None:
         """Replace all workers by new ones, with the code and the configuration as they are now."""
@@ -121,238 +141,208 @@ class Supervisor:
         self._loop.wake()
 
     def call(self, what: Callable[[], None]) -> None:
-        """Have the loop call `what`."""
+        """Have the loop call `what`. For signal handlers as well."""
         self._loop.call(what)
 
-    def look(self) -> None:
-        """Look after the workers: one of them has ended."""
-        self._loop.wake()
-
     def run(self) -> None:
-        """Serve until stopped, and all workers have ended. Raises StartError."""
+        """Serve until stopped and all workers have ended. Raises StartError."""
         self._loop.wake()
         try:
             self._loop.run(on_rest=self._reconcile)
         finally:
-            for child in self._children:  # none, unless there is a bug
-                child.control.close()  # then they drain
+            for worker in self._workers:  # there are some only after a bug
+                worker.close()
             self._loop.close()
         if self._failure:
             raise StartError(self._failure)
 
     def _reconcile(self) -> None:
-        """At the end of each turn."""
-        self._reap()
-        if self._stops_asked > self._stops:
-            self._begin_end()
-        if self._stops:
-            self._see_to_the_end()
+        """Bring what runs a step closer to what is wanted."""
+        if self._stopping:
+            if not self._workers:
+                self._loop.stop()
             return
-        self._see_to_reload()
         for generation in self._generations():
             self._fill(generation)
+        if self._next is not None and self._next.failure:
+            self._give_up(self._next)
+        if self._next is not None and self._next.is_ready:
+            self._adopt(self._next)
+        if self._hand_over_until is not None:
+            self._await_hand_over(self._hand_over_until)
+        if self._reload_asked and self._next is None and self._hand_over_until is None:
+            self._begin_reload()
 
     def _generations(self) -> list[Generation]:
         return [each for each in (self._current, self._next) if each is not None]
+
+    def _reconcile_in(self, seconds: float) -> None:
+        self._loop.later(seconds, self._loop.wake)
 
     # Workers
 
     def _fill(self, generation: Generation) -> None:
         """Start the workers that are missing."""
-        for number, place in enumerate(generation.places):
-            if place.child is None and place.due <= self._loop.now and not generation.failure:
+        for number, slot in enumerate(generation.slots):
+            if slot.worker is None and slot.due <= self._loop.now and not generation.failure:
                 try:
-                    child = start(number, generation, self._ledger)
+                    slot.worker = self._start(number, generation)
                 except OSError as error:
                     why = f"worker {number + 1} cannot be started: {error.strerror}"
-                    self._vacate(generation, place, why)
+                    self._vacate(generation, slot, why)
                     continue
-                place.child = child
-                if self._ledger is not None and place.pause:
-                    self._ledger.restarts += 1
-                self._children.append(child)
-                self._loop.later(BOOT_SECONDS + 1, _nothing)
-                self._loop.watch(child.control.fileno(), READ, partial(self._hear, child))
+                if self._metrics is not None and slot.pause:
+                    self._metrics.restarts += 1
 
-    def _hear(self, child: Child, _events: int = READ) -> None:
-        """Take in what a worker says."""
+    def _start(self, number: int, generation: Generation) -> WorkerProcess:
+        counters = None if self._metrics is None else self._metrics.add(shared=True)
         try:
-            data = child.control.recv(65536)
-        except BlockingIOError:
-            return
+            worker = WorkerProcess(number, generation.config, generation.listeners, counters)
         except OSError:
-            data = b""
-        if not data:  # it ends: SIGCHLD will tell
-            self._loop.forget(child.control.fileno())
-            child.control.close()
+            if self._metrics is not None and counters is not None:
+                self._metrics.remove(counters)
+            raise
+        self._workers.append(worker)
+        self._loop.watch(worker.fd, READ, partial(self._receive, worker))
+        self._loop.later(BOOT_SECONDS, partial(self._end_boot, worker))
+        return worker
+
+    def _end_boot(self, worker: WorkerProcess) -> None:
+        if not worker.ready and worker in self._workers:
+            worker.kill()
+            self._lost(worker, f"was not ready within {BOOT_SECONDS:g} s")
+
+    def _receive(self, worker: WorkerProcess, _events: int) -> None:
+        """Act on the messages of a worker, or on its end."""
+        messages = worker.receive()
+        if messages is None:
+            self._ended(worker)
             return
-        *lines, child.heard = (child.heard + data).split(b"\n")
-        for line in lines:
-            if line == READY:
-                child.ready = True
-                if self._current is not None and self._current.place_of(child) is not None:
-                    child.tell(GO)
-            elif line == LEAVING:
-                self._lost(child, "has been told to end")
-            elif line.startswith(SERVED):
-                self.requests += int(line.removeprefix(SERVED))
-            elif line.startswith(COMPLAINT):
-                self._around.say(line.removeprefix(COMPLAINT).decode("utf-8", "replace"))
+        for message in messages:
+            if message == READY:
+                worker.ready = True
+                if self._current is not None and self._current.slot_of(worker) is not None:
+                    worker.send(GO)
+            elif message == LEAVING:
+                self._lost(worker, "has been told to end")
+            elif message.startswith(SERVED):
+                self.requests += int(message.removeprefix(SERVED))
+            elif message.startswith(WARNING):
+                self._report(message.removeprefix(WARNING).decode("utf-8", "replace"))
 
-    def _reap(self) -> None:
-        """Take those off the list that have ended."""
-        for child in list(self._children):
-            if child.process.poll() is not None:
-                while child.control.fileno() >= 0:
-                    self._hear(child)  # its last words
-                self._children.remove(child)
-                if self._ledger is not None and child.counts is not None:
-                    self._ledger.close(child.counts)
-                self._lost(child, child.ending)
-            elif not child.ready and self._loop.now - child.born > BOOT_SECONDS:
-                child.process.kill()
-                self._lost(child, f"was not ready within {BOOT_SECONDS:g} s")
+    def _ended(self, worker: WorkerProcess) -> None:
+        self._loop.forget(worker.fd)
+        worker.close()
+        self._workers.remove(worker)
+        self._lost(worker, worker.wait())
+        if self._metrics is not None and worker.counters is not None:
+            self._metrics.remove(worker.counters)
 
-    def _lost(self, child: Child, why: str) -> None:
-        """A worker accepts no more. If it was not told so, its place is to be filled again."""
-        child.accepts = False
+    def _lost(self, worker: WorkerProcess, why: str) -> None:
+        """A worker accepts no more. Unless it was told to stop, it has a slot to be filled."""
+        worker.accepts = False
         for generation in self._generations():
-            place = generation.place_of(child)
-            if place is not None:
-                who = f"worker {child.number + 1} (process {child.process.pid})"
-                self._vacate(generation, place, f"{who} {why}")
+            slot = generation.slot_of(worker)
+            if slot is not None:
+                self._vacate(generation, slot, f"{worker} {why}")
 
-    def _vacate(self, generation: Generation, place: Place, why: str) -> None:
-        child, place.child = place.child, None
+    def _vacate(self, generation: Generation, slot: Slot, why: str) -> None:
+        worker, slot.worker = slot.worker, None
         if generation is self._next:
             generation.failure = why
             return
-        if child is not None and self._loop.now - child.born > STEADY_SECONDS:
-            place.pause = 0.0
-        place.pause = min(LONGEST_PAUSE_SECONDS, 2 * place.pause or PAUSE_SECONDS)
-        place.due = self._loop.now + place.pause
-        self._loop.later(place.pause, _nothing)
-        self._around.say(f"{why}; another takes its place in {place.pause:g} s")
+        if worker is not None and self._loop.now - worker.started > STEADY_SECONDS:
+            slot.pause = 0.0
+        slot.pause = min(LONGEST_PAUSE_SECONDS, 2 * slot.pause or PAUSE_SECONDS)
+        slot.due = self._loop.now + slot.pause
+        self._reconcile_in(slot.pause)
+        self._report(f"{why}; another takes its place in {slot.pause:g} s")
 
     # Reload
 
-    def _see_to_reload(self) -> None:
-        """Bring what is under way of a reload a step further, or begin one."""
-        coming = self._next
-        if coming is not None:
-            if coming.failure:
-                self._give_up(coming)
-            elif coming.is_ready:
-                self._adopt(coming)
-        elif self._hand_over_until:
-            self._see_to_hand_over(self._hand_over_until)
-        elif self._reload_asked:
-            self._reload_asked = False
-            self._begin_reload()
-
     def _begin_reload(self) -> None:
+        self._reload_asked = False
         systemd.reloading()
         current = self._current
         try:
-            config, listeners = self._around.renew({} if current is None else current.listeners)
+            self._next = self._load({} if current is None else current.listeners)
         except (ConfigError, BindError) as problem:
             self._refuse_reload(str(problem))
-            return
-        self._next = Generation(config, listeners)
+        self._loop.wake()
 
     def _refuse_reload(self, why: str) -> None:
-        if self._ledger is not None:
-            self._ledger.failed_reloads += 1
-        self._around.say(f"not reloaded, all goes on as before: {why}")
+        if self._metrics is not None:
+            self._metrics.failed_reloads += 1
+        self._report(f"not reloaded, all goes on as before: {why}")
         systemd.ready(f"Not reloaded: {why}")
 
     def _give_up(self, coming: Generation) -> None:
         """The next generation cannot take over; none of it has accepted anything."""
         self._next = None
-        for place in coming.places:
-            if place.child is not None:
-                place.child.process.kill()
-        current = self._current
-        if current is None:
+        for slot in coming.slots:
+            if slot.worker is not None:
+                slot.worker.kill()
+        if self._current is None:
+            discard(coming.listeners)
             self._failure = coming.failure
-            self._next = coming  # its sockets are to be closed
-            self.stop()
-            return
-        _discard_but(coming.listeners, current.listeners)
-        self._refuse_reload(coming.failure)
+            self._stop()
+        else:
+            _discard_but(coming.listeners, self._current.listeners)
+            self._refuse_reload(coming.failure)
 
     def _adopt(self, coming: Generation) -> None:
-        """The next generation is ready: let it accept, and retire all others."""
+        """The next generation is ready: let it accept, and retire all other workers."""
         former, self._current, self._next = self._current, coming, None
-        for child in self._children:
-            if coming.place_of(child) is not None:
-                child.tell(GO)
-            elif child.accepts:
-                child.tell(RETIRE)
+        for worker in self._workers:
+            if coming.slot_of(worker) is not None:
+                worker.send(GO)
+            elif worker.accepts:
+                worker.send(RETIRE)
         if former is None:
-            self._around.started(coming.config, coming.listeners)
+            self._on_start(coming.config, coming.listeners)
             systemd.ready(coming.status)
         else:
             _discard_but(former.listeners, coming.listeners)
             self._hand_over_until = self._loop.now + LEAVE_SECONDS
-            self._loop.later(LEAVE_SECONDS, _nothing)
+            self._reconcile_in(LEAVE_SECONDS)
 
-    def _see_to_hand_over(self, until: float) -> None:
-        """A reload is done when no old worker accepts any more."""
+    def _await_hand_over(self, until: float) -> None:
+        """A reload is complete when no old worker accepts any more."""
         current = self._current
-        if current is None:
+        assert current is not None  # noqa: S101 (only a generation that serves is reloaded)
+        old = [each for each in self._workers if each.accepts and current.slot_of(each) is None]
+        if old and self._loop.now < until:
             return
-        stay = [each for each in self._children if each.accepts and not current.place_of(each)]
-        if stay and self._loop.now < until:
-            return
-        self._hand_over_until = 0.0
-        for child in stay:
-            self._around.say(f"process {child.process.pid}, an old worker, does not react")
-        if self._ledger is not None:
-            self._ledger.reloads += 1
-        self._around.say(f"reloaded: {current.status}")
+        self._hand_over_until = None
+        for worker in old:
+            self._report(f"process {worker.pid}, an old worker, does not react")
+        if self._metrics is not None:
+            self._metrics.reloads += 1
+        self._report(f"reloaded: {current.status}")
         systemd.ready(current.status)
 
-    # The end
+    # Stop
 
-    def _begin_end(self) -> None:
-        """Act on `stop`."""
-        at_once = self._stops > 0 or self._stops_asked > 1
-        self._stops = self._stops_asked
+    def _stop(self) -> None:
         patience = KILL_SECONDS
-        if not at_once:
+        if not self._stopping:
             systemd.stopping()
-        for generation in self._generations():
-            discard(generation.listeners)
-            generation.listeners, generation.places = {}, []
-            patience = max(patience, generation.config.grace + KILL_SECONDS)
-        for child in self._children:
-            child.tell(END if at_once else DRAIN)
-            if not child.ready:  # it serves nobody, and does not listen yet
-                child.process.kill()
-        self._kill_at = self._loop.now + patience
-        self._loop.later(patience, _nothing)
+            for generation in self._generations():
+                discard(generation.listeners)
+                patience = max(patience, generation.config.grace + KILL_SECONDS)
+        for worker in self._workers:
+            worker.send(END if self._stopping else DRAIN)
+            if not worker.ready:  # it has no clients
+                worker.kill()
+        self._stopping = True
+        self._current = self._next = None
+        self._loop.later(patience, self._kill_all)
 
-    def _see_to_the_end(self) -> None:
-        if not self._children:
-            self._loop.stop()
-        elif self._loop.now >= self._kill_at:
-            for child in self._children:
-                child.process.kill()
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            worker.kill()
 
 
 def _discard_but(listeners: Listeners, kept: Listeners) -> None:
-    """Close those of the sockets that are not among the kept."""
+    """Close those of the sockets that are not among `kept`."""
     discard({name: each for name, each in listeners.items() if kept.get(name) is not each})
-
-
-def _on_turn(_now: float) -> None:
-    """Nothing is to be done when a turn begins."""
-
-
-def _on_bug(_fd: int) -> None:
-    """What has failed was reported; all else goes on."""
-
-
-def _nothing() -> None:
-    """Reconciling is all that is to be done when the time has come."""

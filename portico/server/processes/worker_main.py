@@ -1,23 +1,24 @@
-"""A worker process, from within: what it is given, whom it obeys, what it says.
+"""The main program of a worker process.
 
-The supervisor starts it with `BOOT`, as a fresh interpreter, so that the code is that on disk. What
-it is given comes as JSON in the environment; the listening sockets and `control`, the line to the
-supervisor, as open descriptors. It says READY, waits for GO, and then serves. RETIRE, DRAIN and END
-tell it how to end. It says when it accepts no more (LEAVING), and at its end how many requests it
-has answered (SERVED); a COMPLAINT is for the operator. When the supervisor is gone, so is the other
-end of `control`: then it drains.
+The supervisor starts a fresh interpreter with BOOT; the arguments come as JSON in the environment,
+the listening sockets and the control socket as open descriptors. The worker sends READY, waits for
+GO, and serves. RETIRE, DRAIN and END tell it how to stop. It sends LEAVING when it accepts no more
+connections, and SERVED with the number of requests at its end; WARNING carries a text for the
+operator. When the control socket ends, the supervisor is gone, and the worker drains.
 
-SIGTERM drains as well. SIGINT and SIGHUP, which a terminal sends to all its processes, are the
-supervisor's affair. Nothing here counts signals: one may come by both ways.
+SIGTERM drains as well. SIGINT and SIGHUP, which a terminal sends to all its processes, are ignored:
+the supervisor acts on them. A signal may come from a terminal or service manager as well as the
+supervisor's command, so to drain twice is to drain once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from portico.config.config import Config, ConfigError
 
@@ -25,165 +26,153 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from portico.server.telemetry.counters import Counts
+    from portico.server.telemetry.counters import Counters
     from portico.server.worker import Worker
 
 VARIABLE = "PORTICO_WORKER"
-"""The environment variable that holds what the process is given."""
+"""The environment variable that holds the arguments."""
 
 BOOT = (
     "import json, os, sys; "
-    f"given = json.loads(os.environ.pop({VARIABLE!r})); "
-    "sys.path[:] = given['path']; "
+    f"arguments = json.loads(os.environ.pop({VARIABLE!r})); "
+    "sys.path[:] = arguments['path']; "
     "from portico.server.processes.worker_main import main; "
-    "sys.exit(main(given))"
+    "sys.exit(main(arguments))"
 )
 """The program that the interpreter is started with; it finds Portico where the supervisor did."""
 
 GO, RETIRE, DRAIN, END = b"g", b"r", b"d", b"e"
-"""What the supervisor says: accept; end without haste; end within the grace time; end now."""
-READY, LEAVING, SERVED, COMPLAINT = b"ready", b"leaving", b"served ", b"complaint "
-"""What the worker says, each on a line of its own; the last two go on with a number or a text."""
+"""Commands: serve; stop without a deadline; stop within the grace time; stop now."""
+READY, LEAVING, SERVED, WARNING = b"ready", b"leaving", b"served ", b"warning "
+"""Messages, each a line. A number follows SERVED, a text WARNING."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Those that wait until the process can handle them."""
+"""Signals that are blocked until the process handles them."""
 
 STDOUT = 1
 CANNOT_START = 2
-"""The exit code of a worker whose configuration is wrong."""
+"""The exit code when the configuration is wrong."""
 
 
-class Given(TypedDict):
-    """What a worker process is given."""
+class Arguments(TypedDict):
+    """What a worker process is started with."""
 
     path: list[str]
-    """Where modules are looked for."""
+    """sys.path"""
     number: int
-    """Which of the workers it is: the first one also reports what is wrong with the site."""
+    """Which of the workers it is. Number 0 also reports mistakes in the site's rules."""
     control: int
     listeners: list[int]
     config: dict[str, object]
-    counts: NotRequired[list[int]]
-    """The descriptor of memory to count in, if somebody wants to know."""
+    counters: int | None
+    """The descriptor of shared memory; None when metrics are off."""
 
 
-def main(given: Given) -> int:
-    """Serve until told otherwise, and return the exit code."""
-    with _adopt(given["control"]) as control:
-        return _serve(given, Line(control))
-
-
-def _serve(given: Given, line: Line) -> int:
+def main(arguments: Arguments) -> int:
+    """Serve until told to stop, and return the exit code."""
+    control = Control(arguments["control"])
     try:
-        worker = _worker(given, line)
+        worker = _new_worker(arguments, control)
     except (ConfigError, OSError) as problem:
-        line.complain(str(problem))
+        control.warn(str(problem))
         return CANNOT_START
-    steering = _Steering(worker, line)
-    _handle_signals(steering.drain)
-    line.say(READY)
-    if line.hear() == GO:
-        steering.begin()
+    commands = _Commands(worker, control)
+    _handle_signals(commands.drain)
+    control.send(READY)
+    if control.receive() == GO:
+        worker.watch(control.fd, commands.obey)
         worker.run()
-        line.say(SERVED + b"%d" % worker.requests)
+        control.send(SERVED + b"%d" % worker.requests)
     return 0
 
 
-class Line:
-    """The line to the supervisor."""
+class Control:
+    """The worker's end of the control socket, which stays open until the process exits."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
-        self.fd = control.fileno()
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self.fd = fd
 
-    def say(self, words: bytes) -> None:
-        """Tell the supervisor something, if it is still there."""
+    def send(self, message: bytes) -> None:
+        """Send a message, if the supervisor still lives."""
         with contextlib.suppress(OSError):
-            self._control.sendall(words + b"\n")
+            os.write(self.fd, message + b"\n")
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Have the supervisor tell the operator."""
-        self.say(COMPLAINT + " ".join(text.splitlines()).encode("utf-8", "backslashreplace"))
+        self.send(WARNING + " ".join(text.splitlines()).encode("utf-8", "backslashreplace"))
 
-    def hear(self) -> bytes:
-        """The next word; empty when the supervisor is gone."""
+    def receive(self) -> bytes:
+        """Wait for the next command; empty when the supervisor is gone."""
         try:
-            return self._control.recv(1)
+            return os.read(self.fd, 1)
         except OSError:
             return b""
 
 
-class _Steering:
-    """Has a worker do what the supervisor says."""
+class _Commands:
+    """Has a worker obey the supervisor, and SIGTERM."""
 
-    def __init__(self, worker: Worker, line: Line) -> None:
+    def __init__(self, worker: Worker, control: Control) -> None:
         self._worker = worker
-        self._line = line
-        self._drains = False
-
-    def begin(self) -> None:
-        """Listen to the supervisor while the worker serves."""
-        self._worker.watch(self._line.fd, self._on_word)
+        self._control = control
+        self._draining = False
 
     def drain(self) -> None:
-        """End within the grace time. To say it again changes nothing."""
-        if not self._drains:
-            self._drains = True
+        """Stop within the grace time. Further calls change nothing."""
+        if not self._draining:
+            self._draining = True
             self._worker.stop()
 
-    def _on_word(self, _events: int) -> None:
-        word = self._line.hear()
-        if word == RETIRE:
+    def obey(self, _events: int) -> None:
+        """Receive a command, and act on it."""
+        command = self._control.receive()
+        if command == RETIRE:
             self._worker.retire()
             return
         self.drain()
-        if word == END:
+        if command == END:
             self._worker.stop()
-        if not word:
-            self._worker.forget(self._line.fd)
+        if not command:
+            self._worker.forget(self._control.fd)
 
 
-def _worker(given: Given, line: Line) -> Worker:
+def _new_worker(arguments: Arguments, control: Control) -> Worker:
     # Imported here, because the supervisor needs neither.
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.worker import Worker
 
-    config = Config.of(**given["config"])
-    listeners = [_adopt(fd) for fd in given["listeners"]]
+    config = Config.of(**arguments["config"])
+    listeners = [socket.socket(fileno=fd) for fd in arguments["listeners"]]
+    for listener in listeners:
+        listener.set_inheritable(False)
     log = None
     if config.access_log:
         log = AccessLog(STDOUT, config.log_format, color=config.color == "always")
-    report = line.complain if given["number"] == 0 else _keep_quiet
-    counts = None
-    for fd in given.get("counts", []):
-        counts = _counts(fd, line)
-    on_drain = partial(line.say, LEAVING)
-    return Worker(config, listeners, log=log, counts=counts, report=report, on_drain=on_drain)
+    report = control.warn if arguments["number"] == 0 else _drop
+    counters = None
+    if arguments["counters"] is not None:
+        counters = _counters(arguments["counters"], control)
+    on_drain = partial(control.send, LEAVING)
+    return Worker(config, listeners, log=log, counters=counters, report=report, on_drain=on_drain)
 
 
-def _counts(fd: int, line: Line) -> Counts | None:
-    """Return where to count for the supervisor, if they still understand each other."""
+def _counters(fd: int, control: Control) -> Counters | None:
+    """Return the supervisor's memory to count in, if both agree on its layout."""
     from portico.server.telemetry.counters import adopt
 
-    counts = adopt(fd)
-    if counts is None:
-        line.complain("the metrics stand still: this version has others; restart the server")
-    return counts
+    counters = adopt(fd)
+    if counters is None:
+        control.warn("metrics are not counted: this version has others; restart the server")
+    return counters
 
 
-def _adopt(fd: int) -> socket.socket:
-    """The socket whose descriptor was handed over. Nobody else is to inherit it."""
-    adopted = socket.socket(fileno=fd)
-    adopted.set_inheritable(False)
-    return adopted
-
-
-def _keep_quiet(_text: str) -> None:
-    """Leave it to the first worker: the others would say the same."""
+def _drop(_text: str) -> None:
+    """Say nothing: the first worker reports the same."""
 
 
 def _handle_signals(drain: Callable[[], None]) -> None:
-    """The supervisor has blocked them until now, when there is somebody to handle them."""
+    """Handle signals, which the supervisor has blocked, from now on."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         drain()

@@ -1,33 +1,33 @@
-"""What a worker counts for `--metrics`, and how the counts of several workers come together.
+"""What workers count for `--metrics`, and the sums over all workers.
 
-Rule: a count is a cell in memory that its worker alone writes. With several workers that memory is
-shared with the supervisor, so a scrape costs the workers nothing, and what one that died has
-counted is not lost. Counters are written as things happen; what is only a present state (how many
-connections are open) is looked at twice a second, with the deadlines, and costs no request a thing.
+A counter is a cell of 8 octets that only its own worker writes. Worker processes share this memory
+with the supervisor, so a scrape costs them nothing, and what a worker that died has counted is not
+lost. Counters are written as things happen. Gauges, such as the number of open connections, are
+written twice a second, when deadlines are checked, and cost no request anything.
 
-Limit: a cell is read and written whole on 64-bit systems. On others a sum may be off for the moment
-in which a cell passes 2**32.
+Limit: on 32-bit systems a sum may be wrong for the moment in which a cell passes 2**32.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import tempfile
 import time
 from _thread import allocate_lock
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from portico.server.limits import Streams
 
 LAYOUT = 2
-"""Which cells mean what. To be raised with any change below: after an update, new workers may run
-under an old supervisor, and then must not count for it."""
+"""The version of the cells' meaning; to be raised with any change below. After an update, workers
+with new code may run under a supervisor with old code, and must not write into its cells."""
 
 CELLS = 1000
-"""Each of 8 octets. Those from 100 on count the responses of that status."""
+"""The number of cells. Those from 100 on count the responses of that status."""
 
 (
     THE_LAYOUT,
@@ -40,11 +40,10 @@ CELLS = 1000
     CPU_NANOSECONDS,
     DURATION_NANOSECONDS,
 ) = range(9)
-"""Counters, but for the first. KNOWN_HEADS, KNOWN_KEYS and MISSES are the ways to a reply."""
+"""Counters, but for the first. KNOWN_HEADS, KNOWN_KEYS and MISSES count look-ups of replies."""
 
 DURATIONS = 20
-"""The first of the cells that count durations up to each of BUCKETS, and not up to the one before.
-One more counts those that were longer."""
+"""The first of the cells that count durations: one for each of BUCKETS, and one for longer ones."""
 
 BUCKETS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -53,40 +52,27 @@ BUCKETS = (
 """Upper bounds of durations, in seconds."""
 
 PID, SERVING, DRAINING, STREAMS, JOBS, FIRST_STATE = 60, 61, 62, 63, 64, 70
-"""Present states, forgotten when the worker has ended; the last and those behind it: connections,
-by state."""
+"""Gauges, which end with the worker. From FIRST_STATE on: the number of connections, by state."""
 
 STATES = 10
-"""More than connections have."""
+"""Cells for states of connections; more than there are."""
 
 _COUNTERS = (*range(1, PID), *range(100, CELLS))
 
 
-class Observed(Protocol):
-    """What is read of a `responder.Responder`."""
+class Counters:
+    """The counters of one worker."""
 
-    requests: int
-    streams: Streams
-    draining: bool
-
-
-class Counts:
-    """The cells of one worker. `fd` is open for those that another process is to share."""
-
-    __slots__ = ("_apart", "cells", "fd")
+    __slots__ = ("_not_by_head", "cells", "fd")
 
     def __init__(self, memory: memoryview, fd: int = -1) -> None:
         self.cells = memory.cast("Q")
         self.fd = fd
-        self._apart = 0
-
-    def close_descriptor(self) -> None:
-        """The other process has it now."""
-        os.close(self.fd)
-        self.fd = -1
+        """The descriptor of the memory, for the worker process to map; -1 if it is not shared."""
+        self._not_by_head = 0
 
     def answered(self, status: int, length: int, began: float) -> None:
-        """A response is out, with `length` octets of content; `began` in monotonic seconds."""
+        """Count a complete response with `length` octets of content, begun at monotonic `began`."""
         seconds = time.monotonic() - began
         cells = self.cells
         cells[status] += 1
@@ -95,130 +81,121 @@ class Counts:
         cells[DURATION_NANOSECONDS] += int(seconds * 1e9)
 
     def cut_short(self, status: int, length: int) -> None:
-        """A response ended before it was complete, after `length` octets of content."""
+        """Count a response that ended early, after `length` octets of content."""
         self.cells[status] += 1
         self.cells[CONTENT_OCTETS] += length
         self.cells[INCOMPLETE] += 1
 
     def accepted(self, number: int) -> None:
-        """So many connections have been accepted."""
+        """Count accepted connections."""
         self.cells[ACCEPTED] += number
 
     def knew_key(self) -> None:
-        """A reply was found by its key."""
+        """Count a reply that was found by its key."""
         self.cells[KNOWN_KEYS] += 1
-        self._apart += 1
+        self._not_by_head += 1
 
     def missed(self) -> None:
-        """A reply was found nowhere."""
+        """Count a reply that was not found and had to be made."""
         self.cells[MISSES] += 1
-        self._apart += 1
+        self._not_by_head += 1
 
     def refused(self) -> None:
-        """A reply was made for what is no request, so it was looked up nowhere."""
-        self._apart += 1
+        """Note a reply to a malformed request, which was not looked up."""
+        self._not_by_head += 1
 
     def serves(self) -> None:
-        """The worker begins to accept."""
+        """Note that this process begins to accept connections."""
         self.cells[PID] = os.getpid()
         self.cells[SERVING] = 1
 
-    def observe(self, responder: Observed, states: Sequence[int], sending: int, jobs: int) -> None:
-        """Take note of how things stand.
+    def observe(
+        self, states: Sequence[int], taken_up: int, streams: int, jobs: int, *, draining: bool
+    ) -> None:
+        """Write the gauges.
 
-        `states` are those of the connections, in `sending` of which a response is under way; `jobs`
-        is the number of those that wait.
+        `states` are those of all connections, `taken_up` the number of requests that were answered
+        or whose response is being sent, `jobs` the number of those that wait.
         """
         cells = self.cells
         for state in range(STATES):
             cells[FIRST_STATE + state] = states.count(state)
-        cells[SERVING], cells[DRAINING] = not responder.draining, responder.draining
-        cells[STREAMS] = responder.streams.under_way
+        cells[SERVING], cells[DRAINING] = not draining, draining
+        cells[STREAMS] = streams
         cells[JOBS] = jobs
         cells[CPU_NANOSECONDS] = time.process_time_ns()
-        # Found by the head is what was found in no other way: so the fastest way counts nothing.
-        by_head = responder.requests + sending - self._apart
-        cells[KNOWN_HEADS] = max(
-            cells[KNOWN_HEADS], by_head
-        )  # whatever happens, none is taken back
+        # All others were found by their head: so this, the fastest way, needs no counting.
+        by_head = taken_up - self._not_by_head
+        cells[KNOWN_HEADS] = max(cells[KNOWN_HEADS], by_head)  # a counter never decreases
 
 
-def _shared() -> Counts:
-    import mmap
-    import tempfile
-
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("portico-counts")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
+def _new_shared() -> Counters:
+    fd = os.memfd_create("portico-counters") if hasattr(os, "memfd_create") else _temporary_file()
     try:
         os.ftruncate(fd, 8 * CELLS)
-        counts = Counts(memoryview(mmap.mmap(fd, 8 * CELLS)), fd)
+        counters = Counters(memoryview(mmap.mmap(fd, 8 * CELLS)), fd)
     except OSError:
         os.close(fd)
         raise
-    counts.cells[THE_LAYOUT] = LAYOUT
-    return counts
+    counters.cells[THE_LAYOUT] = LAYOUT
+    return counters
 
 
-def adopt(fd: int) -> Counts | None:
-    """The cells that were handed over as a descriptor, which is closed.
+def _temporary_file() -> int:
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
-    None if the supervisor understands them differently.
+
+def adopt(fd: int) -> Counters | None:
+    """Return the counters in the memory that the supervisor shares, and close its descriptor.
+
+    None if the supervisor's code has another layout.
     """
-    import mmap
-
     try:
-        counts = Counts(memoryview(mmap.mmap(fd, 8 * CELLS)))
+        counters = Counters(memoryview(mmap.mmap(fd, 8 * CELLS)))
     finally:
         os.close(fd)
-    return counts if counts.cells[THE_LAYOUT] == LAYOUT else None
+    return counters if counters.cells[THE_LAYOUT] == LAYOUT else None
 
 
-class Ledger:
-    """The counts of all workers. For the thread that scrapes, and the one that has the workers."""
+class ServerCounters:
+    """The counters of all workers, and those of the supervisor. Thread-safe."""
 
-    def __init__(self, *, has_workers: bool) -> None:
-        """Without workers, the process itself is the only one."""
-        self.has_workers = has_workers
+    def __init__(self) -> None:
         self.restarts = 0
         """Workers started in the place of one that had not been told to end."""
         self.reloads = 0
         self.failed_reloads = 0
         self._lock = allocate_lock()
-        self._past = [0] * CELLS
-        self._present: list[Counts] = []
+        self._ended = [0] * CELLS
+        """The sums over workers that have ended."""
+        self._workers: list[Counters] = []
 
-    def open(self) -> Counts:
-        """Cells for a worker in this process."""
-        return self._with(Counts(memoryview(bytearray(8 * CELLS))))
-
-    def open_shared(self) -> Counts:
-        """Cells to be shared with a worker that is about to be started. Raises OSError."""
-        return self._with(_shared())
-
-    def _with(self, counts: Counts) -> Counts:
+    def add(self, *, shared: bool = False) -> Counters:
+        """Return counters for a new worker; `shared` if it is a process. Raises OSError."""
+        counters = _new_shared() if shared else Counters(memoryview(bytearray(8 * CELLS)))
         with self._lock:
-            self._present.append(counts)
-        return counts
+            self._workers.append(counters)
+        return counters
 
-    def close(self, counts: Counts) -> None:
-        """A worker has ended; what it has counted stays."""
+    def remove(self, counters: Counters) -> None:
+        """Keep what a worker process that has ended has counted; forget its gauges."""
         with self._lock:
-            self._present.remove(counts)
+            self._workers.remove(counters)
             for cell in _COUNTERS:
-                self._past[cell] += counts.cells[cell]
+                self._ended[cell] += counters.cells[cell]
+        counters.cells.release()
+        os.close(counters.fd)
 
     def sums(self) -> tuple[list[int], list[int]]:
-        """The sum of each cell over all workers, and the processes that there are."""
+        """Return the sum of each cell over all workers, and the ids of all processes."""
         with self._lock:
-            sums = list(self._past)
-            for counts in self._present:
-                for cell, value in enumerate(counts.cells):
+            sums = list(self._ended)
+            for counters in self._workers:
+                for cell, value in enumerate(counters.cells):
                     sums[cell] += value
-            pids = [counts.cells[PID] for counts in self._present]
-        if self.has_workers:
+            pids = [counters.cells[PID] for counters in self._workers if counters.cells[PID]]
+        if os.getpid() not in pids:  # workers are processes of their own
             sums[CPU_NANOSECONDS] += time.process_time_ns()
             pids.append(os.getpid())
-        return sums, [pid for pid in pids if pid]
+        return sums, pids

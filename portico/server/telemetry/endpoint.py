@@ -1,10 +1,9 @@
-"""What `--metrics` shows: the counts of all workers as Prometheus text, on an address of its own.
+"""The address that `--metrics` names, where a scraper gets the counters as Prometheus text.
 
-`prometheus_client` writes the text. It is sent by Portico's own connections, on a loop of its own
-in a thread, so a scraper that stalls has the deadlines that every client has, delays nobody, and
-does not hold up the end.
+It has a loop of its own in a thread, with the connections and deadlines that the site has, so a
+scraper that stalls delays neither requests nor the end of the server.
 
-Limit: SCRAPERS connections. One more takes the place of the one that has waited longest.
+Limit: SCRAPERS connections. One more takes the place of the one whose deadline is nearest.
 """
 
 from __future__ import annotations
@@ -29,55 +28,49 @@ from portico.server.net.listeners import (
 from portico.server.net.loop import Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
-from portico.server.telemetry.counters import Ledger
+from portico.server.telemetry.counters import ServerCounters
 from portico.site.origin.freshness import Freshness
 from portico.site.pages import errors
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterable
-
     from portico.http.message import ProtocolError, RequestHead, Response
     from portico.server.net.listeners import Listeners
-    from portico.server.telemetry.prometheus import Exposition
+    from portico.server.telemetry.prometheus import ServerCollector
     from portico.site.origin.freshness import Dependencies
 
 SCRAPERS = 16
 """Connections. A Prometheus keeps one; there may be two of them, and a person who looks."""
 PATH = "/metrics"
-_SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD")
-    if hasattr(signal, name)
-]
-# A name of the DNS may mean this machine because somebody else says so; these mean nothing else.
-_NO_DNS_NAME = re.compile(r"\[.*\]|[0-9.]+|(?:.+\.)?localhost")
+
+# Hosts that only this machine can be meant by; any other name could be an attacker's, whose DNS
+# points it here (DNS rebinding).
+_SAFE_HOST = re.compile(r"\[.*\]|[0-9.]+|(?:.+\.)?localhost")
 
 
-class Monitor:
-    """Answers scrapes of `ledger` on the address that `config` has for metrics."""
+class MetricsEndpoint:
+    """Serves metrics on the address `config.metrics`."""
 
-    def __init__(self, config: Config, public: Iterable[socket.socket]) -> None:
-        """`public` are the sockets of the site. Raises ConfigError or BindError."""
+    def __init__(self, config: Config) -> None:
+        """Bind. Raises ConfigError or BindError."""
         self.address = config.metrics
-        """As it was asked for."""
-        self.ledger = Ledger(has_workers=config.workers != 1)
-        exposition = _exposition(self.ledger)
-        self._listeners = _bind(config.metrics, public)
-        (self._listener,) = self._listeners.values()
-        url = url_of(self._listener)
+        """As configured."""
+        self.counters = ServerCounters()
+        collector = _collector(self.counters)
+        self._listeners = _bind(config.metrics)
+        (listener,) = self._listeners.values()
+        url = url_of(listener)
         self.url = url if url.startswith(UNIX) else url.rstrip("/") + PATH
-        """Where to look, for the operator."""
-        self.is_local = is_local(self._listener)
-        """Can only this machine look?"""
-        hosts = config.allow_hosts if is_loopback(self._listener) else None
+        """Where the metrics are, for the operator."""
+        self.is_local = is_local(listener)
+        """Whether only this machine can connect."""
+        page = _Page(collector, config.allow_hosts if is_loopback(listener) else ("*",))
         self._loop = Loop()
-        self._responder = Responder(config, _Page(exposition, hosts), ReplyCache(0))
-        self._clients = Clients(self._loop, self._responder, [self._listener], SCRAPERS)
+        self._responder = Responder(config, page, ReplyCache(0))
+        self._clients = Clients(self._loop, self._responder, [listener], SCRAPERS)
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
 
     def start(self) -> None:
-        """Answer, from now on."""
+        """Serve, in a thread."""
         self._thread.start()
 
     def close(self) -> None:
@@ -91,37 +84,37 @@ class Monitor:
         discard(self._listeners)
 
     def _run(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):  # or the main thread would sleep through a signal
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if hasattr(signal, "pthread_sigmask"):  # signals have to interrupt the main thread
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._clients.accept()
         self._loop.run(on_turn=self._responder.begin_turn, on_bug=self._clients.close_broken)
 
 
 class _Page:
-    """What a Site is to the site: all that there is at this address."""
+    """The metrics in the place of a site: all that there is at this address."""
 
     fields_read = frozenset({"accept"})
 
-    def __init__(self, exposition: Exposition, hosts: tuple[str, ...] | None) -> None:
-        """`hosts` are answered besides those that mean this machine; with None, all are."""
-        self._exposition = exposition
-        self.freshness = Freshness()
+    def __init__(self, collector: ServerCollector, hosts: tuple[str, ...]) -> None:
+        """Answer requests for `hosts` and those of _SAFE_HOST; for all hosts with "*"."""
+        self._collector = collector
         self._hosts = hosts
+        self.freshness = Freshness()
 
     def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
-        """The metrics as they are now, in the form that the scraper prefers."""
-        response = self._decide(request)
+        """Return the metrics of this moment, in the format that the scraper prefers."""
+        response = self._answer(request)
         if request.method == "HEAD":
             response.content = ()
         return response, None
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
-        """The Response to what is no request."""
+        """Return the response to a malformed request."""
         response = errors.error(problem.status, request, problem.detail)
         response.close = True
         return response
 
-    def _decide(self, request: RequestHead) -> Response:
+    def _answer(self, request: RequestHead) -> Response:
         if request.method not in errors.ALLOWED:
             return errors.refuse_method(request)
         if not self._is_ours(host_name(request.authority)):
@@ -130,44 +123,31 @@ class _Page:
             return errors.options()
         if request.path != PATH:
             return errors.error(404, request, f"The metrics are at {PATH}.")
-        text, media_type = self._exposition.render(request.get("accept") or "")
+        text, media_type = self._collector.render(request.get("accept") or "")
         return errors.unstored(200, media_type, text)
 
     def _is_ours(self, host: str) -> bool:
-        if self._hosts is None or not host or "*" in self._hosts:
+        if not host or "*" in self._hosts or host in self._hosts:
             return True
-        return host in self._hosts or _NO_DNS_NAME.fullmatch(host) is not None
+        return _SAFE_HOST.fullmatch(host) is not None
 
 
-def _exposition(ledger: Ledger) -> Exposition:
+def _collector(counters: ServerCounters) -> ServerCollector:
     try:
         import prometheus_client  # noqa: F401 (whether it is there)
     except ImportError:
         cure = "pip install prometheus_client"
         raise ConfigError(f"--metrics needs the package prometheus_client: {cure}") from None
-    from portico.server.telemetry.prometheus import Exposition
+    from portico.server.telemetry.prometheus import ServerCollector
 
-    return Exposition(ledger)
+    return ServerCollector(counters)
 
 
-def _bind(address: str, public: Iterable[socket.socket]) -> Listeners:
-    """Listen there, if that is not where the site is served. Raises ConfigError or BindError."""
-    if any(_is_at(address, listener) for listener in public):
-        cure = "metrics need an address of their own, such as 127.0.0.1:9100"
-        raise ConfigError(f"--metrics: the site is served at {address}; {cure}")
+def _bind(address: str) -> Listeners:
+    """Listen on `address`. Raises BindError."""
     try:
         return bind_anew(Config.of(listens=[address]), {})
-    except BindError as problem:  # which names the option that has led here
-        raise BindError(str(problem).replace("--listen", "--metrics")) from None
-
-
-def _is_at(address: str, listener: socket.socket) -> bool:
-    """Does `listener` listen there as well?"""
-    if address.startswith(UNIX) or url_of(listener).startswith(UNIX):
-        return address == url_of(listener)
-    host, port = listener.getsockname()[:2]
-    wanted, _, number = address.rpartition(":")
-    wanted = wanted.strip("[]")
-    everywhere = {"*", "0.0.0.0", "::"}  # noqa: S104 (it is compared)
-    same = wanted == host or (wanted == "localhost" and is_loopback(listener))
-    return int(number) == port and (same or not everywhere.isdisjoint({wanted, host}))
+    except BindError as problem:
+        # The option is another one, and it may be the site itself that is served there.
+        message = str(problem).replace("--listen", "--metrics")
+        raise BindError(message.replace(" by another program", "")) from None

@@ -1,7 +1,4 @@
-"""The counts as Prometheus text; `prometheus_client` writes it.
-
-Imported only where metrics are asked for: the package is an extra.
-"""
+"""The counters as Prometheus metrics; `prometheus_client`, an optional package, writes the text."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     InfoMetricFamily,
 )
-from prometheus_client.registry import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from portico import __version__
 from portico.server.states import CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
@@ -30,10 +27,10 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from portico.server.telemetry.counters import Ledger
+    from portico.server.telemetry.counters import ServerCounters
 
     Values = float | Mapping[str, float]
-    """A value, or several by label."""
+    """A value, or several by the value of a label."""
 
 STATES = {
     IDLE: "idle",
@@ -44,38 +41,36 @@ STATES = {
     SEND: "sending",
     LINGER: "lingering",
 }
-"""The states that a connection can be seen in, as the metrics name them."""
+"""The names of a connection's states in the metrics."""
 
 
-class Exposition:
-    """What a ledger holds, as text."""
+class ServerCollector(Collector):
+    """The metrics of a server."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._began = time.time()
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+    def __init__(self, server: ServerCounters) -> None:
+        self._server = server
+        self._started = time.time()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The text of this moment and its media type, which the field value `accept` chooses."""
+        """Return the text of this moment and its media type, which the Accept value chooses."""
         encode, media_type = choose_encoder(accept)
-        return encode(self._registry), media_type
+        return encode(self), media_type
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, of one moment. It is what makes this a collector."""
-        sums, pids = self._ledger.sums()
-        yield from _of_responses(sums)
+        """Yield all metrics, of one moment."""
+        sums, pids = self._server.sums()
+        yield from _responses(sums)
         yield _durations(sums)
-        yield from _of_connections(sums)
-        yield from _of_workers(sums, self._ledger)
-        yield from _of_processes(sums, pids)
+        yield from _connections(sums)
+        yield from _workers(sums, self._server)
+        yield from _processes(sums, pids)
         text = "When the server started, in Unix time."
-        yield _gauge("process_start_time_seconds", text, self._began)
+        yield _gauge("process_start_time_seconds", text, self._started)
         about = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("portico_build", "What serves.", value=about)
 
 
-def _of_responses(sums: list[int]) -> Iterator[Metric]:
+def _responses(sums: list[int]) -> Iterator[Metric]:
     by_status = {str(status): sums[status] for status in range(100, counters.CELLS) if sums[status]}
     yield _counter("portico_responses", "Responses by status.", by_status, "status")
     text = "Responses that ended before they were complete; the others count them, too."
@@ -103,7 +98,7 @@ def _durations(sums: list[int]) -> Metric:
     )
 
 
-def _of_connections(sums: list[int]) -> Iterator[Metric]:
+def _connections(sums: list[int]) -> Iterator[Metric]:
     text = "Connections that were accepted."
     yield _counter("portico_connections_accepted", text, sums[counters.ACCEPTED])
     by_state = {name: sums[counters.FIRST_STATE + state] for state, name in STATES.items()}
@@ -111,19 +106,19 @@ def _of_connections(sums: list[int]) -> Iterator[Metric]:
     yield _gauge("portico_streams", "Streamed listings under way.", sums[counters.STREAMS])
 
 
-def _of_workers(sums: list[int], ledger: Ledger) -> Iterator[Metric]:
+def _workers(sums: list[int], server: ServerCounters) -> Iterator[Metric]:
     by_state = {"serving": sums[counters.SERVING], "draining": sums[counters.DRAINING]}
     yield _gauge("portico_workers", "Workers by state.", by_state, "state")
     text = "Workers started in the place of one that the supervisor had not told to end."
-    yield _counter("portico_worker_restarts", text, ledger.restarts)
-    by_result = {"ok": ledger.reloads, "failed": ledger.failed_reloads}
+    yield _counter("portico_worker_restarts", text, server.restarts)
+    by_result = {"ok": server.reloads, "failed": server.failed_reloads}
     yield _counter("portico_reloads", "Reloads by result.", by_result, "result")
     text = "Jobs that wait for their thread: to compress, to hash a large file."
     yield _gauge("portico_jobs_waiting", text, sums[counters.JOBS])
 
 
-def _of_processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
-    """Under the names that all programs use, but summed."""
+def _processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
+    """The metrics that every program has, summed over all processes."""
     text = "Processor time of all processes, also of those that have ended."
     yield _counter("process_cpu_seconds", text, sums[counters.CPU_NANOSECONDS] / 1e9)
     if sys.platform != "linux":

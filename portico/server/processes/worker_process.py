@@ -1,0 +1,122 @@
+"""A worker process as the supervisor sees it: how it is started, and its control socket.
+
+A worker is a fresh interpreter, so it runs the code that is on disk, whatever the supervisor runs.
+It gets the supervisor's module path, the listening sockets, and one end of the control socket; the
+messages on it stand in `worker_main`. The worker holds its end until it exits, so the end of the
+stream is the end of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from portico.server.processes.systemd import VARIABLES
+from portico.server.processes.worker_main import BOOT, SIGNALS, VARIABLE
+
+if TYPE_CHECKING:
+    from portico.config.config import Config
+    from portico.server.net.listeners import Listeners
+    from portico.server.processes.worker_main import Arguments
+    from portico.server.telemetry.counters import Counters
+
+
+class WorkerProcess:
+    """Worker `number` of a generation, counted from 0. The constructor starts it."""
+
+    def __init__(
+        self, number: int, config: Config, listeners: Listeners, counters: Counters | None
+    ) -> None:
+        """`counters` are None when metrics are off. Raises OSError."""
+        self.number = number
+        self.counters = counters
+        self.started = time.monotonic()
+        self.ready = False
+        """Whether it waits for GO, or has had it."""
+        self.accepts = True
+        """False once it accepts no more connections."""
+        self._control, theirs = socket.socketpair()
+        self._control.setblocking(False)
+        self.fd = self._control.fileno()
+        self._incomplete = b""
+        try:
+            with theirs:
+                self._process = _spawn(number, config, listeners, theirs.fileno(), counters)
+        except OSError:
+            self._control.close()
+            raise
+
+    def __str__(self) -> str:
+        return f"worker {self.number + 1} (process {self.pid})"
+
+    @property
+    def pid(self) -> int:
+        """The process ID."""
+        return self._process.pid
+
+    def send(self, command: bytes) -> None:
+        """Send one of the commands of `worker_main`, if the process still lives."""
+        with contextlib.suppress(OSError):
+            self._control.send(command)
+
+    def receive(self) -> list[bytes] | None:
+        """Return the messages that have arrived; None when the process has ended."""
+        try:
+            data = self._control.recv(65536)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        *messages, self._incomplete = (self._incomplete + data).split(b"\n")
+        return messages if data else None
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Close the control socket. A process that still lives drains then."""
+        self._control.close()
+
+    def wait(self) -> str:
+        """Wait until the process has ended, and return how, for the operator."""
+        code = self._process.wait()
+        if code < 0:
+            return f"was killed by signal {-code}"
+        return f"has ended with exit code {code}" if code else "has ended"
+
+
+def _spawn(
+    number: int, config: Config, listeners: Listeners, control: int, counters: Counters | None
+) -> subprocess.Popen[bytes]:
+    """Start an interpreter like this one, which runs `worker_main.main`. Raises OSError."""
+    arguments: Arguments = {
+        "path": sys.path,
+        "number": number,
+        "control": control,
+        "listeners": [listener.fileno() for listener in listeners.values()],
+        "config": config.settings(),
+        "counters": None if counters is None else counters.fd,
+    }
+    shared = [] if counters is None else [counters.fd]
+    environ = {name: os.environ[name] for name in os.environ if name not in VARIABLES}
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    # -P: no modules from the folder in which the server was started.
+    command = [sys.executable, *flags, "-P", "-c", BOOT, f"portico: worker {number + 1}"]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker unblocks them
+    try:
+        return subprocess.Popen(  # noqa: S603 (nothing in it comes from outside)
+            command,
+            stdin=subprocess.DEVNULL,
+            env={**environ, VARIABLE: json.dumps(arguments)},
+            pass_fds=[control, *arguments["listeners"], *shared],
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
