@@ -75,9 +75,7 @@ class Worker:
         self._folder = Folder(config.root, share, self._pools[0].submit, descriptors.files)
         copies = None
         if config.compress:
-            copies = CompressionCache(
-                2 * share, self._pools[1].submit, config.cache_dir, report, self._folder.freshness
-            )
+            copies = CompressionCache(2 * share, self._pools[1].submit)
         self._copies = copies
         hosts = None
         if all(map(is_loopback, listeners)) or config.allow_hosts:
