@@ -22,6 +22,14 @@ MAX_PORT = 65_535
 MAX_WORKERS = 1024
 """More than any machine has cores; a typing error should not start a million processes."""
 
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 UNIX = "unix:"
 """What the address of a unix socket begins with."""
 

@@ -95,13 +95,6 @@ class Generation:
         return next((place for place in self.places if place.child is child), None)
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def start(number: int, generation: Generation, ledger: Ledger | None = None) -> Child:
     """Start a worker; raises OSError. A thread could take the place of the process here.
 

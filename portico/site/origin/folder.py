@@ -46,6 +46,7 @@ from portico.site.origin.stat import (
     FolderDependency,
     PathDependency,
     fingerprint,
+    is_below,
     is_settled,
     real_path,
     status_of,
@@ -315,17 +316,13 @@ class Folder:
         """
         status = os.stat(self._below)
         root = status.st_dev, status.st_ino
-        if root != self._root or not _is_below(real, self._real):
+        if root != self._root or not is_below(real, self._real):
             self._root, self._real = root, os.path.realpath(self._below)
-        contained = _is_below(real, self._real)
+        contained = is_below(real, self._real)
         if not contained and self._doubts:
             self._doubts -= 1
             raise Disturbed
         return contained
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:

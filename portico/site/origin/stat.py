@@ -123,6 +123,11 @@ class FolderDependency(Checked):
         return now == self._fingerprint and self._settled
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Return whether `path` is `folder` or lies in it. Both are real paths."""
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
 def real_path(fd: int, path: str) -> str:
     """Where the open descriptor really lies; `path` is what it was opened by.
 
