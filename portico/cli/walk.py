@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from portico.site.origin.stat import is_below, status_of
@@ -24,64 +23,36 @@ Names = tuple[str, ...]
 
 
 class Item:
-    """One name in a folder."""
+    """One name in a folder, and what it leads to if it is a symlink."""
 
     def __init__(self, names: Names, path: str, root: str, *, is_link: bool) -> None:
         self.names = names
-        """Its path below the root."""
+        self.name = names[-1]
+        self.shown = "/".join(names)
+        """The path below the root."""
         self.path = path
-        """Its path on disk."""
-        self.is_link = is_link
-        self.leads_out = is_link and not is_below(os.path.realpath(path), root)
-        """Whether it is a symlink to something outside of the root."""
-        self.problem: OSError | None = None
-        """Why its status cannot be read; None also for a symlink that leads to nothing."""
+        """The path on disk."""
         self.status: os.stat_result | None = None
-        """The status of what it leads to."""
+        self.problem: OSError | None = None
+        """Why there is no status; None also for a symlink that leads to nothing."""
         try:
             self.status = os.stat(path)
         except OSError as problem:
             if status_of(problem) != 404:
                 self.problem = problem
+        mode = 0 if self.status is None else self.status.st_mode
+        self.is_folder, self.is_file = stat.S_ISDIR(mode), stat.S_ISREG(mode)
+        self.is_link = is_link
+        self.leads_out = is_link and not is_below(os.path.realpath(path), root)
+        """Whether it is a symlink to something outside of the root."""
+        self.is_hidden = is_hidden(names)
+        self.is_rules_file = is_rules_file(names)
+        self.is_reachable = not (self.leads_out or self.is_hidden or self.is_rules_file)
+        """Whether requests can lead to it, as far as its path tells."""
+        self.is_served = self.is_file and self.is_reachable
 
-    @property
-    def name(self) -> str:
-        """Its last name."""
-        return self.names[-1]
-
-    @property
-    def shown(self) -> str:
-        """Its path below the root as one text."""
-        return "/".join(self.names)
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is a folder, or a symlink to one."""
-        return self.status is not None and stat.S_ISDIR(self.status.st_mode)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a regular file, or a symlink to one."""
-        return self.status is not None and stat.S_ISREG(self.status.st_mode)
-
-    @cached_property
-    def is_hidden(self) -> bool:
-        """Whether a name in its path begins with a dot, so that it is never served."""
-        return is_hidden(self.names)
-
-    @property
-    def is_reachable(self) -> bool:
-        """Whether its path does not keep requests from it."""
-        return not self.leads_out and not self.is_hidden and not is_rules_file(self.names)
-
-    @property
-    def is_served(self) -> bool:
-        """Whether it is a file that requests can reach."""
-        return self.is_file and self.is_reachable
-
-    @property
     def is_readable(self) -> bool:
-        """Whether this user has the right to read it."""
+        """Return whether this user has the right to read it."""
         mode = os.R_OK | os.X_OK if self.is_folder else os.R_OK
         effective = os.access in os.supports_effective_ids
         return os.access(self.path, mode, effective_ids=effective)
@@ -91,16 +62,15 @@ class Folder:
     """A folder and its items, sorted by name."""
 
     def __init__(self, names: Names, path: str, root: str) -> None:
-        self.names = names
+        self.shown = "/".join(names)
         self.items: list[Item] = []
         self.problem: OSError | None = None
         """Why its names cannot be read."""
         try:
             with os.scandir(path) as entries:
-                self.items = [
-                    Item((*names, entry.name), entry.path, root, is_link=entry.is_symlink())
-                    for entry in entries
-                ]
+                for entry in entries:
+                    is_link = entry.is_symlink()
+                    self.items.append(Item((*names, entry.name), entry.path, root, is_link=is_link))
         except OSError as problem:
             self.problem = problem
         self.items.sort(key=lambda item: item.name)

@@ -113,7 +113,7 @@ def check(
             files += item.is_file
             check_name(item, findings)
             is_leak = check_leak(item, findings)
-            if (item.is_served and not is_leak) or is_rules_file(item.names):
+            if (item.is_served and not is_leak) or item.is_rules_file:
                 contents.check(item)
     without_rules = LinkChecker(_site(_WithoutRules(root, _MEMORY), config), root, findings)
     check_rules(root, findings, checker, without_rules)

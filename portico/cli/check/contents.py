@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from portico.cli.check.link_checker import PARSE_LIMIT, url_of
 from portico.cli.check.links import Page, css_links, is_own, manifest_links
 from portico.site.representation.media import UNKNOWN, media_type
-from portico.site.rules.rulebook import is_rules_file
 from portico.site.target import encode_path
 
 if TYPE_CHECKING:
@@ -47,15 +46,14 @@ class Contents:
     def check(self, item: Item) -> None:
         """Report what would surprise in a file that is served, or in one of the site's rules."""
         kind = media_type(item.name)
-        is_rules = is_rules_file(item.names)
-        if kind == UNKNOWN and not is_rules:
+        if kind == UNKNOWN and not item.is_rules_file:
             self._check_type(item)
             return
         essence = kind.partition(";")[0]
-        if not (is_rules or "charset=utf-8" in kind or _is_utf8(essence)):
+        if not (item.is_rules_file or "charset=utf-8" in kind or _is_utf8(essence)):
             return
         octets = self._read(item)
-        if octets is None or not self._links or is_rules:
+        if octets is None or not self._links or item.is_rules_file:
             return
         text, url = octets.decode("utf-8", "replace"), url_of(item.names)
         if essence in _PAGES:
@@ -110,7 +108,7 @@ class Contents:
         return octets if is_small else None
 
     def _report_charset(self, item: Item, line: int, beginning: bytes) -> None:
-        served = None if is_rules_file(item.names) else self._served_type(item)
+        served = None if item.is_rules_file else self._served_type(item)
         if served is not None and served.lower() != media_type(item.name):
             return  # a rule of the site sets another type, perhaps with the right charset
         which = "UTF-16" if beginning in _UTF16 else "not UTF-8"

@@ -10,6 +10,7 @@ like a route of a script ("#/", "#!") is not looked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -41,9 +42,6 @@ FOLLOWED_LIMIT = 65_536
 
 WANTED_LIMIT = 100_000
 """Fragments that may wait for their pages to be read. Beyond, those pages are read at once."""
-
-_FOLDERS_LIMIT = 64
-"""Folders whose names are remembered to suggest the right spelling."""
 
 _NAVIGATION = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
 _PART = "Accept: */*\r\n"
@@ -105,7 +103,6 @@ class LinkChecker:
         self._wanted_count = 0
         self.follow = lru_cache(FOLLOWED_LIMIT)(self._follow)
         self._cure = lru_cache(FOLLOWED_LIMIT)(self._find_cure)
-        self._names_in = lru_cache(_FOLDERS_LIMIT)(_names_in)
 
     def check_page(self, shown: str, url: str, page: Page) -> None:
         """Check the links of `page`, which is the file `shown` and is served at `url`."""
@@ -234,16 +231,20 @@ class LinkChecker:
             return "Correct the link: no file can have this address."
         if is_hidden(names):
             return "Rename the file: names that begin with a dot are not served."
-        similar = self._similar(names)
-        if similar is not None:
-            return f"Write {shown_path(similar)}: letters' case and Unicode form count."
+        with contextlib.suppress(OSError):
+            similar = self._similar(names)
+            if similar is not None:
+                return f"Write {shown_path(similar)}: letters' case and Unicode form count."
         return "Correct the link, or add what it leads to."
 
     def _similar(self, names: tuple[str, ...]) -> str | None:
-        """Return the path of a file that differs from `names` only in case or Unicode form."""
+        """Return the path of a file that differs from `names` only in case or Unicode form.
+
+        Raises OSError.
+        """
         folder, found = self._root, []
         for name in names if names[0] else ():
-            known = self._names_in(folder)
+            known = {fold(each): each for each in os.listdir(folder)}
             similar = known.get(fold(name)) if name else ""
             if similar is None:  # perhaps the name of a page without its .html
                 similar = known.get(fold(f"{name}.html"), "").rpartition(".")[0]
@@ -255,14 +256,6 @@ class LinkChecker:
             return None
         path = encode_path(tuple(found))
         return path if self.follow(path, navigates=False).status == 200 else None
-
-
-def _names_in(folder: str) -> dict[str, str]:
-    """Return the names in a folder, each under the form that all its spellings share."""
-    try:
-        return {fold(name): name for name in os.listdir(folder)}
-    except OSError:
-        return {}
 
 
 def _fields(response: Response) -> dict[str, str]:

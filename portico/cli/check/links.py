@@ -54,6 +54,9 @@ _LINKED_PARTS = frozenset(
 )
 _LINKED_HOSTS = frozenset({"dns-prefetch", "preconnect"})
 
+# A URL in a srcset ends at white space, or at a comma before that. Unless it ends with a comma,
+# descriptors follow, up to a comma outside of parentheses.
+_SRCSET = re.compile(r"[\s,]*+(\S++)(?:(?<!,)(?:\([^)]*+\)?|[^,(])*+)?")
 _REFRESH = re.compile(
     r"[\s\d.]*[;,\s]\s*(?:url\s*=\s*)?(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL
 )
@@ -148,8 +151,8 @@ def _references(tag: str, given: dict[str, str]) -> Iterator[tuple[str, bool]]:
         for name in table.get(tag, ()):
             if name in given:
                 yield given[name], is_page
-    for url in _srcset_urls(given.get(_SETS.get(tag, ""), "")):
-        yield url, False
+    for url in _SRCSET.findall(given.get(_SETS.get(tag, ""), "")):
+        yield url.rstrip(","), False
     if tag == "link" and "href" in given:
         types = frozenset(given.get("rel", "").lower().split())
         if not types & _LINKED_HOSTS:
@@ -158,25 +161,6 @@ def _references(tag: str, given: dict[str, str]) -> Iterator[tuple[str, bool]]:
         found = _REFRESH.match(given.get("content", ""))
         if found is not None:
             yield found[1] or found[2] or found[3] or "", True
-
-
-def _srcset_urls(srcset: str) -> Iterator[str]:
-    """Yield the URLs of a srcset: each ends at white space, or at a comma before that."""
-    place, end = 0, len(srcset)
-    while place < end:
-        while place < end and (srcset[place].isspace() or srcset[place] == ","):
-            place += 1
-        begin = place
-        while place < end and not srcset[place].isspace():
-            place += 1
-        url = srcset[begin:place]
-        if url:
-            yield url.rstrip(",")
-        if not url.endswith(","):  # descriptors follow, up to a comma outside of parentheses
-            depth = 0
-            while place < end and (srcset[place] != "," or depth):
-                depth += (srcset[place] == "(") - (srcset[place] == ")")
-                place += 1
 
 
 def css_links(text: str, line: int = 1) -> Iterator[Link]:

@@ -44,49 +44,38 @@ def check_name(item: Item, findings: Findings) -> None:
     """Report a name that is not served everywhere, or leads to nothing that is."""
     if item.is_hidden:
         return
-    problem = _problem(item)
+    problem = _name_problem(item.name) or _target_problem(item)
     if problem is not None:
         findings.add("name", (item.shown, None), *problem)
-    elif not item.is_readable:
+    elif not item.is_readable():
         what = "This user has no right to read it, so the server may not have it either (403)."
         rest = " and to enter it." if item.is_folder else "."
         cure = f"Give the server's user the right to read it{rest}"
         findings.add("access", (item.shown, None), what, cure)
 
 
-def _problem(item: Item) -> tuple[str, str] | None:
-    """Return what is wrong with a name or with what it leads to, and what to do."""
-    problems = (
-        (
-            not is_safe(item.name, windows=False),
-            "A name with a backslash is never served (400).",
-            "Rename it.",
-        ),
-        (
-            _NOT_UTF8.search(item.name),
-            "The name is not UTF-8, so no link written as text leads to it.",
-            "Rename it.",
-        ),
-        (
-            _CONTROL.search(item.name),
-            "The name has a control character, which links and logs garble.",
-            "Rename it.",
-        ),
-        (
-            not is_safe(item.name, windows=True),
-            "Windows cannot have this name, and Portico does not serve it there (400).",
-            "Rename it if the site is ever to lie on Windows.",
-        ),
-        (
-            item.leads_out,
-            "The symlink leads out of the site, so it is not served (404).",
-            "Put a copy in its place, or serve the folder that holds both.",
-        ),
-        (item.status is None, "The symlink leads to nothing.", "Correct or delete it."),
-        (
-            not item.is_folder and not item.is_file,
-            "This is neither a file nor a folder, so it is not served (404).",
-            "Move it away.",
-        ),
-    )
-    return next(((what, cure) for is_so, what, cure in problems if is_so), None)
+def _name_problem(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with a name, and what to do."""
+    cure = "Rename it."
+    if not is_safe(name, windows=False):
+        return "A name with a backslash is never served (400).", cure
+    if _NOT_UTF8.search(name):
+        return "The name is not UTF-8, so no link written as text leads to it.", cure
+    if _CONTROL.search(name):
+        return "The name has a control character, which links and logs garble.", cure
+    if not is_safe(name, windows=True):
+        cure = "Rename it if the site is ever to lie on Windows."
+        return "Windows cannot have this name, and Portico does not serve it there (400).", cure
+    return None
+
+
+def _target_problem(item: Item) -> tuple[str, str] | None:
+    """Return what is wrong with what a name leads to, and what to do."""
+    if item.leads_out:
+        cure = "Put a copy in its place, or serve the folder that holds both."
+        return "The symlink leads out of the site, so it is not served (404).", cure
+    if item.status is None:
+        return "The symlink leads to nothing.", "Correct or delete it."
+    if not item.is_folder and not item.is_file:
+        return "This is neither a file nor a folder, so it is not served (404).", "Move it away."
+    return None

@@ -126,7 +126,7 @@ class Survey:
         """The temporary files of runs that were killed."""
         for folder in walk(root, through_links=False):
             if folder.problem is not None:
-                self._add_error("/".join(folder.names) or root, folder.problem)
+                self._add_error(folder.shown or root, folder.problem)
             for item in folder.items:
                 if item.problem is not None:
                     self._add_error(item.shown, item.problem)
