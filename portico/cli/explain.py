@@ -1,7 +1,7 @@
 """`portico explain URL`: how a request would be answered, step by step, and why.
 
-Rule: the answer is made by the very code that serves, over the same folder; only the steps that it
-takes are told. Nothing is listened on and nothing is written.
+Rule: the response is made by the code that serves, over the same folder. No socket is opened, and
+nothing is written.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from portico.cli.terminal import (
     STOPPED,
     Parser,
     UsageError,
+    add_help,
     add_option,
-    formatter,
+    count,
     printable,
-    say,
+    report,
     show,
 )
 from portico.config.config import Config, check_root
@@ -53,15 +54,15 @@ _MEMORY = 1 << 20
 
 def run(argv: Sequence[str]) -> int:
     """Explain the request that the arguments describe. Raises ConfigError for a mistake in them."""
-    values = vars(_parser().parse_args(argv))
+    values = vars(_parser().parse(argv))
     url, method = values.pop("url"), values.pop("method")
-    lines = values.pop("field", [])
+    lines = values.pop("field")
     config = Config.load(values, os.environ)
     check_root(config)
     head = _head(method, url, lines)
     explanation = Explanation(config)
     try:
-        explanation.tell(head)
+        explanation.show(head)
     except ProtocolError as problem:
         show(f"    Request: {problem.detail}")
         explanation.show_response(explanation.site.refuse(problem))
@@ -69,34 +70,22 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="portico explain",
-        usage="portico explain URL [DIR] [-H FIELD]... [options]",
-        description=INTRO,
-        epilog=OUTRO,
-        formatter_class=formatter,
-        allow_abbrev=False,
-        argument_default=_nothing(),
-    )
+    parser = Parser("portico explain", "URL [DIR] [-H FIELD]... [options]", INTRO, OUTRO)
     add = parser.add_argument
     add("url", metavar="URL", help="What is asked for: a path such as /about, or a URL.")
-    add("-H", dest="field", metavar="FIELD", action="append", help="A field, such as 'Range: ...'.")
+    field = "A field, such as 'Range: ...'; may be repeated."
+    add("-H", dest="field", metavar="FIELD", action="append", default=[], help=field)
     add("-X", dest="method", metavar="METHOD", default="GET", help="The method. (default: GET)")
     about_site = parser.add_argument_group("how the site is served")
     for option in OPTIONS:
         if option.group == SERVING or option.name in {"allow_host", "config"}:
             add_option(about_site, option)
+    add_help(about_site)
     return parser
 
 
-def _nothing() -> object:
-    from argparse import SUPPRESS
-
-    return SUPPRESS
-
-
 def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
-    """The head of the request. Raises UsageError for what cannot be sent."""
+    """Return the head of the request. Raises UsageError for what cannot be sent."""
     found = _URL.fullmatch(url)
     if found is None or not (found[1] or found[2]):
         raise UsageError(f"{url!r} is neither a path, which begins with a slash, nor an http URL")
@@ -110,21 +99,17 @@ def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
 
 
 class Explanation:
-    """The site as it would be served, told aloud."""
+    """A site as it would be served, which shows the steps to each response."""
 
     def __init__(self, config: Config) -> None:
         self._worked = False
         folder = Folder(config.root, _MEMORY, self._work)
-        copies = (
-            CompressionCache(_MEMORY, self._work, config.cache_dir, freshness=folder.freshness)
-            if config.compress
-            else None
-        )
+        copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
-        self.site = Site(folder, config, hosts, copies, _report, note=_note)
+        self.site = Site(folder, config, hosts, copies, report, note=_note)
 
-    def tell(self, head: bytes) -> None:
-        """Tell how the request with this head is answered. Raises ProtocolError."""
+    def show(self, head: bytes) -> None:
+        """Show how the request with this head is answered. Raises ProtocolError."""
         request = HeadParser(self.site.fields_read).parse(head)
         show(f"{request.method} {printable(request.target)}, for {printable(request.authority)}")
         response, dependencies = self.site.answer(request)
@@ -136,21 +121,21 @@ class Explanation:
             self.show_response(response, dependencies)
 
     def show_response(self, response: Response, dependencies: Dependencies = None) -> None:
-        """Show the head of a response, and what follows it."""
+        """Show the head of a response, and what is known of its content."""
         show(f"\n    HTTP/1.1 {response.status} {REASONS.get(response.status, '')}".rstrip())
         for name, value in response.fields:
             show(f"    {name}: {printable(value)}")
         show(f"\n    {_content(response)}")
         if dependencies:
-            looks = "1 look" if len(dependencies) == 1 else f"{len(dependencies)} looks"
-            show(f"    It rests on {looks} at the disk, and is kept until one shows a change.")
+            checks = count(len(dependencies), "check")
+            show(f"    It is kept for further requests until one of {checks} shows a change.")
         elif dependencies is not None:
             show("    Nothing on the disk can change it.")
         else:
-            show("    It is made anew for each request.")
+            show("    It is made again for each request.")
 
     def _work(self, steps: Iterator[None]) -> bool:
-        """Do at once what the server does in the background."""
+        """Do a job at once that the server does in the background."""
         self._worked = True
         for _ in steps:
             pass
@@ -160,14 +145,10 @@ class Explanation:
 def _content(response: Response) -> str:
     if response.is_stream:
         return "Its content is made while it is sent."
-    octets = sum(map(len, response.content))
-    return f"{octets:,} octets of content follow." if octets else "No content follows."
+    size = sum(map(len, response.content))
+    return f"{size:,} bytes of content follow." if size else "No content follows."
 
 
 def _note(text: str, *values: object) -> None:
     shown = [printable(value) if isinstance(value, str) else value for value in values]
     show(f"    {text % tuple(shown)}")
-
-
-def _report(text: str) -> None:
-    say(f"portico: {printable(text)}\n")

@@ -47,7 +47,6 @@ class Config:
     cors: bool
     immutables: tuple[str, ...]
     compress: bool
-    cache_dir: str
     host: str
     port: int
     listens: tuple[str, ...]
@@ -184,8 +183,8 @@ def _from_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{where('config')}: a configuration file cannot name another")
     found = _checked(table, where)
     folder = os.path.dirname(path)
-    for name in {"root", "cache_dir"} & found.keys():
-        found[name] = os.path.join(folder, str(found[name]))
+    if "root" in found:
+        found["root"] = os.path.join(folder, str(found["root"]))
     if isinstance(addresses := found.get("listen"), tuple):
         found["listen"] = tuple([_from_folder(folder, address) for address in addresses])
     if "metrics" in found:

@@ -22,6 +22,14 @@ MAX_PORT = 65_535
 MAX_WORKERS = 1024
 """More than any machine has cores; a typing error should not start a million processes."""
 
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 UNIX = "unix:"
 """What the address of a unix socket begins with."""
 
@@ -210,7 +218,6 @@ def _workers(raw: object) -> int:
 SWITCH = Kind("bool", "", "yes or no", _switch)
 FOLDER = Kind("str", "DIR", "the path of a folder", _path)
 FILE = Kind("str", "FILE", "the path of a file", _path)
-PATH = Kind("str", "PATH", "the path of a folder", _path)
 HOST = Kind("str", "HOST", "a host name or an IP address", _host)
 HOSTS = Kind("tuple[str, ...]", "NAME", "a list of hosts; *.name is all below it, * any", _hosts)
 GLOBS = Kind("tuple[str, ...]", "GLOB", "a list of patterns such as /assets/* or *.woff2", _globs)
@@ -295,7 +302,6 @@ OPTIONS: tuple[Option, ...] = (
     Option("cors", SWITCH, SERVING, "Let scripts of every origin read the answers.", default=False),
     Option("immutable", GLOBS, SERVING, "Paths whose content never changes; repeatable.", ()),
     Option("compress", SWITCH, SERVING, "Compress text in the background.", default=True),
-    Option("cache_dir", PATH, SERVING, "Keep compressed text in this folder, too.", ""),
     Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "127.0.0.1"),
     Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
     Option("listen", ADDRESSES, NETWORK, "Listen here, not on host and port; repeatable.", ()),

@@ -81,6 +81,13 @@ class Content(Protocol):
         """Return what sends it once."""
         ...
 
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield its octets, about `size` at a time, however long that takes: not for the loop.
+
+        Raises OSError.
+        """
+        ...
+
 
 class ByteSource(Content, Protocol):
     """Content of known length, which can be sliced and read."""
@@ -91,13 +98,6 @@ class ByteSource(Content, Protocol):
 
     def read(self) -> bytes:
         """Return all its octets; fewer if they are there no more. Raises Waiting or OSError."""
-        ...
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield its octets, `size` at a time, however long reading takes: not for the loop.
-
-        Raises OSError.
-        """
         ...
 
     def has_changed(self) -> bool:
@@ -175,20 +175,24 @@ class Stream:
     it for HTTP/1.1.
     """
 
-    __slots__ = ("pieces",)
+    __slots__ = ("steps",)
     is_stream = True
     in_memory = None
 
-    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
-        """`pieces` yields octets; b"" says that a step of the work is done without any result.
+    def __init__(self, steps: Generator[bytes, None, None]) -> None:
+        """`steps` yields octets; b"" says that a step of the work is done without any result.
 
         When it raises OSError the content has no end, and the message must not look complete.
         """
-        self.pieces = pieces
+        self.steps = steps
 
     def __len__(self) -> int:
         """Return 0: no octets are there yet."""
         return 0
+
+    def pieces(self, _size: int) -> Iterator[bytes]:
+        """Yield its octets as they are made."""
+        return self.steps
 
     def outgoing(self) -> OutgoingStream:
         """Return what sends it."""
@@ -201,11 +205,11 @@ class OutgoingStream:
     So a client that does not read costs no more than one piece.
     """
 
-    __slots__ = ("_pieces", "memory", "needs_step")
+    __slots__ = ("_steps", "memory", "needs_step")
     ends_with_connection = True
 
     def __init__(self, stream: Stream) -> None:
-        self._pieces = stream.pieces
+        self._steps = stream.steps
         self.memory = memoryview(b"")
         self.needs_step = True
 
@@ -228,13 +232,13 @@ class OutgoingStream:
 
     def step(self) -> None:
         """Make the next piece, if one comes of this step. Raises OSError."""
-        piece = next(self._pieces, None)
+        piece = next(self._steps, None)
         self.needs_step = piece is not None
         self.memory = memoryview(self._framed(piece))
 
     def close(self) -> None:
         """Close the generator, which lets go of what it holds."""
-        self._pieces.close()
+        self._steps.close()
 
     def _framed(self, piece: bytes | None) -> bytes:
         """Return a piece, or the end of all pieces, as it is sent."""

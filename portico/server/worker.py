@@ -71,13 +71,7 @@ class Worker:
         )
         self._copies = None
         if config.compress:
-            self._copies = CompressionCache(
-                2 * share,
-                self._jobs[1].submit,
-                config.cache_dir,
-                report,
-                self._folder.freshness,
-            )
+            self._copies = CompressionCache(2 * share, self._jobs[1].submit)
         self._remote = RemoteOrigin(self._folder)
         hosts = _hosts(config, listeners)
         self._site = Site(self._remote, config, hosts, self._copies, report)

@@ -17,7 +17,8 @@ import pytest
 
 from portico import __version__
 from portico.cli.banner import banner, duration, what_to_know
-from portico.cli.main import main, parse
+from portico.cli.main import main
+from portico.cli.serve import parse
 from portico.cli.terminal import UsageError, wants_color
 from portico.config.config import Config
 from portico.config.options import OPTIONS
@@ -67,8 +68,11 @@ def test_a_folder_may_begin_with_a_hyphen() -> None:
         ("--xyzzy", "there is no option --xyzzy"),
         ("--port", "argument --port: expected one argument"),
         ("--listing=no", "argument --listing/--no-listing: ignored explicit argument 'no'"),
-        ("a b", "one folder is served, so 'b' is too much"),
-        ("a 80", "one folder is served, so '80' is too much; if that is the port: --port 80"),
+        ("a b", "only one folder can be given, so 'b' is too much"),
+        (
+            "a 80",
+            "only one folder can be given, so '80' is too much; if that is the port: --port 80",
+        ),
     ],
 )
 def test_mistakes_on_the_command_line(line: str, complaint: str) -> None:
@@ -380,7 +384,7 @@ def test_options_come_from_the_environment_and_the_file(
 
 def test_beyond_loopback_there_is_a_warning(site: Path) -> None:
     with Process(str(site), "--port", "0", "--host", "0.0.0.0") as process:
-        assert "Warning: whoever can reach this machine over the network" in process.banner
+        assert "Warning: everyone who can reach this machine over the network" in process.banner
         assert process.get("page.html") == b"<p>Hello"
 
 

@@ -4,7 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
-from portico.cli.main import parse
+from portico.cli.serve import parse
 from portico.config.config import Config
 from portico.config.options import OPTIONS
 

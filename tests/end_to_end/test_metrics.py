@@ -183,7 +183,8 @@ def test_refusals(root: Path, workers: str) -> None:
 def test_beyond_this_machine_it_warns(root: Path) -> None:
     with Supervised(root, "site", "--port", "0", "--metrics", ":0") as portico:
         portico.start()
-        assert "Warning: whoever can reach this machine over the network can read the metrics." in (
-            portico.said
+        assert (
+            "Warning: everyone who can reach this machine over the network can read the metrics."
+            in (portico.said)
         )
         assert portico.end() == 0

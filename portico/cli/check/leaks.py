@@ -1,8 +1,8 @@
 """Files that should not lie in a site: secrets, dumps, leftovers of editors.
 
-Rule: the name decides; where a name has innocent uses as well (.pem, .key, .json), the content's
-first 64 KiB have to hold a private key.
-Limit: what bears another name, or lies in an archive, is not found.
+Rule: the name decides; where a name has harmless uses too (.pem, .key, .json), the first 64 KiB of
+the content have to hold a private key.
+Limit: what has another name, or lies in an archive, is not found.
 """
 
 from __future__ import annotations
@@ -14,52 +14,43 @@ from portico.site.compression.encoders import SUFFIXES
 
 if TYPE_CHECKING:
     from portico.cli.check.findings import Findings
-    from portico.cli.check.walk import Item
+    from portico.cli.walk import Item
 
-LOOK = 65536
+_LOOK = 65536
 """Octets of a file in which a private key is looked for. The largest in use have about 13,000."""
 
 _FOLDERS = {
-    ".git": "the history of the sources",
-    ".svn": "the history of the sources",
-    ".hg": "the history of the sources",
-    ".bzr": "the history of the sources",
-    ".aws": "credentials of a cloud account",
-    ".azure": "credentials of a cloud account",
+    **dict.fromkeys((".git", ".svn", ".hg", ".bzr"), "the history of the sources"),
+    **dict.fromkeys((".aws", ".azure"), "credentials of a cloud account"),
+    **dict.fromkeys((".gnupg", ".ssh"), "private keys"),
     ".docker": "credentials of a registry",
-    ".gnupg": "private keys",
     ".kube": "credentials of a cluster",
-    ".ssh": "private keys",
 }
 
 # Each pattern must match a whole name in lower case.
-_NAMES = tuple(
-    (re.compile(pattern), meaning)
-    for pattern, meaning in (
-        (r"\.env.*", "settings with passwords"),
-        (r"\.htpasswd.*", "passwords"),
-        (r"\.(npmrc|pypirc|netrc|pgpass|dockercfg|git-credentials)", "passwords"),
-        (r"_netrc|wp-config\.php.*", "passwords"),
-        (r"\.(bash|zsh|psql|mysql|python)_history", "commands once typed"),
-        (r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?", "a private key"),
-        (r".+\.(p12|pfx|jks|keystore|kdbx)", "a store of private keys or passwords"),
-        (r".+\.(sql|sqlite3?|db|dump)", "a database or its dump"),
-        (r".+~|#.+#|.+\.(bak|swp|swo|orig|old)", "a leftover of an editor, or a backup"),
-    )
-)
+_NAMES = {
+    r"\.env.*": "settings with passwords",
+    r"\.htpasswd.*": "passwords",
+    r"\.(npmrc|pypirc|netrc|pgpass|dockercfg|git-credentials)": "passwords",
+    r"_netrc|wp-config\.php.*": "passwords",
+    r"\.(bash|zsh|psql|mysql|python)_history": "commands once typed",
+    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?": "a private key",
+    r".+\.(p12|pfx|jks|keystore|kdbx)": "a store of private keys or passwords",
+    r".+\.(sql|sqlite3?|db|dump)": "a database or its dump",
+    r".+~|#.+#|.+\.(bak|swp|swo|orig|old)": "a leftover of an editor, or a backup",
+}
 _KEY_FILE = re.compile(r".+\.(pem|key|ppk)")
 _KEY = re.compile(rb"PRIVATE KEY-----|PuTTY-User-Key-File")
 _ACCOUNT = re.compile(rb'"private_key"\s*:\s*"(?:-----BEGIN|[^"]{16})')
-_CODED = tuple(SUFFIXES.values())
 
 
 def check_leak(item: Item, findings: Findings) -> bool:
-    """Report a file or folder that should not lie in a site; tell whether it is one."""
+    """Report a file or folder that should not lie in a site. Return whether it is one."""
     meaning = _meaning(item)
     if meaning is None:
         return False
     if item.is_hidden:
-        what = f"This looks like {meaning}. It is not served, for its name begins with a dot."
+        what = f"This looks like {meaning}. It is not served, because its name begins with a dot."
         cure = "Move it out of the site all the same: another server, or a copy, may show it."
     else:
         what = f"This looks like {meaning}, and everybody can read it."
@@ -69,15 +60,17 @@ def check_leak(item: Item, findings: Findings) -> bool:
 
 
 def _meaning(item: Item) -> str | None:
-    """What the item seems to hold; None for nothing of this kind."""
+    """Return what the item seems to hold; None for nothing of this kind."""
     name = item.name.lower()
     if name in _FOLDERS:
         return _FOLDERS[name]
     if not item.is_file or item.leads_out:
         return None
-    bare = next((name.removesuffix(end) for end in _CODED if name.endswith(end)), name)
-    for pattern, meaning in _NAMES:
-        if pattern.fullmatch(bare):
+    original = next(
+        (name.removesuffix(end) for end in SUFFIXES.values() if name.endswith(end)), name
+    )
+    for pattern, meaning in _NAMES.items():
+        if re.fullmatch(pattern, original):
             return meaning
     if _KEY_FILE.fullmatch(name) and _KEY.search(_beginning(item)):
         return "a private key"
@@ -89,6 +82,6 @@ def _meaning(item: Item) -> str | None:
 def _beginning(item: Item) -> bytes:
     try:
         with open(item.path, "rb") as file:
-            return file.read(LOOK)
+            return file.read(_LOOK)
     except OSError:
         return b""

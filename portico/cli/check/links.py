@@ -1,54 +1,46 @@
-"""The links that stand in HTML, CSS and web manifests, each with its line.
+"""The links in HTML, CSS and web app manifests, each with its line.
 
-Rule: what a browser would fetch or go to is a link, in the way in which it reads it; where a form
-is sent to is none. Links with a scheme of their own (https:, data:, mailto:) are left out here.
-Limit: what scripts make of a page is not known. Source: HTML Living Standard, "URL attributes",
+Rule: what a browser would fetch or go to is a link, as it reads the page; where a form is sent to
+is none. Links with a scheme of their own (https:, data:, mailto:) are left out.
+Limit: what scripts add to a page is not known. Sources: HTML Living Standard, "URL attributes",
 "srcset", "The base element"; CSS Syntax Level 3.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    Attributes = dict[str, str]
-
 MANIFEST_LIMIT = 65536
-"""Characters of a web manifest up to which its links' lines are looked for, each from the top."""
+"""Characters of a web manifest up to which the lines of links are looked for, each from the top."""
 
-_OUTER_SPACE = "".join(map(chr, range(0x21)))
+SPACES = "".join(map(chr, range(0x21)))
+"""What does not count at both ends of a reference: C0 controls and the space (WHATWG URL)."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]{2}")
 
-# For each element the attributes that hold a URL, and whether that opens a page or may be one.
-_PART, _PAGE = False, True
-_URLS: dict[str, dict[str, bool]] = {
-    "a": {"href": _PAGE, "xlink:href": _PAGE},
-    "area": {"href": _PAGE},
-    "audio": {"src": _PART},
-    "embed": {"src": _PAGE},
-    "feimage": {"href": _PART, "xlink:href": _PART},
-    "frame": {"src": _PAGE},
-    "iframe": {"src": _PAGE},
-    "image": {"href": _PART, "xlink:href": _PART},
-    "img": {"src": _PART},
-    "input": {"src": _PART},
-    "object": {"data": _PAGE},
-    "script": {"src": _PART},
-    "source": {"src": _PART},
-    "track": {"src": _PART},
-    "use": {"href": _PART, "xlink:href": _PART},
-    "video": {"src": _PART, "poster": _PART},
+# For each element, the attributes whose URL opens a page or may be one, and those that fetch a
+# part of the page.
+_PAGES = {
+    **dict.fromkeys(("area",), ("href",)),
+    **dict.fromkeys(("embed", "frame", "iframe"), ("src",)),
+    "a": ("href", "xlink:href"),
+    "object": ("data",),
+}
+_PARTS = {
+    **dict.fromkeys(("audio", "img", "input", "script", "source", "track"), ("src",)),
+    **dict.fromkeys(("feimage", "image", "use"), ("href", "xlink:href")),
+    "video": ("src", "poster"),
 }
 _SETS = {"img": "srcset", "source": "srcset", "link": "imagesrcset"}
-_PLACES = {"a": ("id", "name")}
-"""The attributes that make an element a place, where that is not the id alone."""
 
-# Of the types of <link>: those that fetch a part of the page, and those that name only a host.
-_PARTS = frozenset(
+# The types of <link> that fetch a part of the page, and those that name only a host.
+_LINKED_PARTS = frozenset(
     {
         "apple-touch-icon",
         "apple-touch-icon-precomposed",
@@ -60,8 +52,11 @@ _PARTS = frozenset(
         "stylesheet",
     }
 )
-_HOSTS = frozenset({"dns-prefetch", "preconnect"})
+_LINKED_HOSTS = frozenset({"dns-prefetch", "preconnect"})
 
+# A URL in a srcset ends at white space, or at a comma before that. Unless it ends with a comma,
+# descriptors follow, up to a comma outside of parentheses.
+_SRCSET = re.compile(r"[\s,]*+(\S++)(?:(?<!,)(?:\([^)]*+\)?|[^,(])*+)?")
 _REFRESH = re.compile(
     r"[\s\d.]*[;,\s]\s*(?:url\s*=\s*)?(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL
 )
@@ -79,25 +74,22 @@ _CSS = re.compile(
 _CSS_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 
 
-class Link:
+class Link(NamedTuple):
     """A reference as it stands in a file."""
 
-    __slots__ = ("line", "navigates", "url")
-
-    def __init__(self, url: str, line: int | None, *, navigates: bool = False) -> None:
-        self.url = url
-        self.line = line
-        self.navigates = navigates
-        """It opens a page, as the links do that one clicks on; else it fetches a part of one."""
+    url: str
+    line: int | None
+    navigates: bool = False
+    """Whether it opens a page, as a link to click on; else it fetches a part of one."""
 
 
 def is_own(url: str) -> bool:
-    """Can `url` lead to somewhere in this site: has it neither a scheme nor a host?"""
-    return _SCHEME.match(url.strip(_OUTER_SPACE)) is None
+    """Return whether `url` can lead into this site: it has neither a scheme nor a host."""
+    return _SCHEME.match(url.strip(SPACES)) is None
 
 
 class Page(HTMLParser):
-    """A page as it is read: its links, its base, and the fragments that lead to a place in it."""
+    """An HTML page: its links, its base URL, and the fragments that lead to an element in it."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -110,20 +102,18 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of the links in a start tag."""
+        """Note the links and fragments of a start tag."""
         self._in_style = tag == "style"
-        if not attrs:
-            return
-        given: Attributes = {}
-        for name, value in attrs:
-            given.setdefault(name, value or "")
-        self.fragments.update([given[name] for name in _PLACES.get(tag, ("id",)) if name in given])
+        given = {name: value or "" for name, value in reversed(attrs)}  # the first one counts
+        for name in ("id", "name") if tag == "a" else ("id",):
+            if name in given:
+                self.fragments.add(given[name])
         if tag == "base" and self.base is None:
             self.base = given.get("href")
         line = self.getpos()[0]
         for url, navigates in _references(tag, given):
             if is_own(url):
-                self.links.append(Link(url, line, navigates=navigates))
+                self.links.append(Link(url, line, navigates))
         if "style" in given:
             self.links.extend(css_links(given["style"], line))
 
@@ -133,66 +123,48 @@ class Page(HTMLParser):
             self._in_style = False
 
     def handle_data(self, data: str) -> None:
-        """Take note of the links in a style element."""
+        """Note the links in a style element."""
         if self._in_style:
             self.links.extend(css_links(data, self.getpos()[0]))
 
-    # The base class waits for what never comes, or gives up, where browsers read on: a comment
-    # without an end goes on to the end of the page, and "<![" opens one.
+    # The base class waits for more, or gives up, where browsers read on: a comment without an end
+    # goes on to the end of the page, and "<![" opens one.
 
     def parse_comment(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
-        """Where a comment ends."""
+        """Return where a comment ends."""
         end = super().parse_comment(i, report)
         return len(self.rawdata) if end < 0 else end
 
     def parse_bogus_comment(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
-        """Where something ends that is read as a comment."""
+        """Return where something ends that is read as a comment."""
         end = super().parse_bogus_comment(i, report)
         return len(self.rawdata) if end < 0 else end
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
-        """Where a marked section ends, which is nothing of HTML."""
+        """Return where a marked section ends; HTML has none, so it is read as a comment."""
         return self.parse_bogus_comment(i, report)
 
 
-def _references(tag: str, given: Attributes) -> Iterator[tuple[str, bool]]:
-    """The URLs in a start tag, and for each whether it opens a page."""
-    for name, is_page in _URLS.get(tag, {}).items():
-        if name in given:
-            yield given[name], is_page
-    for url in _candidates(given.get(_SETS.get(tag, ""), "")):
-        yield url, _PART
+def _references(tag: str, given: dict[str, str]) -> Iterator[tuple[str, bool]]:
+    """Yield the URLs in a start tag, each with whether it opens a page."""
+    for table, is_page in ((_PAGES, True), (_PARTS, False)):
+        for name in table.get(tag, ()):
+            if name in given:
+                yield given[name], is_page
+    for url in _SRCSET.findall(given.get(_SETS.get(tag, ""), "")):
+        yield url.rstrip(","), False
     if tag == "link" and "href" in given:
         types = frozenset(given.get("rel", "").lower().split())
-        if not types & _HOSTS:
-            yield given["href"], not types & _PARTS
+        if not types & _LINKED_HOSTS:
+            yield given["href"], not types & _LINKED_PARTS
     if tag == "meta" and given.get("http-equiv", "").lower() == "refresh":
         found = _REFRESH.match(given.get("content", ""))
         if found is not None:
-            yield found[1] or found[2] or found[3] or "", _PAGE
-
-
-def _candidates(srcset: str) -> Iterator[str]:
-    """The URLs of a srcset: each ends at white space, or at a comma that stands before it."""
-    place, end = 0, len(srcset)
-    while place < end:
-        while place < end and (srcset[place].isspace() or srcset[place] == ","):
-            place += 1
-        begin = place
-        while place < end and not srcset[place].isspace():
-            place += 1
-        url = srcset[begin:place]
-        if url:
-            yield url.rstrip(",")
-        if not url.endswith(","):
-            depth = 0
-            while place < end and (srcset[place] != "," or depth):
-                depth += (srcset[place] == "(") - (srcset[place] == ")")
-                place += 1
+            yield found[1] or found[2] or found[3] or "", True
 
 
 def css_links(text: str, line: int = 1) -> Iterator[Link]:
-    """The links in CSS that begins on `line`."""
+    """Yield the links in CSS that begins on `line`."""
     counted = 0
     for found in _CSS.finditer(text):
         url = found["bare"]
@@ -205,40 +177,34 @@ def css_links(text: str, line: int = 1) -> Iterator[Link]:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """What an escape in CSS stands for."""
+    """Return what an escape in CSS stands for."""
     if found[1] is None:
-        return "" if found[2] == "\n" else found[2]
+        return found[2].removesuffix("\n")
     number = int(found[1], 16)
     valid = 0 < number < 0x110000 and not 0xD800 <= number < 0xE000
     return chr(number) if valid else "\ufffd"
 
 
 def manifest_links(text: str) -> Iterator[Link]:
-    """The links in a web app manifest; none in what is no JSON object (W3C, Web App Manifest)."""
-    import json
-
+    """Yield the links in a web app manifest (W3C, Web App Manifest); none if it is no object."""
     try:
         manifest = json.loads(text)
     except (ValueError, RecursionError):
         return
-    for owner in (manifest, *_objects(manifest, "shortcuts")):
+    shortcuts = _objects(manifest, "shortcuts")
+    urls = [("start_url", manifest), *(("url", shortcut) for shortcut in shortcuts)]
+    for owner in (manifest, *shortcuts):
         for key in ("icons", "screenshots"):
-            for image in _objects(owner, key):
-                yield from _text_at(image, "src", text)
-    yield from _text_at(manifest, "start_url", text)
-    for shortcut in _objects(manifest, "shortcuts"):
-        yield from _text_at(shortcut, "url", text)
+            urls += [("src", image) for image in _objects(owner, key)]
+    for key, owner in urls:
+        url = owner.get(key) if isinstance(owner, dict) else None
+        if isinstance(url, str) and is_own(url):
+            at = text.find(f'"{url}"') if len(text) <= MANIFEST_LIMIT else -1
+            line = text.count("\n", 0, at) + 1 if at >= 0 else None
+            yield Link(url, line, navigates=key != "src")
 
 
 def _objects(owner: object, key: str) -> list[dict[str, object]]:
-    """The objects in the list that stands under `key`."""
+    """Return the objects in the list under `key`."""
     listed = owner.get(key) if isinstance(owner, dict) else None
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-
-
-def _text_at(owner: object, key: str, source: str) -> Iterator[Link]:
-    url = owner.get(key) if isinstance(owner, dict) else None
-    if isinstance(url, str) and is_own(url):
-        at = source.find(f'"{url}"') if len(source) <= MANIFEST_LIMIT else -1
-        line = source.count("\n", 0, at) + 1 if at >= 0 else None
-        yield Link(url, line, navigates=key != "src")

@@ -1,7 +1,7 @@
-"""Names of a site that would surprise: collisions, names that are not served, symlinks astray.
+"""Names in a site that would surprise: names that collide or are not served, broken symlinks.
 
-Rule: what the server would do is asked of the code that decides it (`site.target`); what other
-systems do is stated where no code here knows it.
+Rule: what the server does is asked of the code that decides it (`site.target`); what other systems
+do is stated here.
 """
 
 from __future__ import annotations
@@ -16,76 +16,64 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.cli.check.findings import Findings
-    from portico.cli.check.walk import Item
+    from portico.cli.walk import Item
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def check_folder(items: Sequence[Item], findings: Findings) -> None:
+def check_collisions(items: Sequence[Item], findings: Findings) -> None:
     """Report names in one folder that macOS or Windows take for the same."""
-    alike: dict[str, list[Item]] = {}
+    first: dict[str, str] = {}
     for item in items:
-        alike.setdefault(fold(item.name), []).append(item)
-    for first, *others in alike.values():
-        for other in others:
-            findings.add(
-                "case",
-                (other.shown, None),
-                f'The name differs from "{first.name}" only in letters\' case or Unicode form; '
-                "macOS and Windows keep only one of the two.",
-                "Rename one of them.",
+        known = first.setdefault(fold(item.name), item.name)
+        if known != item.name:
+            what = (
+                f'The name differs from "{known}" only in letters\' case or Unicode form; '
+                "macOS and Windows keep only one of the two."
             )
+            findings.add("case", (item.shown, None), what, "Rename one of them.")
 
 
 def fold(name: str) -> str:
-    """`name` in a form that is the same for names that macOS or Windows take for one."""
+    """Return `name` in a form that is the same for names that macOS or Windows take for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def check_item(item: Item, findings: Findings) -> None:
+def check_name(item: Item, findings: Findings) -> None:
     """Report a name that is not served everywhere, or leads to nothing that is."""
     if item.is_hidden:
         return
-    found = _trouble(item.name) or _astray(item)
-    if found is not None:
-        findings.add("name", (item.shown, None), *found)
-    elif not item.is_readable:
-        findings.add(
-            "access",
-            (item.shown, None),
-            "This user has no right to read it, so the server may not have it either (403).",
-            "Give the server's user the right to read it"
-            + (" and to enter it." if item.is_folder else "."),
-        )
+    problem = _name_problem(item.name) or _target_problem(item)
+    if problem is not None:
+        findings.add("name", (item.shown, None), *problem)
+    elif not item.is_readable():
+        what = "This user has no right to read it, so the server may not have it either (403)."
+        rest = " and to enter it." if item.is_folder else "."
+        cure = f"Give the server's user the right to read it{rest}"
+        findings.add("access", (item.shown, None), what, cure)
 
 
-def _trouble(name: str) -> tuple[str, str] | None:
-    """What is wrong with a name, and what to do."""
+def _name_problem(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with a name, and what to do."""
+    cure = "Rename it."
     if not is_safe(name, windows=False):
-        return "A name with a backslash is never served (400).", "Rename it."
+        return "A name with a backslash is never served (400).", cure
     if _NOT_UTF8.search(name):
-        return (
-            "The name is not UTF-8, so no link that is written as text leads to it.",
-            "Rename it.",
-        )
+        return "The name is not UTF-8, so no link written as text leads to it.", cure
     if _CONTROL.search(name):
-        return "The name has a control character, which links and logs garble.", "Rename it."
+        return "The name has a control character, which links and logs garble.", cure
     if not is_safe(name, windows=True):
-        return (
-            "Windows cannot have this name, and Portico does not serve it there (400).",
-            "Rename it if the site is ever to lie on Windows.",
-        )
+        cure = "Rename it if the site is ever to lie on Windows."
+        return "Windows cannot have this name, and Portico does not serve it there (400).", cure
     return None
 
 
-def _astray(item: Item) -> tuple[str, str] | None:
-    """What is wrong with what the name leads to, and what to do."""
+def _target_problem(item: Item) -> tuple[str, str] | None:
+    """Return what is wrong with what a name leads to, and what to do."""
     if item.leads_out:
-        return (
-            "The symlink leads out of the site, so it is not served (404).",
-            "Put a copy in its place, or serve the folder that holds both.",
-        )
+        cure = "Put a copy in its place, or serve the folder that holds both."
+        return "The symlink leads out of the site, so it is not served (404).", cure
     if item.status is None:
         return "The symlink leads to nothing.", "Correct or delete it."
     if not item.is_folder and not item.is_file:

@@ -10,7 +10,7 @@ from portico.http.h1.grammar import FIELD_LINE
 from portico.http.status import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from portico.http.content import Content, Stream
     from portico.http.message import Field
@@ -92,6 +92,10 @@ class Chunked:
     def __len__(self) -> int:
         """Return 0: no octets are there yet."""
         return 0
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield its octets as they are made, not in chunks."""
+        return self._stream.pieces(size)
 
     def outgoing(self) -> OutgoingChunks:
         """Return what sends it."""

@@ -1,9 +1,9 @@
-"""Encoders for the content codings: gzip always, brotli and zstd where a library is at hand.
+"""Encoders for the content codings: gzip always, brotli and zstd where a library is installed.
 
-Rule: the same octets and the same library give the same output on every machine: no time, no name
-and no system is written into it. No output needs a larger window than every client supports.
+Rule: the same octets and the same library give the same output on every machine: it holds no time,
+no name and no system. No output needs a larger window than every client supports.
 Limit: brotli comes from the package `brotli`, zstd from the standard library (Python 3.14 and
-later), or else from the package `zstandard`. Both packages are an extra: `portico[compression]`.
+later), or else from the package `zstandard`. Both packages are in the extra `portico[compression]`.
 """
 
 from __future__ import annotations
@@ -12,67 +12,78 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
-"""What the name of a coded file ends with, by coding, the coding that is preferred first."""
+"""The suffix of a compressed file, by content coding, the preferred coding first."""
 
 _LEVELS = {"br": (6, 11), "zstd": (9, 19), "gzip": (6, 9)}
-"""Of each coding: the level that is fast enough while somebody waits, and the best one."""
+"""By coding: the level that is fast enough while a client waits, and the best one."""
 
 _ZSTD_WINDOW = 23
 """Binary logarithm of the largest window, 8 MiB, that a zstd decoder has to support (RFC 9659)."""
 _BROTLI_WINDOWS = 16, 24
-"""Of the smallest window that is worth while, 64 KiB, and the largest one, 16 MiB (RFC 7932)."""
+"""Binary logarithms of the smallest useful window, 64 KiB, and the largest, 16 MiB (RFC 7932)."""
 _BROTLI_WINDOW = 22
-"""Of the window for a content of unknown size: 4 MiB, what other encoders take."""
-
+"""The same, for content of unknown size: 4 MiB, the default of other encoders."""
 
 WORTH_FROM = 256
-"""Octets from which on content is worth coding. Below, the head of the answer weighs more."""
-WORTH = 95
-"""Per cent of the original that a coded form must stay below, to be worth a file and a look-up."""
+"""Octets of the smallest content that is worth compressing: below, the header section is larger."""
+_WORTH_PERCENT = 95
+"""A compressed form must stay below this share of its original to be worth a file and a look-up."""
 
 
 def is_worth(before: int, after: int) -> bool:
-    """Is a coded form of `after` octets enough smaller than its original of `before`?"""
-    return after * 100 < before * WORTH
+    """Whether a compressed form of `after` octets is small enough for an original of `before`."""
+    return after * 100 < before * _WORTH_PERCENT
 
 
 class Encoder(Protocol):
-    """Codes one content, piece by piece."""
+    """Compresses one content, piece by piece."""
 
     def compress(self, octets: bytes, /) -> bytes:
-        """The coded octets that are ready when `octets` have been taken in, perhaps none."""
+        """Take in `octets`. Return the compressed octets that are ready, perhaps none."""
         ...
 
     def flush(self) -> bytes:
-        """All that is left. Nothing can be coded after it."""
+        """Return all that is left. The encoder cannot be used afterwards."""
         ...
 
 
-def encoder(coding: str, *, best: bool = False, size: int | None = None) -> Encoder | None:
-    """A fresh encoder for `coding`, None where there is none on this machine.
+def encode(
+    pieces: Iterable[bytes], coding: str, size: int, *, best: bool = False
+) -> Iterator[bytes]:
+    """Yield `pieces`, which are `size` octets in all, compressed. Some of the output is empty."""
+    coder = encoder(coding, best=best, size=size)
+    for piece in pieces:
+        yield coder.compress(piece)
+    yield coder.flush()
 
-    With `best` the output is as small as the coding allows, however long that takes. Without, it is
+
+def encoder(coding: str, *, best: bool = False, size: int | None = None) -> Encoder:
+    """Return a new encoder for `coding`. Raises LookupError if its library is not installed.
+
+    With `best` the output is as small as the coding allows, however long that takes; without, it is
     made several times faster, and some per cent larger. `size` is the number of octets that will
-    come, if it is known, and must then be right: neither side takes more memory than that needs,
-    and a zstd frame tells it.
+    come, if it is known, and must be right: a window is no larger than needed then, and a zstd
+    frame announces it.
     """
     make = _LIBRARIES[coding]()
-    return None if make is None else make(_LEVELS[coding][best], size)
+    if make is None:
+        raise LookupError(coding)
+    return make(_LEVELS[coding][best], size)
 
 
 @lru_cache(maxsize=1)
 def available() -> tuple[str, ...]:
-    """The codings for which there is an encoder, the preferred first."""
+    """Return the codings for which there is an encoder, the preferred first."""
     return tuple([coding for coding in SUFFIXES if _LIBRARIES[coding]() is not None])
 
 
 class _Gzip:
     """One gzip member (RFC 1952) without name and time.
 
-    zlib could write the whole of it, but would name the system that it was built for.
+    zlib can write the header too, but puts the system in it that it was built for.
     """
 
     def __init__(self, level: int, _size: int | None) -> None:
@@ -104,7 +115,7 @@ class _BrotliCompressor(Protocol):
 
 
 class _Brotli:
-    """The package's compressor under the names that the others have."""
+    """A compressor of the package `brotli` with the methods of Encoder."""
 
     def __init__(self, compressor: _BrotliCompressor) -> None:
         self.compress = compressor.process
@@ -172,4 +183,4 @@ _LIBRARIES: dict[str, Callable[[], Maker | None]] = {
     "zstd": _zstd,
     "gzip": lambda: _Gzip,
 }
-"""By coding: what finds the library, and gives what makes an encoder of a level and a size."""
+"""By coding: a function that imports the library and returns what makes an encoder, or None."""

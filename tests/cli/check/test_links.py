@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from portico.cli.check import visits
+from portico.cli.check import link_checker
+from portico.cli.check.link_checker import OWN, resolve
 from portico.cli.check.links import Page, css_links, manifest_links
-from portico.cli.check.references import OWN, resolve
 from tests.cli.check.checking import check, places, write
 
 
@@ -234,9 +234,7 @@ def test_fragments_that_wait_are_bounded(site: Path, monkeypatch: pytest.MonkeyP
     write(site, {"z.html": "".join(f"<p id={n}>" for n in range(0, 50, 2))})
     found = check(site)
     assert len(found) == 25
-    monkeypatch.setattr(visits, "WANTED_LIMIT", 7)
-    assert check(site) == found
-    monkeypatch.setattr(visits, "PLACES_LIMIT", 0)
+    monkeypatch.setattr(link_checker, "WANTED_LIMIT", 7)
     assert check(site) == found
 
 

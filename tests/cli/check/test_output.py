@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portico.cli.check.command import run
-from portico.cli.check.findings import FINDINGS_LIMIT, KINDS, PLACES_LIMIT, Findings
+from portico.cli.check.findings import FINDINGS_LIMIT, KINDS, LOCATIONS_LIMIT, Findings
 from portico.cli.main import main
 from portico.cli.terminal import UsageError
 from tests.cli.check.checking import check, output, write
@@ -61,7 +61,7 @@ def test_many_places_are_summed_up(tmp_path: Path) -> None:
     write(tmp_path, {f"{number:03}.xyz": "x" for number in range(100)})
     found = check(tmp_path)
     assert len(found) == 1
-    assert (found[0].count, len(found[0].also)) == (100, PLACES_LIMIT)
+    assert (found[0].count, len(found[0].also)) == (100, LOCATIONS_LIMIT)
     code, text = output(str(tmp_path))
     assert code == 1
     assert "Also in 001.xyz, 002.xyz, 003.xyz and 96 more.\n" in text
@@ -106,7 +106,7 @@ def test_exit_codes_of_the_process(site: Path, tmp_path: Path) -> None:
     ("argv", "complaint"),
     [
         (["--strct"], "--strct"),
-        (["a", "b"], "unrecognized arguments: b"),
+        (["a", "b"], "only one folder can be given, so 'b' is too much"),
         (["--ignore", "links"], "invalid choice: 'links'"),
         (["none-here"], "there is no folder 'none-here'"),
         (["--color", "pink"], "--color"),
@@ -174,7 +174,7 @@ def test_what_is_found_is_bounded() -> None:
     assert findings.counts == {"secret": FINDINGS_LIMIT + 10, "link": 1}
     assert findings.total == FINDINGS_LIMIT + 11
     assert (kept[-1].kind, kept[-1].count) == ("link", FINDINGS_LIMIT + 10)
-    assert len(kept[-1].also) == PLACES_LIMIT
+    assert len(kept[-1].also) == LOCATIONS_LIMIT
 
 
 def test_a_large_site_is_checked_whole(tmp_path: Path) -> None:

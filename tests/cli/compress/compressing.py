@@ -1,17 +1,22 @@
-"""A site with files that compress well, and the siblings that `portico compress` has written."""
+"""A site with files that compress well, and the files that `portico compress` has written."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import brotli
+import pytest
 import zstandard
 
-from portico.cli.compress.command import run
+from portico.cli.compress import command
+from portico.cli.compress.writing import PREFIX, SUFFIX
 from portico.site.compression.encoders import SUFFIXES
+
+ENDS = tuple(SUFFIXES.values())
 
 SPRING = 1_700_000_000_123_456_789
 """A moment in nanoseconds, as the time of a file."""
@@ -38,11 +43,11 @@ def sibling(path: Path, coding: str) -> Path:
 
 
 def decoded(path: Path, coding: str) -> bytes:
-    coded = sibling(path, coding).read_bytes()
+    compressed = sibling(path, coding).read_bytes()
     if coding == "gzip":
-        return gzip.decompress(coded)
-    plain = brotli.decompress(coded) if coding == "br" else zstandard.decompress(coded)
-    return bytes(plain)
+        return gzip.decompress(compressed)
+    decode = brotli.decompress if coding == "br" else zstandard.decompress
+    return bytes(decode(compressed))
 
 
 def is_complete(path: Path) -> bool:
@@ -56,6 +61,10 @@ def names(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
 
 
+def temporaries(root: Path) -> list[Path]:
+    return list(root.rglob(f"{PREFIX}*{SUFFIX}"))
+
+
 def states(root: Path) -> dict[str, tuple[int, int]]:
     """What changes with every write: the inode and ctime of each file."""
     found = [(name, (root / name).stat()) for name in names(root)]
@@ -63,4 +72,10 @@ def states(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def compress(root: Path, *options: str) -> int:
-    return run([str(root), *options])
+    """Run the command, with threads instead of child processes.
+
+    They have the rights of this test, and its interruptions.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "child_processes", ThreadPoolExecutor)
+        return command.run([str(root), *options])

@@ -1,4 +1,4 @@
-"""`portico compress`: which siblings it writes, and what they are."""
+"""`portico compress`: which files it writes, and what they are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from portico.cli.compress.processes import PREFIX, SUFFIX
+from portico.cli.compress.writing import PREFIX, SUFFIX
 from portico.site.compression.encoders import SUFFIXES
 from tests.cli.compress.compressing import (
+    ENDS,
     HOUR,
     SPRING,
     compress,
@@ -25,28 +26,23 @@ from tests.cli.compress.compressing import (
 )
 from tests.site.on_disk import Site
 
-ENDS = tuple(SUFFIXES.values())
-
-
 # --- what is written
 
 
-@pytest.mark.parametrize("coding", list(SUFFIXES))
-def test_siblings_decode_to_the_original_and_have_its_time_and_rights(
-    tmp_path: Path, coding: str
-) -> None:
+def test_files_decode_to_the_original_and_have_its_time_and_rights(tmp_path: Path) -> None:
     path = put(tmp_path, "deep/er/app.js", text(700_000))
     path.chmod(0o604)
     assert compress(tmp_path) == 0
-    assert decoded(path, coding) == path.read_bytes()
-    status = sibling(path, coding).stat()
-    assert status.st_mtime_ns == SPRING
-    assert stat.S_IMODE(status.st_mode) == 0o604
-    assert status.st_size < 500_000
+    for coding in SUFFIXES:
+        assert decoded(path, coding) == path.read_bytes()
+        status = sibling(path, coding).stat()
+        assert status.st_mtime_ns == SPRING
+        assert stat.S_IMODE(status.st_mode) == 0o604
+        assert status.st_size < 500_000
     assert names(tmp_path) == {"deep/er/app.js", *(f"deep/er/app.js{end}" for end in ENDS)}
 
 
-def test_the_server_has_them_for_what_they_are(tmp_path: Path) -> None:
+def test_the_server_recognises_them(tmp_path: Path) -> None:
     put(tmp_path, "app.js")
     assert compress(tmp_path) == 0
     assert Site(tmp_path).look("/app.js").codings == tuple(SUFFIXES)  # type: ignore[union-attr]
@@ -62,49 +58,24 @@ def test_every_run_makes_the_same_octets(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "is_written"),
-    [
-        ("page.html", text(256), True),
-        ("page.html", text(255), False),
-        ("page.html", b"", False),
-        ("picture.svg", text(), True),
-        ("picture.png", text(), False),
-        ("unknown.what", text(), False),
-        ("LICENSE", text(), True),
-        ("all.gz", text(), False),
-        (".hidden.html", text(), False),
-        (".git/page.html", text(), False),
-        (".well-known/page.html", text(), True),
-        ("folder/.well-known/page.html", text(), False),
-        (".well-known/.page.html", text(), False),
-        ("_headers", text(), False),
-        ("_redirects", text(), False),
-        ("back\\slash.html", text(), False),
-        ("café ☕.html", text(), True),
-        ("new\nline.html", text(), True),
-    ],
-)
-def test_which_files_have_siblings(
-    tmp_path: Path, name: str, content: bytes, is_written: bool
-) -> None:
-    path = put(tmp_path, name, content)
+def test_which_files_are_compressed(tmp_path: Path) -> None:
+    wanted = {
+        *("page.html", "picture.svg", "LICENSE", ".well-known/page.html", "café ☕.html"),
+        *("new\nline.html", "folder/_headers.txt"),
+    }
+    passed_over = {
+        *("picture.png", "unknown.what", "all.gz", ".hidden.html", ".git/page.html", "_headers"),
+        *("folder/.well-known/page.html", ".well-known/.page.html", "_redirects"),
+        *("back\\slash.html", "back\\slash/page.html"),
+    }
+    for name in wanted | passed_over:
+        put(tmp_path, name, text(256))
+    put(tmp_path, "small.html", text(255))
+    put(tmp_path, "empty.html", b"")
     assert compress(tmp_path) == 0
-    assert is_complete(path) == is_written
-    assert len(names(tmp_path)) == (4 if is_written else 1)
-
-
-def test_rules_files_are_such_in_the_root_alone(tmp_path: Path) -> None:
-    put(tmp_path, "_headers")
-    put(tmp_path, "folder/_headers.txt")
-    assert compress(tmp_path) == 0
-    assert len(names(tmp_path)) == 5
-
-
-def test_siblings_have_no_siblings(tmp_path: Path) -> None:
-    put(tmp_path, "app.js", text(100_000))
-    assert compress(tmp_path) == 0
+    assert all(is_complete(tmp_path / name) for name in wanted)
     first = names(tmp_path)
+    assert len(first) == 4 * len(wanted) + len(passed_over) + 2
     assert compress(tmp_path, "--force") == 0
     assert names(tmp_path) == first
 
@@ -112,20 +83,22 @@ def test_siblings_have_no_siblings(tmp_path: Path) -> None:
 def test_symlinks_are_followed_to_files_of_the_site_alone(tmp_path: Path) -> None:
     root = tmp_path / "site"
     put(root, "folder/a.html")
+    put(root, ".hidden/c.html")
     put(tmp_path, "site-secret/b.html")
     (root / "inside.html").symlink_to("folder/a.html")
     (root / "outside.html").symlink_to(tmp_path / "site-secret" / "b.html")
     (root / "nowhere.html").symlink_to("missing.html")
     (root / "round.html").symlink_to("round.html")
     (root / "link").symlink_to("folder")
+    (root / "linked").symlink_to(".hidden")
     (root / "secret").symlink_to(tmp_path / "site-secret")
     os.mkfifo(root / "pipe.html")
+    before = names(root)
     assert compress(root) == 0
     assert is_complete(root / "folder" / "a.html")
     assert is_complete(root / "inside.html")
-    links = {"inside.html", "outside.html", "nowhere.html", "round.html"}
-    of_two = {f"{name}{end}" for name in ("folder/a.html", "inside.html") for end in ENDS}
-    assert names(root) == links | of_two | {"pipe.html", "folder/a.html"}
+    added = {f"{name}{end}" for name in ("folder/a.html", "inside.html") for end in ENDS}
+    assert names(root) == before | added
     assert names(tmp_path / "site-secret") == {"b.html"}
 
 
@@ -156,18 +129,13 @@ def test_what_is_stale_or_missing_is_written(tmp_path: Path) -> None:
     after = states(tmp_path)
     assert is_complete(path)
     assert {name for name in before if before[name] != after[name]} == {"app.js.br"}
-
-
-def test_a_changed_original_gets_new_siblings(tmp_path: Path) -> None:
-    path = put(tmp_path, "app.js")
-    assert compress(tmp_path) == 0
     put(tmp_path, "app.js", text(9000, seed=2), SPRING + 1)
     assert compress(tmp_path) == 0
     assert is_complete(path)
     assert sibling(path, "gzip").stat().st_mtime_ns == SPRING + 1
 
 
-def test_force_writes_all_anew(tmp_path: Path) -> None:
+def test_force_writes_all_again(tmp_path: Path) -> None:
     path = put(tmp_path, "app.js")
     for coding in SUFFIXES:
         put(tmp_path, sibling(path, coding).name, b"of a later version", SPRING + HOUR)
@@ -187,13 +155,13 @@ def test_what_does_not_shrink_is_not_written_and_not_kept_when_stale(
     assert "0 compressed files written, 1 up to date, 2 not worth it" in capsys.readouterr().out
 
 
-def test_a_sibling_without_an_original_is_left_alone(tmp_path: Path) -> None:
+def test_a_compressed_file_without_an_original_is_left_alone(tmp_path: Path) -> None:
     put(tmp_path, "only.js.gz", b"all there is")
     assert compress(tmp_path, "--force") == 0
     assert names(tmp_path) == {"only.js.gz"}
 
 
-def test_what_a_killed_run_has_left_is_swept_away(tmp_path: Path) -> None:
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
     put(tmp_path, "folder/app.js")
     old = put(tmp_path, f"folder/{PREFIX}0123{SUFFIX}")
     other = put(tmp_path, "folder/.other.tmp")

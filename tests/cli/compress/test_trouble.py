@@ -8,21 +8,27 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from portico.cli.compress.processes import PREFIX, SUFFIX
+from portico.cli.compress.writing import PREFIX
 from portico.site.compression.encoders import SUFFIXES
-from tests.cli.compress.compressing import compress, decoded, is_complete, names, put, sibling, text
+from tests.cli.compress.compressing import (
+    compress,
+    decoded,
+    is_complete,
+    names,
+    put,
+    sibling,
+    temporaries,
+    text,
+)
 from tests.site.on_disk import PATIENCE, Interruption
 from tests.unprivileged import NOBODY, public_folder, unprivileged
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-
-
-def temporaries(root: Path) -> list[Path]:
-    return list(root.rglob(f"{PREFIX}*{SUFFIX}"))
 
 
 # --- what cannot be read or written
@@ -136,24 +142,19 @@ def test_another_group_gets_no_more_rights_than_all() -> None:
 # --- what changes meanwhile
 
 
-def test_an_original_that_changes_meanwhile_is_coded_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_an_original_that_changes_meanwhile_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
 ) -> None:
     path = put(tmp_path, "app.js")
-    around_read = Interruption(monkeypatch, "read")
-    around_read.after = lambda: path.write_bytes(text(seed=2))
-    assert compress(tmp_path, "--jobs", "1") == 0
-    assert path.read_bytes() == text(seed=2)
-    assert is_complete(path)
 
+    def change() -> None:
+        if is_replaced:  # same size, same time: nothing but the inode tells
+            put(tmp_path, "new", text(seed=2)).rename(path)
+        else:
+            path.write_bytes(text(seed=2))
 
-def test_an_original_that_is_replaced_meanwhile_is_coded_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = put(tmp_path, "app.js")
-    around_read = Interruption(monkeypatch, "read")
-    # Same size, same time: nothing but the inode tells.
-    around_read.after = lambda: put(tmp_path, "new", text(seed=2)).rename(path)
+    Interruption(monkeypatch, "read").after = change
     assert compress(tmp_path, "--jobs", "1") == 0
     assert path.read_bytes() == text(seed=2)
     assert is_complete(path)
@@ -184,8 +185,7 @@ def test_an_original_that_vanishes_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = put(tmp_path, "app.js")
-    around_read = Interruption(monkeypatch, "read")
-    around_read.after = path.unlink
+    Interruption(monkeypatch, "read").after = path.unlink
     assert compress(tmp_path, "--jobs", "1") == 1
     assert names(tmp_path) == set()
     told = "portico: error: cannot read app.js: No such file or directory\n"
@@ -202,8 +202,7 @@ def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere(
         (tmp_path / "site" / "folder").rename(tmp_path / "site" / ".away")
         (tmp_path / "site" / "folder").symlink_to(tmp_path / "secret")
 
-    before_open = Interruption(monkeypatch, "open")
-    before_open.before = swap
+    Interruption(monkeypatch, "open").before = swap
     assert compress(tmp_path / "site", "--jobs", "1", "--coding", "gzip") == 1
     assert names(tmp_path / "secret") == {"app.js"}
     told = "portico: error: cannot read folder/app.js: it lies outside of the site\n"
@@ -223,11 +222,11 @@ def test_too_little_memory_for_one_file_does_not_end_the_run(
     assert compress(tmp_path, "--jobs", "1", "--coding", "gzip") == 1
     assert decoded(small, "gzip") == small.read_bytes()
     assert names(tmp_path) == {"large.js", "small.js", "small.js.gz"}
-    told = "portico: error: there is not enough memory to code large.js\n"
+    told = "portico: error: there is not enough memory to compress large.js\n"
     assert capsys.readouterr().err == told
 
 
-def test_a_bug_in_a_thread_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "app.js")
     Interruption(monkeypatch, "read").before = lambda: fail(ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError, match="a bug"):
@@ -235,17 +234,19 @@ def test_a_bug_in_a_thread_is_no_secret(tmp_path: Path, monkeypatch: pytest.Monk
     assert temporaries(tmp_path) == []
 
 
-# --- Ctrl+C
+# --- signals
 
 
 class Run:
-    """The command on a site that takes it many seconds."""
+    """The command on a site that takes it many seconds, in a process group of its own."""
 
-    def __init__(self, root: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "portico", "compress", str(root), *options]
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-m", "portico", "compress", "--jobs", "2", str(root)]
         pipe = subprocess.PIPE
         self.root = root
-        self.popen = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        self.popen = subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
 
     def wait_for(self, pattern: str) -> None:
         end = time.monotonic() + PATIENCE
@@ -254,54 +255,90 @@ class Run:
             assert time.monotonic() < end
             time.sleep(0.005)
 
+    def children(self) -> list[int]:
+        """The processes that compress, and one that multiprocessing starts for itself."""
+        listed = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text()
+        return [
+            int(pid)
+            for pid in listed.split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
     def end(self) -> tuple[int, str, str]:
-        try:
-            out, err = self.popen.communicate(timeout=PATIENCE)
-        finally:
-            self.popen.kill()
-            self.popen.communicate()
+        """Wait until all its processes have ended: then nobody can write to its streams."""
+        out, err = self.popen.communicate(timeout=PATIENCE)
         return self.popen.returncode, out, err
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
+    content = text(400_000)
     for number in range(40):
-        put(tmp_path, f"{number}.js", text(400_000, seed=number))
+        put(tmp_path, f"{number}.js", content)
     return tmp_path
 
 
-@pytest.mark.parametrize("moment", [f"{PREFIX}*", "*.br"])
-def test_an_interruption_leaves_nothing_but_whole_siblings(large: Path, moment: str) -> None:
+@pytest.fixture
+def run(large: Path) -> Iterator[Run]:
     run = Run(large)
-    run.wait_for(moment)
-    run.popen.send_signal(signal.SIGINT)
-    code, out, err = run.end()
-    assert (code, out) == (130, "")
-    assert temporaries(large) == []
+    try:
+        yield run
+    finally:
+        if run.popen.poll() is None:
+            os.killpg(run.popen.pid, signal.SIGKILL)
+        run.popen.communicate()
+
+
+def count_of_whole_files(root: Path) -> int:
+    """How many compressed files there are, all of which must be whole."""
     written = 0
-    for path in large.glob("*.js"):
+    for path in root.glob("*.js"):
         for coding in SUFFIXES:
             if sibling(path, coding).exists():
                 assert decoded(path, coding) == path.read_bytes()
                 assert sibling(path, coding).stat().st_mtime_ns == path.stat().st_mtime_ns
                 written += 1
+    return written
+
+
+@pytest.mark.parametrize(("moment", "times"), [(f"{PREFIX}*", 1), (f"{PREFIX}*", 3), ("*.br", 1)])
+def test_an_interruption_leaves_nothing_but_whole_files(run: Run, moment: str, times: int) -> None:
+    """As a terminal sends it: to all processes."""
+    run.wait_for(moment)
+    for _ in range(times):
+        os.killpg(run.popen.pid, signal.SIGINT)
+    code, out, err = run.end()
+    assert (code, out) == (130, "")
+    assert temporaries(run.root) == []
+    written = count_of_whole_files(run.root)
     assert written < 120
     told = f"Stopped: {written} of 120 compressed files written, each of them whole."
     assert err == f"{told} The next run does the rest.\n"
 
 
-def test_an_impatient_interruption_leaves_nothing_behind_either(large: Path) -> None:
-    run = Run(large)
-    run.wait_for(f"{PREFIX}*")
-    for _ in range(3):
-        run.popen.send_signal(signal.SIGINT)
-    run.end()
-    assert temporaries(large) == []
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_child_is_a_clear_error(run: Run) -> None:
+    run.wait_for("*.br")
+    os.kill(run.children()[0], signal.SIGKILL)
+    code, out, err = run.end()
+    assert code == 1
+    assert temporaries(run.root) == []
+    assert f" {count_of_whole_files(run.root)} compressed file" in out
+    assert err == (
+        "portico: error: a process that compresses was killed, perhaps for want of memory; "
+        "run it again, with fewer --jobs\n"
+    )
+
+
+def test_children_end_with_a_killed_parent(run: Run) -> None:
+    run.wait_for("*.br")
+    run.popen.kill()
+    assert run.end()[0] == -signal.SIGKILL
 
 
 def test_the_bar_shows_progress_and_goes_away(tmp_path: Path) -> None:
     for number in range(4):
-        put(tmp_path, f"{number}.js", text(300_000, seed=number))
+        put(tmp_path, f"{number}.js", text(30_000, seed=number))
     reader, terminal = os.openpty()
     command = [sys.executable, "-m", "portico", "compress", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, text=True) as popen:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico.cli.main import main
-from portico.config.config import cores
+from portico.config.options import cores
 from tests.server.clients import Client, eventually, get
 from tests.server.processes.supervised import (
     Supervised,

@@ -15,7 +15,6 @@ from pathlib import Path
 import brotli
 import zstandard
 
-from portico.site.compression.cache import CompressionCache
 from portico.site.origin.freshness import Dependency, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 from portico.site.origin.protocol import File, tag_of
@@ -23,7 +22,6 @@ from tests.site.on_disk import PATIENCE
 
 MEMORY = 1 << 22
 CODINGS = ("br", "zstd", "gzip")
-SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 DECODE: dict[str, Callable[[bytes], bytes]] = {
     "br": brotli.decompress,
     "zstd": lambda octets: zstandard.ZstdDecompressor().decompressobj().decompress(octets),
@@ -103,24 +101,7 @@ def eventually(get: Callable[[], File | Dependency | None]) -> File:
     return found
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 def descriptors() -> int:
     """Descriptors that are open and still wanted."""
     gc.collect()
-    return len(names(Path("/proc/self/fd"))) if sys.platform == "linux" else 0
-
-
-def made(cache: Path, file: File, coding: str, *, memory: int = MEMORY) -> File:
-    """The copy of `file` that is made anew or found in the folder `cache`."""
-    hand = ByHand()
-    copies = CompressionCache(memory, hand.submit, str(cache))
-
-    def get() -> File | Dependency | None:
-        hand.run()
-        copies.freshness.begin_request()
-        return copies.get(file, coding)
-
-    return eventually(get)
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0

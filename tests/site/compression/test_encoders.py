@@ -36,8 +36,7 @@ def decode(coding: str, coded: bytes) -> bytes:
     return plain
 
 
-def encode(coder: Encoder | None, *pieces: bytes) -> bytes:
-    assert coder is not None
+def encode(coder: Encoder, *pieces: bytes) -> bytes:
     return b"".join(map(coder.compress, pieces)) + coder.flush()
 
 
@@ -189,8 +188,7 @@ def test_every_library_of_zstd_will_do(level: int) -> None:
 def test_without_a_library_there_is_no_encoder(hidden: list[str], left: str) -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(sys.argv[1:]))"
-        "; from portico.site.compression.encoders import SUFFIXES, available, encoder"
-        "; assert [c for c in SUFFIXES if encoder(c) is not None] == list(available())"
+        "; from portico.site.compression.encoders import available"
         "; print(*available())"
     )
     command = [sys.executable, "-c", code, *hidden]

@@ -1,0 +1,85 @@
+"""A site's own rules, _redirects and _headers: lines that are skipped, redirects that go wrong.
+
+Rule: the files are read by the code that the server reads them with.
+Limit: where a destination has placeholders, what it leads to is not known and not looked for.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from portico.cli.check.link_checker import OWN, PARSE_LIMIT, resolve, shown_path
+from portico.cli.check.links import Link
+from portico.site.rules.headers import parse_headers
+from portico.site.rules.pattern import normal_path
+from portico.site.rules.redirects import HOPS_LIMIT, REWRITES, find_cycles, parse_redirects
+from portico.site.rules.rulebook import HEADERS, REDIRECTS
+
+if TYPE_CHECKING:
+    from portico.cli.check.findings import Findings
+    from portico.cli.check.link_checker import LinkChecker
+    from portico.site.rules.redirects import Rule
+
+_CAPTURED = "any~"
+"""Stands in what a sample of a pattern captures (see `pattern.Pattern.sample`)."""
+
+
+def check_rules(
+    root: str, findings: Findings, checker: LinkChecker, without_rules: LinkChecker
+) -> None:
+    """Report what is wrong with the rules in the folder `root`.
+
+    `checker` asks the site, `without_rules` the same site as if it had no rules.
+    """
+    redirects, problems = parse_redirects(_text(root, REDIRECTS))
+    header_problems = parse_headers(_text(root, HEADERS))[1]
+    for name, found in ((REDIRECTS, problems), (HEADERS, header_problems)):
+        for problem in found:
+            what = f"This line is skipped. {problem.why}"
+            findings.add("rule", (name, problem.line), what, "Correct or delete it.")
+
+    def exists(path: str) -> bool:
+        return 0 < without_rules.follow(path, navigates=False).status < 400
+
+    for cycle in find_cycles(redirects, exists):
+        others = ", ".join(map(str, cycle.lines[1:]))
+        through = f" with line {others}" if others else ""
+        what = (
+            f"A request for {shown_path(cycle.start)} goes round here{through}, or on for more "
+            f"than {HOPS_LIMIT} redirects, and never arrives."
+        )
+        cure = "Have one of these rules lead to where no other one matches."
+        findings.add("loop", (REDIRECTS, cycle.lines[0]), what, cure)
+    for rule in redirects.rules:
+        _check_destination(rule, findings, checker, without_rules)
+
+
+def _check_destination(
+    rule: Rule, findings: Findings, checker: LinkChecker, without_rules: LinkChecker
+) -> None:
+    """Report a rule that leads to nothing in this site."""
+    host, path, query = rule.sample()
+    found = rule.match(normal_path(path), query, host)
+    if found is None or _CAPTURED in found.location:
+        return
+    target = resolve(OWN + "/", found.location)
+    if target is None:
+        return
+    if found.status not in REWRITES:
+        if checker.follow(target.path, navigates=True).status:  # else it is part of a loop
+            link = Link(found.location, rule.line, navigates=True)
+            checker.check_link(REDIRECTS, OWN + "/", link)
+    elif without_rules.follow(target.path, navigates=False).status != 200:
+        shown = shown_path(target.path)
+        what = f"The rule answers with the content of {shown}, but there is none."
+        cure = "Correct the destination, or add what it names."
+        findings.add("link", (REDIRECTS, rule.line), what, cure)
+
+
+def _text(root: str, name: str) -> str:
+    try:
+        with open(os.path.join(root, name), "rb") as file:
+            return file.read(PARSE_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,255 @@
+"""Writes the compressed files, several at a time, each in a process of its own.
+
+Rules:
+- No client ever sees a part of a compressed file. It is written under a temporary name, gets the
+  time, the mode and the owner of its original, and is renamed when it is complete.
+- The child processes only write temporary files; this process renames and removes them. So after
+  Ctrl+C, or when a child is killed, it knows what is complete, and leaves no temporary file.
+
+Limit: if this process is killed, temporary files stay behind. Their names begin with a dot, so they
+are never served, and a later run removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import stat
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import active_children, get_context, parent_process
+from typing import TYPE_CHECKING, NamedTuple
+
+from portico.site.compression.encoders import SUFFIXES, encode, is_worth
+from portico.site.origin.stat import Disturbed, fingerprint, is_below, is_settled, real_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor, Future
+    from typing import BinaryIO
+
+PREFIX, SUFFIX = ".portico-compress-", ".tmp"
+"""How the name of a temporary file begins and ends."""
+
+_EFFORT = {"br": 14, "zstd": 4, "gzip": 1}
+"""How long the best level of each coding takes for the same content, roughly, in no unit."""
+
+_PIECE = 1 << 18
+"""Octets that are read and compressed at a time."""
+_TICK = 0.1
+"""Seconds between two reports of progress, and until Ctrl+C is noticed."""
+_SETTLING = 300, 0.01
+"""Looks at a file that was changed just now, and seconds between two. FAT's clock needs 2 s."""
+
+
+class Task(NamedTuple):
+    """One compressed file to write."""
+
+    coding: str
+    name: str
+    """The original's path below the root."""
+    path: str
+    """The original's path on disk."""
+    size: int
+    """The original's, in octets."""
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the compressed file."""
+        return SUFFIXES[self.coding]
+
+    @property
+    def effort(self) -> int:
+        """How long it takes, roughly, in no unit."""
+        return self.size * _EFFORT[self.coding]
+
+
+class Written(NamedTuple):
+    """A compressed file, with the sizes of the original and of itself."""
+
+    coding: str
+    before: int
+    after: int
+
+
+class Writer:
+    """Carries out tasks. Its attributes tell what has come of them so far."""
+
+    def __init__(self, root: str, tasks: Sequence[Task]) -> None:
+        """`root` is the real path of the folder that holds all originals."""
+        self.tasks = sorted(tasks, key=lambda task: (-task.effort, task.name))
+        self.written: list[Written] = []
+        self.not_worth = 0
+        """Tasks whose result was hardly smaller than the original, and so was not kept."""
+        self.errors: dict[str, None] = {}
+        """What went wrong, each error once."""
+        self.finished: list[Task] = []
+        """Tasks that are done, with or without success."""
+        self._root = root
+        self._running: dict[Future[int | None], tuple[Task, str]] = {}
+        """The tasks that are handed to the child processes, with their temporary files."""
+
+    def run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
+        """Carry out all tasks in `pool`, `jobs` at a time; `show` is called ten times a second.
+
+        Raises KeyboardInterrupt after Ctrl+C. In any case, no temporary file is left.
+        """
+        # Ctrl+C is held back until everything is in order. Child processes inherit this.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._run(pool, jobs, show)
+        except BrokenProcessPool:
+            cure = "perhaps for want of memory; run it again, with fewer --jobs"
+            self.errors[f"a process that compresses was killed, {cure}"] = None
+        finally:
+            for process in active_children() if self._running else ():
+                process.kill()
+            pool.shutdown(cancel_futures=True)
+            for _, temporary in self._running.values():
+                _remove(temporary)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
+        """Hand the tasks to the pool, until all are done or Ctrl+C is pending."""
+        waiting = iter(self.tasks)
+        while signal.SIGINT not in signal.sigpending():
+            for task in islice(waiting, 2 * jobs - len(self._running)):
+                name = f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
+                temporary = os.path.join(os.path.dirname(task.path), name)
+                future = pool.submit(compress, task, temporary, self._root)
+                self._running[future] = task, temporary
+            if not self._running:
+                return
+            show()
+            for future in wait(self._running, _TICK, FIRST_COMPLETED).done:
+                task, temporary = self._running[future]
+                self._publish(future, task, temporary)
+                _remove(temporary)
+                del self._running[future]
+                self.finished.append(task)
+
+    def _publish(self, future: Future[int | None], task: Task, temporary: str) -> None:
+        """Put the result of a task in its place, or note what went wrong."""
+        target = task.path + task.suffix
+        try:
+            size = future.result()
+            if size is not None:
+                os.replace(temporary, target)
+                self.written.append(Written(task.coding, task.size, size))
+                return
+            self.not_worth += 1
+            if os.path.isfile(target):  # but stale
+                _remove(target)
+        except Disturbed:
+            self.errors[f"{task.name} changes while it is read; run portico compress again"] = None
+        except MemoryError:
+            self.errors[f"there is not enough memory to compress {task.name}"] = None
+        except OSError as problem:
+            reading = problem.filename == task.path
+            what = f"read {task.name}" if reading else f"write {task.name}{task.suffix}"
+            self.errors[f"cannot {what}: {problem.strerror or problem}"] = None
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def child_processes(jobs: int) -> ProcessPoolExecutor:
+    """Return a pool of child processes, which end when this process does."""
+    # "spawn" is the same on every system, and safe beside threads.
+    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Have this child process end when its parent does, even if that was killed."""
+
+    def watch() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def compress(task: Task, temporary: str, root: str) -> int | None:
+    """Write the compressed form of the original to the new file `temporary`.
+
+    Return its size, None if it is hardly smaller. Raises MemoryError, OSError, or Disturbed if the
+    original changed meanwhile, twice.
+    """
+    created = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(created, "wb") as file:
+        try:
+            return _compress(task, file, root)
+        except Disturbed:
+            file.seek(0)
+            file.truncate()
+            return _compress(task, file, root)
+
+
+def _compress(task: Task, file: BinaryIO, root: str) -> int | None:
+    fd = os.open(task.path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        before = _settled(fd, task.path, root)
+        pieces = _read(fd, before.st_size, task.path)
+        file.writelines(encode(pieces, task.coding, before.st_size, best=True))
+        if fingerprint(os.stat(task.path)) != fingerprint(before):
+            raise Disturbed
+        file.flush()  # or a later write would change the time
+        _copy_attributes(before, file.fileno())
+        return file.tell() if is_worth(before.st_size, file.tell()) else None
+    finally:
+        os.close(fd)
+
+
+def _settled(fd: int, path: str, root: str) -> os.stat_result:
+    """Return the status of the open original, once every later change would show in it.
+
+    Raises Disturbed if it goes on changing, OSError if it is not to be read.
+    """
+    if not is_below(real_path(fd, path), root):
+        raise PermissionError(errno.EACCES, "it lies outside of the site", path)
+    looks, pause = _SETTLING
+    for _ in range(looks):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        if is_settled(status):
+            return status
+        time.sleep(pause)
+    raise Disturbed
+
+
+def _read(fd: int, size: int, path: str) -> Iterator[bytes]:
+    """Yield the first `size` octets of an open file. Raises Disturbed if there are fewer."""
+    while size:
+        try:
+            piece = os.read(fd, min(size, _PIECE))
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from problem
+        if not piece:
+            raise Disturbed
+        size -= len(piece)
+        yield piece
+
+
+def _copy_attributes(original: os.stat_result, fd: int) -> None:
+    """Give an open file the time of its original, its owner if possible, and no more rights.
+
+    Where the group cannot be kept, our own group gets only the rights that all others have.
+    """
+    mode = stat.S_IMODE(original.st_mode) & 0o777
+    for owner in (original.st_uid, -1):
+        with contextlib.suppress(OSError):
+            os.fchown(fd, owner, original.st_gid)
+            break
+    else:
+        mode &= 0o707 | (mode & 0o007) << 3
+    os.fchmod(fd, mode)
+    os.utime(fd, ns=(original.st_atime_ns, original.st_mtime_ns))

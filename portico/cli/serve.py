@@ -1,0 +1,255 @@
+"""`portico [DIR]`: flags -> Config -> listen -> serve until stopped.
+
+The banner goes to stderr, the access log to stdout. Modules of the server are imported only when a
+server is to be started.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from portico import __version__
+from portico.cli.banner import banner, farewell, what_to_know
+from portico.cli.terminal import (
+    FOUND,
+    STDOUT,
+    STOPPED,
+    Parser,
+    SurplusArgumentError,
+    UsageError,
+    add_help,
+    add_option,
+    refuse,
+    report,
+    say,
+    wants_color,
+)
+from portico.config.config import Config, ConfigError, check_root
+from portico.config.options import LIMITS, OPTIONS, OTHER, cores
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from portico.server.net.listeners import Listeners
+    from portico.server.processes.supervisor import Generation
+    from portico.server.telemetry.endpoint import MetricsEndpoint
+
+INTRO = """\
+Serve a folder over HTTP. With no options at all: the current folder, at
+http://127.0.0.1:8080/, to this machine only. Ctrl+C stops it.
+"""
+
+OUTRO = """\
+examples:
+  portico                      serve the current folder
+  portico site --port 0        serve the folder "site" on any free port
+  portico site --host 0.0.0.0  let others in your network read it as well
+  portico --no-access-log      without a line for each response
+
+other commands, each with its own --help:
+  portico explain URL          how a request would be answered, and why
+  portico check [DIR]          what would surprise on this site
+  portico compress [DIR]       write compressed files beside the originals
+
+Every option can also be set by an environment variable (PORTICO_PORT=8000) or
+in the configuration file (port = 8000). Flags weigh most, the file least.
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Serve a folder as these arguments say. Return the exit code.
+
+    Raises ConfigError for a mistake of the operator.
+    """
+    flags = parse(argv)
+    config = Config.load(flags, os.environ)
+    root = check_root(config)
+
+    from portico.server.net.listeners import BindError, bind_anew, discard
+    from portico.server.processes.systemd import inherited_sockets
+
+    _raise_descriptor_limit()
+    try:
+        inherited = inherited_sockets()
+        listeners = inherited or bind_anew(config, {})
+    except BindError as problem:
+        return refuse(problem)
+    try:
+        metrics = _metrics(config)
+    except (BindError, ConfigError) as problem:
+        discard({} if inherited else listeners)
+        return refuse(problem)
+    program = _Program(flags, root, inherited, metrics)
+    try:
+        serve = _serve if config.workers == 1 else _supervise
+        return serve(config, listeners, program)
+    finally:
+        if metrics is not None:
+            metrics.close()
+
+
+def parse(argv: Sequence[str]) -> dict[str, object]:
+    """Return the values given by flags, by option name, unchecked. Raises UsageError."""
+    parser = Parser("portico", "[options] [DIR]", INTRO, OUTRO)
+    about = {LIMITS: "Times are in seconds, sizes in bytes (or 512K, 8M, 1G)."}
+    titles = dict.fromkeys(option.group for option in OPTIONS)
+    groups = {title: parser.add_argument_group(title, about.get(title)) for title in titles}
+    for option in OPTIONS:
+        add_option(groups[option.group], option)
+    version = f"portico {__version__}"
+    groups[OTHER].add_argument(
+        "--version", action="version", version=version, help="Show the version."
+    )
+    add_help(groups[OTHER])
+    try:
+        return vars(parser.parse(argv))
+    except SurplusArgumentError as problem:
+        if problem.word.isdigit():
+            cure = f"if that is the port: --port {problem.word}"
+            raise UsageError(f"{problem}; {cure}") from None
+        raise
+
+
+def _metrics(config: Config) -> MetricsEndpoint | None:
+    """Return what shows metrics; None when metrics are off. Raises ConfigError or BindError."""
+    if not config.metrics:
+        return None
+    from portico.server.telemetry.endpoint import MetricsEndpoint
+
+    return MetricsEndpoint(config)
+
+
+def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
+    """Serve in this process."""
+    from portico.server.net.listeners import remove, socket_files
+    from portico.server.processes import systemd
+    from portico.server.processes.signals import handle_signals
+    from portico.server.telemetry.access_log import AccessLog
+    from portico.server.worker import Worker
+
+    log = None
+    if config.access_log:
+        color = wants_color(config.color, STDOUT)
+        log = AccessLog(STDOUT, config.log_format, color=color)
+    worker = Worker(
+        config,
+        list(listeners.values()),
+        log=log,
+        counters=None if program.metrics is None else program.metrics.counters.add(),
+        report=report,
+        on_drain=systemd.stopping,
+    )
+    restore = handle_signals(worker, _no_reload)
+    files = [] if program.inherited else socket_files(listeners.values())
+    try:
+        program.started(config, listeners)
+        begin = time.monotonic()
+        systemd.ready("1 worker")
+        worker.run()
+        say(farewell(worker.requests, time.monotonic() - begin))
+    finally:
+        remove(files)
+        restore()
+    return STOPPED
+
+
+def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
+    """Serve in worker processes."""
+    if os.name != "posix":
+        return refuse(ConfigError("--workers: there can be only one on this system"))
+    from portico.server.processes.signals import handle_signals
+    from portico.server.processes.supervisor import Generation, StartError, Supervisor
+
+    supervisor = Supervisor(
+        Generation(_for_workers(config), listeners),
+        load=program.load,
+        on_start=program.started,
+        report=report,
+        metrics=None if program.metrics is None else program.metrics.counters,
+    )
+    restore = handle_signals(supervisor, supervisor.reload)
+    begin = time.monotonic()
+    try:
+        supervisor.run()
+    except StartError as problem:
+        refuse(problem)
+        return FOUND
+    finally:
+        restore()
+    say(farewell(supervisor.requests, time.monotonic() - begin))
+    return STOPPED
+
+
+class _Program:
+    """The command as it runs, as far as the supervisor needs it."""
+
+    def __init__(
+        self,
+        flags: dict[str, object],
+        root: str,
+        inherited: Listeners,
+        metrics: MetricsEndpoint | None,
+    ) -> None:
+        self._flags = flags
+        self._root = root
+        self.inherited = inherited
+        """The sockets that the service manager has passed on."""
+        self.metrics = metrics
+
+    def load(self, held: Listeners) -> Generation:
+        """Return workers with the configuration as file and environment have it now."""
+        from portico.server.net.listeners import bind_anew
+        from portico.server.processes.supervisor import Generation
+
+        config = Config.load(self._flags, os.environ)
+        check_root(config)
+        if config.metrics != (self.metrics.address if self.metrics is not None else ""):
+            raise ConfigError("another address for metrics takes a restart")
+        return Generation(_for_workers(config), self.inherited or bind_anew(config, held))
+
+    def started(self, config: Config, listeners: Listeners) -> None:
+        """Show the banner, and serve metrics from now on."""
+        from portico.server.net.listeners import is_local, reachable_urls
+
+        metrics, sockets = self.metrics, list(listeners.values())
+        warnings = what_to_know(self._root, local=all(map(is_local, sockets)))
+        if self.inherited and not {"host", "port", "listen"}.isdisjoint(config.settings()):
+            warnings.append(
+                "the service manager chose where to listen; host, port, listen are unused."
+            )
+        if metrics is not None and not metrics.is_local:
+            warnings.append(
+                "everyone who can reach this machine over the network can read the metrics."
+            )
+        url = "" if metrics is None else metrics.url
+        say(banner(config, self._root, reachable_urls(config, sockets), warnings, url))
+        if metrics is not None:
+            metrics.start()
+
+
+def _for_workers(config: Config) -> Config:
+    """Return the configuration for workers, with what this process and its terminal decide."""
+    color = "always" if wants_color(config.color, STDOUT) else "never"
+    return Config({**config.settings(), "color": color, "workers": config.workers or cores()})
+
+
+def _no_reload() -> None:
+    """Answer SIGHUP in a single process, which cannot reload its code and configuration."""
+    from portico.server.processes import systemd
+
+    systemd.reloading()
+    report("nothing is reloaded: that takes --workers 2 or more, or auto")
+    systemd.ready("1 worker; nothing was reloaded")
+
+
+def _raise_descriptor_limit() -> None:
+    """Let the process have as many descriptors open as the system grants it."""
+    try:
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ImportError, OSError, ValueError):
+        return  # this system has no such limit, or does not allow this one

@@ -1,0 +1,101 @@
+"""The folders of a site one after the other, with what lies in them.
+
+Rule: every name is listed, also those that are not served; only folders that requests can reach are
+entered. A folder that several paths lead to is entered once, by its real path if that is one of
+them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from typing import TYPE_CHECKING
+
+from portico.site.origin.stat import is_below, status_of
+from portico.site.rules.rulebook import is_rules_file
+from portico.site.target import is_hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Names = tuple[str, ...]
+
+
+class Item:
+    """One name in a folder, and what it leads to if it is a symlink."""
+
+    def __init__(self, names: Names, path: str, root: str, *, is_link: bool) -> None:
+        self.names = names
+        self.name = names[-1]
+        self.shown = "/".join(names)
+        """The path below the root."""
+        self.path = path
+        """The path on disk."""
+        self.status: os.stat_result | None = None
+        self.problem: OSError | None = None
+        """Why there is no status; None also for a symlink that leads to nothing."""
+        try:
+            self.status = os.stat(path)
+        except OSError as problem:
+            if status_of(problem) != 404:
+                self.problem = problem
+        mode = 0 if self.status is None else self.status.st_mode
+        self.is_folder, self.is_file = stat.S_ISDIR(mode), stat.S_ISREG(mode)
+        self.is_link = is_link
+        self.leads_out = is_link and not is_below(os.path.realpath(path), root)
+        """Whether it is a symlink to something outside of the root."""
+        self.is_hidden = is_hidden(names)
+        self.is_rules_file = is_rules_file(names)
+        self.is_reachable = not (self.leads_out or self.is_hidden or self.is_rules_file)
+        """Whether requests can lead to it, as far as its path tells."""
+        self.is_served = self.is_file and self.is_reachable
+
+    def is_readable(self) -> bool:
+        """Return whether this user has the right to read it."""
+        mode = os.R_OK | os.X_OK if self.is_folder else os.R_OK
+        effective = os.access in os.supports_effective_ids
+        return os.access(self.path, mode, effective_ids=effective)
+
+
+class Folder:
+    """A folder and its items, sorted by name."""
+
+    def __init__(self, names: Names, path: str, root: str) -> None:
+        self.shown = "/".join(names)
+        self.items: list[Item] = []
+        self.problem: OSError | None = None
+        """Why its names cannot be read."""
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    is_link = entry.is_symlink()
+                    self.items.append(Item((*names, entry.name), entry.path, root, is_link=is_link))
+        except OSError as problem:
+            self.problem = problem
+        self.items.sort(key=lambda item: item.name)
+
+
+def walk(root: str, *, through_links: bool = True) -> Iterator[Folder]:
+    """Yield each folder that requests can reach, perhaps only through a symlink to a folder.
+
+    `root` is a real path.
+    """
+    seen: set[tuple[int, int]] = set()
+    folders: list[tuple[Names, str]] = [((), root)]
+    links: deque[tuple[Names, str]] = deque()
+    while folders or links:
+        names, path = folders.pop() if folders else links.popleft()
+        try:
+            status = os.stat(path)
+        except OSError:  # it has gone meanwhile
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folder = Folder(names, path, root)
+        yield folder
+        below = [item for item in folder.items if item.is_folder and item.is_reachable]
+        folders += [(item.names, item.path) for item in reversed(below) if not item.is_link]
+        if through_links:
+            links += [(item.names, item.path) for item in below if item.is_link]
