@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from portico.bounded import Notes
+from portico.bounded import Doorkeeper
 from portico.http.h1.serialize import field_lines, status_line
 from portico.site.origin.folder import OPEN_FILES, SMALL, TINY
 from portico.site.origin.freshness import NEVER
@@ -158,7 +158,7 @@ class ReplyCache:
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
         self._weight = 0
-        self._notes = Notes()
+        self._doorkeeper = Doorkeeper()
         self._generation = 0
 
     def find(self, key: HeadKey) -> CachedReply | None:
@@ -182,7 +182,7 @@ class ReplyCache:
 
     def keep_head(self, head: bytes, reply: CachedReply) -> None:
         """Know `head` when it comes a third time. Most that differ in a cookie never do."""
-        if reply.key is None or len(head) > _HEAD_LIMIT or not self._notes.has(head):
+        if reply.key is None or len(head) > _HEAD_LIMIT or not self._doorkeeper.admit(head):
             return
         if len(reply.heads) * (len(head) + _HEAD_OVERHEAD) > self._memory // _HEADS_SHARE:
             self._forget_heads(reply)

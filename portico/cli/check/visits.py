@@ -17,7 +17,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.cli.check.findings import Finding
 from portico.cli.check.links import Link, Page
 from portico.cli.check.names import fold
@@ -93,8 +93,8 @@ class Visits:
         self._root = root
         self._findings = findings
         self._parser = HeadParser(FIELDS_READ)
-        self._verdicts: Bounded[tuple[str, bool], Verdict] = Bounded(VERDICTS_LIMIT)
-        self._folders: Bounded[str, dict[str, str]] = Bounded(FOLDERS_LIMIT)
+        self._verdicts: BoundedCache[tuple[str, bool], Verdict] = BoundedCache(VERDICTS_LIMIT)
+        self._folders: BoundedCache[str, dict[str, str]] = BoundedCache(FOLDERS_LIMIT)
         self._known: dict[str, array[int]] = {}
         """The hashes of the places in pages that have been read, sorted, by entity tag."""
         self._known_count = 0

@@ -20,7 +20,7 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.site.compression import encoders
 from portico.site.origin.folder import Folder
 from portico.site.origin.freshness import Freshness, Pending
@@ -93,8 +93,8 @@ class CompressionCache:
         )
         self._memory = memory // 2 if folder else memory
         self._lock = allocate_lock()  # for all below: jobs put there what they have made
-        self._kept: Bounded[Key, tuple[bytes, bytes]] = Bounded(self._memory, _weight)
-        self._failures: Bounded[Key, int] = Bounded(_NOTES)
+        self._kept: BoundedCache[Key, tuple[bytes, bytes]] = BoundedCache(self._memory, _weight)
+        self._failures: BoundedCache[Key, int] = BoundedCache(_NOTES)
         self._pending: dict[Key, Pending] = {}
         self._open_originals = 0
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.site.origin.freshness import Pending
 from portico.site.origin.protocol import tag_of
 from portico.site.origin.stat import (
@@ -49,7 +49,7 @@ class Digests:
     def __init__(self, submit: Submit | None) -> None:
         self._submit = submit
         self._lock = allocate_lock()  # for what the jobs write, too
-        self._known: Bounded[Fingerprint, bytes] = Bounded(KNOWN)
+        self._known: BoundedCache[Fingerprint, bytes] = BoundedCache(KNOWN)
         self._pending: dict[Fingerprint, Pending] = {}
         self._turned_away = Pending()
         """For files that have to wait until another is done."""

@@ -25,7 +25,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import Digests
 from portico.site.origin.freshness import Dependency, Freshness
@@ -112,9 +112,11 @@ class Folder:
         if os.path.normpath(self._below) == self._real:
             self._below = os.path.join(self._real, "")  # so both spell a folder in the same way
         self._doubts = 0
-        self._tiny: Bounded[str, File] = Bounded(memory // 2, _weight)
-        self._open: Bounded[str, File] = Bounded(min(open_files, memory // 2 // _OVERHEAD))
-        self._places: Bounded[str, FolderDependency] = Bounded(_PLACES)
+        self._tiny: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
+        self._open: BoundedCache[str, File] = BoundedCache(
+            min(open_files, memory // 2 // _OVERHEAD)
+        )
+        self._places: BoundedCache[str, FolderDependency] = BoundedCache(_PLACES)
         self._digests = Digests(submit)
 
     def look_up(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (outcomes)
@@ -171,7 +173,7 @@ class Folder:
 
     def expire(self) -> None:
         """Let go of what was not used since the last call, so that no deleted file is kept open."""
-        self._open.turn()
+        self._open.rotate()
 
     def _found(self, path: str, names: tuple[str, ...], status: os.stat_result) -> Found:
         """Open, ask the descriptor where it lies, read, and look whether all stood still."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from portico.http.codings import parse_quality
 from portico.http.status import REASONS
 from portico.site.pages.styles import NOTICE
 
@@ -133,15 +134,12 @@ _LOST = (403, 404)
 
 # Characters that a reader would not see, or that would change how the rest is seen: controls,
 # zero-width and bidirectional formatting, and what stands for bytes that are not UTF-8.
-# Joiners (U+200C, U+200D) stay: several scripts, and many emoji, are spelt with them. This and the
-# next pattern are compiled when first used, for that would cost the start some milliseconds.
+# Joiners (U+200C, U+200D) stay: several scripts, and many emoji, are spelt with them. Compiled when
+# it is first used, for that would cost the start some milliseconds.
 _UNSEEN = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-
-# qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ) (RFC 9110, 12.4.2)
-_QVALUE = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
 
 # The ranges that speak for text/html, and how closely each names it (RFC 9110, 12.5.1).
 _HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
@@ -203,7 +201,7 @@ def prefers_json(accept: str | None, suffix: str = "") -> bool:
     person. A type that ends in *suffix* counts as JSON. A member that is malformed is passed over;
     nothing is raised.
     """
-    html = json = (0.0, 0.0)
+    html = json = (0, 0)
     for name, weight in _media_ranges(accept or ""):
         if name in _HTML_RANGES:
             html = max(html, (_HTML_RANGES[name], weight))
@@ -254,10 +252,11 @@ def _spelt_out(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Yield each well-formed member of an Accept field value: its name and its weight."""
+def _media_ranges(accept: str) -> Iterator[tuple[str, int]]:
+    """Yield each well-formed member of an Accept field value: its name and its quality."""
     for member in accept.split(","):
         name, *parameters = (part.strip(" \t").lower() for part in member.split(";"))
         weights = [value[2:] for value in parameters if value.startswith("q=")] or ["1"]
-        if re.fullmatch(_QVALUE, weights[0]):
-            yield name, float(weights[0])
+        quality = parse_quality(weights[0])
+        if quality is not None:
+            yield name, quality
