@@ -1,9 +1,12 @@
-"""A dict that forgets: bounded memory for whatever clients can make grow.
+"""A cache with a limit, for what clients could otherwise make grow.
 
-Two generations. New entries go into the young one; when that has reached half the limit it becomes
-the old one, and the old one is dropped. An entry found in the old generation moves to the young
-one. So a flood of keys that are seen once pushes out nothing that is in use, an operation costs one
-or two dict look-ups, there is no list to keep in order, and the limit is never exceeded.
+`BoundedCache` has two generations. New entries go into the young one; when it has reached half the
+limit it becomes the old one, and the previous old one is dropped. A hit in the old generation moves
+the entry to the young one. So keys that are used once do not displace those in use, an operation
+costs one or two dict lookups, and no list has to be kept in order.
+
+`Doorkeeper` tells which keys came before, so that a cache can leave out those that come only once.
+The name is that of the TinyLFU admission policy.
 """
 
 from __future__ import annotations
@@ -13,92 +16,84 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OFFERS = 2048
-"""Places for notes of keys that were offered once. Each takes two."""
+_SLOTS = 2048
+"""Hashes that a doorkeeper holds. Each key takes two slots."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Notes:
-    """Remembers of keys only that they were seen, and only the last few thousand.
-
-    For keys most of which never come again: they then cost no more than a note of their hash.
-    """
+class Doorkeeper:
+    """Remembers the hashes of the last thousand or so keys, in a fixed amount of memory."""
 
     __slots__ = ("_hashes",)
 
     def __init__(self) -> None:
-        self._hashes = [0] * _OFFERS
+        self._hashes = [0] * _SLOTS
 
-    def has(self, key: object) -> bool:
-        """Was `key` seen before, not too many others ago? If not, note it."""
-        noted = hash(key)
-        # Two places: with one, two keys that share it and come by turns would never be known.
-        first, second = noted % _OFFERS, (noted >> 32) % _OFFERS
+    def admit(self, key: object) -> bool:
+        """Return True if `key` came recently; otherwise record it and return False."""
+        hashed = hash(key)
+        # With a single slot, two keys that share it and alternate would never be admitted.
+        first, second = hashed % _SLOTS, (hashed >> 32) % _SLOTS
         hashes = self._hashes
-        if hashes[first] == noted or hashes[second] == noted:
+        if hashes[first] == hashed or hashes[second] == hashed:
             return True
-        hashes[first] = hashes[second] = noted
+        hashes[first] = hashes[second] = hashed
         return False
 
 
-class Bounded(Generic[K, V]):
-    """A mapping that holds entries of a total weight of at most `limit`.
+class BoundedCache(Generic[K, V]):
+    """A mapping of entries whose total weight is at most `limit`.
 
-    `weigh` tells an entry's weight (entries weigh 1 each without it). An entry heavier than half
-    the limit is not kept at all.
+    `weigh` returns an entry's weight; without it each entry weighs 1. An entry heavier than half
+    the limit is not kept. Values must not be None.
     """
 
-    __slots__ = ("_half", "_notes", "_old", "_weigh", "_weight", "young")
+    __slots__ = ("_half", "_old", "_weigh", "_weight", "young")
 
     def __init__(self, limit: int, weigh: Callable[[K, V], int] | None = None) -> None:
         self._half = limit // 2
         self._weigh = weigh
         self._weight = 0
+        """The weight of the young generation."""
         self._old: dict[K, V] = {}
-        self._notes = Notes()
         self.young: dict[K, V] = {}
-        """The young generation, for hot paths that look there first and call `get` on a miss."""
+        """The young generation, for hot paths that look here first and call `get` on a miss."""
 
     def get(self, key: K) -> V | None:
-        """The value kept for `key`, or None. What is found is safe from the next turn."""
+        """Return the value for `key`, or None. An entry found becomes young."""
         value = self.young.get(key)
         if value is None and (value := self._old.pop(key, None)) is not None:
             self.put(key, value)
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep `value` for `key`, dropping the old generation when the young one is full."""
+        """Set the value for `key`, and rotate first if the young generation has no room for it."""
         self.drop(key)
         weight = self._weight_of(key, value)
         if weight > self._half:
             return
         if self._weight + weight > self._half:
-            self.turn()
+            self.rotate()
         self._weight += weight
         self.young[key] = value
 
-    def offer(self, key: K, value: V) -> None:
-        """Keep `value` for `key` if the key has been offered before, not too many others ago."""
-        if self._notes.has(key):
-            self.put(key, value)
-
     def drop(self, key: K) -> None:
-        """Forget `key`."""
+        """Remove `key`, if it is there."""
         value = self.young.pop(key, None)
         if value is not None:
             self._weight -= self._weight_of(key, value)
         self._old.pop(key, None)
 
-    def _weight_of(self, key: K, value: V) -> int:
-        return 1 if self._weigh is None else self._weigh(key, value)
-
-    def turn(self) -> None:
-        """Begin a new generation: what was not used since the last call is forgotten."""
+    def rotate(self) -> None:
+        """Start a new generation: drop the entries that were not used since the last call."""
         self._old = self.young
         self.young = {}
         self._weight = 0
+
+    def _weight_of(self, key: K, value: V) -> int:
+        return 1 if self._weigh is None else self._weigh(key, value)
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)

@@ -1,4 +1,4 @@
-"""HTTP as the RFCs define it, without any I/O: no socket, no file, no clock.
+"""HTTP as the RFCs define it, without I/O: no socket, no file, no clock.
 
-Pure functions and small types: bytes in, values out. This floor imports from no other floor.
+Pure functions and small types: bytes in, values out. Of Portico it imports only `portico.bounded`.
 """

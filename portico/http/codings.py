@@ -1,37 +1,40 @@
-"""Content codings: which of those at hand a client accepts, and in what order (RFC 9110, 12.5.3).
+"""Content codings that a client accepts, in order of preference (RFC 9110, 12.5.3).
 
-Rule: the client's quality decides, and only where it is equal our own order. A malformed member of
-the list is as if it were not there.
-Limit: the first MEMBERS_LIMIT members count. Codings applied one upon another are not known here.
+The client's quality values decide, and the server's order where they are equal. A malformed member
+of the list is skipped.
+Limit: only the first MEMBERS_LIMIT members are read. Several codings applied in a row are not
+supported.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 IDENTITY = "identity"
-"""The coding of what is not coded."""
+"""The name in Accept-Encoding for content without any coding."""
 MEMBERS_LIMIT = 32
-"""Members of one Accept-Encoding field. Browsers send four, and the registry holds about ten."""
+"""Members of one Accept-Encoding field. Browsers send four; about ten codings are registered."""
 
 _ALIASES = {"x-gzip": "gzip"}
 """Equivalent names (RFC 9110, 8.4.1.3)."""
-_USUAL = {"1": 1000, "0": 0, "0.5": 500, "0.8": 800, "0.9": 900, "1.0": 1000}
+
+# qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ) (RFC 9110, 12.4.2)
+_QVALUE = re.compile(r"0(?:\.([0-9]{0,3}))?|1(?:\.0{0,3})?")
 
 
 def acceptable(value: str | None, available: Sequence[str]) -> list[str]:
-    """Those of the `available` codings that a client accepts, the best first.
+    """Return those of the `available` codings that the client accepts, the preferred one first.
 
-    `value` is that of Accept-Encoding, None where there is no such field; `available` names codings
-    in lower case in our own order of preference, `IDENTITY` among them if the representation exists
-    without a coding. An empty list means that no representation is left (406).
+    `value` is that of Accept-Encoding, None without the field. `available` holds names in lower
+    case in the server's order of preference, with IDENTITY if the content is there uncoded. If the
+    result is empty, no representation is acceptable (406).
 
-    Without the field all are acceptable, and identity comes first: who does not say what it decodes
-    may decode nothing. In a field that does not name it, nor "*", identity is acceptable and comes
-    last.
+    Without the field every coding is acceptable, but identity comes first: such a client may decode
+    none. If the field names neither identity nor "*", identity is acceptable and comes last.
     """
     if value is None:
         return sorted(available, key=IDENTITY.__ne__)
@@ -48,7 +51,7 @@ def acceptable(value: str | None, available: Sequence[str]) -> list[str]:
 
 
 def _qualities(value: str) -> dict[str, int]:
-    """The quality of each member of Accept-Encoding; of a coding named twice, the lower one."""
+    """Return each coding's quality; the lower one if the coding is named twice."""
     qualities: dict[str, int] = {}
     for member in value.lower().split(",", MEMBERS_LIMIT)[:MEMBERS_LIMIT]:
         coding, semicolon, weight = member.partition(";")
@@ -64,18 +67,8 @@ def _qualities(value: str) -> dict[str, int]:
 
 
 def parse_quality(text: str) -> int | None:
-    """A qvalue in thousandths, 0 to 1000; None for any other text (RFC 9110, 12.4.2)."""
-    usual = _USUAL.get(text)
-    if usual is not None:
-        return usual
-    decimals = text[2:]
-    if (
-        text[1:2] != "."
-        or len(decimals) > 3
-        or not (decimals + "0").isdigit()
-        or not text.isascii()
-    ):
+    """Return a quality value in thousandths, or None if `text` is none (RFC 9110, 12.4.2)."""
+    found = _QVALUE.fullmatch(text)
+    if found is None:
         return None
-    if text[0] == "0":
-        return int(decimals.ljust(3, "0"))
-    return 1000 if text[0] == "1" and not decimals.strip("0") else None
+    return 1000 if text[0] == "1" else int((found[1] or "").ljust(3, "0"))

@@ -1,12 +1,13 @@
 """Preconditions: whether to perform a request, and whether with its Range (RFC 9110, 13).
 
-Each field has one function that says True (the condition holds), False (it does not) or None (the
-field is absent, or to be ignored); `evaluate` asks them in the order of section 13.2.2.
-Rule: a malformed field never gains anything. Malformed tags match none, so If-Match fails, and
-If-None-Match answers a read in full and refuses a write; malformed dates are ignored, as 13.1.3 and
-13.1.4 demand.
-Limit: the caller evaluates only what would succeed without conditions (13.2.1), and clamps the
-modification date to the clock before it becomes a validator (8.8.2.1).
+There is one function for each field. It returns True if the condition holds, False if it does not,
+and None if the field is absent or has to be ignored. `evaluate` calls them in the order of section
+13.2.2.
+Malformed fields: a malformed list of entity tags matches nothing, so If-Match fails; If-None-Match
+holds for GET and HEAD, which get the whole content, and fails for other methods, so that nothing is
+overwritten. A malformed date is ignored (13.1.3, 13.1.4).
+Limit: the caller evaluates only requests that would succeed without conditions (13.2.1), and never
+gives a modification date in the future (8.8.2.1).
 """
 
 from __future__ import annotations
@@ -28,26 +29,27 @@ if TYPE_CHECKING:
 PROCEED: Final = 0
 """Perform the request; a Range field applies."""
 IGNORE_RANGE: Final = 200
-"""Perform the request as if it had no Range field: If-Range names another version."""
+"""Perform the request as if it had no Range field, since If-Range does not hold."""
 NOT_MODIFIED: Final = 304
-"""Answer 304 (Not Modified)."""
+"""Respond with 304 (Not Modified)."""
 PRECONDITION_FAILED: Final = 412
-"""Answer 412 (Precondition Failed)."""
+"""Respond with 412 (Precondition Failed)."""
 
 FIELDS = frozenset(
     {"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"}
 )
 """The fields evaluated here, in lower case."""
 
-_READING = frozenset({"GET", "HEAD"})
-_SELECTING_NOTHING = frozenset({"CONNECT", "OPTIONS", "TRACE"})
+_READS = frozenset({"GET", "HEAD"})
+_UNCONDITIONAL = frozenset({"CONNECT", "OPTIONS", "TRACE"})
+"""Methods that select no representation, and so have no preconditions (RFC 9110, 13.2.1)."""
 
 # What etagc excludes (RFC 9110, 8.8.3): etagc = %x21 / %x23-7E / obs-text.
 _NOT_ETAGC = re.compile(r"[^!#-~\x80-\xff]")
 
 
 class Validators:
-    """What identifies the selected representation as it is now (RFC 9110, 8.8)."""
+    """The validators of the selected representation as it is now (RFC 9110, 8.8)."""
 
     __slots__ = ("etag", "exists", "last_modified", "tags")
 
@@ -60,13 +62,13 @@ class Validators:
         exists: bool = True,
     ) -> None:
         self.etag = etag
-        """The entity tag as it is sent, quotes included; None where there is none."""
+        """The entity tag with its quotes, as in ETag; None if there is none."""
         self.last_modified = last_modified
-        """Whole seconds since the epoch, as sent in Last-Modified; None where there are none."""
+        """The date of Last-Modified in seconds since the epoch; None if there is none."""
         self.exists = exists
-        """Is there a current representation at all?"""
+        """Whether there is a current representation."""
         self.tags = tuple(aliases) if etag is None else (etag, *aliases)
-        """`etag` and its aliases: further tags that have stood for exactly the same octets."""
+        """`etag` and `aliases`: other tags that were sent for exactly the same octets."""
 
 
 NOTHING = Validators(None, None, exists=False)
@@ -74,7 +76,7 @@ NOTHING = Validators(None, None, exists=False)
 
 
 def is_conditional(fields: Iterable[Field]) -> bool:
-    """Is any field among `fields` a precondition? Without one, `evaluate` says PROCEED."""
+    """Return whether `fields` contain a precondition; if not, `evaluate` returns PROCEED."""
     for name, _ in fields:  # noqa: SIM110 - a generator for any() takes four times as long
         if name in FIELDS:
             return True
@@ -84,33 +86,32 @@ def is_conditional(fields: Iterable[Field]) -> bool:
 def evaluate(
     get: Callable[[str], str | None], method: str, validators: Validators, now: float
 ) -> Outcome:
-    """What a request's preconditions come to, in the order of RFC 9110, 13.2.2.
+    """Evaluate a request's preconditions in the order of RFC 9110, 13.2.2.
 
-    1. If-Match, if present: when false, 412; when true, go on at 3.
-    2. If-Unmodified-Since, if there is no If-Match: when false, 412.
-    3. If-None-Match, if present: when false, 304 for GET and HEAD, 412 for other methods; when
-       true, go on at 5.
-    4. If-Modified-Since, for GET and HEAD without If-None-Match: when false, 304.
-    5. If-Range, for GET with Range: when false, the Range is ignored.
+    1. If-Match, if present: if false, 412; if true, continue at 3.
+    2. If-Unmodified-Since, if there is no If-Match: if false, 412.
+    3. If-None-Match, if present: if false, 304 for GET and HEAD, 412 for other methods; if true,
+       continue at 5.
+    4. If-Modified-Since, for GET and HEAD without If-None-Match: if false, 304.
+    5. If-Range, for GET with Range: if false, the Range is ignored.
     6. Otherwise the request is performed.
 
-    `get` gives a field's value by its name in lower case, several lines joined, as
-    `RequestHead.get` does; `now` is the Date of the answer, in seconds since the epoch. Methods
-    that select no representation have no preconditions (13.2.1).
+    `get` returns a field's value by its name in lower case, several lines joined, as
+    `RequestHead.get` does. `now` is the Date of the response, in seconds since the epoch.
     """
-    if method in _SELECTING_NOTHING:
+    if method in _UNCONDITIONAL:
         return PROCEED
     held = if_match(get("if-match"), validators)
     if held is None:
         held = if_unmodified_since(get("if-unmodified-since"), validators, now)
     if held is False:
         return PRECONDITION_FAILED
-    reading = method in _READING
+    is_read = method in _READS
     held = if_none_match(get("if-none-match"), validators, method)
-    if held is None and reading:
+    if held is None and is_read:
         held = if_modified_since(get("if-modified-since"), validators, now)
     if held is False:
-        return NOT_MODIFIED if reading else PRECONDITION_FAILED
+        return NOT_MODIFIED if is_read else PRECONDITION_FAILED
     if (
         method == "GET"
         and (value := get("if-range")) is not None
@@ -122,7 +123,7 @@ def evaluate(
 
 
 def if_match(value: str | None, validators: Validators) -> bool | None:
-    """Is the current representation one of those that the client names (RFC 9110, 13.1.1)?"""
+    """Return whether the current representation is among those listed (RFC 9110, 13.1.1)."""
     if value is None:
         return None
     if value == "*":
@@ -131,7 +132,7 @@ def if_match(value: str | None, validators: Validators) -> bool | None:
 
 
 def if_unmodified_since(value: str | None, validators: Validators, now: float) -> bool | None:
-    """Is the representation no younger than the client's date (RFC 9110, 13.1.4)?"""
+    """Return whether the last modification is not later than the date (RFC 9110, 13.1.4)."""
     if value is None or validators.last_modified is None:
         return None
     date = parse_http_date(value, now)
@@ -139,10 +140,9 @@ def if_unmodified_since(value: str | None, validators: Validators, now: float) -
 
 
 def if_none_match(value: str | None, validators: Validators, method: str) -> bool | None:
-    """Is the current representation none of those that the client names (RFC 9110, 13.1.2)?
+    """Return whether the current representation is not among those listed (RFC 9110, 13.1.2).
 
-    `method` decides what a malformed value means: a read is answered in full, and a write, which
-    somebody meant to restrict, is not performed.
+    A malformed value holds for GET and HEAD, and fails for any other `method`.
     """
     if value is None:
         return None
@@ -152,27 +152,25 @@ def if_none_match(value: str | None, validators: Validators, method: str) -> boo
         return not validators.exists
     tags = entity_tags(value)
     if tags is None:
-        return method in _READING
+        return method in _READS
     return not weak_match(tags, validators.tags)
 
 
 def if_modified_since(value: str | None, validators: Validators, now: float) -> bool | None:
-    """Is the representation younger than the client's date (RFC 9110, 13.1.3)?
+    """Return whether the last modification is later than the date (RFC 9110, 13.1.3).
 
-    A date in the future is taken as it stands: RFC 9110 no longer calls it invalid.
+    A date in the future is valid; RFC 7232 called it invalid.
     """
-    if value is None or validators.last_modified is None:
-        return None
-    date = parse_http_date(value, now)
-    return None if date is None else validators.last_modified > date
+    unmodified = if_unmodified_since(value, validators, now)
+    return None if unmodified is None else not unmodified
 
 
 def if_range_holds(value: str, validators: Validators, now: float) -> bool:
-    """Does the client's part belong to the current representation (RFC 9110, 13.1.5)?
+    """Return whether the client's partial content is of the current representation (13.1.5).
 
-    A tag has to match strongly; its aliases count, for they stood for the same octets. A date has
-    to be the very date of Last-Modified and a strong validator: one whose second was over when the
-    answer is made, because until then the file could change and keep its date (8.8.2.2).
+    A tag must match by strong comparison; aliases count, since they stood for the same octets. A
+    date must equal Last-Modified and be a strong validator (8.8.2.2): its second must be over at
+    `now`, since until then the file could still change without changing its date.
     """
     if '"' in value[:3]:
         return strong_match((value,), validators.tags)
@@ -181,21 +179,21 @@ def if_range_holds(value: str, validators: Validators, now: float) -> bool:
 
 
 def strong_match(ones: Tags, others: Tags) -> bool:
-    """Is a tag of `ones` the same as one of `others`, both strong (RFC 9110, 8.8.3.2)?"""
+    """Return whether the lists share a tag by strong comparison (RFC 9110, 8.8.3.2)."""
     return any(tag in ones and tag[:2] != "W/" for tag in others)
 
 
 def weak_match(ones: Tags, others: Tags) -> bool:
-    """Is a tag of `ones` the same as one of `others`, weak or not (RFC 9110, 8.8.3.2)?"""
+    """Return whether the lists share a tag by weak comparison (RFC 9110, 8.8.3.2)."""
     opaque = [tag.removeprefix("W/") for tag in ones]
     return any(tag.removeprefix("W/") in opaque for tag in others)
 
 
 def entity_tags(value: str) -> list[str] | None:
-    """The members of a list of entity tags, or None where it is malformed (RFC 9110, 8.8.3).
+    """Return the members of a list of entity tags, or None if it is malformed (RFC 9110, 8.8.3).
 
-    Commas may stand in a tag; quotes cannot, so they cut the value into what lies between tags and
-    what lies in them. Empty list elements are skipped (5.6.1.2).
+    A tag may contain commas but no quotes, so the value is split at the quotes, into the parts
+    between tags and the parts inside them. Empty list elements are skipped (5.6.1.2).
     """
     pieces = value.split('"')
     if len(pieces) % 2 == 0 or pieces[-1].strip(" \t,"):

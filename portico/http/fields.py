@@ -1,7 +1,8 @@
-"""One function for each field's rule: values in, meaning out, ProtocolError where there is none.
+"""Field values that decide how a message is framed or routed: one function for each field.
 
-Only fields whose meaning decides how a message is framed or routed are judged here; a request that
-is ambiguous in one of these is how requests are smuggled, so nothing is repaired (RFC 9112, 11.2).
+Each takes the values of the field's lines and raises ProtocolError for what is invalid. Nothing is
+repaired: ambiguity in one of these fields is how requests are smuggled (RFC 9112, 11.2).
+`version` is the minor version, 0 or 1.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from portico.http.message import CHUNKED, ProtocolError
 
 
 def content_length(lengths: list[str], codings: list[str], version: int) -> int:
-    """The octets of content that follow the head, or CHUNKED (RFC 9112, 6.3).
+    """Return the number of bytes of content after the head, or CHUNKED (RFC 9112, 6.3).
 
     `lengths` are the values of Content-Length, `codings` those of Transfer-Encoding. RFC 9112 lets
-    a recipient mend a Content-Length that is repeated, or that stands beside a Transfer-Encoding;
-    both are refused here.
+    a recipient repair a repeated Content-Length, or one beside a Transfer-Encoding; both are
+    refused here.
     """
     if codings:
         if lengths:
@@ -24,7 +25,7 @@ def content_length(lengths: list[str], codings: list[str], version: int) -> int:
             raise ProtocolError(400, "HTTP/1.0 has no Transfer-Encoding.")
         if len(codings) > 1:
             raise ProtocolError(400, "There is more than one Transfer-Encoding field.")
-        names = [name.strip(" \t").lower() for name in codings[0].split(",")]
+        names = _members(codings[0])
         if names[-1] != "chunked" or names.count("chunked") > 1:
             raise ProtocolError(400, "The last transfer coding must be chunked, and only once.")
         if len(names) > 1:
@@ -38,7 +39,7 @@ def content_length(lengths: list[str], codings: list[str], version: int) -> int:
 
 
 def host(values: list[str], version: int) -> str:
-    """The authority that Host names; "" only for HTTP/1.0 without the field (RFC 9112, 3.2)."""
+    """Return the authority in Host; "" for HTTP/1.0 without the field (RFC 9112, 3.2)."""
     if not values and version == 0:
         return ""
     if len(values) != 1:
@@ -49,16 +50,19 @@ def host(values: list[str], version: int) -> str:
 
 
 def host_name(authority: str) -> str:
-    """The host of a valid authority: lower case, no port, no root dot (RFC 3986, 6.2.2.1)."""
+    """Return the host in lower case, without port and final dot; "" if `authority` is invalid.
+
+    See RFC 3986, 6.2.2.1.
+    """
     found = HOST.fullmatch(authority)
     return found[1].lower().removesuffix(".") if found else ""
 
 
 def keep_alive(values: list[str], version: int) -> bool:
-    """Does the connection outlive this exchange, as the client wants it (RFC 9112, 9.3)?"""
+    """Return whether the client wants the connection to persist (RFC 9112, 9.3)."""
     if not values:
         return version == 1
-    options = {option.strip(" \t").lower() for value in values for option in value.split(",")}
+    options = _members(",".join(values))
     if any(option and not TOKEN.fullmatch(option) for option in options):
         raise ProtocolError(400, "The Connection field is not a list of tokens.")
     if "close" in options:
@@ -67,9 +71,17 @@ def keep_alive(values: list[str], version: int) -> bool:
 
 
 def expects_continue(values: list[str], version: int) -> bool:
-    """Does the client wait for 100 (Continue) before it sends content (RFC 9110, 10.1.1)?"""
+    """Return whether the client waits for 100 (Continue) before it sends content.
+
+    See RFC 9110, 10.1.1. HTTP/1.0 has no expectations.
+    """
     if not values or version == 0:
         return False
     if [value.lower() for value in values] != ["100-continue"]:
         raise ProtocolError(417, "The only expectation known here is 100-continue.")
     return True
+
+
+def _members(value: str) -> list[str]:
+    """Return the members of a comma-separated list in lower case, empty ones included."""
+    return [member.strip(" \t").lower() for member in value.split(",")]

@@ -1,10 +1,10 @@
 """Byte ranges: which octets a Range field selects, and how they are sent (RFC 9110, 14 and 15.3.7).
 
-Rule: exactly the octets are selected that the field asks for, each of them once. Ranges that
-overlap or touch become one; a gap is never filled, since nobody asked for it. Parts keep the order
-of the request, a merged one at the place of its first range (15.3.7.2).
-Limits: RANGES_LIMIT bounds the count, WASTE_LIMIT the total; beyond them the whole is sent. "bytes"
-is the only unit. Content is not touched here: a part is a pair of positions.
+Exactly the octets requested are selected, each of them once. Ranges that overlap or are adjacent
+are merged; gaps between ranges are never filled. Parts are in the order of the request, a merged
+one at the place of its first range (15.3.7.2).
+Limits: beyond RANGES_LIMIT and WASTE_LIMIT the whole representation is sent. "bytes" is the only
+unit. Nothing here reads content: a part is a pair of positions.
 """
 
 from __future__ import annotations
@@ -19,33 +19,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Range = tuple[int, int]
-"""The position of a range's first octet, and the one behind its last."""
+"""The position of a range's first octet, and the position after its last."""
 
 RANGES_LIMIT = 256
-"""Ranges in one field, empty list elements included. zsync asks for 20 at once, zchunk for 255."""
+"""Ranges in one field, empty list elements included. zsync sends 20, zchunk 255."""
 PART_COST = 128
-"""Octets that each part costs beside its content: delimiter, Content-Type and Content-Range."""
+"""Estimated octets of a part's delimiter, Content-Type and Content-Range."""
 WASTE_LIMIT = 4096
-"""Octets by which a multipart answer may exceed the whole: some parts of a tiny file are answered
-as asked, hundreds of them are not."""
+"""Octets by which a multipart response may exceed the whole representation. A few parts of a tiny
+file are sent as requested, hundreds of them are not."""
 
 _DIGITS = 18
-_BEYOND = 10**18
-"""Stands for every number of more than _DIGITS digits: no file is that long."""
+"""Numbers of more digits are taken for 10**18, which no file's length exceeds."""
 
-# Of the bchars of RFC 2046, 5.1.1 the plainest: some clients misread a boundary that needs quotes
-# (RFC 9110, 14.6), and the standard library's e-mail parser one that holds an apostrophe.
+# A subset of the bchars of RFC 2046, 5.1.1: some clients misread a boundary that needs quotes
+# (RFC 9110, 14.6), and the standard library's e-mail parser one that contains an apostrophe.
 _BOUNDARY = re.compile(r"[0-9A-Za-z._-]{1,70}")
 
 
 def parse_range(value: str, length: int) -> list[Range] | None:
-    """What a Range field selects of a representation that is `length` octets long.
+    """Return what a Range field selects of a representation of `length` octets.
 
-    - None: the field is to be ignored, the whole to be sent (200). So for another unit, for an
-      invalid range set (14.1.1), beyond the limits, and for an empty representation, since no
-      Content-Range can describe what a suffix selects of it (14.2).
-    - An empty list: nothing that is asked for exists (416).
-    - Ranges (206). A single one is sent without multipart, even where more were asked for.
+    - None: ignore the field and send the whole (200). This is so for another unit, an invalid range
+      set (14.1.1), beyond the limits, and for an empty representation, since no Content-Range can
+      describe the part that a suffix range selects of it (14.2).
+    - An empty list: no range can be satisfied (416).
+    - Ranges (206). A single one is sent without multipart, even if several were requested.
     """
     if value[:6].lower() != "bytes=" or length == 0:
         return None
@@ -72,9 +71,9 @@ def parse_range(value: str, length: int) -> list[Range] | None:
 
 
 def _select(spec: str, length: int) -> Range | None:
-    """What one range-spec selects (RFC 9110, 14.1.2), clipped; None where it is invalid.
+    """Return what one range-spec selects, clipped to `length`; None if it is invalid (14.1.2).
 
-    What cannot be satisfied selects a range that ends where it starts, or before.
+    A range that cannot be satisfied ends where it starts, or before.
     """
     first, dash, last = spec.partition("-")
     digits = first + last
@@ -90,16 +89,13 @@ def _select(spec: str, length: int) -> Range | None:
 
 
 def _number(digits: str) -> int:
-    """The number that `digits` write. The longest cost no arithmetic."""
-    if len(digits) > _DIGITS:
-        digits = digits.lstrip("0") or "0"
-        if len(digits) > _DIGITS:
-            return _BEYOND
-    return int(digits)
+    """Return the number, at most 10**18: int() would raise ValueError for thousands of digits."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 def _merge(ranges: list[Range]) -> list[Range]:
-    """The same octets in ranges that neither overlap nor touch, in the order of their first."""
+    """Merge ranges that overlap or are adjacent; each result is at the place of its first range."""
     if all(one[1] < other[0] for one, other in pairwise(ranges)):
         return ranges
     merged: list[list[int]] = []
@@ -113,21 +109,21 @@ def _merge(ranges: list[Range]) -> list[Range]:
 
 
 def content_range(start: int, end: int, length: int) -> str:
-    """The Content-Range of octets `start` to `end`, exclusive, of `length` (RFC 9110, 14.4)."""
+    """Return the Content-Range of the octets from `start` up to `end` (RFC 9110, 14.4)."""
     return f"bytes {start}-{end - 1}/{length}"
 
 
 def unsatisfied_range(length: int) -> str:
-    """The Content-Range of a 416 for a representation of `length` octets (RFC 9110, 14.4)."""
+    """Return the Content-Range of a 416 for `length` octets (RFC 9110, 14.4)."""
     return f"bytes */{length}"
 
 
 class Multipart:
     """Several ranges as one content: multipart/byteranges (RFC 9110, 14.6 and 15.3.7.2).
 
-    To be sent: each part's head and then its octets, at last `closing`. Every delimiter begins with
-    its CRLF (RFC 2046, 5.1.1), the first one too, and the last one ends with another: zsync skips a
-    line before each delimiter, and takes whatever follows the last on its line for a part of it.
+    The content is each part's head followed by its octets, then `closing`. Every delimiter begins
+    with CRLF (RFC 2046, 5.1.1), also the first, and the last one ends with another CRLF: zsync
+    skips a line before each delimiter, and reads the last one to the end of its line.
     """
 
     __slots__ = ("closing", "content_length", "content_type", "parts")
@@ -135,10 +131,10 @@ class Multipart:
     def __init__(
         self, ranges: Sequence[Range], media_type: str | None, length: int, boundary: str
     ) -> None:
-        """`media_type` is the Content-Type of the whole, `length` its octets.
+        """`media_type` and `length` are those of the whole representation.
 
-        Nothing in the octets sent may look like `boundary`. Raises ValueError for a boundary that
-        is none, or that would need quotes, and for a media type that would split a part's head.
+        `boundary` must not occur in the content. Raises ValueError for a boundary that is invalid
+        or needs quotes, and for a media type that is no field value.
         """
         if not _BOUNDARY.fullmatch(boundary):
             raise ValueError(f"not a boundary: {boundary!r}")
@@ -146,7 +142,7 @@ class Multipart:
         if media_type is not None:
             opening += field_lines([("Content-Type", media_type)])
         self.content_type = f"multipart/byteranges; boundary={boundary}"
-        """The Content-Type of the answer."""
+        """The Content-Type of the response."""
         self.parts = [
             (
                 b"%bContent-Range: bytes %d-%d/%d\r\n\r\n" % (opening, start, end - 1, length),
@@ -155,10 +151,10 @@ class Multipart:
             )
             for start, end in ranges
         ]
-        """For each part its delimiter and head, then its range."""
+        """For each part its delimiter and head, and the range that follows them."""
         self.closing = f"\r\n--{boundary}--\r\n".encode("ascii")
         """The closing delimiter."""
         self.content_length = len(self.closing) + sum(
             len(head) + end - start for head, start, end in self.parts
         )
-        """Octets in all: the Content-Length of the answer."""
+        """The Content-Length of the response."""

@@ -1,13 +1,11 @@
-"""The status codes this server may send, each with its registered reason phrase.
+"""The status codes that this server sends, each with its reason phrase in the IANA registry.
 
-Rule: the phrases are those of the IANA registry, word for word, so that they may stand in a
-status line, in a page's heading and as the title of problem details alike.
-Limit: only what a server of files has a use for; a code that is missing here is not sent.
+The phrases are used in status lines, as headings of pages and as titles of problem details.
 """
 
 from __future__ import annotations
 
-# RFC 9110 section 15, but for 428, 429 and 431 (RFC 6585) and 507 (RFC 4918).
+# From RFC 9110, 15; 428, 429 and 431 from RFC 6585, 507 from RFC 4918.
 REASONS: dict[int, str] = {
     # Informational
     100: "Continue",
@@ -23,7 +21,7 @@ REASONS: dict[int, str] = {
     304: "Not Modified",
     307: "Temporary Redirect",
     308: "Permanent Redirect",
-    # The client's part
+    # Client error
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
@@ -43,7 +41,7 @@ REASONS: dict[int, str] = {
     428: "Precondition Required",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
-    # The server's part
+    # Server error
     500: "Internal Server Error",
     501: "Not Implemented",
     503: "Service Unavailable",

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, cast
 
-from portico.bounded import Notes
+from portico.bounded import Doorkeeper
 from portico.http.content import OutgoingOctets
 from portico.site.origin.folder import OPEN_FILES, SMALL, TINY
 from portico.site.origin.freshness import NEVER
@@ -184,7 +184,7 @@ class ReplyCache:
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
         self._weight = 0
-        self._notes = Notes()
+        self._doorkeeper = Doorkeeper()
         self._generation = 0
 
     def find(self, key: HeadKey) -> CachedReply | None:
@@ -206,7 +206,7 @@ class ReplyCache:
     def keep_head(self, head: bytes, reply: CachedReply) -> None:
         """Keep a head for a kept reply when it comes a third time. Most never do."""
         entry = self._entries.get(reply)
-        if entry is None or len(head) > _HEAD_LIMIT or not self._notes.has(head):
+        if entry is None or len(head) > _HEAD_LIMIT or not self._doorkeeper.admit(head):
             return
         weight = len(head) + _HEAD_OVERHEAD
         if len(entry.heads) * weight > self._memory // _HEADS_SHARE:

@@ -1,7 +1,7 @@
-"""The RFCs' ABNF as compiled patterns, each next to its rule.
+"""Rules of the RFCs' ABNF as compiled patterns, each below its rule.
 
-Lines are matched as bytes, as they came; a line's CRLF has been cut off before. Every pattern is a
-run of character classes that cannot overlap, so matching takes time linear in the input.
+Whole lines are matched as bytes, without their CRLF. Everything that repeats does so possessively:
+it never gives back what it took, so matching takes time linear in the input.
 """
 
 from __future__ import annotations
@@ -10,41 +10,40 @@ import re
 
 # token = 1*tchar (RFC 9110, 5.6.2)
 _TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
-TOKEN = re.compile(f"[{_TCHAR}]+")
+TOKEN = re.compile(f"[{_TCHAR}]++")
 
-# request-line = method SP request-target SP HTTP-version (RFC 9112, 3). The target is any run of
-# visible ASCII: browsers send "|", "{" and others in a query as they are.
-REQUEST_LINE = re.compile(rf"([{_TCHAR}]+) ([!-~]+) HTTP/([0-9])\.([0-9])".encode())
+# request-line = method SP request-target SP HTTP-version (RFC 9112, 3). The target is any visible
+# ASCII: browsers do not percent-encode "|", "{" and others in a query.
+REQUEST_LINE = re.compile(rf"([{_TCHAR}]++) ([!-~]++) HTTP/([0-9])\.([0-9])".encode())
 
 # field-line = field-name ":" OWS field-value OWS (RFC 9112, 5), without obs-fold; field-value is
-# visible ASCII, SP, HTAB and obs-text (RFC 9110, 5.5). The OWS is stripped afterwards.
-FIELD_LINE = re.compile(rf"([{_TCHAR}]+):([\t -~\x80-\xff]*)".encode("latin-1"))
+# visible ASCII, SP, HTAB and obs-text (RFC 9110, 5.5). The caller strips the OWS.
+FIELD_LINE = re.compile(rf"([{_TCHAR}]++):([\t -~\x80-\xff]*+)".encode("latin-1"))
 
 # Host = uri-host [ ":" port ] (RFC 9110, 7.2); uri-host = IP-literal / IPv4address / reg-name
-# (RFC 3986, 3.2.2). The empty host, which RFC 3986 admits, names nothing that we could serve.
+# (RFC 3986, 3.2.2). RFC 3986 permits an empty host, but http does not (RFC 9110, 4.2.1).
 HOST = re.compile(
-    r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
+    r"(\[[0-9A-Fa-f:.]++\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}+)++)(?::([0-9]{0,5}+))?"
 )
 
-# Content-Length = 1*DIGIT (RFC 9110, 8.6); 18 digits are more than any file system holds.
-CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
+# Content-Length = 1*DIGIT (RFC 9110, 8.6). No file has a length of more than 18 digits.
+CONTENT_LENGTH = re.compile(r"[0-9]{1,18}+")
 
 # quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE (RFC 9110, 5.6.4)
 _QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 
 # chunk-size = 1*HEXDIG (RFC 9112, 7.1), then chunk-ext (7.1.1): *( BWS ";" BWS name [ BWS "=" BWS
-# value ] ). We know no extension; each is skipped, but only if it is one. 15 digits stay below
-# 2**60. The possessive quantifiers never give back what they took: no backtracking.
+# value ] ). Valid extensions are ignored. 15 digits stay below 2**60.
 CHUNK_LINE = re.compile(
     (
-        r"([0-9A-Fa-f]{1,15})"
+        r"([0-9A-Fa-f]{1,15}+)"
         rf"(?:[\t ]*+;[\t ]*+[{_TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{_TCHAR}]++|{_QUOTED}))?+)*+"
     ).encode("latin-1")
 )
 
-# absolute-form = absolute-URI (RFC 9112, 3.2.2), of which an origin knows http and https:
+# absolute-form = absolute-URI (RFC 9112, 3.2.2), here with the schemes http and https:
 # scheme "://" authority path-abempty [ "?" query ].
-ABSOLUTE_FORM = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?")
+ABSOLUTE_FORM = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*+)(/[^?#]*+)?(?:\?([^#]*+))?")
 
 # origin-form = absolute-path [ "?" query ] (RFC 9112, 3.2.1). A fragment is never sent.
-ORIGIN_FORM = re.compile(r"(/[^?#]*)(?:\?([^#]*))?")
+ORIGIN_FORM = re.compile(r"(/[^?#]*+)(?:\?([^#]*+))?")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Protocol
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression import encoders
 from portico.site.origin.freshness import Pending
@@ -58,9 +58,9 @@ class CompressionCache:
         self._memory = memory
         self._submit = submit
         self._lock = allocate_lock()  # for all below, which requests and jobs share
-        self._copies: Bounded[Key, tuple[bytes, bytes]] = Bounded(memory, _weight)
+        self._copies: BoundedCache[Key, tuple[bytes, bytes]] = BoundedCache(memory, _weight)
         """The content of each copy, and its digest."""
-        self._failures: Bounded[Key, int] = Bounded(_FAILURES)
+        self._failures: BoundedCache[Key, int] = BoundedCache(_FAILURES)
         self._pending: dict[Key, Pending] = {}
         self._open_originals = 0
 

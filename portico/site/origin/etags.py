@@ -15,7 +15,7 @@ from _thread import allocate_lock
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.site.origin.freshness import Pending
 from portico.site.origin.protocol import tag_of
 from portico.site.origin.stat import Fingerprint, fingerprint, is_settled
@@ -57,7 +57,7 @@ class Digests:
     def __init__(self, submit: Submit | None) -> None:
         self._submit = submit
         self._lock = allocate_lock()  # for what the jobs write, too
-        self._known: Bounded[Fingerprint, bytes] = Bounded(KNOWN)
+        self._known: BoundedCache[Fingerprint, bytes] = BoundedCache(KNOWN)
         self._pending: dict[Fingerprint, Pending] = {}
 
     def recall(self, status: os.stat_result) -> bytes | None:

@@ -25,7 +25,7 @@ import stat
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from portico.bounded import Bounded
+from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import Digests
@@ -119,9 +119,11 @@ class Folder:
         if os.path.normpath(self._below) == self.real_path:
             self._below = os.path.join(self.real_path, "")  # so both spell a folder the same way
         self._doubts = 0
-        self._tiny: Bounded[str, File] = Bounded(memory // 2, _weight)
-        self._open: Bounded[str, File] = Bounded(min(open_files, memory // 2 // _OVERHEAD))
-        self._folders: Bounded[str, FolderDependency] = Bounded(_FOLDERS)
+        self._tiny: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
+        self._open: BoundedCache[str, File] = BoundedCache(
+            min(open_files, memory // 2 // _OVERHEAD)
+        )
+        self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
         self._digests = Digests(submit)
 
     def look_up(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (outcomes)
@@ -157,7 +159,7 @@ class Folder:
 
     def expire(self) -> None:
         """Close what was not used since the last call, so that no deleted file is kept open."""
-        self._open.turn()
+        self._open.rotate()
 
     def _look(self, names: tuple[str, ...], path: str, file: str) -> Found:
         """Return the file, or its coded form, or the folder at `path` if that ends with a slash."""

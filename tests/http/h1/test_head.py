@@ -174,14 +174,14 @@ def test_a_request_head_begins_without_content_and_persistent() -> None:
     assert not request.expects_continue
 
 
-def test_a_head_of_a_known_shape_has_the_key_of_that_shape() -> None:
+def test_a_head_of_a_known_template_has_its_key() -> None:
     parser = HeadParser(frozenset({"accept"}))
     parser.key(having(b"Accept: a/b", b"Cookie: zero", b"X: y"))
     parser.key(having(b"Accept: a/b", b"Cookie: zero", b"X: y"))
     keys = [
         parser.key(having(b"Accept: a/b", b"Cookie: %d" % number, b"X: y")) for number in range(9)
     ]
-    assert len(parser._shapes) == 1
+    assert len(parser._templates) == 1
     assert set(keys) == {keys[0]}
     assert parser.interpret(keys[8]).get("accept") == "a/b"
 
@@ -189,26 +189,26 @@ def test_a_head_of_a_known_shape_has_the_key_of_that_shape() -> None:
 @pytest.mark.parametrize(
     "value", [b"\n", b"\r", b"\0", b"1\r\nHost: b", b"1\r\n X", b"1\r\n\r\nGET /"]
 )
-def test_a_value_that_breaks_the_grammar_is_seen_in_a_known_shape(value: bytes) -> None:
+def test_a_value_that_breaks_the_grammar_is_seen_in_a_known_template(value: bytes) -> None:
     parser = HeadParser(frozenset())
     for number in range(9):
         parser.key(having(b"Cookie: %d" % number, b"X: y"))
-    assert len(parser._shapes) == 1
+    assert len(parser._templates) == 1
     with pytest.raises(ProtocolError):
         parser.parse(having(b"Cookie: " + value, b"X: y"))
 
 
-def test_a_head_shorter_than_a_known_shape_is_not_of_it() -> None:
+def test_a_head_shorter_than_a_known_template_does_not_match() -> None:
     """What stands before the value and what stands behind it may overlap in a shorter head."""
     parser = HeadParser(frozenset())
     for number in range(9):
         parser.key(having(b"A:%d" % number, b"A:"))
-    assert len(parser._shapes) == 1
+    assert len(parser._templates) == 1
     assert len(parser.key(having(b"A:"))) == len(parser.key(having(b"A:", b"A:"))) - 1
 
 
-def test_a_field_that_matters_makes_no_shape() -> None:
+def test_a_field_that_matters_makes_no_template() -> None:
     parser = HeadParser(frozenset({"range"}))
     keys = {parser.key(having(b"Range: bytes=%d-" % number)) for number in range(9)}
     assert len(keys) == 9
-    assert len(parser._shapes) == 0
+    assert len(parser._templates) == 0
