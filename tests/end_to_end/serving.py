@@ -57,8 +57,9 @@ def curl(*arguments: str, cwd: Path, code: int = 0) -> str:
 
 
 def settle(*paths: Path) -> None:
-    """Wait until a further change of any of these would show in its signature."""
-    eventually(lambda: all(is_settled(path.stat()) for path in paths))
+    """Wait until a change of any of these or their folders would show in its fingerprint."""
+    watched = {*paths, *(path.parent for path in paths)}
+    eventually(lambda: all(is_settled(path.stat()) for path in watched))
 
 
 class Exchange(NamedTuple):
