@@ -21,6 +21,7 @@ from tests.end_to_end.writing import (
     rewrite_and_keep_time,
 )
 from tests.server.clients import Client, get
+from tests.unprivileged import public_folder, unprivileged
 
 pytestmark = pytest.mark.usefixtures("no_complaint")
 
@@ -118,6 +119,28 @@ def test_listing_shows_what_comes_and_goes(root: Path, client: Client) -> None:
         assert b"./new" in look(client, "/folder/")[1]
         (root / "folder" / "new").unlink()
         assert b"./new" not in look(client, "/folder/")[1]
+
+
+def test_change_of_rights_is_in_the_next_answer() -> None:
+    with public_folder() as root:
+        file = root / "file"
+        file.write_bytes(b"content")
+        with Server(root) as server, Client(server.url) as client:
+            look(client, "/none")  # so that all code is loaded before the rights are gone
+            assert warm(root, server, client, "/file") == (200, b"content")
+            file.chmod(0)
+            with unprivileged():
+                assert look(client, "/file")[0] == 403
+            file.chmod(0o644)
+            assert look(client, "/file") == (200, b"content")
+            warm(root, server, client, "/file")
+            root.chmod(0)
+            try:
+                with unprivileged():
+                    assert look(client, "/file")[0] == 403
+            finally:
+                root.chmod(0o755)
+            assert look(client, "/file") == (200, b"content")
 
 
 @pytest.mark.parametrize("write", [rewrite, replace, rewrite_and_keep_time, replace_and_keep_time])
