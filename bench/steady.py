@@ -75,9 +75,9 @@ class Steady:
         """The moment at which the next request is due."""
         return self.began + self.asked / self.rate
 
-    def ask_what_is_due(self) -> None:
-        """Send what is due, as far as there are connections free for it."""
-        while self.free and self.due() <= time.perf_counter():
+    def ask_what_is_due(self, end: float) -> None:
+        """Send what is due now and before `end`, as far as connections are free for it."""
+        while self.free and self.due() <= min(time.perf_counter(), end):
             client = self.free.popleft()
             client.due, client.asking, client.got = self.due(), True, 0
             self.asked += 1
@@ -129,7 +129,7 @@ class Steady:
             ready, _, _ = select.select(list(self.clients), [], [], wait)
             for descriptor in ready:
                 self.receive(self.clients[descriptor])
-            self.ask_what_is_due()
+            self.ask_what_is_due(end)
         answered = len(self.took)
         # What has no answer at the end has taken at least as long as it has waited.
         waiting = [end - one.due for one in self.clients.values() if one.asking]

@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, and browser tests that may be made compulsory."""
+"""What all tests share: a clean environment, and browser tests that can be required to run."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from hypothesis import settings
 
 REPOSITORY = Path(__file__).parent.parent
 BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
-BROWSER_TESTS_PASSED = pytest.StashKey[int]()
 
-# Machines are shared: how long an example takes says nothing about what is tested.
+# On a shared machine an example may take any time.
 settings.register_profile("portico", deadline=None)
 settings.load_profile("portico")
 
 
-def pytest_configure() -> None:
-    """Hear Ctrl+C, as what tests start must: a shell turns it off for what is in the background."""
+def pytest_configure(config: pytest.Config) -> None:
+    if BROWSER_REQUIRED and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(BrowserTestsRequired())
+    # A shell makes background jobs ignore SIGINT, and the servers under test would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def _no_options_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own environment out of every test and of what tests start."""
+    """Keep the developer's own settings out of the tests and the processes that they start."""
     for name in list(os.environ):
         if name.startswith("PORTICO_") or name in {"NO_COLOR", "FORCE_COLOR"}:
             monkeypatch.delenv(name)
@@ -38,30 +39,35 @@ def _no_options_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Count the browser tests that passed; where they are required, a skipped one has failed."""
+    """Turn a skipped browser test into a failed one, where browser tests are required."""
     report = yield
-    if item.get_closest_marker("browser") is None:
-        return report
-    if report.when == "call" and report.passed:
-        stash = item.config.stash
-        stash[BROWSER_TESTS_PASSED] = stash.get(BROWSER_TESTS_PASSED, 0) + 1
-    if BROWSER_REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if BROWSER_REQUIRED and skipped and item.get_closest_marker("browser"):
         report.outcome = "failed"
         report.longrepr = f"PORTICO_REQUIRE_BROWSER=1, but this was skipped: {report.longrepr}"
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Also without a skip, as when their file was not collected, required tests must have run."""
-    if BROWSER_REQUIRED and not session.config.stash.get(BROWSER_TESTS_PASSED, 0):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+class BrowserTestsRequired:
+    """Fails a run in which no browser test passed, as when their files were not collected.
 
+    With pytest-xdist this runs in the process that hears the reports of all workers.
+    """
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Say why the session failed, if it did for want of a browser test."""
-    if BROWSER_REQUIRED and not config.stash.get(BROWSER_TESTS_PASSED, 0):
-        terminalreporter.write_line(
-            "PORTICO_REQUIRE_BROWSER=1, but no browser test passed", red=True
-        )
+    def __init__(self) -> None:
+        self._passed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed and "browser" in report.keywords:
+            self._passed = True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self._passed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self._passed:
+            terminalreporter.write_line(
+                "PORTICO_REQUIRE_BROWSER=1, but no browser test passed", red=True
+            )

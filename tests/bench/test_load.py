@@ -96,8 +96,8 @@ def test_a_neighbour_runs_until_it_is_told_to_stop(bench: Bench) -> None:
             aim = bench.contender(live, replace(kind.request, warm=0.1)).aim
             with parts.holding(kind, aim) as more:
                 seen = parts.steady(page, 0.1, 0.3, 0)
-            assert more["got"] == 20
-    assert 0 < seen.requests <= 0.3 * RATE + 1
+            assert 0 < more["got"] <= 20
+    assert 0 < seen.requests <= 0.3 * RATE + 1, "none that is due after the end is sent"
     assert seen.failures == {}
     assert 0 < seen.p50 <= seen.p99 <= seen.p999
 

@@ -1,19 +1,24 @@
-"""What these tests share: a server in this process, a raw client, and that nobody complains."""
+"""What these tests share: a server in this process, a raw client, a browser."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from portico import Server
+from tests.end_to_end.browsing import Tab, chromium
 from tests.server.clients import Client
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
 def no_complaint(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Whatever clients do, it is no reason for a traceback."""
+    """Fail if the server writes a traceback or anything else."""
     yield
     assert capfd.readouterr() == ("", "")
 
@@ -29,3 +34,23 @@ def server(root: Path) -> Iterator[Server]:
 def client(server: Server) -> Iterator[Client]:
     with Client(server.url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    with browser.new_context() as context:
+        yield Tab(context.new_page())
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """Where clients put what they download."""
+    here = tmp_path / "here"
+    here.mkdir()
+    return here

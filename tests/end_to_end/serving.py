@@ -1,6 +1,6 @@
-"""Portico as a command of its own, with an access log that tests read; and clients to be run.
+"""Portico as a command, with an access log that tests read, and other programs as clients.
 
-A client that is not installed makes its test skipped, or failed where PORTICO_REQUIRE_CLIENTS=1.
+Where a client is not installed its tests are skipped, or fail if PORTICO_REQUIRE_CLIENTS=1.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, NoReturn, Self
 
 import pytest
 
-from portico.site.origin.stat import (
-    is_settled,
-)
+from portico.site.origin.stat import is_settled
 from tests.server.clients import Client, eventually, get
 
 CLIENTS_REQUIRED = os.environ.get("PORTICO_REQUIRE_CLIENTS") == "1"
 PATIENCE = 60
 
 
+def unavailable(client: str) -> NoReturn:
+    """Skip the test for want of a client, or fail where clients are required."""
+    if CLIENTS_REQUIRED:
+        pytest.fail(f"PORTICO_REQUIRE_CLIENTS=1, but there is no {client} on this machine")
+    pytest.skip(f"there is no {client} on this machine")
+
+
 def installed(name: str) -> str:
-    """The path of a client; where there is none, the test ends here."""
-    path = shutil.which(name)
-    if path is None:
-        if CLIENTS_REQUIRED:
-            pytest.fail(f"PORTICO_REQUIRE_CLIENTS=1, but there is no {name} on this machine")
-        pytest.skip(f"there is no {name} on this machine")
-    return path
+    """Return the path of a client."""
+    return shutil.which(name) or unavailable(name)
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -50,15 +50,16 @@ def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 def curl(*arguments: str, cwd: Path, code: int = 0) -> str:
-    """Run curl and expect its exit code `code`; what it wrote to its output."""
+    """Run curl, expect its exit code to be `code`, and return its output."""
     result = run("curl", "--disable", "--silent", "--show-error", *arguments, cwd=cwd)
     assert result.returncode == code, result.stderr
     return result.stdout
 
 
 def settle(*paths: Path) -> None:
-    """Wait until a further change of any of these would show in its signature."""
-    eventually(lambda: all(is_settled(path.stat()) for path in paths))
+    """Wait until a change of any of these or their folders would show in its fingerprint."""
+    watched = {*paths, *(path.parent for path in paths)}
+    eventually(lambda: all(is_settled(path.stat()) for path in watched))
 
 
 class Exchange(NamedTuple):
@@ -72,7 +73,7 @@ class Exchange(NamedTuple):
 
 
 class Logged:
-    """The command, serving `root`, with its access log in the new file `log`."""
+    """The command, serving `root`, with its access log in the file `log`."""
 
     def __init__(self, root: Path, log: Path, *options: str) -> None:
         command = [sys.executable, "-m", "portico", str(root), "--port", "0"]
@@ -93,14 +94,14 @@ class Logged:
         self._seen = 0
 
     def lines(self) -> list[Exchange]:
-        """The whole log as it is now."""
+        """Return the whole log."""
         return [
             Exchange(line["method"], line["target"], line["status"], line["length"])
             for line in map(json.loads, self._log.read_text().splitlines(keepends=False))
         ]
 
     def news(self) -> list[Exchange]:
-        """What clients were answered completely since the last call."""
+        """Return the requests that were answered since the last call."""
         mark = f"/{uuid.uuid4().hex}"
         with Client(self.url) as client:
             client.ask(get(mark))
@@ -111,11 +112,11 @@ class Logged:
         return [line for line in news if line.target != mark]
 
     def statuses(self) -> list[int]:
-        """The statuses of the news."""
+        """Return the statuses of `news`."""
         return [line.status for line in self.news()]
 
     def etag(self, path: str) -> str | None:
-        """The tag under which `path` is served now. It leaves a line of its own in the log."""
+        """Return the ETag of `path`. The request is in the log, too, with one octet of content."""
         with Client(self.url) as client:
             return client.ask(get(path, "Range: bytes=0-0")).fields.get("etag")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,36 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import portico
+from tests.end_to_end.browsing import Tab, natural_size
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "site"
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-# Nothing but the pages asked for goes over the network, and nothing needs a display.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if chromium is None:
-        pytest.skip(f"no Chromium on the path: {', '.join(CHROMIUMS)}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,59 +26,6 @@ def site() -> Iterator[str]:
     """The address of the example site, with its last slash."""
     with portico.Server(EXAMPLE, port=0) as server:
         yield server.url
-
-
-class Tab:
-    """A browser tab that remembers the errors on its console."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.errors: list[str] = []
-        page.on("console", self._note)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def _note(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.errors.append(f"{message.location['url']}: {message.text}")
-
-    def open(self, url: str) -> int:
-        """Load a page with all that belongs to it; the status of the page itself."""
-        response = self.page.goto(url)
-        assert response is not None
-        return response.status
-
-    def style(self, selector: str, name: str) -> str:
-        """A computed style of the first element that fits."""
-        value = self.page.locator(selector).first.evaluate(
-            "(element, name) => getComputedStyle(element).getPropertyValue(name)", name
-        )
-        assert isinstance(value, str)
-        return value
-
-    def follow_by_keyboard(self, link: Locator) -> None:
-        """Press Tab until the link has the focus, then Enter; no pointer is used."""
-        for _ in range(self.page.locator("a").count()):
-            self.page.keyboard.press("Tab")
-            if link.evaluate("element => element === document.activeElement"):
-                assert self.style("a:focus", "outline-style") == "solid"
-                with self.page.expect_navigation():
-                    self.page.keyboard.press("Enter")
-                return
-        pytest.fail("the Tab key does not reach the link")
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Tab]:
-    with browser.new_context() as context:
-        yield Tab(context.new_page())
-
-
-def natural_size(picture: Locator) -> tuple[int, int]:
-    """Width and height that the browser decoded, once it has; a broken picture raises."""
-    width, height = picture.evaluate(
-        "async image => (await image.decode(), [image.naturalWidth, image.naturalHeight])"
-    )
-    return width, height
 
 
 def size_in_file(path: Path) -> tuple[int, int]:
@@ -254,7 +178,6 @@ def test_headings_of_a_long_listing_stay_in_sight(tab: Tab, tmp_path: Path) -> N
         )
 
 
-@pytest.mark.skipif(os.name == "nt", reason="such names cannot exist here")
 def test_hostile_names_are_text_and_nothing_more(browser: Browser, tmp_path: Path) -> None:
     names = [
         b"javascript:document.title='broken'.txt",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import pytest
 
 import portico
 from portico.site.pages.listing import WHOLE
-from tests.end_to_end.test_browser import ARGUMENTS, CHROMIUMS, Tab
+from tests.end_to_end.browsing import Tab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,24 +23,11 @@ FILES = {"b 2.txt": (10, 3), "b 10.txt": (3000, 1), "c.txt": (0, 2)}
 DAY = 86400
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if chromium is None:
-        pytest.skip(f"no Chromium on the path: {', '.join(CHROMIUMS)}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def tab(browser: Browser) -> Iterator[Tab]:
-    with browser.new_context() as context:
-        tab = Tab(context.new_page())
-        yield tab
-        assert complaints(tab) == []
+def tab(tab: Tab) -> Iterator[Tab]:
+    """A tab in which nothing must go wrong."""
+    yield tab
+    assert complaints(tab) == []
 
 
 @pytest.fixture(scope="module")

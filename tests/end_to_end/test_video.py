@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from portico.site.origin.protocol import tag_of
-from tests.end_to_end.browsing import chromium
+from tests.end_to_end.browsing import Tab
 from tests.end_to_end.films import READ_SECOND, film, sound
 from tests.end_to_end.serving import Logged, settle
-from tests.end_to_end.test_browser import Tab
 from tests.server.clients import eventually
 
 if TYPE_CHECKING:
@@ -53,12 +52,6 @@ PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def root(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("video")
     root = folder / "site"
@@ -80,12 +73,6 @@ def server(root: Path, tmp_path: Path) -> Iterator[Logged]:
     """Has not seen the film yet, so it has a provisional tag."""
     with Logged(root, tmp_path / "log") as server:
         yield server
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Tab]:
-    with browser.new_context() as context:
-        yield Tab(context.new_page())
 
 
 def test_film_is_played_from_wherever_one_goes(server: Logged, tab: Tab, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Each answer is one version of its file, whole, or visibly cut; whoever writes, and however."""
+"""Each response is one version of its file, whole or visibly cut, while others write the file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ import pytest
 
 from portico import Server
 from portico.site.origin.folder import SMALL
-from portico.site.origin.stat import (
-    is_settled,
-)
+from tests.end_to_end.serving import settle
 from tests.end_to_end.writing import look, replace, rewrite
-from tests.server.clients import PATIENCE, Client, eventually
+from tests.server.clients import PATIENCE, Client
 
 pytestmark = pytest.mark.usefixtures("no_complaint")
 
-HUGE = 32 << 20
-"""More than the kernel takes over while the client does not read."""
+HUGE = 12 << 20
+"""More than socket buffers take in while the client does not read."""
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ def assert_whole(content: bytes, size: int) -> None:
     assert content == content[:1] * size
 
 
-@pytest.mark.parametrize(("size", "downloads"), [(1024, 500), (SMALL, 500), (5 << 20, 40)])
+@pytest.mark.parametrize(("size", "downloads"), [(1024, 200), (SMALL, 200), (5 << 20, 20)])
 def test_replaced_file_is_always_whole_and_always_there(
     root: Path, server: Server, size: int, downloads: int
 ) -> None:
@@ -88,28 +86,6 @@ def test_replaced_file_is_always_whole_and_always_there(
             seen.add(content[:1])
             if turn >= downloads and len(seen) > 1:
                 break
-
-
-def test_small_file_rewritten_in_place_is_one_version(root: Path, server: Server) -> None:
-    """But for a rare one: a writer that the system stops within a write is met by both reads."""
-    file = root / "file"
-    size = 1024
-    file.write_bytes(version(0, size))
-    seen = set()
-    mixed = 0
-    with file.open("r+b", buffering=0) as opened, Client(server.url) as client:
-        fd = opened.fileno()
-        with changing(lambda turn: os.pwrite(fd, version(turn, size), 0)):
-            for turn in itertools.count():
-                status, content = look(client, "/file")
-                assert status in {200, 503}
-                if status == 200:
-                    assert len(content) == size
-                    mixed += content != content[:1] * size
-                    seen.add(content[:1])
-                if turn >= 500 and len(seen) > 1:
-                    break
-    assert mixed <= 1
 
 
 class Download:
@@ -148,39 +124,23 @@ class Download:
 def huge(root: Path) -> Path:
     file = root / "huge"
     file.write_bytes(b"o" * HUGE)
-    eventually(lambda: is_settled(file.stat()))
+    settle(file)
     return file
 
 
-def write_at(offset: int, content: bytes) -> Callable[[Path], object]:
-    def change(file: Path) -> None:
-        with file.open("r+b", buffering=0) as opened:
-            os.pwrite(opened.fileno(), content, offset)
-
-    return change
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda file: rewrite(file, b"n" * HUGE),
-        write_at(0, b"n"),
-        write_at(HUGE - 1, b"n"),
-        write_at(HUGE // 2, b"n"),
-    ],
-    ids=["all of it", "what was sent", "the last octet", "the middle"],
-)
+@pytest.mark.parametrize("offset", [0, HUGE // 2, HUGE - 1])
 def test_large_file_rewritten_during_a_download_is_visibly_cut(
-    server: Server, huge: Path, change: Callable[[Path], object]
+    server: Server, huge: Path, offset: int
 ) -> None:
     download = Download(server.url, "/huge")
-    change(huge)
+    with huge.open("r+b", buffering=0) as opened:
+        os.pwrite(opened.fileno(), b"n", offset)
     assert download.finish() is None
     with Client(server.url) as client:
         assert look(client, "/huge") == (200, huge.read_bytes())
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, HUGE // 2, HUGE - 4096, HUGE - 1])
+@pytest.mark.parametrize("size", [0, HUGE // 2, HUGE - 1])
 def test_file_truncated_during_a_download_is_cut_and_not_filled_up(
     server: Server, huge: Path, size: int
 ) -> None:
@@ -198,16 +158,13 @@ def test_file_truncated_during_a_download_is_cut_and_not_filled_up(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda file: replace(file, b"n" * HUGE),
-        lambda file: replace(file, b"n"),
-        Path.unlink,
         lambda file: file.rename(file.with_name("elsewhere")),
         lambda file: file.chmod(0o604),
         lambda file: os.link(file, file.with_name("again")),
     ],
-    ids=["replaced", "replaced by less", "deleted", "renamed", "new rights", "new name"],
+    ids=["renamed", "new rights", "new name"],
 )
-def test_download_outlives_what_happens_to_the_files_name(
+def test_download_goes_on_when_only_names_or_rights_change(
     server: Server, huge: Path, change: Callable[[Path], object]
 ) -> None:
     download = Download(server.url, "/huge")
@@ -216,7 +173,7 @@ def test_download_outlives_what_happens_to_the_files_name(
 
 
 def test_one_file_changes_under_many_downloads(server: Server, huge: Path) -> None:
-    """All share one descriptor; each is cut, and whoever comes later has the new file."""
+    """All share one descriptor: each is cut, and a later download is of the new content."""
     downloads = [Download(server.url, "/huge") for _ in range(4)]
     rewrite(huge, b"n" * HUGE)
     late = Download(server.url, "/huge")

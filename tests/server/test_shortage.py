@@ -89,11 +89,12 @@ def test_more_clients_than_descriptors(site: Path, taken: int) -> None:
     Without descriptors taken by others the server keeps its bound; with them `accept` fails.
     """
     with serving(site, taken) as process, ExitStack() as stack:
-        clients = [
-            stack.enter_context(Client(process.url, receive_buffer=4096)) for _ in range(CLIENTS)
-        ]
-        for client in clients:
-            client.send(get("/large.bin"))
+        clients: list[Client] = []
+        for _ in range(CLIENTS):
+            clients.append(stack.enter_context(Client(process.url, receive_buffer=4096)))
+            clients[-1].send(get("/large.bin"))
+            eventually(clients[0].has_news)  # the file is open before descriptors run out
+        eventually(lambda: process.spent()["connections"] > 5)
         spent = process.spent()
         assert 5 < spent["connections"] < GRANTED - taken
         assert spent["seconds"] < 0.3

@@ -62,9 +62,9 @@ def content_of(found: Found) -> bytes:
 
 
 def settle(path: Path) -> None:
-    """Wait until a change of `path` would show in its fingerprint."""
+    """Wait until a change of `path` or its folder would show in their fingerprints."""
     end = time.monotonic() + PATIENCE
-    while not is_settled(path.stat()):
+    while not (is_settled(path.stat()) and is_settled(path.parent.stat())):
         assert time.monotonic() < end
         time.sleep(0.005)
 
