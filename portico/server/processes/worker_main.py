@@ -146,6 +146,7 @@ class _Steering:
 def _worker(given: Given, line: Line) -> Worker:
     # Imported here, because the supervisor needs neither.
     from portico.server.telemetry.access_log import AccessLog
+    from portico.server.worker import Worker
 
     config = Config.of(**given["config"])
     listeners = [_adopt(fd) for fd in given["listeners"]]
