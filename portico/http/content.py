@@ -18,50 +18,50 @@ class ContentChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
     """Content is no longer what was announced, so its message must not be completed."""
 
 
-class Outgoing(Protocol):
-    """Content on its way out on one connection: what is left of it.
+class Outgoing:
+    """Content on its way out on one connection: what is left of it. This kind is all in memory.
 
     Unless it `is_done`, what is to be sent next is in `memory`. Where that is empty, content that
     `needs_step` has to do a `step` first; for other content `file_part` says what to send from a
     file, or fills `memory`.
     """
 
-    memory: memoryview
-    """Octets to be sent next."""
-    needs_step: bool
+    __slots__ = ("memory",)
+    needs_step = False
     """Whether more comes of `step`, once `memory` was sent."""
-    ends_with_connection: bool
+    ends_with_connection = False
     """Whether only the end of the connection tells the client where the content ends."""
+
+    def __init__(self, octets: bytes = b"") -> None:
+        self.memory = memoryview(octets)
 
     @property
     def is_done(self) -> bool:
         """Whether all was sent."""
-        ...
+        return not self.memory and not self.needs_step
 
     @property
     def framing_sent(self) -> int:
         """Octets that were sent to frame the content, and are no part of it."""
-        ...
+        return 0
 
     def advance(self, count: int) -> None:
         """Note that the next `count` octets were sent."""
-        ...
+        self.memory = self.memory[count:]
 
-    def file_part(self, most: int) -> tuple[int, int, int] | None:
+    def file_part(self, _most: int) -> tuple[int, int, int] | None:
         """Return a descriptor, an offset and a count of octets to send from there next.
 
         None when they are in `memory` now. Raises ContentChanged, OSError, or Waiting when the
         file has to be read first.
         """
-        ...
+        return None
 
     def step(self) -> None:
         """Do a bounded piece of the work that makes the content. Raises OSError if it fails."""
-        ...
 
     def close(self) -> None:
         """Give up what is left."""
-        ...
 
 
 class Content(Protocol):
@@ -105,36 +105,6 @@ class ByteSource(Content, Protocol):
         ...
 
 
-class OutgoingOctets:
-    """Octets in memory on their way out."""
-
-    __slots__ = ("memory",)
-    needs_step = False
-    ends_with_connection = False
-    framing_sent = 0
-
-    def __init__(self, octets: bytes) -> None:
-        self.memory = memoryview(octets)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all was sent."""
-        return not self.memory
-
-    def advance(self, count: int) -> None:
-        """Note that the next `count` octets were sent."""
-        self.memory = self.memory[count:]
-
-    def file_part(self, _most: int) -> None:
-        """Return None: nothing is sent from a file."""
-
-    def step(self) -> None:
-        """Do nothing: all is there."""
-
-    def close(self) -> None:
-        """Do nothing: there is no work to give up."""
-
-
 class Octets(bytes):
     """Content in memory."""
 
@@ -163,9 +133,9 @@ class Octets(bytes):
         """Return False: what is in memory does not change."""
         return False
 
-    def outgoing(self) -> OutgoingOctets:
+    def outgoing(self) -> Outgoing:
         """Return what sends it once."""
-        return OutgoingOctets(self)
+        return Outgoing(self)
 
 
 class Stream:
@@ -199,36 +169,19 @@ class Stream:
         return OutgoingStream(self)
 
 
-class OutgoingStream:
+class OutgoingStream(Outgoing):
     """A stream on its way out. What it makes is asked for only when all before was sent.
 
     So a client that does not read costs no more than one piece.
     """
 
-    __slots__ = ("_steps", "memory", "needs_step")
+    __slots__ = ("_steps", "needs_step")
     ends_with_connection = True
 
     def __init__(self, stream: Stream) -> None:
+        super().__init__()
         self._steps = stream.steps
-        self.memory = memoryview(b"")
         self.needs_step = True
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all was sent."""
-        return not self.memory and not self.needs_step
-
-    @property
-    def framing_sent(self) -> int:
-        """Octets that were sent to frame the content."""
-        return 0
-
-    def advance(self, count: int) -> None:
-        """Note that the next `count` octets were sent."""
-        self.memory = self.memory[count:]
-
-    def file_part(self, _most: int) -> None:
-        """Return None: nothing is sent from a file."""
 
     def step(self) -> None:
         """Make the next piece, if one comes of this step. Raises OSError."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import MethodType
 from typing import TYPE_CHECKING, ClassVar
 
-from portico.http.content import ContentChanged, OutgoingOctets
+from portico.http.content import ContentChanged, Outgoing
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.loop import READ, WRITE
@@ -276,7 +276,7 @@ class Connection:
         elif self._content is not None:
             self._enter(CONTENT)
             if interim := self._content.interim:
-                self._queue(SendQueue([OutgoingOctets(interim)]), None)
+                self._queue(SendQueue([Outgoing(interim)]), None)
 
     def _take_content(self, content: RequestContent) -> bool:
         """Give the sink what the buffer holds of a request's content.

@@ -18,14 +18,14 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, cast
 
 from portico.bounded import Doorkeeper
-from portico.http.content import OutgoingOctets
+from portico.http.content import Outgoing
 from portico.site.origin.folder import OPEN_FILES, SMALL, TINY
 from portico.site.origin.freshness import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from portico.http.content import ByteSource, Content, Outgoing
+    from portico.http.content import ByteSource, Content
     from portico.http.h1.head import HeadKey
     from portico.http.h1.serialize import Head
     from portico.site.origin.freshness import Dependencies
@@ -149,8 +149,8 @@ class CachedReply:
     def outgoing(self) -> list[Outgoing]:
         """Return what sends it once."""
         if self.octets:
-            return [OutgoingOctets(self.data), *map(OutgoingOctets, self.octets)]
-        return [OutgoingOctets(self.data), *(piece.outgoing() for piece in self.content)]
+            return [Outgoing(self.data), *map(Outgoing, self.octets)]
+        return [Outgoing(self.data), *(piece.outgoing() for piece in self.content)]
 
 
 class _Entry:

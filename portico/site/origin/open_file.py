@@ -17,7 +17,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from portico.http.content import ContentChanged
+from portico.http.content import ContentChanged, Outgoing
 from portico.site.origin.stat import PathDependency, read_at
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class FileSlice:
         return OutgoingFile(self)
 
 
-class OutgoingFile:
+class OutgoingFile(Outgoing):
     """A part of a file on its way out: whole, or visibly cut.
 
     Its last octets are read into memory and held back until the file, asked after all others were
@@ -197,18 +197,15 @@ class OutgoingFile:
     replaced (written elsewhere, then renamed) never shows this.
     """
 
-    __slots__ = ("_asked_to", "_end", "_file", "_in_memory_to", "_offset", "memory")
-    needs_step = False
-    ends_with_connection = False
-    framing_sent = 0
+    __slots__ = ("_asked_to", "_end", "_file", "_in_memory_to", "_offset")
 
     def __init__(self, part: FileSlice) -> None:
+        super().__init__()
         self._file = part.file
         self._offset = part.offset
         self._end = part.offset + part.count
         self._in_memory_to = 0  # up to here the kernel need not wait for a disk
         self._asked_to = 0
-        self.memory = memoryview(b"")
 
     @property
     def is_done(self) -> bool:
@@ -242,9 +239,3 @@ class OutgoingFile:
         count = min(most, left - TAIL, self._in_memory_to - offset)
         self._asked_to = offset + count
         return file.fd, offset, count
-
-    def step(self) -> None:
-        """Do nothing: all is there."""
-
-    def close(self) -> None:
-        """Do nothing: the file closes itself."""
