@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,30 +31,6 @@ EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
 
 _EVENTS_AT_ONCE = 512
 """Descriptors handled in a turn: bounds how long timers and signals wait."""
-
-
-class Poller(Protocol):
-    """What the loop needs of the system; epoll has just this shape."""
-
-    def register(self, fd: int, eventmask: int) -> None:
-        """Wait for events of `fd`."""
-        ...
-
-    def modify(self, fd: int, eventmask: int) -> None:
-        """Wait for other events of `fd`."""
-        ...
-
-    def unregister(self, fd: int) -> None:
-        """Wait for `fd` no more."""
-        ...
-
-    def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
-        """The descriptors that are ready, each with its events."""
-        ...
-
-    def close(self) -> None:
-        """Give back what the system lent."""
-        ...
 
 
 class SelectorPoller:
@@ -74,12 +50,12 @@ class SelectorPoller:
         self.register(fd, eventmask)
 
     def unregister(self, fd: int) -> None:
-        """Wait for `fd` no more."""
+        """Do not wait for `fd` any more."""
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 
     def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
-        """The descriptors that are ready, each with its events."""
+        """Return the descriptors that are ready, each with its events."""
         ready = self._selector.select(timeout)
         return [
             (
@@ -91,7 +67,7 @@ class SelectorPoller:
         ]
 
     def close(self) -> None:
-        """Give back what the system lent."""
+        """Close the selector."""
         self._selector.close()
 
 
@@ -101,8 +77,8 @@ def _to_selector(eventmask: int) -> int:
     )
 
 
-def new_poller() -> Poller:
-    """epoll where there is one, else the best that the standard library's selectors offer."""
+def new_poller() -> select.epoll | SelectorPoller:
+    """Return epoll where there is one, else the best selector of the standard library."""
     return select.epoll() if hasattr(select, "epoll") else SelectorPoller()
 
 
