@@ -8,7 +8,7 @@ from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import interim_head
 
 if TYPE_CHECKING:
-    from portico.http.content import ContentSink
+    from portico.http.content_sink import ContentSink
     from portico.http.message import RequestHead, Response
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from portico.http.content import Discard
+from portico.http.content_sink import Discard
 from portico.http.dates import imf_fixdate
 from portico.http.h1.head import HeadParser, request_line_of
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head, in_chunks
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config.config import Config
-    from portico.http.content import ContentSink
+    from portico.http.content_sink import ContentSink
     from portico.http.message import RequestHead
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counts
