@@ -86,9 +86,9 @@ class Monitor:
         self._loop.wake()
         if self._thread.ident is not None:
             self._thread.join()
+        discard(self._listeners)
         self._clients.close()
         self._loop.close()
-        discard(self._listeners)
 
     def _run(self) -> None:
         if hasattr(signal, "pthread_sigmask"):  # or the main thread would sleep through a signal
