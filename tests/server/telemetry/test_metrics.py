@@ -18,16 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 
 from portico import BindError, ConfigError
 from portico.config.config import Config
-from portico.server.net.listeners import bind, url_of
+from portico.server.limits import Streams
+from portico.server.net.listeners import bind
 from portico.server.states import SEND
 from portico.server.telemetry import counters
 from portico.server.telemetry.counters import BUCKETS, Counts, Ledger, adopt
 from portico.server.telemetry.endpoint import SCRAPERS, Monitor
-from portico.server.worker import Worker
 from portico.site.origin.stat import (
     is_settled,
 )
 from tests.server.clients import Client, descriptors, eventually, get, request
+from tests.server.inside import running
 from tests.server.telemetry.scraping import Samples, samples_of
 
 
@@ -40,7 +41,8 @@ class Standing:
 
     def __init__(self, requests: int, *, draining: bool = False) -> None:
         self.requests = requests
-        self.streams = 1
+        self.streams = Streams()
+        self.streams.begin()
         self.draining = draining
 
 
@@ -379,15 +381,10 @@ def test_a_unix_socket(tmp_path: Path) -> None:
 def counted(site: Path) -> Iterator[tuple[str, Counts]]:
     """The URL of a worker, and what it counts."""
     config = Config.of(root=str(site), port=0)
-    listeners = bind(config)
-    url, worker, ledger = url_of(listeners[0]), Worker(config, listeners), Ledger(has_workers=False)
+    ledger = Ledger(has_workers=False)
     cells = ledger.open()
-    worker.count_in(cells)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    yield url, cells
-    worker.stop()
-    thread.join()
+    with running(config, counts=cells) as (_, url):
+        yield url, cells
     states = range(counters.FIRST_STATE, counters.FIRST_STATE + counters.STATES)
     assert sum(cells.cells[state] for state in states) == 0
     assert (cells.cells[counters.SERVING], cells.cells[counters.DRAINING]) == (0, 1)

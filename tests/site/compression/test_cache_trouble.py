@@ -145,13 +145,14 @@ def test_full_folder_without_memory_gives_no_copy_and_no_endless_work(
 
 HUNGRY = """
 import os, resource, sys
+from portico.http.content import Octets
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.protocol import File
 
 jobs = []
 copies = CompressionCache(1 << 20, lambda job: jobs.append(job) or True, sys.argv[1])
 copies.codings
-file = File("page.html", 2000, 0.0, b"x" * 2000, ())
+file = File("page.html", 2000, 0.0, Octets(b"x" * 2000), ())
 file.digest = bytes.fromhex(sys.argv[2])
 before = resource.getrlimit(resource.RLIMIT_NOFILE)
 copies.get(file, "gzip")

@@ -41,14 +41,13 @@ def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> 
 
 
 def test_without_memory_no_descriptor_is_kept(tmp_path: Path) -> None:
-    from portico.http.message import Response
+    from portico.http.h1.serialize import Head
     from portico.server.reply_cache import CachedReply, ReplyCache
 
     (tmp_path / "large").write_bytes(bytes(SMALL + 1))
     found = Folder(str(tmp_path), 0).look_up(("large",))
     assert isinstance(found, File)
     reply_cache = ReplyCache(0)
-    reply_cache.keep(
-        (b"GET /large HTTP/1.1",), CachedReply(Response(200, [], (found.content,)), b"", ())
-    )
+    reply = CachedReply(200, Head(200, [], b""), (found.content,), ())
+    reply_cache.keep((b"GET /large HTTP/1.1",), reply)
     assert len(reply_cache) == 0

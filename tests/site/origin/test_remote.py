@@ -97,7 +97,7 @@ def test_what_is_near_is_looked_at_at_once(site: Site) -> None:
 def test_what_is_far_is_looked_at_by_a_thread_first(site: Site) -> None:
     found = site.look_in_the_end("far", "file.txt")
     assert isinstance(found, File)
-    assert found.content == b"far"
+    assert found.content.read() == b"far"
     assert found.dependencies is None, "to see whether it holds would be a look from the loop"
 
 
@@ -136,4 +136,4 @@ def test_a_change_is_seen(site: Site, tmp_path: Path) -> None:
     (tmp_path / "site" / "far" / "file.txt").write_bytes(b"new")
     found = site.look("far", "file.txt")
     assert isinstance(found, File)
-    assert found.content == b"new"
+    assert found.content.read() == b"new"

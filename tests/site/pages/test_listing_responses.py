@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.http.content import Stream
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import field_lines
-from portico.http.message import RequestHead, Response, Stream
+from portico.http.message import RequestHead, Response
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
 from portico.site.pages import listing
