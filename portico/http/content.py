@@ -1,4 +1,4 @@
-"""What a response sends, without any I/O.
+"""Content that a response sends, without any I/O.
 
 `Content` is all that can be sent. It is not changed by that: each connection asks it for an
 `Outgoing`, which knows what is left. There are three kinds, with more to come: `Octets` in memory,

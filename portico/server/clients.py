@@ -104,6 +104,7 @@ class Clients:
 
     def close(self) -> None:
         """Close all sockets."""
+        self._is_left = True
         for listener in self._listeners:
             listener.close()
         for connection in list(self._connections.values()):

@@ -9,11 +9,7 @@ from portico.server.embedded import Server
 from portico.server.states import IDLE, SEND
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
-
-
-def states(server: Server) -> list[int]:
-    assert server._worker is not None
-    return [each.state for each in server._worker._connections.values()]
+from tests.server.inside import states, worker_of
 
 
 def test_a_newcomer_takes_the_place_of_who_was_idle_longest(serve: Serve, connect: Connect) -> None:
@@ -87,11 +83,11 @@ def test_while_it_is_full_it_does_not_spin(serve: Serve, connect: Connect) -> No
     (client,) = busy(server, connect, 1)
     newcomer = connect(server)
     newcomer.send(get("/small.txt"))
-    eventually(lambda: server._worker is not None and not server._worker._accepting)
-    turns = server._worker._responder.freshness.request if server._worker else 0
+    worker = worker_of(server)
+    eventually(lambda: not worker._clients._accepting)
+    turns = worker._responder.freshness.request
     time.sleep(0.3)  # in which nothing is to happen
-    assert server._worker is not None
-    assert server._worker._responder.freshness.request - turns < 50
+    assert worker._responder.freshness.request - turns < 50
     client.hurry()
     assert len(client.answer().content) == 1 << 22
     assert newcomer.answer().content == b"small"

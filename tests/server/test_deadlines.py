@@ -5,18 +5,16 @@ The times are short here, and the end is waited for; how long it takes is not lo
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from portico.server.sending import Sender
 
-from portico.server import states, worker
-from portico.server.embedded import Server
+from portico.config.config import Config
+from portico.http.message import Response
+from portico.server import clients, states, worker
 from portico.server.states import CONTENT, IDLE
+from tests.server import inside
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
 
@@ -26,13 +24,8 @@ pytestmark = pytest.mark.usefixtures("_frequent_sweeps")
 
 @pytest.fixture
 def _frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(clients, "SWEEP_SECONDS", 0.02)
     monkeypatch.setattr(states, "LINGER_SECONDS", SHORT)
-
-
-def connections(server: Server) -> int:
-    assert server._worker is not None
-    return server._worker.connections
 
 
 @pytest.mark.parametrize("start", [b"G", b"\r\n", get("/small.txt")[:-1], b"GET / HTTP/1.1\r\nA"])
@@ -102,9 +95,7 @@ def test_a_connection_lives_on_after_content(serve: Serve, connect: Connect) -> 
     client = connect(server)
     client.send(request("POST", "/", "Content-Length: 2") + b"x")
     assert client.answer().status == 405
-    worker = server._worker
-    assert worker is not None
-    eventually(lambda: [each.state for each in worker._connections.values()] == [CONTENT])
+    eventually(lambda: inside.states(server) == [CONTENT])
     client.send(b"x")
     time.sleep(2 * SHORT)
     assert client.ask(get("/small.txt")).content == b"small"
@@ -114,8 +105,8 @@ def test_who_stops_reading_is_dropped(serve: Serve, connect: Connect) -> None:
     server = serve(send_timeout=SHORT)
     client = connect(server, receive_buffer=4096)
     client.send(get("/large.bin") * 3)
-    eventually(lambda: connections(server) == 1)
-    eventually(lambda: connections(server) == 0)
+    eventually(lambda: len(inside.states(server)) == 1)
+    eventually(lambda: not inside.states(server))
     client.is_cut()
     assert client.received.count(b"HTTP/1.1 200") < 3
 
@@ -154,25 +145,23 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(reads_after: int) -
 
     What it takes after so many looks is one.
     """
-    now, timeout = 1000.0, 80.0
-    responder = SimpleNamespace(
-        now=now, config=SimpleNamespace(head_timeout=1, send_timeout=timeout)
-    )
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        connection = Sender((ours, ""), cast("Any", None), cast("Any", responder), print)
-        for octet in b"xyz":
-            ours.send(bytes([octet]))
-        connection._expect_progress()
-        theirs.recv(1)
-        looks = []
-        while connection._makes_progress():
-            looks.append(responder.now)
-            if len(looks) == reads_after:
-                theirs.recv(1)
-            responder.now = connection.deadline
-    given_up = now + timeout + (looks[reads_after] - now if reads_after else 0)
-    assert responder.now == given_up
+    timeout = 80.0
+    desk = inside.Desk(Config.of(send_timeout=timeout), inside.Answers(lambda _: Response(204, [])))
+    theirs, connection = desk.connect()
+    desk.responder.now = begun = 1000.0
+    for octet in b"xyz":
+        connection._transport.send(bytes([octet]))
+    connection._expect_progress()
+    theirs.recv(1)
+    looks = []
+    while connection._is_read():
+        looks.append(desk.responder.now)
+        if len(looks) == reads_after:
+            theirs.recv(1)
+        desk.responder.now = connection.deadline
+    given_up = begun + timeout + (looks[reads_after] - begun if reads_after else 0)
+    assert desk.responder.now == given_up
+    desk.close()
 
 
 def test_lingering_ends(serve: Serve, connect: Connect) -> None:
@@ -181,7 +170,7 @@ def test_lingering_ends(serve: Serve, connect: Connect) -> None:
     client = connect(server)
     client.send(b"nonsense\r\n\r\n")
     eventually(lambda: server.requests == 1)
-    eventually(lambda: connections(server) == 0)
+    eventually(lambda: not inside.states(server))
 
 
 def test_each_connection_has_its_own_deadline(serve: Serve, connect: Connect) -> None:
@@ -196,9 +185,7 @@ def test_each_connection_has_its_own_deadline(serve: Serve, connect: Connect) ->
         assert client.answer().status == 408
     for client in steady:
         assert client.ask(get("/small.txt")).content == b"small"
-    assert server._worker is not None
-    states = [each.state for each in server._worker._connections.values()]
-    assert states.count(IDLE) == 3
+    assert inside.states(server).count(IDLE) == 3
 
 
 def test_sweeps_begin_again_after_a_long_rest(
@@ -211,4 +198,4 @@ def test_sweeps_begin_again_after_a_long_rest(
         client = connect(server)
         assert client.ask(get("/small.txt")).content == b"small"
         assert client.at_end()
-        eventually(lambda: server._worker is not None and not server._worker._sweeping)
+        eventually(lambda: not inside.worker_of(server)._clients._is_sweeping)

@@ -16,6 +16,7 @@ from portico.server.embedded import Server
 from portico.server.states import SEND
 from tests.server.clients import Client, descriptors, eventually, get
 from tests.server.conftest import Connect
+from tests.server.inside import states
 
 MEBI = 1 << 20
 
@@ -102,11 +103,7 @@ def begin(tmp_path: Path, connect: Connect, server: Server) -> tuple[Client, byt
     client = connect(server, receive_buffer=4096)
     client.send(get("/file.bin"))
 
-    def is_sending() -> bool:
-        assert server._worker is not None
-        return [each.state for each in server._worker._connections.values()] == [SEND]
-
-    eventually(is_sending)
+    eventually(lambda: states(server) == [SEND])
     return client, content
 
 

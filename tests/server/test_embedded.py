@@ -17,6 +17,7 @@ from portico import BindError, ConfigError, Server
 from portico.server.states import SEND
 from tests.server.clients import Client, descriptors, eventually, get
 from tests.server.conftest import Connect, Serve
+from tests.server.inside import states, worker_of
 
 
 def test_several_in_one_process(tmp_path: Path) -> None:
@@ -108,9 +109,10 @@ def test_stop_finishes_a_download_of_a_client_that_asks_for_more(
     client.send(get("/large.bin"))
     eventually(client.has_news)
     client.send(get("/small.txt"))
+    worker = worker_of(server)
     thread = threading.Thread(target=server.stop)
     thread.start()
-    eventually(lambda: server._worker is not None and server._worker._responder.draining)
+    eventually(lambda: worker._responder.draining)
     assert client.answer().content == (site / "large.bin").read_bytes()
     assert client.at_end()
     client.close()
@@ -131,8 +133,7 @@ def test_stop_answers_those_who_wait_to_be_accepted(site: Path) -> None:
     """More of them than are accepted at once, at the very moment of the stop."""
     server = Server(site, max_connections=1000)
     server.start()
-    worker = server._worker
-    assert worker is not None
+    worker = worker_of(server)
     held = threading.Event()
     go_on = threading.Event()
 
@@ -175,10 +176,11 @@ def test_stop_from_several_threads_is_one_stop(connect: Connect, serve: Serve) -
     client = connect(server, receive_buffer=4096)
     client.send(get("/large.bin"))
     eventually(client.has_news)
+    worker = worker_of(server)
     threads = [threading.Thread(target=server.stop) for _ in range(4)]
     for thread in threads:
         thread.start()
-    eventually(lambda: server._worker is not None and server._worker._responder.draining)
+    eventually(lambda: worker._responder.draining)
     assert client.answer().content == bytes(range(256)) * 16384
     client.close()
     for thread in threads:
@@ -269,9 +271,7 @@ def test_a_client_in_every_state_does_not_hold_up_the_stop(connect: Connect, ser
     ]
     for start in starts:
         connect(server, receive_buffer=4096).send(start)
-    assert server._worker is not None
-    states = server._worker._connections.values
-    eventually(lambda: SEND in {each.state for each in list(states())})
+    eventually(lambda: SEND in states(server))
     server.stop()
 
 

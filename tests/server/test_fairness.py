@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
+from portico.server.clients import ACCEPTS_AT_ONCE
 from portico.server.connection import REQUESTS_AT_ONCE
 from portico.server.embedded import Server
-from portico.server.net.listeners import bind, url_of
 from portico.server.telemetry.access_log import AccessLog
-from portico.server.worker import ACCEPTS_AT_ONCE, Worker
+from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
+from tests.server.inside import running
 
 MANY = 500
 
@@ -29,11 +30,9 @@ MANY = 500
 class Watched:
     """A worker in a thread, with a log of which paths it answered, one after the other."""
 
-    def __init__(self, site: Path, log: Path, fd: int) -> None:
-        config = Config.of(root=str(site), port=0)
-        listeners = bind(config)
-        self.url = url_of(listeners[0])
-        self.worker = Worker(config, listeners, AccessLog(fd, "common", color=False))
+    def __init__(self, worker: Worker, url: str, log: Path) -> None:
+        self.worker = worker
+        self.url = url
         self._log = log
 
     @contextmanager
@@ -65,16 +64,12 @@ class Watched:
 @pytest.fixture
 def watched(site: Path, tmp_path: Path) -> Iterator[Watched]:
     log = tmp_path / "access.log"
+    config = Config.of(root=str(site), port=0)
     with log.open("wb") as file:
-        watched = Watched(site, log, file.fileno())
-        thread = threading.Thread(target=watched.worker.run)
-        thread.start()
-        try:
-            yield watched
-        finally:
-            watched.worker.stop()
-            watched.worker.stop()
-            thread.join()
+        access_log = AccessLog(file.fileno(), "common", color=False)
+        with running(config, log=access_log) as (worker, url):
+            yield Watched(worker, url, log)
+            worker.stop()  # twice, so that it does not wait
 
 
 @pytest.fixture

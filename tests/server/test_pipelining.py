@@ -9,11 +9,12 @@ import time
 import pytest
 
 from portico.http.h1.head import HEAD_LIMIT
-from portico.server.connection import RECEIVE, REQUESTS_AT_ONCE, Connection
+from portico.server.connection import RECEIVE, REQUESTS_AT_ONCE
 from portico.server.embedded import Server
 from portico.server.states import SEND
 from tests.server.clients import PATIENCE, Client, chunked, eventually, get, request
 from tests.server.conftest import Connect
+from tests.server.inside import connections, states
 
 pytestmark = pytest.mark.usefixtures("any_poller")
 
@@ -109,13 +110,6 @@ def test_thousands_of_tiny_requests_with_content(
     assert client.answer().content == b"small"
 
 
-def only_connection(server: Server) -> Connection:
-    """The server's side of the one connection that there is."""
-    assert server._worker is not None
-    (connection,) = server._worker._connections.values()
-    return connection
-
-
 def test_who_never_reads_is_read_no_more(server: Server, connect: Connect) -> None:
     client = connect(server, receive_buffer=4096)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
@@ -125,10 +119,11 @@ def test_who_never_reads_is_read_no_more(server: Server, connect: Connect) -> No
     while looks < 20:  # until neither side has moved for a while
         sent = push(client, one, queued)
         queued += sent
-        looks = 0 if sent or not is_sending(server) else looks + 1
+        looks = 0 if sent or states(server) != [SEND] else looks + 1
         time.sleep(0.005 if looks else 0)
         assert queued < 64 << 20, "the server reads on and on"
-    assert len(only_connection(server)._buffer) <= HEAD_LIMIT + RECEIVE
+    (connection,) = connections(server)
+    assert len(connection._buffer) <= HEAD_LIMIT + RECEIVE
     client.socket.settimeout(PATIENCE)
     client.hurry()
     complete, rest = divmod(queued, len(one))
@@ -136,12 +131,6 @@ def test_who_never_reads_is_read_no_more(server: Server, connect: Connect) -> No
         assert client.answer().content == bytes(range(256)) * 64
     assert client.ask(one[rest:]).content == bytes(range(256)) * 64
     assert client.ask(get("/small.txt")).content == b"small"
-
-
-def is_sending(server: Server) -> bool:
-    """Is there one connection, and does it wait until its client reads?"""
-    assert server._worker is not None
-    return server._worker.connections == 1 and only_connection(server).state == SEND
 
 
 def push(client: Client, one: bytes, queued: int) -> int:
@@ -156,7 +145,7 @@ def push(client: Client, one: bytes, queued: int) -> int:
 def test_others_are_served_while_one_never_reads(server: Server, connect: Connect) -> None:
     lazy = connect(server, receive_buffer=4096)
     lazy.send(get("/large.bin") * 20)
-    eventually(lambda: is_sending(server))
+    eventually(lambda: states(server) == [SEND])
     client = connect(server)
     client.send(numbered(MANY))
     assert numbers(client, MANY) == [number % 100 for number in range(MANY)]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from portico.http.content import Content, Octets
 from portico.http.h1.head import HeadParser
-from portico.http.message import Response
-from portico.server.reply_cache import CLOSE, KEEP_ALIVE, CachedReply, ReplyCache
+from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head
+from portico.server.reply_cache import CachedReply, ReplyCache
 from portico.site.origin.folder import SMALL, TINY
-from portico.site.origin.freshness import NEVER, Freshness
+from portico.site.origin.freshness import NEVER, Dependencies, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
@@ -29,69 +30,67 @@ class Told:
         return self.holding
 
 
-def reply(
-    content: bytes = b"content", connection: bytes = b"", *, close: bool = False
-) -> CachedReply:
+def reply(content: bytes = b"content", connection: bytes = b"") -> CachedReply:
     fields = [("Content-Length", str(len(content))), ("Content-Type", "text/plain")]
-    return CachedReply(Response(200, fields, (content,), close=close), connection, (Told(),))
+    return CachedReply(200, Head(200, fields, connection), (Octets(content),), (Told(),))
+
+
+def bare(dependencies: Dependencies, *content: Content) -> CachedReply:
+    """A reply without fields."""
+    return CachedReply(200, Head(200, [], b""), content, dependencies)
 
 
 def test_a_reply_is_one_piece() -> None:
     made = reply()
-    made.write(1, 1, DATE)
+    made.refresh(1, 1, DATE)
     assert made.data == (
         b"HTTP/1.1 200 OK\r\nServer: Portico\r\nDate: " + DATE + b"\r\nContent-Length: 7\r\n"
         b"Content-Type: text/plain\r\n\r\ncontent"
     )
     assert made.content == ()
     assert made.length == 7
-    assert made.head_length == len(made.data) - 7
+    assert made.head.length == len(made.data) - 7
 
 
 @pytest.mark.parametrize("connection", [b"", CLOSE, KEEP_ALIVE])
-def test_a_reply_says_whether_the_connection_goes_on(connection: bytes) -> None:
+def test_a_reply_tells_the_client_whether_the_connection_goes_on(connection: bytes) -> None:
     made = reply(connection=connection)
-    made.write(1, 1, DATE)
+    made.refresh(1, 1, DATE)
     assert made.data.endswith(connection + b"\r\ncontent")
-    assert made.close == (connection == CLOSE)
-    assert not made.linger
-    assert reply(close=True).linger
 
 
 def test_longer_content_stands_beside_the_head() -> None:
     assert reply(b"x" * TINY).content == ()
     made = reply(b"x" * (TINY + 1))
-    made.write(1, 1, DATE)
-    assert made.content == (b"x" * (TINY + 1),)
-    assert len(made.data) == made.head_length
+    made.refresh(1, 1, DATE)
+    assert made.octets == (b"x" * (TINY + 1),)
+    assert made.content == (Octets(b"x" * (TINY + 1)),)
+    assert len(made.data) == made.head.length
 
 
 def test_the_date_is_written_once_a_second() -> None:
     made = reply()
-    made.write(1, 1, DATE)
+    made.refresh(1, 1, DATE)
     first = made.data
-    made.write(2, 1, DATE)
+    made.refresh(2, 1, DATE)
     assert made.data is first
     assert made.checked == 2
-    made.write(3, 2, DATE.replace(b"37", b"38"))
+    made.refresh(3, 2, DATE.replace(b"37", b"38"))
     assert b"08:49:38" in made.data
     assert len(made.data) == len(first)
 
 
 def test_a_reply_holds_as_long_as_all_its_dependencies_do() -> None:
     dependencies = (Told(), Told())
-    made = CachedReply(Response(200, []), b"", dependencies)
-    assert made.may_be_kept
+    made = bare(dependencies)
     assert Freshness().holds(made.dependencies)
     dependencies[1].holding = False
     assert not Freshness().holds(made.dependencies)
 
 
 def test_a_reply_without_dependencies_never_holds() -> None:
-    made = CachedReply(Response(200, []), b"", None)
-    assert not made.may_be_kept
-    assert not Freshness().holds(made.dependencies)
-    assert Freshness().holds(CachedReply(Response(200, []), b"", ()).dependencies)
+    assert not Freshness().holds(bare(None).dependencies)
+    assert Freshness().holds(bare(()).dependencies)
 
 
 def kept(
@@ -108,7 +107,7 @@ def kept(
 
 def open_reply(path: Path) -> CachedReply:
     content = FileSlice(open_file(str(path), os.O_RDONLY, Freshness())[0], 0, path.stat().st_size)
-    return CachedReply(Response(200, [], (content,)), b"", (Told(),))
+    return bare((Told(),), content)
 
 
 def test_long_heads_are_not_kept() -> None:
@@ -205,15 +204,16 @@ def test_little_of_a_file_is_read_when_it_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"short")
     made = open_reply(path)
-    assert not made.octets
+    assert made.must_be_loaded
     assert made.load()
+    assert not made.must_be_loaded
     assert made.octets == (b"short",)
     made.unload()
-    assert not made.octets
+    assert made.must_be_loaded
     path.write_bytes(b"cut")
     assert not made.load()
     path.write_bytes(bytes(SMALL + 1))
-    assert open_reply(path).short is None
+    assert not open_reply(path).must_be_loaded
 
 
 def test_what_is_read_makes_the_dependency_look_again(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_what_is_read_makes_the_dependency_look_again(tmp_path: Path) -> None:
     time.sleep(0.06)
     freshness = Freshness()
     opened, _ = open_file(str(path), os.O_RDONLY, freshness)
-    made = CachedReply(Response(200, [], (FileSlice(opened, 0, 3),)), b"", (opened.dependency,))
+    made = bare((opened.dependency,), FileSlice(opened, 0, 3))
     assert freshness.holds(made.dependencies)
     path.write_bytes(b"new")
     assert freshness.holds(made.dependencies)

@@ -9,9 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from portico.http.message import Response
-from portico.server.reply_cache import CachedReply, ReplyCache
-from tests.server.test_reply_cache import open_reply, reply
+from portico.server.reply_cache import CachedReply, ReplyCache, _length
+from tests.server.test_reply_cache import bare, open_reply, reply
 
 if TYPE_CHECKING:
     from portico.http.h1.head import HeadKey
@@ -33,10 +32,10 @@ def overhead_of_a_head() -> int:
     """What a head weighs besides its octets."""
     reply_cache, made = ReplyCache(1 << 20), reply()
     reply_cache.keep((b"GET / HTTP/1.1",), made)
-    before = made.weight
+    before = reply_cache._weight
     for _ in range(2):
         reply_cache.keep_head(b"head", made)
-    return made.weight - before - len(b"head")
+    return reply_cache._weight - before - len(b"head")
 
 
 OVERHEAD = overhead_of_a_head()
@@ -45,9 +44,9 @@ OVERHEAD = overhead_of_a_head()
 class Kept:
     """What the model knows of a reply that is kept."""
 
-    def __init__(self, made: CachedReply, generation: int) -> None:
+    def __init__(self, made: CachedReply, weight: int, generation: int) -> None:
         self.reply = made
-        self.bare = made.weight
+        self.bare = weight
         self.heads: list[bytes] = []
         self.generation = generation
         self.was_used = False
@@ -67,6 +66,9 @@ class MemoAndModel(RuleBasedStateMachine):
         self.offered: set[bytes] = set()
         self.generation = 0
 
+    def _is_kept(self, made: CachedReply) -> bool:
+        return made in self.reply_cache._entries
+
     def _used(self, key: HeadKey) -> None:
         self.kept[key].generation = self.generation
         self.kept[key].was_used = True
@@ -82,8 +84,11 @@ class MemoAndModel(RuleBasedStateMachine):
     def _keep(self, key: HeadKey, made: CachedReply) -> None:
         self.reply_cache.keep(key, made)
         self.kept.pop(key, None)
-        if made.weight <= MEMORY // 2:
-            self.kept[key] = Kept(made, self.generation)
+        weight = made.weight + _length(key)
+        if made.holds_file:
+            weight = max(weight, MEMORY // OPEN_FILES)
+        if weight <= MEMORY // 2:
+            self.kept[key] = Kept(made, weight, self.generation)
             self._shrink()
 
     @rule(key=keys, size=contents)
@@ -114,7 +119,7 @@ class MemoAndModel(RuleBasedStateMachine):
             known.heads = known.heads if len(head) > 2048 else []
         self.reply_cache.keep_head(head, made)
         # Whether a head is noted depends on its hash; but never is one kept at first sight.
-        if self.reply_cache.heads.get(head) is made or made.key is None:
+        if self.reply_cache.heads.get(head) is made or not self._is_kept(made):
             assert head in self.offered
             known.heads.append(head)
         self.offered.add(head)
@@ -122,7 +127,7 @@ class MemoAndModel(RuleBasedStateMachine):
 
     @rule(key=keys)
     def keep_head_of_a_stranger(self, key: HeadKey) -> None:
-        stranger = CachedReply(Response(200, []), b"", ())
+        stranger = bare(())
         for _ in range(3):
             self.reply_cache.keep_head(key[0] if isinstance(key[0], bytes) else b"", stranger)
         assert stranger not in self.reply_cache.heads.values()
@@ -138,7 +143,7 @@ class MemoAndModel(RuleBasedStateMachine):
         if (made := self.reply_cache.find(key)) is not None:
             for _ in range(2):
                 self.reply_cache.drop(made)
-            assert made.key is None
+            assert not self._is_kept(made)
             del self.kept[key]
 
     @rule()
@@ -154,9 +159,11 @@ class MemoAndModel(RuleBasedStateMachine):
         assert len(self.reply_cache) == len(self.kept)
         for key, known in self.kept.items():
             assert self.reply_cache.find(key) is known.reply
-            assert known.reply.key == key
-            assert known.reply.heads == known.heads
-            assert known.reply.weight == known.weight > 0
+            entry = self.reply_cache._entries[known.reply]
+            assert entry.key == key
+            assert entry.heads == known.heads
+            assert entry.weight == known.weight > 0
+        assert self.reply_cache._weight == sum(each.weight for each in self.kept.values())
 
     @invariant()
     def heads_lead_to_replies_that_are_kept(self) -> None:

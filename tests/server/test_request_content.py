@@ -12,6 +12,7 @@ from portico.server.responder import DISCARD_LIMIT
 from portico.server.states import LINGER
 from tests.server.clients import Client, chunked, eventually, get, request
 from tests.server.conftest import Connect
+from tests.server.inside import states
 
 CODED = "Transfer-Encoding: chunked"
 SMUGGLED = get("/small.txt")
@@ -97,11 +98,9 @@ def test_who_sends_on_for_ever_is_left(server: Server, client: Client) -> None:
     """Not at once, so that the answer can be read; but there is a bound in octets and in time."""
     assert client.ask(request("POST", "/", length(10**15))).closes
     assert client.at_end()
-    assert server._worker is not None
-    (connection,) = server._worker._connections.values()
-    eventually(lambda: connection.state == LINGER)
+    eventually(lambda: states(server) == [LINGER])
     client.send_as_far_as_possible([b"x" * 65536] * (64 * LINGER_LIMIT // 65536))
-    eventually(lambda: server._worker is not None and server._worker.connections == 0)
+    eventually(lambda: not states(server))
 
 
 @pytest.mark.parametrize(

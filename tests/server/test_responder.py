@@ -11,9 +11,10 @@ import pytest
 from portico.config.config import Config
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
-from portico.server.net.send_queue import LONG_TURN, TURN
-from portico.server.reply_cache import CachedReply, ReplyCache
-from portico.server.responder import LOADED_LIMIT, QUIET_SECONDS, Responder
+from portico.server.limits import QUIET_SECONDS, Bursts
+from portico.server.net.send_queue import BURST, LONG_BURST
+from portico.server.reply_cache import LOADED_LIMIT, CachedReply, ReplyCache
+from portico.server.responder import Responder
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.origin.folder import Folder
 from portico.site.origin.freshness import Freshness
@@ -31,12 +32,13 @@ def folder(tmp_path: Path) -> Path:
 
 def service_of(folder: Path, log: AccessLog | None = None) -> Responder:
     config = Config.of(root=str(folder))
-    return Responder(config, Site(Folder(config.root, 1 << 20)), ReplyCache(1 << 20), log)
+    return Responder(config, Site(Folder(config.root, 1 << 20)), ReplyCache(1 << 20), log=log)
 
 
 def ask(responder: Responder, head: bytes) -> CachedReply:
     assert head_end(head) == len(head)
     reply, _ = responder.reply_to(head)
+    assert reply is not None
     return reply
 
 
@@ -90,19 +92,14 @@ def test_a_reply_is_looked_at_again_in_each_epoch(folder: Path) -> None:
     assert ask(responder, head).status == 404
 
 
-def test_turns_are_long_where_nobody_was_answered_for_a_while(folder: Path) -> None:
-    responder = service_of(folder)
-    now = responder.now
-    responder.requests += 1
-    assert responder.turn() == TURN
-    responder.begin_turn(now + QUIET_SECONDS / 2)
-    assert responder.turn() == TURN
-    responder.begin_turn(now + QUIET_SECONDS)
-    assert [responder.turn() for _ in range(3)] == [LONG_TURN, TURN, TURN]
-    responder.begin_turn(now + 2 * QUIET_SECONDS)
-    assert responder.turn() == LONG_TURN
-    responder.requests += 1
-    assert responder.turn() == TURN
+def test_bursts_are_long_where_nobody_was_answered_for_a_while() -> None:
+    bursts, now = Bursts(), 1000.0
+    assert bursts.take(now, 1) == BURST
+    assert bursts.take(now + QUIET_SECONDS / 2, 1) == BURST
+    quiet = now + QUIET_SECONDS
+    assert [bursts.take(quiet, 1) for _ in range(3)] == [LONG_BURST, BURST, BURST]
+    assert bursts.take(now + 2 * QUIET_SECONDS, 1) == LONG_BURST
+    assert bursts.take(now + 2 * QUIET_SECONDS, 2) == BURST
 
 
 def test_while_draining_each_reply_is_the_last(folder: Path) -> None:
@@ -145,7 +142,7 @@ class Broken:
 
 
 def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) -> None:
-    responder = Responder(Config.of(), Site(Broken()), ReplyCache(1 << 20), None)
+    responder = Responder(Config.of(), Site(Broken()), ReplyCache(1 << 20))
     for _ in range(2):
         reply = ask(responder, get("/file.txt"))
         assert reply.status == 500
@@ -167,13 +164,13 @@ def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
         (tmp_path / f"{number}.bin").write_bytes(bytes(5000))
     time.sleep(0.06)  # until the files' fingerprints can be relied on
     folder = Folder(str(tmp_path), 1 << 20)
-    responder = Responder(Config.of(root=str(tmp_path)), Site(folder), ReplyCache(1 << 20), None)
+    responder = Responder(Config.of(root=str(tmp_path)), Site(folder), ReplyCache(1 << 20))
     before = descriptors()
     for number in range(20):
         assert ask(responder, get(f"/{number}.bin")).octets == (bytes(5000),)
     assert descriptors() == before + 20
     for _ in range(2):
-        responder.expire()
+        responder.reply_cache.expire()
         folder.expire()
     assert descriptors() == before
 
@@ -187,7 +184,6 @@ def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
         Config.of(root=str(tmp_path)),
         Site(Folder(str(tmp_path), 1 << 20)),
         ReplyCache(1 << 20),
-        None,
     )
     replies = [ask(responder, get(f"/{number}.bin")) for number in range(count)]
     loaded = [reply for reply in replies if reply.octets]
@@ -200,8 +196,6 @@ def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
 def test_few_replies_are_at_hand_however_short(folder: Path) -> None:
     (folder / "file.bin").write_bytes(bytes(5000))
     time.sleep(0.06)  # until the file's fingerprint can be relied on
-    responder = Responder(
-        Config.of(), Site(Folder(str(folder), 1 << 20)), ReplyCache(1 << 20, 8), None
-    )
+    responder = Responder(Config.of(), Site(Folder(str(folder), 1 << 20)), ReplyCache(1 << 20, 8))
     replies = [ask(responder, get("/file.bin", f"Range: bytes={at}-{at}")) for at in range(100)]
     assert sum(reply.octets != () for reply in replies) == 8

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from portico import Server
-from portico.server.net.send_queue import LONG_TURN
-from portico.server.responder import Responder
+from portico.server.limits import Bursts
+from portico.server.net.send_queue import LONG_BURST
 from tests.server.clients import get
 
 SIZE = 24 << 20
@@ -34,15 +34,15 @@ def downloading(folder: Path) -> Iterator[tuple[Server, socket.socket]]:
         yield server, client
 
 
-@pytest.mark.parametrize("turn", [LONG_TURN, 2 * SIZE])
+@pytest.mark.parametrize("burst", [LONG_BURST, 2 * SIZE])
 def test_a_steady_slow_reader_is_not_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, burst: int
 ) -> None:
     """It takes longer than the deadline until the socket has room again.
 
-    It is full when a turn is over, or within one.
+    It is full when a burst is over, or within one.
     """
-    monkeypatch.setattr(Responder, "turn", lambda _: turn)
+    monkeypatch.setattr(Bursts, "take", lambda *_: burst)
     with downloading(tmp_path) as (_, client):
         received = 0
         begun = time.monotonic()

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,14 +18,14 @@ from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import LAST_CHUNK
 from portico.http.message import CHUNKED
 from portico.server.embedded import Server
-from portico.server.net.listeners import bind, url_of
+from portico.server.limits import STEPS_AT_ONCE, STREAMS_AT_ONCE
 from portico.server.net.send_queue import SendQueue
-from portico.server.responder import STEPS_AT_ONCE, STREAMS_AT_ONCE, Responder
+from portico.server.responder import Responder
 from portico.server.telemetry.access_log import AccessLog
-from portico.server.worker import Worker
 from portico.site.pages.listing import WHOLE
 from tests.server.clients import Client, descriptors, eventually, get, request
 from tests.server.conftest import Connect
+from tests.server.inside import running
 
 MANY = 100_000
 SOME = 3 * WHOLE
@@ -373,18 +372,11 @@ def test_a_listing_is_made_anew_each_time(tmp_path: Path) -> None:
 def test_the_log_counts_the_content(crowd: Path, tmp_path: Path, version: str) -> None:
     config = Config.of(root=str(crowd), port=0)
     with (tmp_path / "log").open("wb") as log:
-        worker = Worker(config, bind(config), AccessLog(log.fileno(), "common", color=False))
-        thread = threading.Thread(target=worker.run)
-        url = url_of(worker._listeners[0])
-        thread.start()
-        try:
-            with Client(url) as client:
-                client.send(get("/some/", version=version))
-                head(client)
-                content = chunks(client) if version == "1.1" else client.until_end()
-                eventually(lambda: worker.requests == 1)
-        finally:
-            worker.stop()
-            thread.join()
+        access_log = AccessLog(log.fileno(), "common", color=False)
+        with running(config, log=access_log) as (worker, url), Client(url) as client:
+            client.send(get("/some/", version=version))
+            head(client)
+            content = chunks(client) if version == "1.1" else client.until_end()
+            eventually(lambda: worker.requests == 1)
     line = (tmp_path / "log").read_text("ascii")
     assert line.endswith(f" 200 {len(content)}\n")

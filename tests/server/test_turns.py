@@ -9,69 +9,22 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from portico.config.config import Config
 from portico.server.connection import REQUESTS_AT_ONCE, Connection
-from portico.server.net.loop import READ, Loop
-from portico.server.reply_cache import ReplyCache
-from portico.server.responder import Responder
-from portico.server.states import HEAD, IDLE, TURN
+from portico.server.net.loop import READ
+from portico.server.states import HEAD, IDLE, QUEUED
 from portico.site.origin.folder import Folder
 from portico.site.site import Site
 from tests.server.clients import get, request
+from tests.server.inside import Desk
 
 OLD, NEW = b"old content", b"new content"
 LONG_AGO = 1_000_000_000
-
-
-class Desk:
-    """A responder without a worker: connections are socket pairs, and turns are made by hand."""
-
-    def __init__(self, root: Path) -> None:
-        config = Config.of(root=str(root))
-        self.responder = Responder(
-            config, Site(Folder(config.root, 1 << 20)), ReplyCache(1 << 20), None
-        )
-        self.loop = Loop(self.responder.begin_turn, self._rest, self._on_bug)
-        self.connections: dict[int, Connection] = {}
-        self.clients: list[socket.socket] = []
-        self.between: Callable[[], None] = lambda: None
-
-    def _rest(self) -> None:
-        self.loop.stop()
-
-    def _on_bug(self, fd: int) -> None:
-        raise AssertionError(f"a handler of {fd} raised")
-
-    def connect(self) -> tuple[socket.socket, Connection]:
-        """A new client and its connection, started."""
-        client, ours = socket.socketpair()
-        client.settimeout(0)
-        ours.setblocking(False)
-        connection = Connection((ours, "client"), self.loop, self.responder, self._closed)
-        self.connections[connection.fd] = connection
-        self.clients.append(client)
-        connection.start(connection.first_octets())
-        return client, connection
-
-    def _closed(self, connection: Connection) -> None:
-        del self.connections[connection.fd]
-
-    def turn(self) -> None:
-        self.loop._stopped = False
-        self.loop.wake()
-        self.loop.run()
-
-    def close(self) -> None:
-        for connection in list(self.connections.values()):
-            connection.close()
-        for client in self.clients:
-            client.close()
-        self.loop.close()
 
 
 @pytest.fixture
@@ -92,7 +45,7 @@ def write(path: Path, content: bytes) -> None:
 
 @pytest.fixture
 def desk(folder: Path) -> Iterator[Desk]:
-    desk = Desk(folder)
+    desk = Desk(Config.of(), Site(Folder(str(folder), 1 << 20)))
     yield desk
     desk.close()
 
@@ -142,14 +95,7 @@ def test_a_new_connection_of_this_turn_sees_a_change_of_this_turn(desk: Desk, fo
     warm(desk)
     write(folder / "file.txt", NEW)
     desk.responder.freshness.begin_request()
-    client, ours = socket.socketpair()
-    client.settimeout(0)
-    ours.setblocking(False)
-    client.send(ONE)
-    connection = Connection((ours, "client"), desk.loop, desk.responder, desk._closed)
-    desk.connections[connection.fd] = connection
-    desk.clients.append(client)
-    connection.start(connection.first_octets())
+    client, _ = desk.connect(ONE)
     assert contents(client) == [NEW]
 
 
@@ -209,7 +155,7 @@ def test_many_requests_of_one_client_let_others_have_their_turn(desk: Desk) -> N
     desk.loop.soon(-1, look)
     desk.turn()
     assert seen == [(REQUESTS_AT_ONCE, 1)]
-    assert greedy.state == TURN
+    assert greedy.state == QUEUED
     desk.turn()
     assert len(contents(many)) == REQUESTS_AT_ONCE + 5
     assert greedy.state == IDLE
@@ -219,7 +165,7 @@ def test_while_it_waits_for_its_turn_a_broken_connection_is_noticed(desk: Desk) 
     client, connection = desk.connect()
     client.send(ONE * (REQUESTS_AT_ONCE + 1))
     connection._on_request(READ)
-    assert connection.state == TURN
+    assert connection.state == QUEUED
     client.close()
     desk.turn()
     assert not desk.connections

@@ -13,6 +13,7 @@ from portico.server.connection import REQUESTS_AT_ONCE
 from portico.server.embedded import Server
 from tests.server.clients import Client, chunked, descriptors, eventually, get, request
 from tests.server.conftest import Connect
+from tests.server.inside import states
 
 pytestmark = pytest.mark.usefixtures("any_poller")
 
@@ -30,11 +31,6 @@ BEGINNINGS = {
 }
 
 
-def connections(server: Server) -> int:
-    assert server._worker is not None
-    return server._worker.connections
-
-
 def goes_on(server: Server, connect: Connect) -> bool:
     return connect(server).ask(get("/n/5.txt")).content == b"5"
 
@@ -50,7 +46,7 @@ def test_a_reset_after(server: Server, connect: Connect, what: str) -> None:
             client.socket.recv(read_first)
         client.vanish()
     assert steady.ask(get("/small.txt")).content == b"small"
-    eventually(lambda: connections(server) == 1)
+    eventually(lambda: len(states(server)) == 1)
     assert goes_on(server, connect)
 
 
@@ -67,7 +63,7 @@ def test_a_hundred_at_once(server: Server, connect: Connect) -> None:
         dice.choice([client.vanish, client.close])()
     assert steady.ask(get("/small.txt")).content == b"small"
     steady.close()
-    eventually(lambda: connections(server) == 1)
+    eventually(lambda: len(states(server)) == 1)
     eventually(lambda: descriptors() <= before + 1)  # one more for the large file
 
 
@@ -76,7 +72,7 @@ def test_a_client_that_stops_listening(client: Client, server: Server, connect: 
     client.send(get("/large.bin") * 3)
     eventually(client.has_news)
     client.close()
-    eventually(lambda: connections(server) == 0)
+    eventually(lambda: not states(server))
     assert goes_on(server, connect)
 
 
@@ -88,7 +84,7 @@ def test_a_client_that_closes_while_it_is_refused(
         client = connect(server)
         client.send_as_far_as_possible([b"nonsense\r\n\r\n" + b"x" * size] * 2)
         client.vanish()
-    eventually(lambda: connections(server) == 0)
+    eventually(lambda: not states(server))
     assert goes_on(server, connect)
 
 
@@ -104,5 +100,5 @@ def test_a_half_close_in_content(client: Client, server: Server, connect: Connec
     client.half_close()
     assert client.answer().status == 405
     assert client.at_end()
-    eventually(lambda: connections(server) == 0)
+    eventually(lambda: not states(server))
     assert goes_on(server, connect)

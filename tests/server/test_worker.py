@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from portico.server.responder import Responder
 from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
+from tests.server.inside import running, worker_of
 
 
 @pytest.fixture
@@ -86,33 +86,24 @@ def test_a_fault_behind_a_download(
     assert connect(server).ask(get("/small.txt")).content == b"small"
 
 
-@pytest.fixture
-def worker(site: Path) -> Iterator[Worker]:
-    """A worker that does not run yet."""
-    config = Config.of(root=str(site), port=0)
-    worker = Worker(config, bind(config))
-    yield worker
-    worker.stop()
-    worker.stop()
-    worker.run()  # which closes everything
-
-
-def test_a_second_stop_does_not_wait(worker: Worker) -> None:
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    with Client(url_of(worker._listeners[0]), receive_buffer=4096) as client:
+def test_a_second_stop_does_not_wait(site: Path) -> None:
+    with (
+        running(Config.of(root=str(site), port=0)) as (worker, url),
+        Client(url, receive_buffer=4096) as client,
+    ):
         client.send(get("/large.bin"))
         eventually(client.has_news)
         worker.stop()
         eventually(lambda: worker._responder.draining)
         worker.stop()
-        thread.join()
         client.is_cut()
         assert len(client.received) < 1 << 22
 
 
-def test_clients_that_come_before_it_runs_are_served(worker: Worker) -> None:
-    url = url_of(worker._listeners[0])
+def test_clients_that_come_before_it_runs_are_served(site: Path) -> None:
+    config = Config.of(root=str(site), port=0)
+    listeners = bind(config)
+    worker, url = Worker(config, listeners), url_of(listeners[0])
     clients = [Client(url) for _ in range(100)]
     for client in clients:
         client.send(get("/small.txt"))
@@ -148,7 +139,7 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
             thread.start()
         try:
             assert waits.wait(PATIENCE)
-            eventually(lambda: worker._accepting)
+            eventually(lambda: worker._clients._accepting)
             with Client(url) as client:
                 assert client.ask(get("/small.txt")).content == b"small"
         finally:
@@ -159,8 +150,7 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
 
 
 def test_connections_are_counted(server: Server, connect: Connect) -> None:
-    worker = server._worker
-    assert worker is not None
+    worker = worker_of(server)
     clients = [connect(server) for _ in range(10)]
     for number, client in enumerate(clients, 1):
         assert client.ask(get("/small.txt")).content == b"small"

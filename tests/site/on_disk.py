@@ -13,7 +13,6 @@ from types import FrameType
 import pytest
 
 from portico.site.origin.folder import SMALL, Folder
-from portico.site.origin.open_file import FileSlice
 from portico.site.origin.protocol import Directory, File, Found, Missing
 from portico.site.origin.stat import (
     is_settled,
@@ -53,10 +52,7 @@ class Site:
 
 def content_of(found: Found) -> bytes:
     assert isinstance(found, File), found
-    content = found.content
-    if isinstance(content, FileSlice):
-        content = content.file.read(len(content), content.offset)
-    assert isinstance(content, bytes)
+    content = b"".join(found.content.pieces(1 << 20))
     assert len(content) == found.size
     return content
 

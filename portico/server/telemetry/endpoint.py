@@ -79,9 +79,9 @@ class MetricsEndpoint:
         self._loop.wake()
         if self._thread.ident is not None:
             self._thread.join()
+        discard(self._listeners)
         self._clients.close()
         self._loop.close()
-        discard(self._listeners)
 
     def _run(self) -> None:
         if hasattr(signal, "pthread_sigmask"):  # signals have to interrupt the main thread

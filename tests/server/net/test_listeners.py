@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,9 +28,9 @@ from portico.server.net.listeners import (
     url_of,
 )
 from portico.server.telemetry.access_log import AccessLog
-from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Serve
+from tests.server.inside import running
 
 
 def has_ipv6() -> bool:
@@ -289,25 +288,19 @@ def test_a_client_of_a_unix_socket_is_served_and_logged_as_unix(path: Path, site
     """Behind it is a proxy: whatever the host, it is answered."""
     config = Config.of(root=str(site), listens=[f"unix:{path}"])
     reader, writer = os.pipe()
-    worker = Worker(config, bind(config), AccessLog(writer, "common", color=False))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(PATIENCE)
-            client.connect(str(path))
-            client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: www.example\r\n\r\n")
-            received = b""
-            while len(received) < 1 << 22:
-                received += client.recv(1 << 20)
+    log = AccessLog(writer, "common", color=False)
+    with running(config, log=log) as (worker, _), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.connect(str(path))
+        client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: www.example\r\n\r\n")
+        received = b""
+        while len(received) < 1 << 22:
+            received += client.recv(1 << 20)
         assert received.startswith(b"HTTP/1.1 200 OK\r\n")
         eventually(lambda: worker.requests == 1)
-    finally:
-        worker.stop()
-        thread.join()
-        os.close(writer)
-    with closing(os.fdopen(reader)) as log:
-        assert log.read().startswith("unix - - [")
+    os.close(writer)
+    with closing(os.fdopen(reader)) as logged:
+        assert logged.read().startswith("unix - - [")
 
 
 def test_curl_by_a_unix_socket(path: Path, site: Path) -> None:

@@ -24,16 +24,13 @@ class Diary:
     def __init__(self) -> None:
         self.entries: list[str] = []
         self.turns_left = 1
-        self.loop = Loop(self._turn, self._rest, lambda fd: self.note(f"bug {fd}"))
+        self.loop = Loop()
 
     def note(self, entry: str) -> None:
         self.entries.append(entry)
 
     def noting(self, entry: str) -> Callable[..., None]:
         return lambda *_: self.note(entry)
-
-    def _turn(self, _now: float) -> None:
-        self.note("turn")
 
     def _rest(self) -> None:
         self.note("rest")
@@ -46,7 +43,11 @@ class Diary:
         self.entries.clear()
         self.turns_left = turns
         self.loop._stopped = False
-        self.loop.run()
+        self.loop.run(
+            on_turn=lambda _: self.note("turn"),
+            on_rest=self._rest,
+            on_bug=lambda fd: self.note(f"bug {fd}"),
+        )
         return self.entries
 
 

@@ -5,43 +5,36 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from portico.http.message import Sized
-from portico.server.net import send_queue as module
-from portico.server.net.send_queue import TAIL, TURN, FileChanged, SendQueue
+from portico.http.content import Content, ContentChanged, Octets
+from portico.server.net import transport
+from portico.server.net.send_queue import BURST, SendQueue
+from portico.server.net.transport import Plain
 from portico.site.origin.freshness import Freshness
-from portico.site.origin.open_file import FileSlice, OpenFile, open_file
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """A sender with little room, and its receiver."""
-    sender, receiver = socket.socketpair()
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    sender.setblocking(False)
-    receiver.setblocking(False)
-    with sender, receiver:
-        yield sender, receiver
+from portico.site.origin.open_file import TAIL, FileSlice, OpenFile, open_file
+from tests.server.net.conftest import Pair
 
 
 @pytest.fixture(params=["the system's calls", "no sendfile", "no sendmsg", "neither"])
 def _any_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other systems lack is done without."""
     if request.param in {"no sendfile", "neither"}:
-        monkeypatch.setattr(module, "_HAS_SENDFILE", False)
+        monkeypatch.setattr(transport, "_HAS_SENDFILE", False)
     if request.param in {"no sendmsg", "neither"}:
-        monkeypatch.setattr(module, "HAS_SENDMSG", False)
+        monkeypatch.setattr(transport, "_HAS_SENDMSG", False)
 
 
 def opened(path: Path, content: bytes) -> OpenFile:
     path.write_bytes(content)
     return open_file(str(path), os.O_RDONLY, Freshness())[0]
+
+
+def queue_of(*content: Content, sent: int = 0) -> SendQueue:
+    return SendQueue([piece.outgoing() for piece in content], sent)
 
 
 def drain(send_queue: SendQueue, pair: Pair, dice: random.Random) -> bytes:
@@ -68,49 +61,49 @@ def drain(send_queue: SendQueue, pair: Pair, dice: random.Random) -> bytes:
 @pytest.mark.parametrize("seed", range(6))
 def test_all_pieces_go_out_in_order(pair: Pair, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
-    pieces: list[Sized] = []
+    pieces: list[Content] = []
     wanted = b""
     for number in range(dice.randint(1, 9)):
         content = dice.randbytes(dice.choice([0, 1, 100, TAIL, TAIL + 1, 5000, 100_000]))
         if dice.random() < 0.5:
-            pieces.append(dice.choice([bytes, memoryview])(content))
+            pieces.append(Octets(content))
             wanted += content
         else:
             begin = dice.randint(0, len(content))
             count = dice.randint(0, len(content) - begin)
             pieces.append(FileSlice(opened(tmp_path / str(number), content), begin, count))
             wanted += content[begin : begin + count]
-    send_queue = SendQueue(pieces)
+    send_queue = queue_of(*pieces)
     assert drain(send_queue, pair, dice) == wanted
     assert send_queue.sent == len(wanted)
 
 
 def test_what_was_sent_before_counts(pair: Pair) -> None:
-    send_queue = SendQueue([b"1234567", b"abc"], 7)
+    send_queue = queue_of(Octets(b"1234567"), Octets(b"abc"), sent=7)
     assert send_queue.flush(pair[0])
     assert send_queue.sent == 10
     assert pair[1].recv(9) == b"abc"
 
 
-@pytest.mark.parametrize("pieces", [[], [b""], [b"", b""]])
-def test_nothing_is_sent_at_once(pair: Pair, pieces: Sequence[bytes]) -> None:
-    assert SendQueue(pieces).flush(pair[0])
+@pytest.mark.parametrize("count", range(3))
+def test_nothing_is_sent_at_once(pair: Pair, count: int) -> None:
+    assert queue_of(*[Octets()] * count).flush(pair[0])
 
 
-def test_a_turn_is_bounded(tmp_path: Path) -> None:
+def test_a_burst_is_bounded(tmp_path: Path) -> None:
     """Also when the socket would take more, others are to have their turn."""
-    content = bytes(TURN * 3)
+    content = bytes(BURST * 3)
     listener = socket.create_server(("127.0.0.1", 0))
     with listener, socket.create_connection(listener.getsockname()) as receiver:
-        sender, _ = listener.accept()
-        with sender:
-            sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TURN * 8)
-            send_queue = SendQueue(
-                [b"head", FileSlice(opened(tmp_path / "f", content), 0, len(content))]
-            )
+        accepted, _ = listener.accept()
+        with closing(Plain(fileno=accepted.detach())) as sender:
+            sender.setblocking(False)
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BURST * 8)
+            file = FileSlice(opened(tmp_path / "f", content), 0, len(content))
+            send_queue = queue_of(Octets(b"head"), file)
             left = 4 + len(content)
             while not send_queue.flush(sender):
-                assert 0 < send_queue.sent + left - 4 - len(content) <= TURN + 4
+                assert 0 < send_queue.sent + left - 4 - len(content) <= BURST + 4
                 left = 4 + len(content) - send_queue.sent
                 for _ in range(send_queue.sent // 65536):
                     receiver.setblocking(False)
@@ -125,7 +118,7 @@ def changed_file(tmp_path: Path, size: int) -> tuple[Path, SendQueue]:
     path = tmp_path / "file"
     content = b"x" * size
     os.utime(path, (1, 1)) if path.exists() else None
-    return path, SendQueue([b"head", FileSlice(opened(path, content), 0, size)])
+    return path, queue_of(Octets(b"head"), FileSlice(opened(path, content), 0, size))
 
 
 @pytest.mark.usefixtures("_any_system")
@@ -133,7 +126,7 @@ def changed_file(tmp_path: Path, size: int) -> tuple[Path, SendQueue]:
 def test_a_file_that_was_cut_off_is_noticed(pair: Pair, tmp_path: Path, size: int) -> None:
     path, send_queue = changed_file(tmp_path, size)
     os.truncate(path, size // 2)
-    with pytest.raises(FileChanged):
+    with pytest.raises(ContentChanged):
         drain(send_queue, pair, random.Random(0))
     assert send_queue.sent < 4 + size
 
@@ -143,7 +136,7 @@ def test_a_file_that_was_cut_off_is_noticed(pair: Pair, tmp_path: Path, size: in
 def test_a_file_that_was_touched_is_never_complete(pair: Pair, tmp_path: Path, size: int) -> None:
     path, send_queue = changed_file(tmp_path, size)
     os.utime(path, (1, 1))
-    with pytest.raises(FileChanged):
+    with pytest.raises(ContentChanged):
         drain(send_queue, pair, random.Random(0))
     assert send_queue.sent < 4 + size
 
@@ -158,6 +151,6 @@ def test_a_receiver_that_has_gone_is_an_error(pair: Pair, tmp_path: Path) -> Non
     sender, receiver = pair
     receiver.close()
     with pytest.raises(BrokenPipeError):
-        SendQueue([b"abc"]).flush(sender)
+        queue_of(Octets(b"abc")).flush(sender)
     with pytest.raises(BrokenPipeError):
         changed_file(tmp_path, 100_000)[1].flush(sender)

@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import suppress
 
 import pytest
 
-from portico.http.message import Stream
+from portico.http.content import Content, Outgoing, Stream
+from portico.http.h1.serialize import Chunked
 from portico.server.net.send_queue import SendQueue
+from tests.server.net.conftest import Pair
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A sender with little room, and its receiver."""
-    sender, receiver = socket.socketpair()
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    sender.setblocking(False)
-    with sender, receiver:
-        yield sender, receiver
+def queue_of(content: Content) -> SendQueue:
+    return SendQueue([Outgoing(b"head"), content.outgoing()])
 
 
-def stream_of(*pieces: bytes, error: Exception | None = None, chunked: bool = True) -> Stream:
+def stream_of(*pieces: bytes, error: Exception | None = None, chunked: bool = True) -> SendQueue:
     def made() -> Generator[bytes, None, None]:
         yield from pieces
         if error is not None:
             raise error
 
-    stream = Stream(made())
-    stream.chunked = chunked
-    return stream
+    return queue_of(Chunked(Stream(made())) if chunked else Stream(made()))
 
 
-def test_each_piece_is_a_chunk_and_a_step(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_each_piece_is_a_chunk_and_a_step(pair: Pair) -> None:
     sender, receiver = pair
-    send_queue = SendQueue((b"head", stream_of(b"one", b"", b"twotwotwotwotwotwo")))
-    assert not send_queue.is_hungry
+    send_queue = stream_of(b"one", b"", b"twotwotwotwotwotwo")
+    assert not send_queue.needs_step
     said = []
     while not send_queue.flush(sender):
-        assert send_queue.is_hungry
+        assert send_queue.needs_step
         send_queue.step()
         with suppress(BlockingIOError):
-            said.append(receiver.recv(99, socket.MSG_DONTWAIT))
+            said.append(receiver.recv(99))
     said.append(receiver.recv(99))
     assert said == [b"head", b"3\r\none\r\n", b"12\r\ntwotwotwotwotwotwo\r\n", b"0\r\n\r\n"]
-    assert send_queue.sent - send_queue.framing == len(b"head" + b"one" + b"twotwotwotwotwotwo")
+    assert send_queue.sent - send_queue.framing_sent == len(
+        b"head" + b"one" + b"twotwotwotwotwotwo"
+    )
 
 
-def test_without_chunks_the_pieces_are_all(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_without_chunks_the_pieces_are_all(pair: Pair) -> None:
     sender, receiver = pair
-    send_queue = SendQueue((b"head", stream_of(b"", b"one", b"two", chunked=False)))
+    send_queue = stream_of(b"", b"one", b"two", chunked=False)
     while not send_queue.flush(sender):
         send_queue.step()
     assert receiver.recv(99) == b"headonetwo"
-    assert (send_queue.sent, send_queue.framing) == (10, 0)
+    assert (send_queue.sent, send_queue.framing_sent) == (10, 0)
 
 
 @pytest.mark.parametrize("room", range(1, 15))
@@ -73,22 +68,22 @@ def test_content_is_told_from_framing_at_any_point(room: int) -> None:
             self.left -= sent
             return sent
 
-    send_queue = SendQueue((b"head", stream_of(b"content")))
+    send_queue = stream_of(b"content")
     narrow = Narrow()
     for _ in range(3):
         send_queue.flush(narrow)  # type: ignore[arg-type]
-        if send_queue.is_hungry:
+        if send_queue.needs_step:
             send_queue.step()
     sent = b"7\r\ncontent\r\n0\r\n\r\n"[:room]
     assert send_queue.sent == 4 + room
-    assert send_queue.sent - send_queue.framing - 4 == len(sent[3:10])
+    assert send_queue.sent - send_queue.framing_sent - 4 == len(sent[3:10])
 
 
 def test_a_stream_that_cannot_go_on_has_no_last_chunk(
-    pair: tuple[socket.socket, socket.socket],
+    pair: Pair,
 ) -> None:
     sender, receiver = pair
-    send_queue = SendQueue((b"head", stream_of(b"one", error=FileNotFoundError())))
+    send_queue = stream_of(b"one", error=FileNotFoundError())
     send_queue.flush(sender)
     send_queue.step()
     send_queue.flush(sender)
@@ -107,7 +102,7 @@ def test_giving_up_ends_the_stream() -> None:
         finally:
             ended.append(True)
 
-    send_queue = SendQueue((b"head", Stream(made())))
+    send_queue = SendQueue([Stream(made()).outgoing()])
     send_queue.step()
     send_queue.close()
     assert ended == [True]

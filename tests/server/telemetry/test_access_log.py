@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
-from portico.server.net.listeners import bind, url_of
 from portico.server.telemetry.access_log import AccessLog, escape
 from portico.server.worker import Worker
+from tests.server import inside
 from tests.server.clients import Client, eventually, get, request
 
 COMMON = re.compile(
@@ -52,17 +52,13 @@ class Logged:
 
 
 @contextmanager
-def running(site: Path, fd: int, log_format: str, *, color: bool = False) -> Iterator[Worker]:
-    """A worker that logs to `fd`."""
+def running(
+    site: Path, fd: int, log_format: str, *, color: bool = False
+) -> Iterator[tuple[Worker, str]]:
+    """A worker that logs to `fd`, and its URL."""
     config = Config.of(root=str(site), port=0, head_timeout=0.2, grace=0.2)
-    worker = Worker(config, bind(config), AccessLog(fd, log_format, color=color))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        thread.join()
+    with inside.running(config, log=AccessLog(fd, log_format, color=color)) as worker_and_url:
+        yield worker_and_url
 
 
 Start = Callable[..., Logged]
@@ -75,8 +71,8 @@ def log(site: Path, tmp_path: Path) -> Iterator[Start]:
     with path.open("wb") as file, ExitStack() as stack:
 
         def start(log_format: str = "common", *, color: bool = False) -> Logged:
-            worker = stack.enter_context(running(site, file.fileno(), log_format, color=color))
-            return Logged(worker, url_of(worker._listeners[0]), path)
+            running_one = running(site, file.fileno(), log_format, color=color)
+            return Logged(*stack.enter_context(running_one), path)
 
         yield start
 
@@ -234,8 +230,8 @@ def test_serving_goes_on_when_the_reader_of_the_log_has_gone(site: Path, log_for
     reader, writer = os.pipe()
     try:
         with (
-            running(site, writer, log_format) as worker,
-            Client(url_of(worker._listeners[0])) as client,
+            running(site, writer, log_format) as (_, url),
+            Client(url) as client,
         ):
             assert client.ask(get("/small.txt")).content == b"small"
             assert b"small.txt" in os.read(reader, 1000)
@@ -258,7 +254,7 @@ def test_a_pipe_that_does_not_block_gets_every_line(site: Path) -> None:
             got += piece
 
     thread = threading.Thread(target=read)
-    with running(site, writer, "common") as worker, Client(url_of(worker._listeners[0])) as client:
+    with running(site, writer, "common") as (_, url), Client(url) as client:
         for _ in range(20):
             client.send(get("/small.txt?" + "x" * 1000) * 15)
         thread.start()

@@ -108,8 +108,8 @@ def counted(site: Path) -> Iterator[Counted]:
     """The URL of a worker, and its cells."""
     config = Config.of(root=str(site), port=0)
     listeners = bind(config)
-    url, worker, own = url_of(listeners[0]), Worker(config, listeners), ServerCounters().add()
-    worker.count_in(own)
+    own = ServerCounters().add()
+    url, worker = url_of(listeners[0]), Worker(config, listeners, counters=own)
     thread = threading.Thread(target=worker.run)
     thread.start()
     yield url, own.cells

@@ -15,6 +15,7 @@ from pathlib import Path
 import brotli
 import zstandard
 
+from portico.http.content import Octets
 from portico.site.origin.freshness import Dependency, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 from portico.site.origin.protocol import File, tag_of
@@ -63,7 +64,7 @@ def noise(size: int) -> bytes:
 
 
 def in_memory(content: bytes, name: str = "page.html", modified: float = 1e9) -> File:
-    file = File(name, len(content), modified, content, ())
+    file = File(name, len(content), modified, Octets(content), ())
     file.digest = sha256(content).digest()
     file.etag = tag_of(file.digest)
     return file

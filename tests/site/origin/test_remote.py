@@ -96,7 +96,7 @@ def test_what_is_near_is_looked_at_at_once(far: Far) -> None:
 def test_what_is_far_is_looked_at_by_a_thread_first(far: Far) -> None:
     found = far.look_in_the_end("far", "file.txt")
     assert isinstance(found, File)
-    assert found.content == b"far"
+    assert found.content.read() == b"far"
     assert found.dependencies is None, "to see whether it holds would be a look from the loop"
 
 
@@ -135,7 +135,7 @@ def test_a_change_is_seen(far: Far, tmp_path: Path) -> None:
     (tmp_path / "site" / "far" / "file.txt").write_bytes(b"new")
     found = far.look("far", "file.txt")
     assert isinstance(found, File)
-    assert found.content == b"new"
+    assert found.content.read() == b"new"
 
 
 def test_rules_in_a_remote_root_are_read_at_the_start(

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.http.content import Stream
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import field_lines
-from portico.http.message import RequestHead, Response, Stream
+from portico.http.message import RequestHead, Response
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
 from portico.site.pages import listing
@@ -50,7 +51,7 @@ def stream(response: Response) -> Stream:
 
 def content(response: Response) -> bytes:
     if response.is_stream:
-        return b"".join(stream(response).pieces)
+        return b"".join(stream(response).steps)
     (whole,) = response.content
     assert isinstance(whole, bytes)
     return whole
@@ -184,7 +185,7 @@ def test_a_stream_reads_and_writes_in_small_steps() -> None:
     response = answer_listing(asked(), ("",), counting())
     assert taken == WHOLE
     before = WHOLE
-    for piece in stream(response).pieces:
+    for piece in stream(response).steps:
         assert taken - before <= STEP
         assert piece.count(b"<tr>") <= ROWS + 1
         if taken < count:
@@ -195,7 +196,7 @@ def test_a_stream_reads_and_writes_in_small_steps() -> None:
 
 def test_the_head_of_the_page_comes_first() -> None:
     response = answer_listing(asked(), ("",), entries(2 * WHOLE))
-    first = next(stream(response).pieces)
+    first = next(stream(response).steps)
     assert first.startswith(b"<!doctype html>")
     assert first.endswith(b"<tbody>\n")
 
@@ -213,7 +214,7 @@ def folder_of(root: Path, count: int) -> Iterator[Entry]:
 @pytest.mark.parametrize("accept", [JSON, "*/*"])
 def test_a_folder_that_is_removed_in_the_middle_has_no_end(tmp_path: Path, accept: str) -> None:
     reading = folder_of(tmp_path, 3 * WHOLE)
-    pieces = stream(answer_listing(asked("", accept), ("folder", ""), reading)).pieces
+    pieces = stream(answer_listing(asked("", accept), ("folder", ""), reading)).steps
     said = next(pieces)
     shutil.rmtree(tmp_path / "folder")
     with pytest.raises(FileNotFoundError):
@@ -236,7 +237,7 @@ def test_a_stream_that_is_given_up_leaves_nothing_open(
 ) -> None:
     before = descriptors()
     response = answer_listing(asked(), ("folder", ""), folder_of(tmp_path, 3 * WHOLE))
-    pieces = stream(response).pieces
+    pieces = stream(response).steps
     for _ in range(steps):
         next(pieces)
     response.content = ()

@@ -1,0 +1,134 @@
+"""The inside of a server under test: its worker, the connections, and those driven by hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from portico.config.config import Config
+from portico.http.message import ContentSink, ProtocolError, RequestHead, Response
+from portico.server.connection import Connection
+from portico.server.embedded import Server
+from portico.server.net.listeners import bind, url_of
+from portico.server.net.loop import Loop
+from portico.server.net.transport import Plain, Transport
+from portico.server.reply_cache import ReplyCache
+from portico.server.responder import Handler, Responder
+from portico.server.telemetry.access_log import AccessLog
+from portico.server.telemetry.counters import Counters
+from portico.server.worker import Worker
+from portico.site.origin.freshness import Dependencies, Freshness
+from portico.site.pages import errors
+
+if TYPE_CHECKING:
+    from portico.server.responder import Wait
+
+
+def worker_of(server: Server) -> Worker:
+    """The worker of a server that runs."""
+    assert server._worker is not None
+    return server._worker
+
+
+def connections(server: Server) -> list[Connection]:
+    """The server's side of each connection."""
+    return list(worker_of(server)._clients._connections.values())
+
+
+def states(server: Server) -> list[int]:
+    """The state of each connection."""
+    return worker_of(server)._clients.states()
+
+
+class Options(TypedDict, total=False):
+    """What a Worker may be given."""
+
+    log: AccessLog
+    counters: Counters
+
+
+@contextmanager
+def running(config: Config, **options: Unpack[Options]) -> Iterator[tuple[Worker, str]]:
+    """A worker in a thread, and its URL. At the end it is stopped, with the grace time it has."""
+    listeners = bind(config)
+    url = url_of(listeners[0])
+    worker = Worker(config, listeners, **options)
+    thread = Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker, url
+    finally:
+        worker.stop()
+        thread.join()
+
+
+class Answers:
+    """A Handler without a site: `answer` is called for each request."""
+
+    fields_read: frozenset[str] = frozenset()
+
+    def __init__(self, answer: Callable[[RequestHead], Response | ContentSink]) -> None:
+        self.freshness = Freshness()
+        self._answer = answer
+
+    def answer(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
+        return self._answer(request), None
+
+    def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
+        response = errors.error(problem.status, request, problem.detail)
+        response.close = request is None
+        return response
+
+
+class Desk:
+    """A responder without a worker: connections are socket pairs, and turns are made by hand."""
+
+    def __init__(self, config: Config, handler: Handler, wait: Wait | None = None) -> None:
+        self.responder = Responder(config, handler, ReplyCache(1 << 20), wait=wait)
+        self.loop = Loop()
+        self.connections: dict[int, Connection] = {}
+        self.clients: list[socket.socket] = []
+
+    def connect(
+        self, first: bytes = b"", transport: type[Plain] = Plain
+    ) -> tuple[socket.socket, Connection]:
+        """A new client that has sent `first`, and its connection, started."""
+        client, ours = socket.socketpair()
+        client.settimeout(0)
+        client.sendall(first)
+        way = transport(ours.family, ours.type, ours.proto, ours.detach())
+        way.setblocking(False)
+        return client, self.serve(client, way)
+
+    def serve(self, client: socket.socket, transport: Transport) -> Connection:
+        """Start a connection over `transport`, at the other end of which `client` is."""
+        connection = Connection(transport, "client", self.loop, self.responder, self._closed)
+        self.connections[connection.fd] = connection
+        self.clients.append(client)
+        connection.start(connection.first_octets())
+        return connection
+
+    def _closed(self, connection: Connection) -> None:
+        del self.connections[connection.fd]
+
+    def turn(self) -> None:
+        """Make one turn of the loop."""
+        self.loop._stopped = False
+        self.loop.wake()
+        self.loop.run(
+            on_turn=self.responder.begin_turn, on_rest=self.loop.stop, on_bug=self._on_bug
+        )
+
+    def _on_bug(self, fd: int) -> None:
+        raise AssertionError(f"a handler of {fd} raised")
+
+    def close(self) -> None:
+        """Close all connections, from both sides."""
+        for connection in list(self.connections.values()):
+            connection.close()
+        for client in self.clients:
+            client.close()
+        self.loop.close()
