@@ -122,6 +122,11 @@ class FolderDependency(Checked):
         return now == self._fingerprint and self._settled
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Return whether `path` is `folder` or lies in it. Both are real paths."""
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
 def real_path(fd: int, path: str) -> str:
     """Return the real path of an open descriptor; `path` is what it was opened by.
 
@@ -136,11 +141,6 @@ def real_path(fd: int, path: str) -> str:
         if os.path.samestat(os.stat(real, follow_symlinks=False), os.fstat(fd)):
             return real
     raise Disturbed
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or lies below it; both are absolute and normal."""
-    return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def read_at(fd: int, count: int, offset: int) -> bytes:
