@@ -26,12 +26,13 @@ from portico.config.config import Config
 from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
+from portico.site.fields import varying, without
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
 from portico.site.origin.stat import status_of
 from portico.site.pages import errors
-from portico.site.pages.errors import NO_CACHE, error, redirect, varying
+from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
 from portico.site.representation.respond import fields_of, repr_digest, respond
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
@@ -67,9 +68,9 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 _READS = 32
 """Attempts to read the rules files at the start; each waits for a part of one."""
 
-# Fields of a representation that do not apply to a page sent in its place.
-_VALIDATING = frozenset({"Accept-Ranges", "ETag", "Last-Modified"})
-# Fields that a rule sets for a file, but that do not fit a page made here, in lower case.
+# Fields of a representation that do not apply to a page sent in its place. All in lower case.
+_VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
+# Fields that a rule sets for a file, but that do not fit a page made here.
 _DESCRIBING = frozenset({"content-disposition", "content-type"})
 # Nor an error: what is missing now may be there at the next request.
 _CACHING = frozenset({"cache-control", "expires"})
@@ -77,8 +78,6 @@ _CACHING = frozenset({"cache-control", "expires"})
 
 class Context:
     """What the stages have decided so far about one request."""
-
-    __slots__ = ("dependencies", "found", "names", "rewrite")
 
     def __init__(self) -> None:
         self.dependencies: Dependencies = ()
@@ -333,8 +332,7 @@ class Site:
             if isinstance(index, File | Precompressed):
                 self._note("Look-up: a navigation gets the application's page (--spa).")
                 response = self._representation(request, index, NO_CACHE, context)
-                fields = [field for field in response.fields if field[0].lower() not in _CACHING]
-                fields.append(("Cache-Control", NO_CACHE))
+                fields = [*without(response.fields, _CACHING), ("Cache-Control", NO_CACHE)]
                 response.fields = varying(fields, self._vary)
                 return response
         if errors.prefers_problem(request.get("accept")):
@@ -354,8 +352,7 @@ class Site:
         context.depend_on(selected.dependencies)
         if not isinstance(selected, Selected):
             return self._error(404, request)
-        fields = fields_of(selected, NO_CACHE, time.time())
-        fields = [field for field in fields if field[0] not in _VALIDATING]
+        fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
         fields = self._with_rules(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
         return Response(404, fields, (selected.file.content,) if selected.file.size else ())
 
@@ -385,7 +382,7 @@ class Site:
         if not lines or not fixed:
             return changed
         own = [field for field in fields if field[0].lower() in fixed]
-        return own + [field for field in changed if field[0].lower() not in fixed]
+        return own + without(changed, fixed)
 
 
 def _is_navigation(request: RequestHead) -> bool:

@@ -246,7 +246,7 @@ def find(client: Client, path: str, *, clean_urls: bool = True) -> tuple[Found, 
     return resolver.find(path_names(path)), steps
 
 
-def test_finder_says_what_it_found(client: Client) -> None:
+def test_resolver_notes_what_it_found(client: Client) -> None:
     (client.root / "about.html").write_bytes(b"about")
     (client.root / "coded.html.br").write_bytes(b"coded")
     kinds: dict[str, type[Found]] = {
@@ -280,28 +280,3 @@ def test_missing_tells_whether_its_folder_is_there(client: Client) -> None:
         found, _ = find(client, path)
         assert isinstance(found, Missing)
         assert found.in_folder is there, path
-
-
-def test_index_is_that_of_the_folder(client: Client) -> None:
-    (client.root / "plain" / "index.html").write_bytes(b"index")
-    resolver = Resolver(client.folder, lambda *_: None, clean_urls=True)
-    index = resolver.index(("plain",))
-    assert isinstance(index, File)
-    assert index.names == ("plain", "index.html")
-    assert isinstance(resolver.index(("en",)), Directory)
-
-
-def test_content_is_what_is_read_in_the_end(client: Client) -> None:
-    (client.root / "plain" / "index.html").write_bytes(b"index")
-    (client.root / "about.html").write_bytes(b"about")
-    resolver = Resolver(client.folder, lambda *_: None, clean_urls=True)
-
-    def names(path: str) -> tuple[str, ...] | None:
-        names = path_names(path)
-        found = resolver.content(names, resolver.find(names))
-        return found.names if isinstance(found, File) else None
-
-    assert names("/plain") == names("/plain/") == ("plain", "index.html")
-    assert names("/about") == names("/about/") == names("/about.html") == ("about.html",)
-    assert names("/en") is None
-    assert names("/none") is None

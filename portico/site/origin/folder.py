@@ -252,11 +252,11 @@ class Folder:
                 try:
                     status = os.stat(path + suffix)
                 except OSError:  # a symlink whose target does not exist yet
-                    dependencies.append(PathDependency(path + suffix, None, self.freshness))
-                    continue
+                    status = None
                 dependencies.append(PathDependency(path + suffix, status, self.freshness))
-                is_file = stat.S_ISREG(status.st_mode)
-                if is_file and (modified_ns is None or status.st_mtime_ns >= modified_ns):
+                if status is None or not stat.S_ISREG(status.st_mode):
+                    continue
+                if modified_ns is None or status.st_mtime_ns >= modified_ns:
                     codings.append(coding)
         return tuple(codings), dependencies
 

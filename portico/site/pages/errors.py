@@ -17,6 +17,7 @@ from portico.http.codings import parse_quality
 from portico.http.content import Octets
 from portico.http.message import Field, Response
 from portico.http.status import REASONS
+from portico.site.fields import varying
 from portico.site.pages.styles import NOTICE, content_security_policy
 
 if TYPE_CHECKING:
@@ -154,12 +155,6 @@ def unstored(status: int, kind: str, content: bytes) -> Response:
     """Return a response that no cache may keep, because it is true only now."""
     own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
     return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (Octets(content),))
-
-
-def varying(fields: Iterable[Field], on: str) -> list[Field]:
-    """Return `fields` with a single Vary, to which `on` is added (RFC 9110, 12.5.5)."""
-    names = [value for name, value in fields if name == "Vary"]
-    return [*(field for field in fields if field[0] != "Vary"), ("Vary", ", ".join([*names, on]))]
 
 
 def add_cors(response: Response) -> None:

@@ -30,6 +30,7 @@ from portico.http.dates import imf_fixdate
 from portico.http.digests import digest_value, is_wanted
 from portico.http.message import Response
 from portico.http.ranges import Multipart, content_range, parse_range, unsatisfied_range
+from portico.site.fields import without
 from portico.site.origin.etags import sha256
 from portico.site.origin.folder import SMALL
 
@@ -123,7 +124,7 @@ def respond(
             return Response(PRECONDITION_FAILED, [])
         fields = _with_named_tag(request, file, fields)
         if outcome == NOT_MODIFIED:
-            return Response(NOT_MODIFIED, _without(_NOT_IN_304, fields))
+            return Response(NOT_MODIFIED, without(fields, _NOT_IN_304))
         may_be_partial = may_be_partial and outcome != IGNORE_RANGE
     if may_be_partial and (value := request.get("range")) is not None:
         ranges = parse_range(value, file.size)
@@ -178,13 +179,8 @@ def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Rang
     if has_digest and None not in in_memory:
         digest = sha256(b"".join(filter(None, in_memory)))
         added.append(("Content-Digest", digest_value(digest)))
-    fields = _without(left_out, fields)
+    fields = without(fields, left_out)
     return Response(206, [*added, ("Content-Length", str(length)), *fields], content)
-
-
-def _without(names: set[str] | frozenset[str], fields: list[Field]) -> list[Field]:
-    """Return `fields` without those of these names (lower case)."""
-    return [field for field in fields if field[0].lower() not in names]
 
 
 def _shown(ranges: Ranges | None) -> str:

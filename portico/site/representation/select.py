@@ -34,8 +34,6 @@ def silent(_text: str, *_values: object) -> None:
 class Selected:
     """The representation selected for a request (RFC 9110, 3.2)."""
 
-    __slots__ = ("coding", "dependencies", "file", "media_type", "varies")
-
     def __init__(
         self, file: File, kind: str, coding: str, dependencies: Dependencies, *, varies: bool
     ) -> None:
@@ -50,8 +48,6 @@ class Selected:
 
 class Unacceptable:
     """There is no representation that the client accepts (RFC 9110, 15.5.7)."""
-
-    __slots__ = ("available", "dependencies", "is_pending")
 
     def __init__(
         self, available: list[str], dependencies: Dependencies, *, is_pending: bool

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from portico.http.h1.grammar import TOKEN
+from portico.site.fields import without
 from portico.site.rules.pattern import (
     BadRuleError,
     Index,
@@ -85,8 +86,6 @@ _VALUE = re.compile(r"[\t -~]+")
 class Block:
     """The fields for one pattern. Raises BadRuleError for a text that is no pattern."""
 
-    __slots__ = ("fields", "line", "pattern", "removed", "text")
-
     def __init__(self, text: str, line: int) -> None:
         check_length(text, LINE_LIMIT)
         self.text = text
@@ -123,8 +122,6 @@ class Block:
 class HeaderRules:
     """The blocks of a _headers file."""
 
-    __slots__ = ("_index", "blocks")
-
     def __init__(self, blocks: Sequence[Block] = ()) -> None:
         self.blocks = tuple(blocks)
         self._index = Index([block.pattern for block in blocks])
@@ -144,7 +141,7 @@ class HeaderRules:
             if captures is None:
                 continue
             lines.append(block.line)
-            fields = _without(block.removed, fields)
+            fields = without(fields, block.removed)
             for name, template in block.fields:
                 # A splat may capture nothing, but a value is not empty and has no outer space.
                 value = template.fill(captures).strip(" \t")
@@ -158,7 +155,7 @@ def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
     blocks: list[Block] = []
     problems: list[Problem] = []
     block: Block | None = None
-    skips = False  # the lines up to the next path, because theirs was skipped
+    skips = False  # after a path that was skipped, so are its lines
     for line, content in rule_lines(text):
         try:
             if _PATH_LINE.match(content):
@@ -183,16 +180,15 @@ def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
     return HeaderRules(kept), problems
 
 
-def _without(names: set[str], fields: list[Field]) -> list[Field]:
-    return [field for field in fields if field[0].lower() not in names]
-
-
 def _with(name: str, value: str, fields: list[Field], joined: set[str]) -> list[Field]:
-    """Return `fields` with one more: joined to the same one if it is in `joined`, else instead."""
+    """Return `fields` with one more.
+
+    It replaces the field of the same name, or is joined to it if the name is in `joined`.
+    """
     key = name.lower()
     if key not in joined:
         joined.add(key)
-        fields = _without({key}, fields)
+        fields = without(fields, {key})
     elif key != "set-cookie":  # The one field that must not be joined (RFC 9110, 5.3).
         for place, (known, old) in enumerate(fields):
             if known.lower() == key:

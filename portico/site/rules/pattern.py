@@ -122,8 +122,6 @@ class Pattern:
     Raises BadRuleError for a text that is no source.
     """
 
-    __slots__ = ("_host", "_path", "first", "host", "identity", "literal", "names")
-
     def __init__(self, text: str) -> None:
         authority, path = _split_source(text)
         hosts = _pieces(authority, str.lower)
@@ -176,8 +174,6 @@ class Pattern:
 class Index:
     """Finds the few patterns that can match a path, in their order in the file."""
 
-    __slots__ = ("_anywhere", "_below", "_exact")
-
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._exact: dict[str, list[int]] = {}
         self._below: dict[str, list[int]] = {}
@@ -212,8 +208,6 @@ class Template:
     `literal` is applied to the text between them, `captured` to each value. Placeholders with
     other names are ordinary text.
     """
-
-    __slots__ = ("_captured", "_pieces")
 
     def __init__(
         self,

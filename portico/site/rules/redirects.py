@@ -73,7 +73,7 @@ class Match(NamedTuple):
     status: int
     location: str
     """For a redirect the value of Location; for 200 and 404 the path of the content, still
-        percent-encoded, to be looked up as if it had been requested, without applying rules."""
+    percent-encoded, to be looked up as if it had been requested, without applying rules."""
     line: int
     """The rule's line in the file, from 1."""
     forced: bool
@@ -81,8 +81,6 @@ class Match(NamedTuple):
 
 class _Parameter:
     """What a rule requires of one query parameter: a value, or any that is not empty."""
-
-    __slots__ = ("placeholder", "value")
 
     def __init__(self, text: str) -> None:
         found = names_in(text)
@@ -93,8 +91,6 @@ class _Parameter:
 
 class _Destination:
     """The destination of a rule. Raises BadRuleError for a text that is none."""
-
-    __slots__ = ("_fragment", "_path", "_query", "host", "origin")
 
     def __init__(self, text: str, names: Sequence[str]) -> None:
         found = ABSOLUTE.fullmatch(text)
@@ -134,8 +130,6 @@ class _Destination:
 class Rule:
     """One line of the file. Raises BadRuleError for a line that is no rule."""
 
-    __slots__ = ("destination", "forced", "line", "parameters", "pattern", "status")
-
     def __init__(self, text: str, line: int) -> None:
         check_length(text, LINE_LIMIT)
         source, wanted, destination, options = _split_line(text)
@@ -170,7 +164,8 @@ class Rule:
             stays = found == path and self.status == 200
             location = new_path
         else:
-            stays = found == path and (new_query or "") == (query or "") and self._is_host(host)
+            is_same_host = self.destination.host in {"", host}
+            stays = is_same_host and found == path and (new_query or "") == (query or "")
             location = self.destination.location(new_path, new_query, captures)
         return None if stays else Match(self.status, location, self.line, self.forced)
 
@@ -184,10 +179,6 @@ class Rule:
         """Return a value that is equal for two rules for the same requests."""
         wishes = {(name, wish.value) for name, wish in self.parameters.items()}
         return self.pattern.identity, frozenset(wishes)
-
-    def _is_host(self, host: str) -> bool:
-        """Whether the rule stays on `host`. One that names a port is assumed to leave it."""
-        return self.destination.host in {"", host}
 
     def _capture(self, query: str | None, captures: Captures) -> bool:
         """Whether `query` has exactly the required parameters; adds their values to `captures`."""
@@ -215,8 +206,6 @@ class Rule:
 
 class Redirects:
     """The rules of a _redirects file."""
-
-    __slots__ = ("_index", "rules")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)

@@ -7,8 +7,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from portico.http.dates import imf_fixdate
 from portico.server.background.jobs import JobThread
 from portico.site.origin.etags import AT_ONCE, Digests
-from portico.site.origin.folder import SMALL, Folder
+from portico.site.origin.folder import SMALL
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 from portico.site.origin.protocol import File
@@ -137,16 +136,6 @@ def test_both_tags_stand_for_the_same_octets(client: Client, hand: ByHand) -> No
     assert tag(client, "/large.bin") == final(LARGE)
 
 
-def test_download_that_was_begun_before_goes_on_after(client: Client, hand: ByHand) -> None:
-    begun = fields(client.ask("/large.bin"))["ETag"]
-    first = client.ask("/large.bin", "Range: bytes=0-999", f"If-Range: {begun}")
-    hand.run()
-    second = client.ask("/large.bin", "Range: bytes=1000-1999", f"If-Range: {begun}")
-    third = client.ask("/large.bin", "Range: bytes=2000-", f"If-Range: {fields(second)['ETag']}")
-    assert [each.status for each in (first, second, third)] == [206, 206, 206]
-    assert content(first) + content(second) + content(third) == LARGE
-
-
 def test_tags_are_the_same_after_a_restart(root: Path) -> None:
     seen = []
     for _ in range(2):
@@ -157,15 +146,6 @@ def test_tags_are_the_same_after_a_restart(root: Path) -> None:
         seen.append((provisional, tag(client, "/large.bin")))
     assert seen[0] == seen[1]
     assert seen[0][1] == final(LARGE)
-
-
-def test_provisional_tag_is_an_alias_after_a_restart(root: Path) -> None:
-    provisional = tag(Client(root, submit=ByHand().submit), "/large.bin")
-    hand = ByHand()
-    client = Client(root, submit=hand.submit)
-    tag(client, "/large.bin")
-    hand.run()
-    assert client.ask("/large.bin", f"If-None-Match: {provisional}").status == 304
 
 
 def test_a_client_is_answered_under_the_tag_that_it_names(client: Client, hand: ByHand) -> None:
@@ -233,28 +213,6 @@ def test_unsettled_large_file_has_no_tag_and_no_ranges(
     assert hand.taken == 0
     monkeypatch.undo()
     assert "ETag" in fields(client.ask("/large.bin"))
-
-
-def test_digest_is_in_what_the_folder_finds(root: Path) -> None:
-    jobs: list[Iterator[None]] = []
-
-    def submit(job: Iterator[None]) -> bool:
-        jobs.append(job)
-        return True
-
-    folder = Folder(str(root), 1 << 20, submit)
-    small, large = (folder.look_up((name,)) for name in ("small.html", "large.bin"))
-    assert isinstance(small, File)
-    assert isinstance(large, File)
-    assert (small.digest, small.aliases) == (sha256(b"small").digest(), ())
-    assert (large.digest, large.aliases) == (None, ())
-    for _ in jobs[0]:
-        pass
-    folder.freshness.begin_request()
-    again = folder.look_up(("large.bin",))
-    assert isinstance(again, File)
-    assert again.digest == sha256(LARGE).digest()
-    assert again.aliases == (large.etag,)
 
 
 # Hashing while files change, when there is too much of it, and when a disk fails

@@ -153,16 +153,8 @@ def test_only_types_that_define_a_charset_carry_one() -> None:
     assert carriers == {
         f"text/{name};"
         for name in [
-            "calendar",
-            "css",
-            "csv",
-            "html",
-            "javascript",
-            "markdown",
-            "plain",
-            "tab-separated-values",
-            "turtle",
-            "vcard",
+            *("calendar", "css", "csv", "html", "javascript", "markdown", "plain"),
+            *("tab-separated-values", "turtle", "vcard"),
         ]
     }
 
@@ -188,16 +180,9 @@ def test_the_machine_is_not_asked() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "text/html; charset=utf-8",
-        "TEXT/CSS",
-        "text/vtt",
-        "application/json",
-        "application/json ; profile=x",
-        "application/geo+json",
-        "image/svg+xml",
-        "application/wasm",
-        "font/ttf",
-        "image/vnd.microsoft.icon",
+        *("text/html; charset=utf-8", "TEXT/CSS", "text/vtt", "application/json"),
+        *("application/json ; profile=x", "application/geo+json", "image/svg+xml"),
+        *("application/wasm", "font/ttf", "image/vnd.microsoft.icon"),
         "application/vnd.apple.mpegurl",
     ],
 )
@@ -208,15 +193,8 @@ def test_text_like_types_are_compressible(value: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "image/jpeg",
-        "image/png",
-        "font/woff2",
-        "video/mp4",
-        "video/mp2t",
-        "application/zip",
-        "application/gzip",
-        "application/epub+zip",
-        "application/pdf",
+        *("image/jpeg", "image/png", "font/woff2", "video/mp4", "video/mp2t"),
+        *("application/zip", "application/gzip", "application/epub+zip", "application/pdf"),
         media.UNKNOWN,
         "",
         "image/png; note=text/html",
