@@ -152,19 +152,14 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
     report = control.warn if arguments["number"] == 0 else _drop
     worker = Worker(config, listeners, log, report)
     if arguments["counters"] is not None:
-        _count_in(worker, arguments["counters"], control)
+        from portico.server.telemetry.counters import adopt
+
+        counters = adopt(arguments["counters"])
+        if counters is None:
+            control.warn("metrics are not counted: this version has others; restart the server")
+        else:
+            worker.count_in(counters)
     return worker
-
-
-def _count_in(worker: Worker, fd: int, control: Control) -> None:
-    """Have the worker count in the supervisor's memory, if both agree on its layout."""
-    from portico.server.telemetry.counters import adopt
-
-    counters = adopt(fd)
-    if counters is None:
-        control.warn("metrics are not counted: this version has others; restart the server")
-    else:
-        worker.count_in(counters)
 
 
 def _drop(_text: str) -> None:
