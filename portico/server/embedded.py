@@ -1,6 +1,6 @@
 """Portico within a program: a server in a thread of its own, for tests, previews and tools.
 
-Nothing global is touched: no signal, no log, no working directory. Several may run in one process.
+It changes nothing global: no signal handler, no log, no working directory. Several may run at once.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """Serves the folder `root` while the `with` block runs.
+    """A server of the folder `root`, which serves while the `with` block runs.
 
     ::
 
         with portico.Server("site") as server:
             urllib.request.urlopen(server.url + "HelloWorld.html")
 
-    Port 0 takes a free one. `options` are those of the command line, with underscores:
-    `docs/reference.md` lists them. There is no access log. Raises ConfigError for a bad option or
-    folder, BindError when the address cannot be had.
+    Port 0 is any free one. `options` are those of the command line, with underscores, as in
+    `docs/reference.md`. There is no access log. Raises ConfigError for a bad option or folder, and
+    BindError if the address cannot be bound.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it serves, with a slash at the end, such as "http://127.0.0.1:40001/"."""
+        """The URL of the folder, such as "http://127.0.0.1:40001/"."""
         return self._url
 
     @property
@@ -61,7 +61,7 @@ class Server:
         return 0 if self._worker is None else self._worker.requests
 
     def start(self) -> None:
-        """Bind and serve in a thread; when this returns, connections are accepted."""
+        """Bind, and serve in a thread. Connections are accepted when this returns."""
         if self._thread is not None:
             msg = "this server has been started before; make a new one"
             raise RuntimeError(msg)
@@ -72,9 +72,9 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is under way within the option `grace`, close every socket, end the thread.
+        """Finish responses within the grace time, close every socket, and end the thread.
 
-        For any thread but its own; several may call it.
+        Thread-safe, but not for the server's own thread.
         """
         if self._worker is not None and self._thread is not None:
             if self._asked_to_stop.acquire(blocking=False):  # a second time would mean: at once

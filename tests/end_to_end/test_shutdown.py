@@ -10,17 +10,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from tests.server.clients import PATIENCE, Client, eventually, get, request
+from tests.server.processes.supervised import Supervised, needs_proc
 
-FAREWELL = re.compile(r"Stopped after [0-9]+ requests? in [0-9]+ s; every connection closed\.\n")
+FAREWELL = re.compile(
+    r"Press Ctrl\+C to stop\.\n+"
+    r"Stopped after ([0-9]+) requests? in [0-9]+ s; every connection closed\.\n\Z"
+)
 LARGE = 1 << 23
+
+pytestmark = needs_proc
+
+by_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+by_workers = pytest.mark.parametrize("workers", ["1", "2"])
+Run = Callable[..., Supervised]
 
 
 @pytest.fixture(scope="module")
@@ -31,131 +40,110 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Portico:
-    """The command, running."""
-
-    def __init__(self, site: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "portico", str(site), "--port", "0", *options]
-        pipe = subprocess.PIPE
-        self.popen = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-        assert self.popen.stderr is not None
-        self.url = ""
-        for line in self.popen.stderr:
-            if line.strip().startswith("http://"):
-                self.url = line.strip()
-            if "Press Ctrl+C" in line:
-                break
-
-    def signal(self, number: signal.Signals = signal.SIGINT) -> None:
-        self.popen.send_signal(number)
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end: the exit code, and what was said on stderr."""
-        _, err = self.popen.communicate(timeout=PATIENCE)
-        return self.popen.returncode, err
-
-    def accepts(self) -> bool:
-        try:
-            Client(self.url).close()
-        except (ConnectionRefusedError, ConnectionResetError):
-            return False
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.popen.poll() is None:
-            self.popen.kill()
-        self.popen.communicate()
-
-
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
 
 
-def in_good_order(ended: tuple[int, str]) -> bool:
-    code, err = ended
-    assert FAREWELL.fullmatch(err), err
-    return code == 0
+@pytest.fixture
+def run(site: Path, tmp_path: Path, stack: ExitStack) -> Run:
+    """Start the command with these options."""
+
+    def start(*options: str) -> Supervised:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        command = (str(site), "--port", "0", "--color", "never", *options)
+        return stack.enter_context(Supervised(folder, *command)).start()
+
+    return start
 
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+def ends_in_good_order(portico: Supervised, number: signal.Signals | None = None) -> int:
+    """Whether it does, perhaps on a further signal: the number of requests."""
+    assert portico.end(number) == 0
+    found = FAREWELL.search(portico.said)
+    assert found is not None, portico.said
+    return int(found[1])
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_idle_connections_are_closed(site: Path, stack: ExitStack, number: signal.Signals) -> None:
+def download(portico: Supervised, stack: ExitStack) -> Client:
+    """A client that has received some of a large file and reads no more for now."""
+    client = stack.enter_context(Client(portico.url, receive_buffer=4096))
+    client.send(get("/large.bin"))
+    eventually(client.has_news)
+    return client
+
+
+@by_workers
+@by_signal
+def test_downloads_are_finished_and_idle_connections_closed(
+    run: Run, stack: ExitStack, number: signal.Signals, workers: str
+) -> None:
     """The grace time is not waited for."""
-    with Portico(site, "--grace", "3600") as portico:
-        clients = [stack.enter_context(Client(portico.url)) for _ in range(10)]
-        for client in clients:
-            assert client.ask(get("/small.txt")).content == b"small"
-        portico.signal(number)
-        for client in clients:
-            assert client.at_end()
-        assert in_good_order(portico.end())
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_download_is_finished(site: Path, stack: ExitStack, number: signal.Signals) -> None:
-    with Portico(site, "--grace", "3600") as portico:
-        client = stack.enter_context(Client(portico.url, receive_buffer=4096))
-        client.send(get("/large.bin"))
-        eventually(client.has_news)
-        portico.signal(number)
-        eventually(lambda: not portico.accepts())
-        assert portico.popen.poll() is None
+    portico = run("--grace", "3600", "--workers", workers)
+    downloads = [download(portico, stack) for _ in range(4)]
+    idle = [stack.enter_context(Client(portico.url)) for _ in range(4)]
+    for client in idle:
+        assert client.ask(get("/small.txt")).content == b"small"
+    for pid in portico.workers:  # as a service manager does it: every process gets the signal
+        os.kill(pid, number)
+    portico.send(number)
+    for client in idle:
+        assert client.at_end()
+    eventually(lambda: not portico.accepts())
+    assert portico.popen.poll() is None
+    for client in downloads:
         client.hurry()
         assert len(client.answer().content) == LARGE
         assert client.at_end()
         client.close()
-        assert in_good_order(portico.end())
+    assert ends_in_good_order(portico) == 8
+    assert portico.logged.count("\n") == 8
 
 
-def test_a_download_that_hangs_is_cut_after_the_grace_time(site: Path, stack: ExitStack) -> None:
-    with Portico(site, "--grace", "0.2") as portico:
-        client = stack.enter_context(Client(portico.url, receive_buffer=4096))
-        client.send(get("/large.bin"))
-        eventually(client.has_news)
-        portico.signal()
-        assert in_good_order(portico.end())
-        client.is_cut()
-        assert len(client.received) < LARGE
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_second_signal_ends_it_at_once(
-    site: Path, stack: ExitStack, number: signal.Signals
+@by_workers
+def test_a_download_that_hangs_is_cut_after_the_grace_time(
+    run: Run, stack: ExitStack, workers: str
 ) -> None:
-    with Portico(site, "--grace", "3600") as portico:
-        client = stack.enter_context(Client(portico.url, receive_buffer=4096))
-        client.send(get("/large.bin"))
-        eventually(client.has_news)
-        portico.signal(number)
-        eventually(lambda: not portico.accepts())
-        portico.signal(number)
-        assert in_good_order(portico.end())
+    portico = run("--grace", "0.1", "--workers", workers)
+    client = download(portico, stack)
+    ends_in_good_order(portico, signal.SIGINT)
+    client.is_cut()
+    assert len(client.received) < LARGE
 
 
-def test_a_request_under_way_is_answered(site: Path, stack: ExitStack) -> None:
-    with Portico(site, "--grace", "3600") as portico:
-        client = stack.enter_context(Client(portico.url))
-        client.send(get("/small.txt")[:20])
-        time.sleep(0.2)  # its beginning is to be there first
-        portico.signal()
-        eventually(lambda: not portico.accepts())
-        answer = client.ask(get("/small.txt")[20:])
-        assert answer.content == b"small"
-        assert answer.closes
-        client.close()
-        assert in_good_order(portico.end())
+@by_workers
+@by_signal
+def test_a_second_signal_ends_it_at_once(
+    run: Run, stack: ExitStack, number: signal.Signals, workers: str
+) -> None:
+    portico = run("--grace", "3600", "--workers", workers)
+    client = download(portico, stack)
+    portico.send(number)
+    eventually(lambda: not portico.accepts())
+    assert portico.popen.poll() is None
+    ends_in_good_order(portico, number)
+    client.is_cut()
+    assert len(client.received) < LARGE
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+def test_a_request_under_way_is_answered(run: Run, stack: ExitStack) -> None:
+    portico = run("--grace", "3600")
+    client = stack.enter_context(Client(portico.url))
+    client.send(get("/small.txt")[:20])
+    portico.send(signal.SIGINT)
+    eventually(lambda: not portico.accepts())
+    answer = client.ask(get("/small.txt")[20:])
+    assert answer.content == b"small"
+    assert answer.closes
+    client.close()
+    ends_in_good_order(portico)
+
+
+@by_signal
 def test_a_hundred_connections_in_all_states(
-    site: Path, stack: ExitStack, number: signal.Signals
+    run: Run, stack: ExitStack, number: signal.Signals
 ) -> None:
     starts = [
         b"",
@@ -170,101 +158,85 @@ def test_a_hundred_connections_in_all_states(
         b"nonsense\r\n\r\n",
     ]
     dice = random.Random(int(number))
-    with Portico(site, "--grace", "0.5", "--no-access-log") as portico:
-        clients = [
-            stack.enter_context(Client(portico.url, receive_buffer=4096)) for _ in range(100)
-        ]
-        for client in clients:
-            client.send(dice.choice(starts))
-        for client in dice.sample(clients, 30):
-            dice.choice([client.vanish, client.close, client.half_close])()
-        portico.signal(number)
-        assert in_good_order(portico.end())
+    portico = run("--grace", "0.5", "--no-access-log")
+    clients = [stack.enter_context(Client(portico.url, receive_buffer=4096)) for _ in range(100)]
+    for client in clients:
+        client.send(dice.choice(starts))
+    for client in dice.sample(clients, 30):
+        dice.choice([client.vanish, client.close, client.half_close])()
+    ends_in_good_order(portico, number)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.003, 0.01, 0.03])
-def test_signals_while_requests_come(site: Path, stack: ExitStack, delay: float) -> None:
+@pytest.mark.parametrize("answered", [0, 1, 8])
+def test_a_signal_while_requests_come(run: Run, stack: ExitStack, answered: int) -> None:
     """Whenever it comes, each answer that begins is complete."""
-    with Portico(site, "--grace", "3600", "--no-access-log") as portico:
-        clients = [stack.enter_context(Client(portico.url)) for _ in range(8)]
-        for client in clients:
-            client.send(get("/small.txt") * 500)
-        time.sleep(delay)
-        portico.signal()
-        for client in clients:
-            client.is_cut()
-            *answers, rest = client.received.split(b"small")
-            assert rest == b""
-            assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in answers)
-            client.close()
-        assert in_good_order(portico.end())
+    portico = run("--grace", "3600", "--no-access-log")
+    clients = [stack.enter_context(Client(portico.url)) for _ in range(8)]
+    for client in clients:
+        client.send(get("/small.txt") * 500)
+    eventually(lambda: sum(client.has_news() for client in clients) >= answered)
+    portico.send(signal.SIGINT)
+    for client in clients:
+        client.is_cut()
+        *answers, rest = client.received.split(b"small")
+        assert rest == b""
+        assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in answers)
+        client.close()
+    ends_in_good_order(portico)
 
 
-def test_the_port_is_free_at_once(site: Path, stack: ExitStack) -> None:
-    with Portico(site, "--grace", "0.1") as first:
-        clients = [stack.enter_context(Client(first.url, receive_buffer=4096)) for _ in range(5)]
-        for client in clients:
-            client.send(get("/large.bin"))
-            eventually(client.has_news)
-        first.signal()
-        assert in_good_order(first.end())
-        port = first.url.rstrip("/").rpartition(":")[2]
-        with Portico(site, "--port", port) as second:
-            assert second.url == first.url
-            with Client(second.url) as client:
-                assert client.ask(get("/small.txt")).content == b"small"
-            second.signal()
-            assert in_good_order(second.end())
+def test_the_port_is_free_at_once(run: Run, stack: ExitStack) -> None:
+    first = run("--grace", "0.1")
+    for _ in range(5):
+        download(first, stack)
+    ends_in_good_order(first, signal.SIGINT)
+    second = run("--port", first.url.rstrip("/").rpartition(":")[2])
+    assert second.url == first.url
+    assert second.content() == b"small"
+    ends_in_good_order(second, signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_right_after_the_start(site: Path, number: signal.Signals) -> None:
+@by_signal
+def test_a_signal_right_after_the_start(run: Run, number: signal.Signals) -> None:
     for _ in range(3):
-        with Portico(site) as portico:
-            portico.signal(number)
-            assert in_good_order(portico.end())
+        ends_in_good_order(run(), number)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_many_signals(site: Path, seed: int) -> None:
+def test_many_signals(run: Run) -> None:
     """The later ones meet a process that is about to end by itself."""
-    dice = random.Random(seed)
-    with Portico(site) as portico:
-        for _ in range(20):
-            portico.signal(dice.choice(SIGNALS))
-            time.sleep(dice.choice([0, 0, 0.002]))
-        code, err = portico.end()
-        assert code in {0, -signal.SIGINT, -signal.SIGTERM, 130}
-        assert "Traceback" not in err
+    dice = random.Random(1)
+    portico = run()
+    for _ in range(20):
+        portico.send(dice.choice([signal.SIGINT, signal.SIGTERM]))
+        time.sleep(dice.choice([0, 0, 0.002]))
+    assert portico.end(None) in {0, -signal.SIGINT, -signal.SIGTERM, 130}
 
 
-def test_the_log_is_complete_after_a_signal(site: Path, stack: ExitStack) -> None:
-    with Portico(site) as portico:
-        client = stack.enter_context(Client(portico.url))
-        for _ in range(100):
-            assert client.ask(get("/small.txt")).content == b"small"
-        portico.signal()
-        out, _ = portico.popen.communicate(timeout=PATIENCE)
-        assert out.count('"GET /small.txt HTTP/1.1" 200 5\n') == 100
+# --- a log whose reader is no good
 
 
-def test_a_log_that_nobody_reads_any_more(site: Path) -> None:
-    reader, writer = os.pipe()
-    command = [sys.executable, "-m", "portico", str(site), "--port", "0"]
+@contextmanager
+def logging_to(writer: int, site: Path) -> Iterator[str]:
+    """Run the command, then end it; the URL."""
+    command = [sys.executable, "-m", "portico", str(site), "--port", "0", "--grace", "0.3"]
     with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, text=True) as popen:
-        os.close(writer)
         assert popen.stderr is not None
-        url = next(line.strip() for line in popen.stderr if line.strip().startswith("http://"))
-        with Client(url) as client:
-            client.ask(get("/small.txt"))
-            assert b"small.txt" in os.read(reader, 1000)
-            os.close(reader)
-            for _ in range(10):
-                assert client.ask(get("/small.txt")).content == b"small"
+        yield next(line.strip() for line in popen.stderr if "http://" in line)
         popen.send_signal(signal.SIGINT)
         _, err = popen.communicate(timeout=PATIENCE)
         assert popen.returncode == 0
         assert "Traceback" not in err
+
+
+def test_a_log_that_nobody_reads_any_more(site: Path) -> None:
+    reader, writer = os.pipe()
+    with logging_to(writer, site) as url, Client(url) as client:
+        os.close(writer)
+        client.ask(get("/small.txt"))
+        assert b"small.txt" in os.read(reader, 1000)
+        os.close(reader)
+        for _ in range(10):
+            assert client.ask(get("/small.txt")).content == b"small"
 
 
 @pytest.mark.parametrize("blocking", [True, False])
@@ -274,18 +246,11 @@ def test_a_log_whose_reader_stands_still_does_not_hold_up_the_end(
     """Serving waits for the reader, as all do that write to a pipe; but Ctrl+C works."""
     reader, writer = os.pipe()
     os.set_blocking(writer, blocking)
-    command = [sys.executable, "-m", "portico", str(site), "--port", "0", "--grace", "0.3"]
-    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, text=True) as popen:
-        assert popen.stderr is not None
-        url = next(line.strip() for line in popen.stderr if line.strip().startswith("http://"))
-        with Client(url) as client:
-            client.send(get("/small.txt?" + "x" * 1000) * 200)
-            eventually(lambda: not select.select([], [writer], [], 0)[1])
-            popen.send_signal(signal.SIGINT)
-            _, err = popen.communicate(timeout=PATIENCE)
+    with ExitStack() as stack, logging_to(writer, site) as url:
+        client = stack.enter_context(Client(url))  # which is still there at the end
+        client.send(get("/small.txt?" + "x" * 1000) * 200)
+        eventually(lambda: not select.select([], [writer], [], 0)[1])
     os.close(writer)
-    assert popen.returncode == 0
-    assert "Traceback" not in err
     with os.fdopen(reader, "rb") as log:
         *lines, _ = log.read().split(b"\n")
     assert len(lines) > 10

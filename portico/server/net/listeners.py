@@ -1,8 +1,8 @@
-"""Listening sockets: bind them, say where they can be reached.
+"""Listening sockets: bind them, and name the URLs at which they can be reached.
 
-Rule: what can be set once on the listening socket is inherited by each accepted one (Linux), so it
-costs nothing per connection. The file of a unix socket has mode 666: like a port on loopback, it is
-there for everybody on this machine; the rights of the folder it lies in say who gets there.
+Options are set on the listening socket where accepted ones inherit them (Linux), so they cost
+nothing per connection. The file of a unix socket has mode 666: like a port on loopback, it is open
+to every user of this machine, unless the permissions of its folder say otherwise.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
 RECEIVE_BUFFER = 65536
-"""Octets that the kernel may take from a client before we do; Linux doubles it."""
+"""Octets that the kernel may receive ahead of us; Linux doubles it."""
 _DEFER_SECONDS = 1
-"""For how long the kernel keeps a connection to itself that has sent nothing: a speculative one of
-a browser's then costs nothing, and the request is there when the connection is accepted."""
+"""How long the kernel holds back a connection that has sent nothing. So one that a browser opens
+ahead of need costs nothing, and the request is there when the connection is accepted."""
 _SOCKET_MODE = 0o666
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
 
 
 class BindError(Exception):
-    """The address cannot be had. The message tells the operator why, and what to do."""
+    """An address cannot be bound. The message tells the operator why, and what to do."""
 
 
-def addresses(config: Config) -> tuple[str, ...]:
-    """Where to listen, in the forms that the option `listen` takes."""
+def _addresses(config: Config) -> tuple[str, ...]:
+    """Return where to listen, in the forms that the option `listen` takes."""
     if config.listens:
         return config.listens
     host = config.host.strip("[]")
@@ -57,13 +57,13 @@ def bind(config: Config) -> list[socket.socket]:
 
 
 def bind_anew(config: Config, held: Listeners) -> Listeners:
-    """The sockets for the configured addresses: of those that are `held`, else new ones.
+    """Return sockets for the configured addresses: those of `held`, and new ones for the others.
 
-    Raises BindError; then there are no new ones.
+    Raises BindError, and then leaves no new one open.
     """
     listeners: Listeners = {}
     try:
-        for address in addresses(config):
+        for address in _addresses(config):
             listeners[address] = held.get(address) or _listen(address, config)
     except BindError:
         discard({name: listeners[name] for name in listeners.keys() - held.keys()})
@@ -72,7 +72,7 @@ def bind_anew(config: Config, held: Listeners) -> Listeners:
 
 
 def discard(listeners: Listeners) -> None:
-    """Close listening sockets; those of unix sockets that we made leave no file behind."""
+    """Close listening sockets, and remove the files of unix sockets, except inherited ones."""
     for address, listener in listeners.items():
         files = socket_files([listener]) if address.startswith(UNIX) else []
         listener.close()
@@ -80,7 +80,7 @@ def discard(listeners: Listeners) -> None:
 
 
 def socket_files(listeners: Iterable[socket.socket]) -> list[tuple[str, os.stat_result]]:
-    """The files of those that are unix sockets, for `remove` when the sockets are closed."""
+    """Return the files of unix sockets, for `remove` after the sockets are closed."""
     files = []
     for listener in listeners:
         path = listener.getsockname() if is_unix(listener) else ""
@@ -91,9 +91,9 @@ def socket_files(listeners: Iterable[socket.socket]) -> list[tuple[str, os.stat_
 
 
 def remove(files: list[tuple[str, os.stat_result]]) -> None:
-    """Remove the files of unix sockets, unless another server has taken their place.
+    """Remove the files of unix sockets, unless another server's have taken their place.
 
-    Its file may well have the same inode, but not the same mtime, too.
+    Those may have the same inode numbers, but not the same mtime as well.
     """
     for path, known in files:
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def _listen(address: str, config: Config) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
         if host == "*":
-            return _listen_everywhere(int(port))
+            return _listen_on_all(int(port))
         found = socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -120,27 +120,27 @@ def _listen(address: str, config: Config) -> socket.socket:
     family, kind, protocol, _, place = found[0]
     try:
         if place[0] == "::":
-            return _listen_on(_ipv6_socket(alone=True), place)
+            return _listen_on(_ipv6_socket(only=True), place)
         return _listen_on(socket.socket(family, kind, protocol), place)
     except OSError as error:
         raise BindError(_explain(error, host.strip("[]"), int(port), config)) from None
 
 
-def _listen_everywhere(port: int) -> socket.socket:
-    """One socket for IPv6 and IPv4, or for IPv4 where the system has no IPv6."""
+def _listen_on_all(port: int) -> socket.socket:
+    """Return one socket for IPv6 and IPv4, or for IPv4 alone if the system has no IPv6."""
     if socket.has_ipv6:
         try:
-            return _listen_on(_ipv6_socket(alone=False), ("::", port))
+            return _listen_on(_ipv6_socket(only=False), ("::", port))
         except OSError as error:
             if error.errno not in _NO_IPV6:
                 raise
     return _listen_on(socket.socket(socket.AF_INET), ("0.0.0.0", port))  # noqa: S104 (asked for)
 
 
-def _ipv6_socket(*, alone: bool) -> socket.socket:
-    """One for IPv6 `alone`, or for IPv4 as well, whatever the system prefers."""
+def _ipv6_socket(*, only: bool) -> socket.socket:
+    """Return a socket for IPv6 `only`, or for IPv4 as well, whatever the system's default."""
     listener = socket.socket(socket.AF_INET6)
-    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
     return listener
 
 
@@ -170,7 +170,7 @@ def _listen_unix(path: str) -> socket.socket:
 
 
 def _is_stale(path: str) -> bool:
-    """Was a socket's file left here by a server that is no more?"""
+    """Whether `path` is a socket on which no server listens any more."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False
@@ -182,31 +182,31 @@ def _is_stale(path: str) -> bool:
             probe.connect(path)
         except ConnectionRefusedError:
             return True
-        except OSError:  # its queue is full, or we may not ask: somebody is there
+        except OSError:  # its queue is full, or we have no permission: a server listens
             return False
     return False
 
 
 def set_options(listener: socket.socket) -> None:
-    """What each accepted connection inherits. A unix socket needs none of it."""
+    """Set what accepted connections inherit. A unix socket needs none of it."""
     if is_unix(listener):
         return
     if sys.platform == "win32":
-        # There, SO_REUSEADDR would let another program take the port over.
+        # On Windows, SO_REUSEADDR would let another program take over the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:
-        # The port can be bound again at once, though old connections linger in TIME_WAIT.
+        # So that the port can be bound while old connections are in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # A reply is sent in as few calls as there can be; its last piece must not wait for an ACK.
+    # A response is sent in as few calls as possible; its last piece must not wait for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Or the kernel takes megabytes from a client that pipelines and does not read its replies.
+    # Or the kernel receives megabytes from a client that pipelines and reads no responses.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
 
 
 def _explain(error: OSError, host: str, port: int, config: Config) -> str:
-    """What went wrong, for the operator."""
+    """Return the message for the operator."""
     option = "--listen" if config.listens else "--port"
     if error.errno == errno.EADDRINUSE:
         other = "" if config.listens else f" {port + 1 if port < 65535 else 8080}"
@@ -235,9 +235,9 @@ def _explain_unix(error: OSError, path: str) -> str:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The URL of a listening socket, for this machine's own use if it listens on all addresses.
+    """Return the URL of a listening socket; that on loopback if it listens on all addresses.
 
-    A unix socket has none: it is named as the option `listen` does.
+    A unix socket has no URL: the result is its address as the option `listen` takes it.
     """
     if is_unix(listener):
         return UNIX + os.fsdecode(listener.getsockname()).replace("\0", "@")
@@ -247,7 +247,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 def reachable_urls(config: Config, listeners: list[socket.socket]) -> list[str]:
-    """The URLs to print: first those for this machine, then those by which others reach it."""
+    """Return the URLs to print: those for this machine, then those for other machines."""
     urls = [url_of(listener) for listener in listeners]
     if config.host == "localhost" and not config.listens and not is_unix(listeners[0]):
         urls[0] = _url("localhost", listeners[0].getsockname()[1])
@@ -261,27 +261,27 @@ def reachable_urls(config: Config, listeners: list[socket.socket]) -> list[str]:
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Does it listen on TCP, where only this machine can connect?
+    """Whether it is a TCP socket to which only this machine can connect.
 
-    A unix socket is something else: behind it is a proxy, with hosts that we do not know.
+    A unix socket is not: behind it is a proxy, which may pass on requests for any host.
     """
     host = "" if is_unix(listener) else listener.getsockname()[0]
     return bool(host == "::1" or host.startswith(("127.", "::ffff:127.")))
 
 
 def host_of(listener: socket.socket) -> str:
-    """The host by which a client would name the address of a listening TCP socket."""
+    """Return the address of a listening TCP socket as the host of a URL."""
     host = str(listener.getsockname()[0])
     return f"[{host}]" if ":" in host else host
 
 
 def is_local(listener: socket.socket) -> bool:
-    """Can only this machine connect to it?"""
+    """Whether only this machine can connect to it."""
     return is_unix(listener) or is_loopback(listener)
 
 
 def is_unix(listener: socket.socket) -> bool:
-    """Is its address a path?"""
+    """Whether its address is a path."""
     return listener.family == getattr(socket, "AF_UNIX", None)
 
 
@@ -291,7 +291,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _own_addresses(*, ipv4: bool, ipv6: bool) -> list[str]:
-    """The machine's own addresses, loopback and link-local ones left out."""
+    """Return the machine's addresses, without loopback and link-local ones."""
     addresses: list[str] = []
     for source in (_interface_addresses, _named_addresses):
         try:
@@ -309,7 +309,7 @@ def _own_addresses(*, ipv4: bool, ipv6: bool) -> list[str]:
 
 
 def _interface_addresses() -> list[str]:
-    """The IPv4 address of each network interface, where the system tells (Linux)."""
+    """Return the IPv4 address of each network interface (Linux only)."""
     try:
         import fcntl
     except ImportError:
@@ -328,6 +328,6 @@ def _interface_addresses() -> list[str]:
 
 
 def _named_addresses() -> list[str]:
-    """The addresses that this machine's own name stands for."""
+    """Return the addresses of this machine's host name."""
     found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]

@@ -9,26 +9,17 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-
-class Stoppable(Protocol):
-    """A worker or a supervisor."""
-
-    def stop(self) -> None:
-        """Begin to stop. For signal handlers as well."""
-        ...
-
-    def call(self, what: Callable[[], None]) -> None:
-        """Have the loop call `what`. For signal handlers as well."""
-        ...
+    from portico.server.processes.supervisor import Supervisor
+    from portico.server.worker import Worker
 
 
-def handle_signals(server: Stoppable, reload: Callable[[], None]) -> Callable[[], None]:
+def handle_signals(server: Worker | Supervisor, reload: Callable[[], None]) -> Callable[[], None]:
     """Handle signals for `server`, whose loop calls `reload`.
 
     Return a function that restores the former handlers.

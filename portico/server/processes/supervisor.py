@@ -151,7 +151,7 @@ class Supervisor:
             self._loop.run(on_rest=self._reconcile)
         finally:
             for worker in self._workers:  # there are some only after a bug
-                worker.close()
+                worker.control.close()
             self._loop.close()
         if self._failure:
             raise StartError(self._failure)
@@ -209,7 +209,7 @@ class Supervisor:
 
     def _end_boot(self, worker: WorkerProcess) -> None:
         if not worker.ready and worker in self._workers:
-            worker.kill()
+            worker.process.kill()
             self._lost(worker, f"was not ready within {BOOT_SECONDS:g} s")
 
     def _receive(self, worker: WorkerProcess, _events: int) -> None:
@@ -232,7 +232,7 @@ class Supervisor:
 
     def _ended(self, worker: WorkerProcess) -> None:
         self._loop.forget(worker.fd)
-        worker.close()
+        worker.control.close()
         self._workers.remove(worker)
         self._lost(worker, worker.wait())
         if self._metrics is not None and worker.counters is not None:
@@ -281,7 +281,7 @@ class Supervisor:
         self._next = None
         for slot in coming.slots:
             if slot.worker is not None:
-                slot.worker.kill()
+                slot.worker.process.kill()
         if self._current is None:
             discard(coming.listeners)
             self._failure = coming.failure
@@ -315,7 +315,7 @@ class Supervisor:
             return
         self._hand_over_until = None
         for worker in old:
-            self._report(f"process {worker.pid}, an old worker, does not react")
+            self._report(f"process {worker.process.pid}, an old worker, does not react")
         if self._metrics is not None:
             self._metrics.reloads += 1
         self._report(f"reloaded: {current.status}")
@@ -333,14 +333,14 @@ class Supervisor:
         for worker in self._workers:
             worker.send(END if self._stopping else DRAIN)
             if not worker.ready:  # it has no clients
-                worker.kill()
+                worker.process.kill()
         self._stopping = True
         self._current = self._next = None
         self._loop.later(patience, self._kill_all)
 
     def _kill_all(self) -> None:
         for worker in self._workers:
-            worker.kill()
+            worker.process.kill()
 
 
 def _discard_but(listeners: Listeners, kept: Listeners) -> None:

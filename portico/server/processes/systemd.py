@@ -1,8 +1,8 @@
-"""The service manager (systemd): telling it the state of the service, taking sockets over from it.
+"""systemd: report the state of the service, and inherit listening sockets.
 
-Rule: the two protocols are a datagram of lines to the socket that NOTIFY_SOCKET names, and open
-descriptors from number 3 on that LISTEN_FDS counts (sd_notify(3), sd_listen_fds(3)). Without the
-variables nothing happens. The names of the descriptors are ignored.
+States go as datagrams to the socket that NOTIFY_SOCKET names (sd_notify(3)). Inherited sockets are
+the LISTEN_FDS descriptors from number 3 on (sd_listen_fds(3)); their names are ignored. Without
+these environment variables nothing happens.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from portico.server.net.listeners import Listeners
 
 FIRST = 3
-"""The number of the first descriptor that is handed over."""
+"""The first inherited descriptor."""
 MOST = 1024
-"""More descriptors are no service manager's."""
+"""A larger LISTEN_FDS is a mistake."""
 
 VARIABLES = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-"""Meant for the main process: no other may heed them."""
+"""Meant for the main process only, so its children do not get them."""
 
 
 def ready(status: str) -> None:
-    """Serving, and `status` says what; also after a reload."""
+    """Report that the service is ready, at the start or after a reload."""
     _tell("READY=1", f"STATUS={' '.join(status.split())}")
 
 
 def reloading() -> None:
-    """Begin to reload. The time tells this reload from others (Type=notify-reload)."""
+    """Report that a reload begins. The time identifies it (Type=notify-reload)."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     _tell("RELOADING=1", f"MONOTONIC_USEC={now}", "STATUS=Reloading")
 
 
 def stopping() -> None:
-    """Accept no more, and finish what is under way."""
+    """Report that the service stops: no more connections, but responses are finished."""
     _tell("STOPPING=1", "STATUS=Finishing what is being sent")
 
 
 def _tell(*lines: str) -> None:
-    """Send assignments to the service manager, if there is one; serving does not depend on it."""
+    """Send variable assignments to the service manager, if there is one; ignore errors."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return
@@ -59,10 +59,9 @@ def _tell(*lines: str) -> None:
 
 
 def inherited_sockets() -> Listeners:
-    """The listening sockets that were handed over to this process, by descriptor; mostly none.
+    """Return the listening sockets that this process inherits, by descriptor; often none.
 
-    They are this process's own from then on: the variables are gone. Raises BindError when what was
-    handed over is no listening stream socket.
+    Removes the variables. Raises BindError if one is not a listening stream socket.
     """
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)

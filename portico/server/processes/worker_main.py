@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from portico.server.telemetry.counters import Counters
     from portico.server.worker import Worker
 
 VARIABLE = "PORTICO_WORKER"
@@ -152,19 +151,13 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
     report = control.warn if arguments["number"] == 0 else _drop
     counters = None
     if arguments["counters"] is not None:
-        counters = _counters(arguments["counters"], control)
+        from portico.server.telemetry.counters import adopt
+
+        counters = adopt(arguments["counters"])
+        if counters is None:
+            control.warn("metrics are not counted: this version has others; restart the server")
     on_drain = partial(control.send, LEAVING)
     return Worker(config, listeners, log=log, counters=counters, report=report, on_drain=on_drain)
-
-
-def _counters(fd: int, control: Control) -> Counters | None:
-    """Return the supervisor's memory to count in, if both agree on its layout."""
-    from portico.server.telemetry.counters import adopt
-
-    counters = adopt(fd)
-    if counters is None:
-        control.warn("metrics are not counted: this version has others; restart the server")
-    return counters
 
 
 def _drop(_text: str) -> None:

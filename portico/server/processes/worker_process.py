@@ -42,34 +42,29 @@ class WorkerProcess:
         """Whether it waits for GO, or has had it."""
         self.accepts = True
         """False once it accepts no more connections."""
-        self._control, theirs = socket.socketpair()
-        self._control.setblocking(False)
-        self.fd = self._control.fileno()
+        self.control, theirs = socket.socketpair()
+        self.control.setblocking(False)
+        self.fd = self.control.fileno()
         self._incomplete = b""
         try:
             with theirs:
-                self._process = _spawn(number, config, listeners, theirs.fileno(), counters)
+                self.process = _spawn(number, config, listeners, theirs.fileno(), counters)
         except OSError:
-            self._control.close()
+            self.control.close()
             raise
 
     def __str__(self) -> str:
-        return f"worker {self.number + 1} (process {self.pid})"
-
-    @property
-    def pid(self) -> int:
-        """The process ID."""
-        return self._process.pid
+        return f"worker {self.number + 1} (process {self.process.pid})"
 
     def send(self, command: bytes) -> None:
         """Send one of the commands of `worker_main`, if the process still lives."""
         with contextlib.suppress(OSError):
-            self._control.send(command)
+            self.control.send(command)
 
     def receive(self) -> list[bytes] | None:
         """Return the messages that have arrived; None when the process has ended."""
         try:
-            data = self._control.recv(65536)
+            data = self.control.recv(65536)
         except BlockingIOError:
             return []
         except OSError:
@@ -77,17 +72,9 @@ class WorkerProcess:
         *messages, self._incomplete = (self._incomplete + data).split(b"\n")
         return messages if data else None
 
-    def kill(self) -> None:
-        """End the process at once."""
-        self._process.kill()
-
-    def close(self) -> None:
-        """Close the control socket. A process that still lives drains then."""
-        self._control.close()
-
     def wait(self) -> str:
         """Wait until the process has ended, and return how, for the operator."""
-        code = self._process.wait()
+        code = self.process.wait()
         if code < 0:
             return f"was killed by signal {-code}"
         return f"has ended with exit code {code}" if code else "has ended"

@@ -1,10 +1,10 @@
-"""One line for each response: Common, Combined or JSON; written once per turn of the loop.
+"""The access log: a line for each response, in Common, Combined or JSON format.
 
-Rule: what a client sent is escaped, so that it can neither forge a line nor move a terminal's
-cursor. Credentials are never among the fields that are logged.
+Lines are written once per turn of the loop. What a client sent is escaped, so that it can neither
+forge a line nor move a terminal's cursor. Fields with credentials are never logged.
 
-Limit: a log whose reader has gone is given up silently; serving goes on. A reader who does not read
-holds serving up, as it does any program that writes to a pipe, but not the end of it.
+Limits: when the reader of a pipe has gone, logging ends silently. A reader that does not read
+blocks the server, as it does any program that writes to a pipe, but does not delay its end.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from portico.http.message import RequestHead
 
 _REQUEST_LINE_LIMIT = 2048
-"""Octets of a request line that are logged; the rest of a longer one says nothing to anybody."""
+"""Octets of a request line that are logged."""
 
 _PIECE = getattr(select, "PIPE_BUF", 512)
-"""Octets that a pipe with room takes at once, without waiting for its reader (POSIX, write)."""
-_PATIENCE = 100
-"""Milliseconds after which a reader who does not read is given up, once the worker stops."""
+"""Octets that a writable pipe takes without blocking (POSIX, write)."""
+_POLL_MILLISECONDS = 100
+"""How long to wait for a reader at a time; once the worker stops, at all."""
 
 _UNSAFE = re.compile(r'[^ -~]|["\\]')
 
@@ -36,31 +36,31 @@ _COLORS = {"2": "32", "3": "36", "4": "33", "5": "31"}
 
 
 def escape(text: str) -> str:
-    r"""`text` with quotes, backslashes and all that is not visible ASCII as \xHH."""
+    r"""Return `text` with quotes, backslashes and all but visible ASCII as \xHH."""
     return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class AccessLog:
-    """Writes lines to the descriptor `fd`, which stays open; `log_format` as the option has it."""
+    """Writes lines to the descriptor `fd`, which stays open. `log_format` is that option."""
 
     def __init__(self, fd: int, log_format: str, *, color: bool) -> None:
         self._fd: int | None = fd
-        self._room = _room_in(fd)
-        self._patient = True
+        self._writable = _poll_for(fd)
+        self._stopping = False
         self._format = log_format
         self._color = color
         self._second = 0
-        self._stamp = ""
+        self._around_peer = ("", "")
         self._lines: list[tuple[str, tuple[str, str], int]] = []
         self.fields: frozenset[str] = frozenset(
             () if log_format == "common" else ("referer", "user-agent")
         )
-        """The fields that a line repeats."""
+        """The request fields that are logged."""
 
     def describe(
         self, request_line: bytes, request: RequestHead | None, status: int
     ) -> tuple[str, str]:
-        """What a line says of a request and its status: the text before the length, and after."""
+        """Return what a line says before and after the length of the content."""
         line = request_line[:_REQUEST_LINE_LIMIT].decode("latin-1")
         referer = agent = None
         if request is not None:
@@ -74,69 +74,64 @@ class AccessLog:
         return before, "\n"
 
     def add(self, peer: str, text: tuple[str, str], length: int) -> None:
-        """Log a response to `peer` of `length` octets of content; `text` comes from `describe`."""
+        """Log a response with `length` octets of content to `peer`; `describe` makes `text`."""
         self._lines.append((peer, text, length))
 
     def flush(self) -> None:
-        """Write what was added."""
+        """Write the lines that were added."""
         if not self._lines:
             return
-        lines, self._lines = self._lines, []
         second = int(time.time())
         if second != self._second:
-            self._second, self._stamp = second, self._moment(second)
-        stamp = self._stamp
-        if self._format == "json":
-            text = "".join(
-                [
-                    f'{{"time": "{stamp}", "client": "{peer}", {before}{length}{after}'
-                    for peer, (before, after), length in lines
-                ]
-            )
-        else:
-            text = "".join(
-                [
-                    f"{peer} - - {stamp} {before}{length}{after}"
-                    for peer, (before, after), length in lines
-                ]
-            )
+            self._second = second
+            self._around_peer = self._timestamp(second)
+        start, middle = self._around_peer
+        text = "".join(
+            [
+                f"{start}{peer}{middle}{before}{length}{after}"
+                for peer, (before, after), length in self._lines
+            ]
+        )
+        self._lines.clear()
         self._write(text.encode("ascii"))
 
-    def _moment(self, second: int) -> str:
+    def _timestamp(self, second: int) -> tuple[str, str]:
+        """Return what a line says before the client's address, and between it and the request."""
         if self._format == "json":
-            return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-        moment = f"[{common_log_date(second)}]"
-        return f"\x1b[2m{moment}\x1b[0m" if self._color else moment
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+            return f'{{"time": "{stamp}", "client": "', '", '
+        stamp = f"[{common_log_date(second)}]"
+        return "", f" - - \x1b[2m{stamp}\x1b[0m " if self._color else f" - - {stamp} "
 
     def give_up(self) -> None:
-        """Wait no longer for a reader who does not read. For signal handlers as well."""
-        self._patient = False
+        """Block no longer: drop lines that a reader does not take. For signal handlers as well."""
+        self._stopping = True
 
     def _write(self, data: bytes) -> None:
-        """Write all of `data`. The descriptor may be a pipe that is full or has lost its reader."""
+        """Write all of `data`, perhaps to a pipe that is full or has lost its reader."""
         while data and self._fd is not None:
             try:
-                if self._room is None:
+                if self._writable is None:
                     data = data[os.write(self._fd, data) :]
-                elif self._room.poll(_PATIENCE):
-                    # Whole lines, where they fit: other workers may write to the same pipe.
+                elif self._writable.poll(_POLL_MILLISECONDS):
+                    # Whole lines if they fit, because other workers may write to the same pipe.
                     end = data.rfind(b"\n", 0, _PIECE) + 1 or _PIECE
                     data = data[os.write(self._fd, data[:end]) :]
-                elif not self._patient:
+                elif self._stopping:
                     return
-            except BlockingIOError:  # somebody made it non-blocking; it will catch up
+            except BlockingIOError:  # another program has made it non-blocking
                 time.sleep(0.001)
             except OSError:
                 self._fd = None
 
 
-def _room_in(fd: int) -> select.poll | None:
-    """What tells whether a write to `fd` would have to wait; None for a file, which never does."""
+def _poll_for(fd: int) -> select.poll | None:
+    """Return a poll object that waits until `fd` is writable; None for a file, which always is."""
     if stat.S_ISREG(os.fstat(fd).st_mode) or not hasattr(select, "poll"):
         return None
-    room = select.poll()
-    room.register(fd, select.POLLOUT)
-    return room
+    writable = select.poll()
+    writable.register(fd, select.POLLOUT)
+    return writable
 
 
 def _json_members(

@@ -7,12 +7,13 @@ import os
 import platform
 import sys
 import time
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily as Counter
+from prometheus_client.metrics_core import GaugeMetricFamily as Gauge
 from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
 )
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from portico.server.telemetry.counters import ServerCounters
-
-    Values = float | Mapping[str, float]
-    """A value, or several by the value of a label."""
 
 STATES = {
     IDLE: "idle",
@@ -65,62 +63,60 @@ class ServerCollector(Collector):
         yield from _workers(sums, self._server)
         yield from _processes(sums, pids)
         text = "When the server started, in Unix time."
-        yield _gauge("process_start_time_seconds", text, self._started)
+        yield Gauge("process_start_time_seconds", text, self._started)
         about = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("portico_build", "What serves.", value=about)
 
 
 def _responses(sums: list[int]) -> Iterator[Metric]:
     by_status = {str(status): sums[status] for status in range(100, counters.CELLS) if sums[status]}
-    yield _counter("portico_responses", "Responses by status.", by_status, "status")
+    text = "Responses by status."
+    yield _filled(Counter("portico_responses", text, labels=["status"]), by_status)
     text = "Responses that ended before they were complete; the others count them, too."
-    yield _counter("portico_responses_incomplete", text, sums[counters.INCOMPLETE])
+    yield Counter("portico_responses_incomplete", text, sums[counters.INCOMPLETE])
     text = "Octets of content that were sent."
-    yield _counter("portico_response_content_bytes", text, sums[counters.CONTENT_OCTETS])
+    yield Counter("portico_response_content_bytes", text, sums[counters.CONTENT_OCTETS])
     ways = {"head": counters.KNOWN_HEADS, "key": counters.KNOWN_KEYS, "miss": counters.MISSES}
     lookups = {way: sums[cell] for way, cell in ways.items()}
     text = "Requests by how a ready reply was found: by the whole head, by its key, or not."
-    yield _counter("portico_memo_lookups", text, lookups, "outcome")
+    yield _filled(Counter("portico_memo_lookups", text, labels=["outcome"]), lookups)
 
 
 def _durations(sums: list[int]) -> Metric:
-    total = 0
-    buckets: list[tuple[str, float]] = []
-    for cell, bound in enumerate(counters.BUCKETS, counters.DURATIONS):
-        total += sums[cell]
-        buckets.append((str(bound), total))
-    buckets.append(("+Inf", total + sums[counters.DURATIONS + len(counters.BUCKETS)]))
+    first, last = counters.DURATIONS, counters.DURATIONS + len(counters.BUCKETS)
+    bounds = [*map(str, counters.BUCKETS), "+Inf"]
     return HistogramMetricFamily(
         "portico_request_duration_seconds",
         "From a request's turn until the kernel has the last octet of its complete response.",
-        buckets=buckets,
+        buckets=list(zip(bounds, accumulate(sums[first : last + 1]), strict=True)),
         sum_value=sums[counters.DURATION_NANOSECONDS] / 1e9,
     )
 
 
 def _connections(sums: list[int]) -> Iterator[Metric]:
     text = "Connections that were accepted."
-    yield _counter("portico_connections_accepted", text, sums[counters.ACCEPTED])
+    yield Counter("portico_connections_accepted", text, sums[counters.ACCEPTED])
     by_state = {name: sums[counters.FIRST_STATE + state] for state, name in STATES.items()}
-    yield _gauge("portico_connections", "Connections open now, by state.", by_state, "state")
-    yield _gauge("portico_streams", "Streamed listings under way.", sums[counters.STREAMS])
+    text = "Connections open now, by state."
+    yield _filled(Gauge("portico_connections", text, labels=["state"]), by_state)
+    yield Gauge("portico_streams", "Streamed listings under way.", sums[counters.STREAMS])
 
 
 def _workers(sums: list[int], server: ServerCounters) -> Iterator[Metric]:
     by_state = {"serving": sums[counters.SERVING], "draining": sums[counters.DRAINING]}
-    yield _gauge("portico_workers", "Workers by state.", by_state, "state")
+    yield _filled(Gauge("portico_workers", "Workers by state.", labels=["state"]), by_state)
     text = "Workers started in the place of one that the supervisor had not told to end."
-    yield _counter("portico_worker_restarts", text, server.restarts)
+    yield Counter("portico_worker_restarts", text, server.restarts)
     by_result = {"ok": server.reloads, "failed": server.failed_reloads}
-    yield _counter("portico_reloads", "Reloads by result.", by_result, "result")
+    yield _filled(Counter("portico_reloads", "Reloads by result.", labels=["result"]), by_result)
     text = "Jobs that wait for their thread: to compress, to hash a large file."
-    yield _gauge("portico_jobs_waiting", text, sums[counters.JOBS])
+    yield Gauge("portico_jobs_waiting", text, sums[counters.JOBS])
 
 
 def _processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
-    """The metrics that every program has, summed over all processes."""
+    """Yield the metrics that every program has, summed over all processes."""
     text = "Processor time of all processes, also of those that have ended."
-    yield _counter("process_cpu_seconds", text, sums[counters.CPU_NANOSECONDS] / 1e9)
+    yield Counter("process_cpu_seconds", text, sums[counters.CPU_NANOSECONDS] / 1e9)
     if sys.platform != "linux":
         return
     resident = descriptors = 0
@@ -130,22 +126,12 @@ def _processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
             with open(f"/proc/{pid}/statm", "rb") as file:
                 resident += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     text = "Resident memory of all processes; what they share counts for each."
-    yield _gauge("process_resident_memory_bytes", text, resident)
-    yield _gauge("process_open_fds", "Open descriptors of all processes.", descriptors)
+    yield Gauge("process_resident_memory_bytes", text, resident)
+    yield Gauge("process_open_fds", "Open descriptors of all processes.", descriptors)
 
 
-def _counter(name: str, text: str, values: Values, label: str = "") -> Metric:
-    return _filled(CounterMetricFamily(name, text, labels=[label] if label else []), values)
-
-
-def _gauge(name: str, text: str, values: Values, label: str = "") -> Metric:
-    return _filled(GaugeMetricFamily(name, text, labels=[label] if label else []), values)
-
-
-def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Values) -> Metric:
-    if isinstance(values, float | int):
-        family.add_metric([], values)
-    else:
-        for label, value in values.items():
-            family.add_metric([label], value)
+def _filled(family: Counter | Gauge, values: Mapping[str, float]) -> Metric:
+    """Return `family`, with these values by the value of its label."""
+    for label, value in values.items():
+        family.add_metric([label], value)
     return family

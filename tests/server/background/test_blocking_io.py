@@ -9,13 +9,13 @@ from __future__ import annotations
 import _thread
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-import portico
+from portico import Server
 from portico.http.h1.head import HeadParser
 from portico.server.background import blocking_io
 from portico.server.background.blocking_io import BlockingIO
@@ -24,10 +24,9 @@ from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import Waiting, open_file
 from portico.site.origin.protocol import File
+from portico.site.origin.stat import is_settled
 from portico.site.site import Site
-from tests.server.clients import Client, get
-
-PATIENCE = 20.0
+from tests.server.clients import PATIENCE, Client, eventually, get
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "RWF_NOWAIT"), reason="this system cannot say what is in memory"
@@ -69,14 +68,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
     monkeypatch.setattr(os, "pread", pread)
     yield slow
     slow.may_read.set()
-    until(lambda: _thread._count() <= threads)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+    eventually(lambda: _thread._count() <= threads)
 
 
 @pytest.fixture
@@ -85,74 +77,78 @@ def root(tmp_path: Path) -> Path:
     root.mkdir()
     for name, size in (("tiny", 100), ("small", SMALL), ("large", 3 << 20), ("fast", 5000)):
         (root / name).write_bytes(os.urandom(size))
-    time.sleep(0.06)
+    eventually(lambda: all(is_settled(each.stat()) for each in root.iterdir()))
     return root
 
 
+Connect = Callable[..., tuple[Server, list[Client]]]
+
+
+@pytest.fixture
+def connect(root: Path) -> Iterator[Connect]:
+    """Start a server with these options, and connect so many clients."""
+    with ExitStack() as stack:
+
+        def start(count: int, **options: object) -> tuple[Server, list[Client]]:
+            made = Server(root, compress=False, **options)  # type: ignore[arg-type]
+            server = stack.enter_context(made)
+            return server, [stack.enter_context(Client(server.url)) for _ in range(count)]
+
+        yield start
+
+
 @pytest.mark.parametrize("name", ["tiny", "small", "large"])
-def test_a_slow_file_holds_up_only_its_own_client(root: Path, disk: SlowDisk, name: str) -> None:
+def test_a_slow_file_delays_only_its_own_client(
+    root: Path, disk: SlowDisk, connect: Connect, name: str
+) -> None:
     disk.hold(root / name)
-    with portico.Server(root, compress=False) as server:
-        slow, fast = Client(server.url), Client(server.url)
-        slow.send(get(f"/{name}") + get("/fast"))
-        until(lambda: disk.reads > 0)
-        for _ in range(3):
-            fast.send(get("/fast"))
-            assert fast.answer().content == (root / "fast").read_bytes()
-        disk.may_read.set()
-        assert slow.answer().content == (root / name).read_bytes()
-        assert slow.answer().content == (root / "fast").read_bytes()
-        slow.close()
-        fast.close()
+    _, (slow, fast) = connect(2)
+    slow.send(get(f"/{name}") + get("/fast"))
+    eventually(lambda: disk.reads > 0)
+    for _ in range(3):
+        assert fast.ask(get("/fast")).content == (root / "fast").read_bytes()
+    disk.may_read.set()
+    assert slow.answer().content == (root / name).read_bytes()
+    assert slow.answer().content == (root / "fast").read_bytes()
 
 
-def test_many_wait_for_one_slow_file(root: Path, disk: SlowDisk) -> None:
+def test_many_wait_for_one_slow_file(root: Path, disk: SlowDisk, connect: Connect) -> None:
     disk.hold(root / "small")
-    with portico.Server(root, compress=False) as server:
-        clients = [Client(server.url) for _ in range(40)]
-        for client in clients:
-            client.send(get("/small"))
-        until(lambda: disk.reads == blocking_io.THREADS)
-        disk.may_read.set()
-        for client in clients:
-            assert client.answer().content == (root / "small").read_bytes()
-            client.close()
-
-
-def test_a_client_that_leaves_while_it_waits_is_let_go(root: Path, disk: SlowDisk) -> None:
-    disk.hold(root / "small")
-    with portico.Server(root, compress=False) as server:
-        assert server._worker is not None
-        gone, patient = Client(server.url), Client(server.url)
-        for client in (gone, patient):
-            client.send(get("/small"))
-        until(lambda: disk.reads == 2)
-        gone.vanish()
-        until(lambda: server._worker is not None and server._worker.connections == 1)
-        disk.may_read.set()
-        assert patient.answer().content == (root / "small").read_bytes()
-        patient.close()
-
-
-def test_what_takes_too_long_is_503(root: Path, disk: SlowDisk) -> None:
-    disk.hold(root / "small")
-    with portico.Server(root, compress=False, send_timeout=0.2) as server:
-        client = Client(server.url)
+    _, clients = connect(40)
+    for client in clients:
         client.send(get("/small"))
-        answer = client.answer()
-        assert answer.status == 503
-        client.close()
+    eventually(lambda: disk.reads == blocking_io.THREADS)
+    disk.may_read.set()
+    for client in clients:
+        assert client.answer().content == (root / "small").read_bytes()
 
 
-def test_the_server_stops_while_a_read_hangs(root: Path, disk: SlowDisk) -> None:
+def test_a_client_that_leaves_while_it_waits_is_let_go(
+    root: Path, disk: SlowDisk, connect: Connect
+) -> None:
     disk.hold(root / "small")
-    server = portico.Server(root, compress=False, grace=0.2)
-    server.start()
-    client = Client(server.url)
+    server, (gone, patient) = connect(2)
+    for client in (gone, patient):
+        client.send(get("/small"))
+    eventually(lambda: disk.reads == 2)
+    gone.vanish()
+    eventually(lambda: server._worker is not None and server._worker.connections == 1)
+    disk.may_read.set()
+    assert patient.answer().content == (root / "small").read_bytes()
+
+
+def test_what_takes_too_long_is_503(root: Path, disk: SlowDisk, connect: Connect) -> None:
+    disk.hold(root / "small")
+    _, (client,) = connect(1, send_timeout=0.2)
+    assert client.ask(get("/small")).status == 503
+
+
+def test_the_server_stops_while_a_read_hangs(root: Path, disk: SlowDisk, connect: Connect) -> None:
+    disk.hold(root / "small")
+    server, (client,) = connect(1, grace=0.1)
     client.send(get("/small"))
-    until(lambda: disk.reads == 1)
+    eventually(lambda: disk.reads == 1)
     server.stop()
-    client.close()
 
 
 def test_a_cold_file_is_read_beside_the_loop(tmp_path: Path) -> None:
@@ -234,9 +230,9 @@ def test_one_place_does_not_hold_up_another() -> None:
     for _ in range(2 * blocking_io.THREADS):
         assert pool.submit("slow", lambda: hangs.wait(PATIENCE), lambda: done.append("slow"))
     assert pool.submit("fast", lambda: None, lambda: done.append("fast"))
-    until(lambda: done == ["fast"])
+    eventually(lambda: done == ["fast"])
     hangs.set()
-    until(lambda: len(done) == 2 * blocking_io.THREADS + 1)
+    eventually(lambda: len(done) == 2 * blocking_io.THREADS + 1)
 
 
 def test_too_many_for_one_place_are_refused() -> None:
@@ -261,9 +257,9 @@ def test_work_that_fails_is_done(capfd: pytest.CaptureFixture[str]) -> None:
         raise LookupError("in a thread")
 
     assert pool.submit(1, fail, lambda: done.append(1))
-    until(lambda: done == [1])
+    eventually(lambda: done == [1])
     assert pool.submit(1, break_down, lambda: done.append(2))
-    until(lambda: done == [1, 2])
+    eventually(lambda: done == [1, 2])
     assert "in a thread" in capfd.readouterr().err
     pool.close()
     assert not pool.submit(1, fail, lambda: None)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from portico.server.background import jobs as jobs_module
+from portico.server.background import threads as threads_module
 from portico.server.background.jobs import QUEUE_LIMIT, JobThread
 from tests.server.clients import PATIENCE, eventually
 
@@ -114,13 +115,14 @@ def test_close_ends_the_running_job_in_its_thread_and_drops_the_others(jobs: Job
     assert notes == []
 
 
-def test_close_does_not_wait_for_ever(jobs: JobThread, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "CLOSE_SECONDS", 0.01)
+    jobs = JobThread()
     held = Held(jobs)
-    with monkeypatch.context() as patch:
-        patch.setattr(jobs_module, "CLOSE_SECONDS", 0.01)
-        jobs.close()
+    jobs.close()
     assert not held.closed_in
     held.let_go.set()
+    eventually(lambda: held.closed_in)
 
 
 def test_a_bug_in_a_job_is_reported_and_the_next_job_done(
@@ -228,7 +230,7 @@ def test_when_the_system_grants_no_thread_a_job_is_refused(
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs_module, "start_new_thread", start)
+        patch.setattr(threads_module, "start_new_thread", start)
         assert not jobs.submit(note(notes, "refused"))
     assert jobs.submit(note(notes, "later"))
     eventually(lambda: notes)

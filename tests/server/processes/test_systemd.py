@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,26 +41,28 @@ class Manager:
         self._socket.close()
 
 
-@pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
-    abstract = f"@portico-test-{os.getpid()}-{time.monotonic_ns()}"
-    manager = Manager(str(tmp_path / "notify") if request.param == "path" else abstract)
-    yield manager
-    manager.close()
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    with closing(Manager(str(tmp_path / "notify"))) as manager:
+        yield manager
 
 
-def test_states(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOTIFY_SOCKET", manager.variable)
-    systemd.ready("all\nis well")
-    assert manager.hears() == {"READY": "1", "STATUS": "all is well"}
-    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    systemd.reloading()
-    told = manager.hears()
-    assert told["RELOADING"] == "1"
-    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    assert before <= int(told["MONOTONIC_USEC"]) <= after
-    systemd.stopping()
-    assert manager.hears()["STOPPING"] == "1"
+@pytest.mark.parametrize("name", ["@portico-test-{pid}", "{tmp_path}/notify"])
+def test_states(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At an abstract address, and at a path."""
+    address = name.format(pid=os.getpid(), tmp_path=tmp_path)
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with closing(Manager(address)) as manager:
+        systemd.ready("all\nis well")
+        assert manager.hears() == {"READY": "1", "STATUS": "all is well"}
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        systemd.reloading()
+        told = manager.hears()
+        assert told["RELOADING"] == "1"
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert before <= int(told["MONOTONIC_USEC"]) <= after
+        systemd.stopping()
+        assert manager.hears()["STOPPING"] == "1"
 
 
 @pytest.mark.parametrize("address", ["", "/none/there", "vsock:2:1234", "@nobody-listens-here"])
@@ -143,24 +145,17 @@ def listeners(tmp_path: Path) -> Iterator[list[socket.socket]]:
         yield [tcp, unix]
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 @needs_proc
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sockets_of_the_manager_are_used_and_left_to_it(
-    site: Path, tmp_path: Path, listeners: list[socket.socket], workers: str, stack: ExitStack
+    site: Path, tmp_path: Path, listeners: list[socket.socket], workers: str
 ) -> None:
-    port = listeners[0].getsockname()[1]
-    early = stack.enter_context(Client(f"http://127.0.0.1:{port}/"))  # before there is a server
-    early.send(get("/small.txt"))
+    url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}/"
     options = (str(site), "--port", "1", "--workers", workers)
-    with Activated(tmp_path, listeners, *options) as portico:
+    with Client(url) as early, Activated(tmp_path, listeners, *options) as portico:
+        early.send(get("/small.txt"))  # perhaps before the server has started
         portico.start()
-        assert portico.urls == [f"http://127.0.0.1:{port}/", f"unix:{tmp_path}/www"]
+        assert portico.urls == [url, f"unix:{tmp_path}/www"]
         assert "Warning: the service manager chose where to listen" in portico.said
         assert early.answer().content == b"small"
         if workers == "2":
@@ -173,7 +168,14 @@ def test_sockets_of_the_manager_are_used_and_left_to_it(
                 assert answer.read().endswith(b"small")
         assert portico.end() == 0
     assert (tmp_path / "www").is_socket()
-    Client(f"http://127.0.0.1:{port}/").close()  # who comes now waits for the next server
+    Client(url).close()  # a client that comes now waits for the next server
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, fd: int, **variables: str) -> None:
+    """Set the variables as the service manager does that hands over one socket, `fd`."""
+    monkeypatch.setattr(systemd, "FIRST", fd)
+    for name, value in {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", **variables}.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize("kind", ["no socket", "not listening", "datagrams"])
@@ -183,13 +185,9 @@ def test_what_is_no_listening_socket_is_refused(
     if kind == "no socket":
         fd = os.open(tmp_path, os.O_RDONLY)
     else:
-        with socket.socket(
-            type=socket.SOCK_DGRAM if kind == "datagrams" else socket.SOCK_STREAM
-        ) as made:
-            fd = os.dup(made.fileno())
-    monkeypatch.setattr(systemd, "FIRST", fd)
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    monkeypatch.setenv("LISTEN_FDS", "1")
+        kinds = {"datagrams": socket.SOCK_DGRAM, "not listening": socket.SOCK_STREAM}
+        fd = socket.socket(type=kinds[kind]).detach()
+    offer(monkeypatch, fd)
     with pytest.raises(BindError, match=f"descriptor {fd}, handed over by LISTEN_FDS, "):
         systemd.inherited_sockets()
     if kind == "no socket":
@@ -198,9 +196,7 @@ def test_what_is_no_listening_socket_is_refused(
 
 def test_sockets_are_taken_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(systemd, "FIRST", os.dup(server.fileno()))
-        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-        monkeypatch.setenv("LISTEN_FDS", "1")
+        offer(monkeypatch, os.dup(server.fileno()))
         found = systemd.inherited_sockets()
         (taken,) = found.values()
         assert not taken.getblocking()
@@ -210,22 +206,16 @@ def test_sockets_are_taken_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
         discard(found)
 
 
-def test_what_is_meant_for_another_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_PID", str(os.getppid()))
-    monkeypatch.setenv("LISTEN_FDS", "1")
+def test_what_is_meant_for_another_process_is_left_but_not_the_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(monkeypatch, 3, LISTEN_PID=str(os.getppid()), LISTEN_FDNAMES="x")
     assert systemd.inherited_sockets() == {}
+    assert not {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} & os.environ.keys()
 
 
 @pytest.mark.parametrize("count", ["", "0", "-1", "x", "99999", "1025"])
 def test_a_count_that_is_none(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    monkeypatch.setenv("LISTEN_FDS", count)
+    offer(monkeypatch, 3, LISTEN_FDS=count)
     with pytest.raises(BindError, match=re.escape(f"LISTEN_FDS is {count!r}")):
         systemd.inherited_sockets()
-
-
-def test_the_variables_are_gone_whatever_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-        monkeypatch.setenv(name, "7")
-    systemd.inherited_sockets()
-    assert not {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} & os.environ.keys()

@@ -125,34 +125,34 @@ def test_the_json_form(log: Start) -> None:
     assert third["target"] == "ÿ"
 
 
-HOSTILE = {
-    "a quote": b'GET /"HTTP/1.1" HTTP/1.1',
-    "a backslash": b"GET /\\x22 HTTP/1.1",
-    "an escape sequence": b"GET /\x1b[2J HTTP/1.1",
-    "a bare CR": b"GET /\r127.0.0.1 HTTP/1.1",
-    "a bare LF": b"GET /\n127.0.0.1 - - [] HTTP/1.1",
-    "NUL": b"GET /\0 HTTP/1.1",
-    "octets above ASCII": b"GET /\xff\x80\x85 HTTP/1.1",
-    "DEL": b"GET /\x7f HTTP/1.1",
-    "a very long line": b"GET /" + b"a" * 9000 + b" HTTP/1.1",
-    "an empty line": b"",
-}
+HOSTILE = [
+    b'GET /"HTTP/1.1" HTTP/1.1',
+    b"GET /\\x22 HTTP/1.1",
+    b"GET /\x1b[2J HTTP/1.1",
+    b"GET /\r127.0.0.1 HTTP/1.1",
+    b"GET /\n127.0.0.1 - - [] HTTP/1.1",
+    b"GET /\0 HTTP/1.1",
+    b"GET /\xff\x80\x85 HTTP/1.1",
+    b"GET /\x7f HTTP/1.1",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1",
+    b"",
+]
 
 
 @pytest.mark.parametrize("log_format", ["common", "combined", "json"])
-@pytest.mark.parametrize("what", HOSTILE)
-def test_what_a_client_sends_cannot_forge_a_line(log: Start, what: str, log_format: str) -> None:
+def test_what_a_client_sends_cannot_forge_a_line(log: Start, log_format: str) -> None:
     logged = log(log_format)
-    with Client(logged.url) as client:
-        client.send(HOSTILE[what] + b'\r\nHost: localhost\r\nReferer: "\\\x80\r\n\r\n')
-        client.answer()
-        line = logged.lines(1)[0]
-    assert line.isprintable()
-    assert len(line) < 3000
-    if log_format == "json":
-        assert json.loads(line)["status"] in {400, 404, 414}
-    else:
-        assert (COMMON if log_format == "common" else COMBINED).fullmatch(line)
+    for request_line in HOSTILE:
+        with Client(logged.url) as client:
+            client.send(request_line + b'\r\nHost: localhost\r\nReferer: "\\\x80\r\n\r\n')
+            client.answer()
+    for line in logged.lines(len(HOSTILE)):
+        assert line.isprintable()
+        assert len(line) < 3000
+        if log_format == "json":
+            assert json.loads(line)["status"] in {400, 404, 414}
+        else:
+            assert (COMMON if log_format == "common" else COMBINED).fullmatch(line)
 
 
 def test_escape() -> None:
@@ -163,46 +163,39 @@ def test_escape() -> None:
 def test_one_line_for_each_response_in_order(log: Start) -> None:
     logged = log()
     with Client(logged.url) as client:
-        client.send(b"".join([get(f"/n/{number % 100}.txt") for number in range(300)]))
-        for _ in range(300):
+        client.send(b"".join([get(f"/n/{number}.txt") for number in range(100)]))
+        for _ in range(100):
             client.answer()
         client.ask(request("HEAD", "/large.bin"), method="HEAD")
         client.ask(b"\r\n" + get("/none"))
         client.ask(get("/none"))
         client.ask(request("POST", "/", "Content-Length: 3") + b"abc")
         missing = client.ask(get("/none", "Connection: close"))
-        lines = logged.statuses(305)
-    assert [line for line, _, _ in lines[:300]] == [
-        f"GET /n/{number % 100}.txt HTTP/1.1" for number in range(300)
+        lines = logged.statuses(105)
+    assert [line for line, _, _ in lines[:100]] == [
+        f"GET /n/{number}.txt HTTP/1.1" for number in range(100)
     ]
-    assert lines[300] == ("HEAD /large.bin HTTP/1.1", 200, 0)
-    assert lines[301] == lines[302] == ("GET /none HTTP/1.1", 404, len(missing.content))
-    assert lines[303][:2] == ("POST / HTTP/1.1", 405)
+    assert lines[100] == ("HEAD /large.bin HTTP/1.1", 200, 0)
+    assert lines[101] == lines[102] == ("GET /none HTTP/1.1", 404, len(missing.content))
+    assert lines[103][:2] == ("POST / HTTP/1.1", 405)
 
 
-def test_a_whole_download_and_one_that_was_cut(log: Start) -> None:
+@pytest.mark.parametrize("by_stop", [False, True])
+def test_a_whole_download_and_one_that_was_cut(log: Start, by_stop: bool) -> None:
     logged = log()
     with Client(logged.url) as client:
         client.ask(get("/large.bin"))
-    client = Client(logged.url, receive_buffer=4096)
-    client.send(get("/large.bin"))
-    eventually(lambda: logged.worker.connections == 1)
-    client.socket.recv(1000)
-    client.vanish()
-    lines = logged.statuses(2)
+    with Client(logged.url, receive_buffer=4096) as client:
+        client.send(get("/large.bin"))
+        client.socket.recv(1000)
+        if by_stop:
+            logged.worker.stop()
+        else:
+            client.vanish()
+        lines = logged.statuses(2)
     assert lines[0] == ("GET /large.bin HTTP/1.1", 200, 1 << 22)
     assert lines[1][:2] == ("GET /large.bin HTTP/1.1", 200)
     assert 1000 < lines[1][2] < 1 << 22
-
-
-def test_a_download_that_was_cut_by_the_stop(log: Start) -> None:
-    logged = log()
-    with Client(logged.url, receive_buffer=4096) as client:
-        client.send(get("/large.bin"))
-        eventually(lambda: logged.worker.connections == 1)
-        eventually(client.has_news)
-        logged.worker.stop()
-        assert 0 < logged.statuses(1)[0][2] < 1 << 22
 
 
 def test_a_slow_head_is_logged(log: Start) -> None:
@@ -225,12 +218,11 @@ def test_colours_are_for_eyes(log: Start) -> None:
     assert all(COMBINED.fullmatch(line) for line in plain)
 
 
-@pytest.mark.parametrize("log_format", ["common", "json"])
-def test_serving_goes_on_when_the_reader_of_the_log_has_gone(site: Path, log_format: str) -> None:
+def test_serving_goes_on_when_the_reader_of_the_log_has_gone(site: Path) -> None:
     reader, writer = os.pipe()
     try:
         with (
-            running(site, writer, log_format) as (_, url),
+            running(site, writer, "common") as (_, url),
             Client(url) as client,
         ):
             assert client.ask(get("/small.txt")).content == b"small"

@@ -1,0 +1,85 @@
+"""Threads that start with a job and end when none is left, so that none of them is ever idle."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, start_new_thread  # importing threading takes a millisecond
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from portico.server.net.loop import report_bug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Job = TypeVar("Job")
+
+
+class Threads(Generic[Job]):
+    """Has up to `most` threads call `run` with one job after the other. Thread-safe."""
+
+    def __init__(
+        self, run: Callable[[Job], None], most: int, queue_limit: int, close_seconds: float
+    ) -> None:
+        """Up to `queue_limit` jobs may wait for a thread; `close` waits up to `close_seconds`."""
+        self.closed = False
+        self._run = run
+        self._most = most
+        self._queue_limit = queue_limit
+        self._close_seconds = close_seconds
+        self._lock = allocate_lock()
+        self._jobs: deque[Job] = deque()
+        self._count = 0
+        self._running = allocate_lock()
+        """Held while there are threads."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of jobs that wait."""
+        return len(self._jobs)
+
+    def submit(self, job: Job) -> bool:
+        """Queue a job.
+
+        Return False, and never start it, if too many wait, this is closed, or the system grants no
+        thread.
+        """
+        with self._lock:
+            if self.closed or len(self._jobs) >= self._queue_limit:
+                return False
+            if self._count < self._most:
+                try:
+                    start_new_thread(self._work, ())
+                except RuntimeError:
+                    if not self._count:
+                        return False
+                else:
+                    self._running.acquire(blocking=False)
+                    self._count += 1
+            self._jobs.append(job)
+            return True
+
+    def close(self) -> None:
+        """Drop the jobs that wait, and wait a while for those that run."""
+        with self._lock:
+            self.closed = True
+            self._jobs.clear()
+        if self._running.acquire(timeout=self._close_seconds):
+            self._running.release()
+
+    def _work(self) -> None:
+        while (job := self._next_job()) is not None:
+            try:
+                self._run(job)
+            except Exception:  # noqa: BLE001
+                report_bug()
+            del job  # with what it holds
+
+    def _next_job(self) -> Job | None:
+        """Return the next job; None when the thread has to end."""
+        with self._lock:
+            if self._jobs:
+                return self._jobs.popleft()
+            self._count -= 1
+            if not self._count:
+                self._running.release()
+            return None
