@@ -1,9 +1,8 @@
 """The configuration, and where its values come from.
 
-A value given in several places is taken from the weightiest: defaults < TOML file < environment <
-flags. Every value is checked, also one that another outweighs, and a bad one raises ConfigError,
-which says where it stands, what is wrong and what would be right. Only the reading of the TOML
-file and `check_root` touch the disk.
+Precedence: flags, then environment, then TOML file, then defaults. Every value is checked, also one
+that another overrides. A bad one raises ConfigError, which says where it is, what is wrong and what
+would be right. Only the reading of the TOML file and `check_root` touch the disk.
 """
 
 from __future__ import annotations
@@ -19,23 +18,21 @@ if TYPE_CHECKING:
 
 _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.attribute)}
 
+_SIMILAR = 0.6
+"""Similarity (difflib) from which on a known name is suggested: one or two letters are wrong."""
 
-LIKE_ENOUGH = 0.6
-"""How like a known name a wrong one must be to be taken for it: one or two letters off."""
-
-
-RIVALS = {"listen": {"host", "port"}, "host": {"listen"}, "port": {"listen"}}
-"""Options that say the same in two ways: which others one of them takes the place of."""
+_CONFLICTS = {"listen": {"host", "port"}, "host": {"listen"}, "port": {"listen"}}
+"""Options that set the same in two ways: the others that each of them replaces."""
 
 
 class ConfigError(Exception):
-    """The operator's mistake: the message says where it is, what is wrong and what to do."""
+    """A mistake of the operator. The message says where it is, what is wrong and what to do."""
 
 
 class Config:
     """All options, checked and frozen. Times are in seconds, sizes in bytes.
 
-    The attributes are declared once more here for type checkers; a test holds them to the table.
+    The attributes repeat the table of options for type checkers; a test compares the two.
     """
 
     __slots__ = tuple(option.attribute for option in OPTIONS)
@@ -66,14 +63,14 @@ class Config:
     config: str
 
     def __init__(self, values: Mapping[str, object]) -> None:
-        """Keep values that are already checked, by option name; `of` and `load` check them."""
+        """Take values by option name, which `of` and `load` have checked."""
         for option in OPTIONS:
             value = values.get(option.name, option.default)
             object.__setattr__(self, option.attribute, value)
 
     @classmethod
     def load(cls, flags: Mapping[str, object], environ: Mapping[str, str]) -> Config:
-        """The command line's configuration: of flags (by option name), environment and file.
+        """Return the configuration from flags (by option name), environment and file.
 
         Raises ConfigError.
         """
@@ -82,16 +79,16 @@ class Config:
 
     @classmethod
     def of(cls, **options: object) -> Config:
-        """The library's configuration: of keywords, which are the attributes' names.
+        """Return the configuration from keywords, which are attribute names, without environment.
 
-        The environment has no say in it. Raises ConfigError.
+        Raises ConfigError.
         """
         return cls(_layers(_checked(options, lambda key: f"argument {key}"), {}))
 
     def settings(self) -> dict[str, object]:
-        """What differs from the defaults, by option name: `Config.of(**...)` makes the same of it.
+        """Return what differs from the defaults, by option name: what `Config` takes.
 
-        But for the path of the file, since what stood there is among it.
+        The path of the file is left out, since its values are included.
         """
         return {
             option.name: value
@@ -111,12 +108,12 @@ class Config:
 
 
 def _layers(given: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:
-    """The three sources, the weightier over the lighter."""
+    """Merge the three sources by their precedence."""
     environment = _from_environment(environ)
     path = given.get("config", environment.get("config"))
     values: dict[str, object] = {}
     for layer in (_from_file(path) if isinstance(path, str) else {}, environment, given):
-        for name, others in RIVALS.items():
+        for name, others in _CONFLICTS.items():
             if name in layer:
                 values = {key: value for key, value in values.items() if key not in others}
         values |= layer
@@ -124,7 +121,7 @@ def _layers(given: dict[str, object], environ: Mapping[str, str]) -> dict[str, o
 
 
 def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[str, object]:
-    """Values by option name, each converted; `where` tells where a key stands, for the error."""
+    """Return the values by option name, converted. `where` describes a key's place, for errors."""
     found: dict[str, object] = {}
     for key, raw in values.items():
         option = _BY_KEY.get(key.replace("-", "_"))
@@ -138,8 +135,10 @@ def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[
             wrong = str(problem) or f"{raw!r} is not {option.kind.expects}"
             raise ConfigError(f"{where(key)}: {wrong}") from None
     for key in values:
-        if rivals := sorted(RIVALS.get(_name_of(key), set()) & found.keys()):
-            raise ConfigError(f"{where(key)}: not together with {' and '.join(rivals)}; keep one")
+        if conflicts := sorted(_CONFLICTS.get(_name_of(key), set()) & found.keys()):
+            raise ConfigError(
+                f"{where(key)}: not together with {' and '.join(conflicts)}; keep one"
+            )
     return found
 
 
@@ -148,7 +147,7 @@ def _name_of(key: str) -> str:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    """An empty variable counts as unset. Variables that name no option are none of our business."""
+    """Return the options in the environment. Empty and unknown variables are ignored."""
 
     def where(name: str) -> str:
         return f"environment variable {_BY_KEY[name].variable}"
@@ -162,8 +161,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
 
 def _from_file(path: str) -> dict[str, object]:
-    """The TOML file's options. Relative paths are meant from the one that the file lies in."""
-    import tomllib  # only those who give a file pay for the parser
+    """Return the options in a TOML file. Relative paths are relative to its folder."""
+    import tomllib  # not needed without a file
 
     try:
         with open(path, "rb") as file:
@@ -193,7 +192,7 @@ def _from_file(path: str) -> dict[str, object]:
 
 
 def _from_folder(folder: str, address: str) -> str:
-    """An address in whose place a unix socket's path, if it is one, is meant from `folder`."""
+    """Return an address; if it is a unix socket's, with its path relative to `folder`."""
     path = address.removeprefix(UNIX)
     return address if path == address else UNIX + os.path.join(folder, path)
 
@@ -203,9 +202,9 @@ def _line_at(problem: UnicodeDecodeError) -> int:
 
 
 def _line_of(key: str, text: str) -> int:
-    """The line on which a top-level key of a valid TOML text first stands.
+    """Return the line on which a top-level key of a valid TOML text first stands.
 
-    Lines are gathered until they are valid by themselves: such a piece is one statement.
+    Lines are collected until they are valid by themselves: such a piece is one statement.
     """
     import tomllib
 
@@ -222,20 +221,20 @@ def _line_of(key: str, text: str) -> int:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of an error message that names what may have been meant, or nothing."""
+    """Return the end of an error message that suggests similar names; empty if there are none."""
     import difflib
 
     names, bare = sorted(known), word.strip("-")
     close = [name for name in names if bare and name.strip("-").startswith(bare)]
     if not close:
-        likeness = {name: difflib.SequenceMatcher(None, word, name).ratio() for name in names}
-        best = max(likeness.values())
-        close = [name for name in names if likeness[name] == best > LIKE_ENOUGH]
+        similarity = {name: difflib.SequenceMatcher(None, word, name).ratio() for name in names}
+        best = max(similarity.values())
+        close = [name for name in names if similarity[name] == best > _SIMILAR]
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def check_root(config: Config) -> str:
-    """The absolute path, without symbolic links, of the folder to serve.
+    """Return the absolute path, without symbolic links, of the folder to serve.
 
     Raises ConfigError if it is missing, not a folder or not readable.
     """

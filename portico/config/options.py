@@ -1,7 +1,7 @@
-"""The options: each is declared once, in OPTIONS, and everything else derives from that table.
+"""The options: each is declared once, in OPTIONS.
 
-Flags, `PORTICO_<NAME>` environment variables, TOML keys, `--help` and docs/reference.md are made of
-it. Config declares its attributes besides, for type checkers, and a test holds them to the table.
+Flags, `PORTICO_<NAME>` environment variables, TOML keys, `--help` and docs/reference.md derive from
+that table.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNITS = {"": 0, "K": 10, "KIB": 10, "M": 20, "MIB": 20, "G": 30, "GIB": 30}
-"""What may follow a size, in capitals, and the power of two it stands for."""
+"""The units of a size, in capitals, as binary logarithms."""
 
 MAX_DIGITS = 18
-"""Longer numbers are refused unread: all bounds are smaller, and int() of them gets slow."""
+"""Longer numbers are refused unread: all bounds are smaller, and int() gets slow for them."""
 
 MAX_PORT = 65_535
 MAX_WORKERS = 1024
-"""More than any machine has cores; a typing error should not start a million processes."""
+"""More than any machine has cores. A typing error should not start a million processes."""
 
 
 def cores() -> int:
@@ -31,14 +31,14 @@ def cores() -> int:
 
 
 UNIX = "unix:"
-"""What the address of a unix socket begins with."""
+"""The prefix of a unix socket's address."""
 
 
 class Kind:
-    """What values an option takes.
+    """The values that an option takes.
 
-    `convert` turns what was given (text, or a native value from TOML or the library) into the
-    value kept, or raises ValueError, with its own message or with none: `expects` then says it.
+    `convert` turns text, or a native value from TOML or the library, into the option's value. It
+    raises ValueError, either with a message or without one; then `expects` is the message.
     """
 
     __slots__ = ("convert", "expects", "metavar", "type_name")
@@ -140,7 +140,7 @@ def _host(raw: object) -> str:
 
 
 def _answered_host(raw: object) -> str:
-    """A host in the form in which it is compared with that of a request, or a pattern of hosts."""
+    """Return a host as it is compared with that of a request, or a pattern of hosts."""
     if raw == "*":
         return "*"
     if isinstance(raw, str) and raw.startswith("*."):
@@ -152,7 +152,7 @@ def _answered_host(raw: object) -> str:
 
 
 def _list(raw: object) -> list[object]:
-    """What a list holds, or a text with commas stands for."""
+    """Return the items of a list, or of a text with commas."""
     if isinstance(raw, str):
         return [item.strip() for item in raw.split(",") if item.strip()]
     if isinstance(raw, list | tuple):
@@ -174,7 +174,7 @@ def _globs(raw: object) -> tuple[str, ...]:
 
 
 def _address(raw: object) -> str:
-    """An address to listen on in its one form: HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH."""
+    """Return an address to listen on as HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH."""
     text = raw if isinstance(raw, str) else ""
     try:
         if text.startswith(UNIX):
@@ -197,7 +197,7 @@ _URL_PATH_OCTETS = frozenset(
 
 
 def _url_path(raw: object) -> str:
-    """A path below the root, in a form that is sent as it is written."""
+    """Return a URL path below the root that needs no percent-encoding."""
     if not isinstance(raw, str) or not _URL_PATH_OCTETS.issuperset(raw):
         raise ValueError
     first, *names = raw.split("/")
@@ -211,7 +211,7 @@ def _addresses(raw: object) -> tuple[str, ...]:
 
 
 def _workers(raw: object) -> int:
-    """How many; 0 stands for auto."""
+    """Return a number of workers; 0 stands for auto."""
     return 0 if raw == "auto" else _within(raw, 0, MAX_WORKERS)
 
 
@@ -230,10 +230,10 @@ WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _
 
 
 class Option:
-    """One row of the table.
+    """An option.
 
     `meaning` is a sentence for --help and for the reference page; `{values}` in it stands for what
-    its kind expects. `default` is the attribute's value when nobody gives one: not converted.
+    its kind expects. `default` is the converted value.
     """
 
     __slots__ = ("default", "group", "kind", "meaning", "name")
@@ -247,7 +247,7 @@ class Option:
 
     @property
     def attribute(self) -> str:
-        """Its name in a Config: a flag that may be repeated fills an attribute in the plural."""
+        """The attribute of Config: in the plural if the flag may be repeated."""
         return self.name + "s" if self.repeatable else self.name
 
     @property
@@ -257,12 +257,12 @@ class Option:
 
     @property
     def positional(self) -> bool:
-        """Whether it is given on the command line without a flag."""
+        """Whether the command line takes it without a flag."""
         return self.kind is FOLDER
 
     @property
     def flag(self) -> str:
-        """How the command line names it."""
+        """Its name on the command line."""
         return self.kind.metavar if self.positional else "--" + self.name.replace("_", "-")
 
     @property
@@ -272,7 +272,7 @@ class Option:
 
     @property
     def shown_default(self) -> str:
-        """The default as an operator would write it; empty where there is none to write."""
+        """The default as an operator would write it; may be empty."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if self.kind.metavar == "SIZE" and isinstance(self.default, int):

@@ -38,11 +38,9 @@ def site(tmp_path: Path) -> Path:
 # --- understanding the command line
 
 
-def test_nothing_given_is_nothing_set() -> None:
+def test_each_flag_sets_its_option_and_no_other() -> None:
     assert parse([]) == {}
-
-
-def test_each_flag_sets_its_option() -> None:
+    assert parse(["--", "-site"]) == {"root": "-site"}
     line = "site --port=0 --allow-host a.test --allow-host b.test --no-listing --access-log"
     assert parse(line.split()) == {
         "root": "site",
@@ -51,10 +49,6 @@ def test_each_flag_sets_its_option() -> None:
         "listing": False,
         "access_log": True,
     }
-
-
-def test_a_folder_may_begin_with_a_hyphen() -> None:
-    assert parse(["--", "-site"]) == {"root": "-site"}
 
 
 @pytest.mark.parametrize(
@@ -120,28 +114,23 @@ def test_a_mistake_is_one_line_and_code_2(
     assert written.err == f"portico: error: {complaint}\n"
 
 
-def test_a_line_that_makes_no_sense_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--prot", "80"]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "portico: error: there is no option --prot; did you mean --port?",
-        "portico --help shows all options.",
-    ]
-
-
-def test_a_mistake_in_the_environment_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--prot", "80"], "portico"),
+        (["check", "--strct"], "portico check"),
+    ],
+)
+def test_a_line_that_makes_no_sense_gets_a_hint(
+    argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PORTICO_GRACE", "soon")
-    assert main([]) == 2
-    assert "environment variable PORTICO_GRACE: 'soon'" in capsys.readouterr().err
+    assert main(argv) == 2
+    assert capsys.readouterr().err.endswith(f"\n{hint} --help shows all options.\n")
 
 
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "portico.toml"
-    file.write_text("host = '::1'\nport = '80 or so'\n")
-    assert main(["--config", str(file)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"portico: error: {file}, line 2, key port: '80 or so' is not")
+def test_a_command_that_is_spelled_wrong_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chek", "site"]) == 2
+    assert "'site' is too much; did you mean check?" in capsys.readouterr().err
 
 
 # --- help
@@ -179,58 +168,43 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 # --- the banner
 
 
-def test_banner_shows_folder_addresses_and_warnings() -> None:
-    config = Config.of(color="never")
-    text = banner(config, "/srv/si\x1bte", ["http://a:1/", "http://b:1/"], ["be careful."])
-    assert text.splitlines() == [
-        f"Portico {__version__} serves /srv/si\\x1bte",
+def test_banner_shows_folder_addresses_metrics_and_warnings() -> None:
+    urls, metrics = ["http://a:1/", "http://b:1/"], "http://c:2/metrics"
+    lines = [
+        f"Portico {__version__} serves /srv/si\\x1bte with 3 workers",
         "",
         "    http://a:1/",
         "    http://b:1/",
         "",
+        f"Metrics: {metrics}",
+        "",
         "Warning: be careful.",
         "Press Ctrl+C to stop.",
     ]
-
-
-def test_banner_tells_where_metrics_are() -> None:
-    config = Config.of(color="never")
-    text = banner(config, "/srv", ["http://a:1/"], [], "http://b:2/metrics")
-    assert "\n    http://a:1/\n\nMetrics: http://b:2/metrics\n\n" in text
-
-
-def test_banner_tells_of_workers() -> None:
-    text = banner(Config.of(workers=3), "/srv", ["http://a:1/"], [])
-    assert text.startswith(f"Portico {__version__} serves /srv with 3 workers\n")
-
-
-def test_banner_in_colour_says_the_same() -> None:
-    text = banner(Config.of(color="always"), "/srv", ["http://a:1/"], [])
+    plain = Config.of(color="never", workers=3)
+    text = banner(plain, "/srv/si\x1bte", urls, ["be careful."], metrics)
+    assert text.splitlines() == lines
+    text = banner(Config.of(color="always"), "/srv", urls, [])
     assert "\x1b[1m/srv\x1b[0m" in text
     assert "\x1b[36mhttp://a:1/\x1b[0m" in text
 
 
 @pytest.mark.parametrize(
-    ("root", "warned"),
+    ("root", "local", "warned"),
     [
-        ("/", "whole file system"),
-        ("/home/user", "whole home directory"),
-        ("/home", "whole home directory"),
-        ("/home/user/site", ""),
-        ("/home/use", ""),
-        ("/srv", ""),
+        ("/", True, "whole file system"),
+        ("/home/user", True, "whole home directory"),
+        ("/home", True, "whole home directory"),
+        ("/home/user/site", True, ""),
+        ("/home/use", True, ""),
+        ("/srv", False, "over the network"),
     ],
 )
-def test_warnings_of_folders(root: str, warned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings(root: str, local: bool, warned: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/user")
-    found = what_to_know(root, local=True)
+    found = what_to_know(root, local=local)
     assert len(found) == bool(warned)
     assert warned in "".join(found)
-
-
-def test_warning_of_a_network() -> None:
-    assert what_to_know("/srv", local=True) == []
-    assert "over the network" in what_to_know("/srv", local=False)[0]
 
 
 @pytest.mark.parametrize(
@@ -337,24 +311,7 @@ def test_serves_until_a_signal_and_says_so_in_one_line(
     assert err.count("\n") == 1
 
 
-def test_curl_gets_the_page(running: Process) -> None:
-    command = ["curl", "--silent", "--show-error", "--fail", f"{running.url}page.html"]
-    try:
-        result = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
-    except FileNotFoundError:
-        pytest.skip("there is no curl on this machine")
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"<p>Hello", b"")
-
-
-def test_the_port_can_be_bound_again_at_once(running: Process, site: Path) -> None:
-    running.get("page.html")
-    port = str(urlsplit(running.url).port)
-    assert running.end()[0] == 0
-    with Process(str(site), "--port", port) as second:
-        assert second.get("page.html") == b"<p>Hello"
-
-
-def test_a_port_in_use_is_named(
+def test_a_port_in_use_is_named_and_can_be_bound_again_at_once(
     running: Process, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = str(urlsplit(running.url).port)
@@ -365,6 +322,9 @@ def test_a_port_in_use_is_named(
     assert "--port" in error
     assert error.count("\n") == 1
     assert running.get("page.html") == b"<p>Hello"
+    assert running.end()[0] == 0
+    with Process(str(site), "--port", port) as second:
+        assert second.get("page.html") == b"<p>Hello"
 
 
 def test_options_come_from_the_environment_and_the_file(

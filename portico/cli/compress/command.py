@@ -40,7 +40,7 @@ from portico.site.representation.media import is_compressible, media_type
 from portico.site.target import is_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from portico.cli.walk import Item
 
@@ -83,31 +83,37 @@ def run(argv: Sequence[str]) -> int:
     if absent and not options.coding and not options.quiet:
         say(f"No {' and no '.join(absent)} without a library: {_CURE}\n")
     survey = Survey(root, codings, force=options.force)
-    if not options.dry_run:
-        return _compress(survey, options.jobs, quiet=options.quiet)
+    errors = survey.errors
+    if options.dry_run:
+        text = _forecast(survey)
+    else:
+        writer = Writer(root, survey.tasks)
+        try:
+            _write(survey, writer, options.jobs, bar_shown=not options.quiet and os.isatty(STDERR))
+        except KeyboardInterrupt:
+            done = f"{len(writer.written):,} of {count(len(survey.tasks), 'compressed file')}"
+            say(f"Stopped: {done} written, each of them whole. The next run does the rest.\n")
+            return INTERRUPTED
+        text = _summary(survey, writer)
+        errors += writer.errors
     if not options.quiet:
-        show(_forecast(survey))
-    return _complain(survey.errors)
+        show(text)
+    for error in errors:
+        complain(error)
+    return FOUND if errors else STOPPED
 
 
-def _compress(survey: Survey, jobs: int, *, quiet: bool) -> int:
-    writer = Writer(survey.root, survey.tasks)
-    bar = Bar(writer, shown=not quiet and os.isatty(STDERR))
+def _write(survey: Survey, writer: Writer, jobs: int, *, bar_shown: bool) -> None:
+    """Write what is missing or stale. Raises KeyboardInterrupt."""
     for path in survey.abandoned:
         with contextlib.suppress(OSError):
             os.unlink(path)
-    try:
-        if survey.tasks:
-            writer.run(child_processes(jobs), jobs, bar.draw)
-    except KeyboardInterrupt:
-        bar.clear()
-        done = f"{len(writer.written):,} of {count(len(survey.tasks), 'compressed file')}"
-        say(f"Stopped: {done} written, each of them whole. The next run does the rest.\n")
-        return INTERRUPTED
-    bar.clear()
-    if not quiet:
-        show(_summary(survey, writer))
-    return _complain([*survey.errors, *writer.errors])
+    if survey.tasks:
+        bar = Bar(writer)
+        try:
+            writer.run(child_processes(jobs), jobs, bar.draw if bar_shown else lambda: None)
+        finally:
+            bar.clear()
 
 
 class Survey:
@@ -115,67 +121,48 @@ class Survey:
 
     def __init__(self, root: str, codings: Sequence[str], *, force: bool) -> None:
         """`root` is a real path. With `force` nothing counts as up to date."""
-        self.root = root
         self.originals = self.octets = 0
         """The files that can be compressed, and the sum of their sizes."""
         self.tasks: list[Task] = []
         self.kept: list[Written] = []
         """The compressed files that are up to date."""
-        self.errors: list[str] = []
         self.abandoned: list[str] = []
         """The temporary files of runs that were killed."""
+        self.errors: list[str] = []
         for folder in walk(root, through_links=False):
-            if folder.problem is not None:
-                self._add_error(folder.shown or root, folder.problem)
+            for name, problem in [
+                (folder.shown or root, folder.problem),
+                *((item.shown, item.problem) for item in folder.items),
+            ]:
+                if problem is not None:
+                    self.errors.append(f"cannot read {name}: {problem.strerror or problem}")
             for item in folder.items:
-                if item.problem is not None:
-                    self._add_error(item.shown, item.problem)
-                elif _is_abandoned(item):
-                    self.abandoned.append(item.path)
-                elif item.status is not None and _is_original(item):
+                if item.is_file and item.status is not None:
                     self._add(item, item.status, codings, force=force)
 
     def _add(
         self, item: Item, status: os.stat_result, codings: Sequence[str], *, force: bool
     ) -> None:
-        """Add what is to be done for one original."""
+        """Add what is to be done about a file."""
+        if item.name.startswith(PREFIX) and item.name.endswith(SUFFIX) and not item.is_link:
+            if time.time() - status.st_mtime > _ABANDONED:
+                self.abandoned.append(item.path)
+            return
+        size = status.st_size
+        compressible = size >= WORTH_FROM and is_compressible(media_type(item.name))
+        if not (compressible and item.is_served and all(map(is_safe, item.names))):
+            return  # among them all compressed files
         self.originals += 1
-        self.octets += status.st_size
+        self.octets += size
         for coding in codings:
-            known = _status(item.path + SUFFIXES[coding])
+            known = _file_status(item.path + SUFFIXES[coding])
             if known is not None and not force and known.st_mtime_ns >= status.st_mtime_ns:
-                self.kept.append(Written(coding, status.st_size, known.st_size))
+                self.kept.append(Written(coding, size, known.st_size))
             else:
-                self.tasks.append(Task(coding, item.shown, item.path, status.st_size))
-
-    def _add_error(self, name: str, problem: OSError) -> None:
-        self.errors.append(f"cannot read {name}: {problem.strerror or problem}")
+                self.tasks.append(Task(coding, item.shown, item.path, size))
 
 
-def _is_original(item: Item) -> bool:
-    """Whether a name is that of a file to compress. No compressed file is."""
-    return (
-        item.is_served
-        and item.status is not None
-        and item.status.st_size >= WORTH_FROM
-        and is_compressible(media_type(item.name))
-        and all(map(is_safe, item.names))
-    )
-
-
-def _is_abandoned(item: Item) -> bool:
-    """Whether a name is that of a temporary file that a killed process has left."""
-    return (
-        item.name.startswith(PREFIX)
-        and item.name.endswith(SUFFIX)
-        and item.is_file
-        and not item.is_link
-        and item.status is not None
-        and time.time() - item.status.st_mtime > _ABANDONED
-    )
-
-
-def _status(path: str) -> os.stat_result | None:
+def _file_status(path: str) -> os.stat_result | None:
     """Return the status of the file at `path`; None if there is none."""
     try:
         status = os.stat(path)
@@ -187,19 +174,15 @@ def _status(path: str) -> os.stat_result | None:
 class Bar:
     """A line on the terminal that shows the progress of a writer."""
 
-    def __init__(self, writer: Writer, *, shown: bool) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._effort = sum(task.effort for task in writer.tasks)
-        self._shown = shown
         self._last = ""
 
     def draw(self) -> None:
         """Show the progress as it is now."""
-        if not self._shown:
-            return
-        finished = self._writer.finished
-        share = sum(task.effort for task in finished) / self._effort
-        files = f"{len(finished):,} of {count(len(self._writer.tasks), 'file')}"
+        share = self._writer.effort / self._effort
+        files = f"{self._writer.finished:,} of {count(len(self._writer.tasks), 'file')}"
         columns = os.get_terminal_size(STDERR).columns or 80
         width = max(0, min(40, columns - len(files) - 12))
         full = int(share * width)
@@ -212,7 +195,6 @@ class Bar:
         """Empty the line, including the ^C that a terminal shows."""
         if self._last:
             say(f"\r{' ' * (len(self._last) + 2)}\r")
-            self._last = ""
 
 
 def _forecast(survey: Survey) -> str:
@@ -244,15 +226,6 @@ def _summary(survey: Survey, writer: Writer) -> str:
         saved = f"{human_size(before - after)} of {human_size(survey.octets)}"
         best = best or [f"A client that accepts {coding} saves {saved}."]
     return "\n".join([*lines, *best])
-
-
-def _complain(errors: Iterable[str]) -> int:
-    """Report what went wrong. Return the exit code."""
-    code = STOPPED
-    for error in errors:
-        complain(error)
-        code = FOUND
-    return code
 
 
 def _codings(lists: Sequence[str]) -> list[str]:

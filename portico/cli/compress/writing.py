@@ -88,8 +88,8 @@ class Writer:
         """Tasks whose result was hardly smaller than the original, and so was not kept."""
         self.errors: dict[str, None] = {}
         """What went wrong, each error once."""
-        self.finished: list[Task] = []
-        """Tasks that are done, with or without success."""
+        self.finished = self.effort = 0
+        """Tasks that are done, with or without success, and their effort."""
         self._root = root
         self._running: dict[Future[int | None], tuple[Task, str]] = {}
         """The tasks that are handed to the child processes, with their temporary files."""
@@ -131,7 +131,8 @@ class Writer:
                 self._publish(future, task, temporary)
                 _remove(temporary)
                 del self._running[future]
-                self.finished.append(task)
+                self.finished += 1
+                self.effort += task.effort
 
     def _publish(self, future: Future[int | None], task: Task, temporary: str) -> None:
         """Put the result of a task in its place, or note what went wrong."""

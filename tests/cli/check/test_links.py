@@ -84,17 +84,25 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("html", GOOD)
-def test_good_links(site: Path, html: str) -> None:
-    write(site, {"page.html": f"<!doctype html>\n<p>\n{html}"})
-    assert check(site) == []
+def pages(links: list[str]) -> dict[str, str | bytes]:
+    """A page for each, which begins with two lines without a link."""
+    return {f"{number}.html": f"<!doctype html>\n<p>\n{html}" for number, html in enumerate(links)}
 
 
-@pytest.mark.parametrize("html", BROKEN)
-def test_broken_links(site: Path, html: str) -> None:
-    write(site, {"page.html": f"<!doctype html>\n<p>\n{html}", ".hidden": "x"})
-    line = 4 if "\n" in html else 3
-    assert places(check(site), "link") == [("page.html", line)]
+def test_good_links(site: Path) -> None:
+    write(site, pages(GOOD))
+    assert [(each.what, GOOD[int(each.path.partition(".")[0])]) for each in check(site)] == []
+
+
+@pytest.mark.parametrize("links", [BROKEN[::2], BROKEN[1::2]])
+def test_broken_links(site: Path, links: list[str]) -> None:
+    write(site, pages(links) | {".hidden": "x"})
+    found = check(site)
+    assert {each.kind for each in found} == {"link"}
+    also = [(str(place["path"]), place["line"]) for each in found for place in each.also]
+    assert sorted([(each.path, each.line) for each in found] + also) == sorted(
+        (f"{number}.html", 4 if "\n" in html else 3) for number, html in enumerate(links)
+    )
 
 
 def test_the_cure_names_what_may_be_meant(site: Path) -> None:
