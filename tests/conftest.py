@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def _no_options_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _no_options_from_outside() -> Iterator[None]:
     """Keep the developer's own settings out of the tests and the processes that they start."""
-    for name in list(os.environ):
-        if name.startswith("PORTICO_") or name in {"NO_COLOR", "FORCE_COLOR"}:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in list(os.environ):
+            if name.startswith("PORTICO_") or name in {"NO_COLOR", "FORCE_COLOR"}:
+                monkeypatch.delenv(name)
+        monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,15 +9,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import uuid
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, NoReturn
 
 import pytest
 
 from portico.site.origin.stat import is_settled
 from tests.server.clients import Client, eventually, get
+from tests.server.processes.supervised import Supervised
 
 CLIENTS_REQUIRED = os.environ.get("PORTICO_REQUIRE_CLIENTS") == "1"
 PATIENCE = 60
@@ -72,39 +72,25 @@ class Exchange(NamedTuple):
     """Octets of content that were sent."""
 
 
-class Logged:
-    """The command, serving `root`, with its access log in the file `log`."""
+class Logged(Supervised):
+    """The command, serving `root`; tests read its access log, which is in `folder`."""
 
-    def __init__(self, root: Path, log: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "portico", str(root), "--port", "0"]
-        options = ("--log-format", "json", *options)
-        self._log = log
-        with log.open("wb") as written:
-            self._popen = subprocess.Popen(
-                [*command, *options], stdout=written, stderr=subprocess.PIPE, text=True
-            )
-        assert self._popen.stderr is not None
-        self.url = ""
-        for line in self._popen.stderr:
-            if line.strip().startswith("http://"):
-                self.url = line.strip()
-            if "Press Ctrl+C" in line:
-                break
-        assert self.url
+    def __init__(self, root: Path, folder: Path, *options: str) -> None:
+        super().__init__(folder, str(root), "--port", "0", "--log-format", "json", *options)
+        self.start()
         self._seen = 0
 
     def lines(self) -> list[Exchange]:
         """Return the whole log."""
         return [
             Exchange(line["method"], line["target"], line["status"], line["length"])
-            for line in map(json.loads, self._log.read_text().splitlines(keepends=False))
+            for line in map(json.loads, self.logged.splitlines())
         ]
 
     def news(self) -> list[Exchange]:
         """Return the requests that were answered since the last call."""
         mark = f"/{uuid.uuid4().hex}"
-        with Client(self.url) as client:
-            client.ask(get(mark))
+        self.content(mark)
         eventually(lambda: any(line.target == mark for line in self.lines()))
         lines = self.lines()
         news = lines[self._seen :]
@@ -120,11 +106,5 @@ class Logged:
         with Client(self.url) as client:
             return client.ask(get(path, "Range: bytes=0-0")).fields.get("etag")
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._popen.terminate()
-        complaint = self._popen.communicate(timeout=PATIENCE)[1]
-        assert "Traceback" not in complaint, complaint
-        assert self._popen.returncode == 0, complaint
+        assert self.end() == 0, self.said

@@ -84,7 +84,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(root: Path, tmp_path: Path) -> Iterator[Logged]:
-    with Logged(root, tmp_path / "log", "--immutable", "/assets/*") as server:
+    with Logged(root, tmp_path, "--immutable", "/assets/*") as server:
         yield server
 
 
@@ -92,7 +92,7 @@ def server(root: Path, tmp_path: Path) -> Iterator[Logged]:
 def plain(root: Path, tmp_path: Path) -> Iterator[Logged]:
     """Makes no compressed copies, of which each would be sent once in the place of a 304."""
     options = ("--immutable", "/assets/*", "--no-compress")
-    with Logged(root, tmp_path / "log", *options) as server:
+    with Logged(root, tmp_path, *options) as server:
         yield server
 
 

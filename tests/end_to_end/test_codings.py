@@ -41,7 +41,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(root: Path) -> Iterator[Logged]:
-    with Logged(root, root.parent / "log") as server:
+    with Logged(root, root.parent) as server:
         yield server
 
 

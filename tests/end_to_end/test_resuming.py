@@ -43,7 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]) -
 
 @pytest.fixture(scope="module")
 def logged(root: Path) -> Iterator[Logged]:
-    with Logged(root, root.parent / "log") as server:
+    with Logged(root, root.parent) as server:
         yield server
 
 

@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(root: Path, tmp_path: Path) -> Iterator[Logged]:
-    with Logged(root, tmp_path / "log") as server:
+    with Logged(root, tmp_path) as server:
         yield server
 
 

@@ -59,7 +59,7 @@ def root(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "empty.html").write_text(PAGE)
     (root / "film.html").write_text(PAGE + "<video src=film.webm muted preload=auto>")
     (root / "sound.html").write_text(PAGE + "<audio src=sound.wav muted preload=metadata>")
-    with Logged(root, folder / "log") as server, browser.new_context() as context:
+    with Logged(root, folder) as server, browser.new_context() as context:
         tab = Tab(context.new_page())
         tab.open(f"{server.url}empty.html")
         (root / "film.webm").write_bytes(film(tab.page, FILM_SECONDS))
@@ -71,7 +71,7 @@ def root(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(root: Path, tmp_path: Path) -> Iterator[Logged]:
     """Has not seen the film yet, so it has a provisional tag."""
-    with Logged(root, tmp_path / "log") as server:
+    with Logged(root, tmp_path) as server:
         yield server
 
 
