@@ -8,7 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 REPOSITORY = Path(__file__).parent.parent
 BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
@@ -17,6 +17,10 @@ BROWSER_TESTS_PASSED = pytest.StashKey[int]()
 # Machines are shared: how long an example takes says nothing about what is tested.
 settings.register_profile("portico", deadline=None)
 settings.load_profile("portico")
+# For scripts/mutate: fewer examples, and no search for a smaller one once a test fails.
+settings.register_profile(
+    "mutation", deadline=None, max_examples=20, phases=(Phase.explicit, Phase.generate)
+)
 
 
 def pytest_configure() -> None:

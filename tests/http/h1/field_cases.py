@@ -63,26 +63,14 @@ FIELDS = (
             "inner space": having(b"X Y: z"),
             **{
                 repr(bytes([octet])): having(b"X" + bytes([octet]) + b"Y: z")
-                for octet in (
-                    *range(10),
-                    11,
-                    12,
-                    *range(14, 33),
-                    *b'"(),/;<=>?@[\\]{}',
-                    127,
-                    128,
-                    255,
-                )
+                for octet in {*range(33), *b'"(),/;<=>?@[\\]{}', 127, 128, 255} - {*b"\r\n"}
             },
         },
     ),
     *each(
         "a control character in a value",
         "RFC 9110, 5.5",
-        {
-            f"{octet:#x}": having(b"X: a" + bytes([octet]) + b"b")
-            for octet in (*range(9), 10, 11, 12, 13, *range(14, 32), 127)
-        },
+        {f"{code:#x}": having(b"X: a%cb" % code) for code in {*range(32), 127} - {*b"\t"}},
     ),
     ok("as many fields as allowed", "RFC 6585, 5", having(*([b"X: y"] * (FIELDS_LIMIT - 1)))),
     no("too many fields, all alike", "RFC 6585, 5", having(*([b"X: y"] * FIELDS_LIMIT)), 431),
@@ -161,11 +149,12 @@ EXPECTATIONS = (
     ok("no Expect", "RFC 9110, 10.1.1", having(), expects_continue=False),
     ok("100-continue", "RFC 9110, 10.1.1", having(b"Expect: 100-continue"), expects_continue=True),
     ok("in any case", "RFC 9110, 10.1.1", having(b"Expect: 100-Continue"), expects_continue=True),
-    ok(
-        "HTTP/1.0 cannot expect",
-        "RFC 9110, 10.1.1",
-        having(b"Expect: 100-continue", version=b"1.0"),
-        expects_continue=False,
+    *(
+        ok("HTTP/1.0 cannot expect", "RFC 9110, 10.1.1", head, expects_continue=False)
+        for head in (
+            having(b"Expect: 100-continue", version=b"1.0"),
+            having(b"Expect: anything", version=b"1.0"),
+        )
     ),
     *each(
         "another expectation",
@@ -185,7 +174,6 @@ CASES = (*FIELDS, *PERSISTENCE, *EXPECTATIONS)
 INCOMPLETE: dict[str, bytes] = {
     "nothing": b"",
     "one octet": b"G",
-    "a request line": b"GET / HTTP/1.1",
     "a request line and CR": b"GET / HTTP/1.1\r",
     "a request line and its end": b"GET / HTTP/1.1\r\n",
     "a field line": having(b"X: y")[:-4],

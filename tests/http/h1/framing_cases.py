@@ -10,19 +10,12 @@ _SIZES = {b"0": 0, b"5": 5, b"0005": 5, b" \t5 ": 5, b"9" * 18: 10**18 - 1}
 CASES = (
     ok("no content", "RFC 9112, 6.3", having(), content_length=0),
     *(
-        ok(
-            f"Content-Length {value!r}",
-            "RFC 9110, 8.6",
-            having(b"Content-Length:" + value),
-            content_length=size,
-        )
+        ok("a length", "RFC 9110, 8.6", having(b"Content-Length:" + value), content_length=size)
         for value, size in _SIZES.items()
     ),
-    ok(
-        "a name with an underscore is another",
-        "RFC 9110, 5.1",
-        having(b"Content_Length: 5"),
-        content_length=0,
+    *(
+        ok("a name with an underscore is another", "RFC 9110, 5.1", having(line), content_length=0)
+        for line in (b"Content_Length: 5", b"Transfer_Encoding: chunked")
     ),
     *each(
         "Content-Length",
@@ -30,19 +23,10 @@ CASES = (
         {
             repr(value): having(b"Content-Length: " + value)
             for value in (
-                *(b"", b"+5", b"-5", b"-0", b"0x5", b"5h", b"5_0", b"5 0", b"5\t0", b"5.0", b"5e1"),
-                *(b"5,5", b"5, 5", b"5,6", b",5", b"5,", b"5;", b'"5"', b"five", b"\xb2", b"5\x0b"),
-                *(
-                    b"5\0",
-                    b"\xef\xbc\x95",
-                    b"\xd9\xa5",
-                    b"\xa05",
-                    b"5\x85",
-                    b"0b1",
-                    b"0o5",
-                    b"9" * 19,
-                ),
-                *(b"18446744073709551621", b"9" * 5000),
+                *b"+5 -5 -0 0x5 5h 5_0 5.0 5e1 5,5 5,6 ,5 5, 5; five 0b1 0o5".split(),
+                *b"\xb2 \xd9\xa5 5\0".split(),
+                *(b"", b"5 0", b"5\t0", b"5, 5", b'"5"', b"5\x0b", b"\xef\xbc\x95", b"\xa05"),
+                *(b"5\x85", b"9" * 19, b"18446744073709551621", b"9" * 5000),
             )
         },
     ),
@@ -66,42 +50,18 @@ CASES = (
         )
         for value in (b"chunked", b" Chunked", b"\tCHUNKED \t")
     ),
-    ok(
-        "a name with an underscore is another",
-        "RFC 9110, 5.1",
-        having(b"Transfer_Encoding: chunked"),
-        content_length=0,
-    ),
     *each(
         "Transfer-Encoding",
         "RFC 9112, 6.3",
         {
             repr(value): having(b"Transfer-Encoding: " + value)
             for value in (
-                *(b"", b",", b"identity", b"gzip", b"chunked,", b"chunked, ", b"chunked , ,"),
-                *(
-                    b"chunked, chunked",
-                    b"chunked, gzip",
-                    b"chunked, identity",
-                    b"gzip, chunked, chunked",
-                ),
-                *(
-                    b"chunked;q=1",
-                    b'"chunked"',
-                    b"xchunked",
-                    b"chunked x",
-                    b"x chunked",
-                    b"chun ked",
-                ),
-                *(
-                    b"chunked\x0b",
-                    b"\x0bchunked",
-                    b"\xa0chunked",
-                    b"chunked\x85",
-                    b"chunked\0",
-                    b"chunKe\xc7",
-                ),
-                *(b"chunked\r", b"\nchunked", b"chunked\r X"),
+                *b"identity gzip , chunked, chunked;q=1 xchunked".split(),
+                *(b"", b"chunked, ", b"chunked , ,", b"chunked, chunked", b"chunked, gzip"),
+                *(b"chunked, identity", b"gzip, chunked, chunked", b'"chunked"', b"chunked x"),
+                *(b"x chunked", b"chun ked", b"chunked\x0b", b"\x0bchunked", b"\xa0chunked"),
+                *(b"chunked\x85", b"chunked\0", b"chunKe\xc7", b"chunked\r", b"\nchunked"),
+                b"chunked\r X",
             )
         },
     ),
@@ -109,14 +69,11 @@ CASES = (
         "Transfer-Encoding more than once",
         "RFC 9112, 6.3",
         {
-            "the same": having(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
-            "the last is chunked": having(
-                b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"
-            ),
-            "the first is chunked": having(
-                b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"
-            ),
-            "in two cases": having(b"Transfer-Encoding: chunked", b"transfer-encoding: x"),
+            f"{first!r}, {last!r}": having(
+                b"Transfer-Encoding: " + first, b"transfer-encoding: " + last
+            )
+            for first in (b"chunked", b"gzip")
+            for last in (b"chunked", b"identity")
         },
     ),
     *each(
@@ -141,9 +98,5 @@ CASES = (
             ),
         },
     ),
-    no(
-        "Transfer-Encoding in HTTP/1.0",
-        "RFC 9112, 6.1",
-        having(b"Transfer-Encoding: chunked", version=b"1.0"),
-    ),
+    no("of HTTP/1.0", "RFC 9112, 6.1", having(b"Transfer-Encoding: chunked", version=b"1.0")),
 )
