@@ -6,11 +6,14 @@ whether the content ends within the octets given.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.h1.content import CHUNK_LINE_LIMIT
 from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT
 from portico.http.message import CHUNKED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ContentCase(NamedTuple):
@@ -26,10 +29,9 @@ def chunks(name: str, sent: bytes, content: bytes, section: str = "RFC 9112, 7.1
     return ContentCase(name, section, CHUNKED, sent, content)
 
 
-def broken(name: str, section: str, sent: dict[str, bytes]) -> tuple[ContentCase, ...]:
+def broken(name: str, section: str, contents: Iterable[bytes]) -> tuple[ContentCase, ...]:
     return tuple(
-        ContentCase(f"{name}: {key}", section, CHUNKED, octets, None)
-        for key, octets in sent.items()
+        ContentCase(f"{name}: {sent[:60]!r}", section, CHUNKED, sent, None) for sent in contents
     )
 
 
@@ -86,74 +88,44 @@ CODED = (
     ),
 )
 
+SIZES = (
+    *b"+5 -5 0x5 5_0 5h g 5,5 5.0 '5' hello \xb5 5\0 \0005".split(),
+    *(b"", b" 5", b"\t5", b"5 ", b"5\t", b"5 0", b"5\x0b", b"1" + b"0" * 15),
+    *(b"f" * 16, b"0" * 15 + b"5", b"f" * 64, b"0" * 300),
+)
+EXTENSIONS = (
+    *b"; ;;a ;a; ;= ;=a ;a= :a =a ;\0 ;a=\x01 ;a\x80 ;a=b=c".split(),
+    *b';a=" ;a="b ;a="b"c ;a="\\ ;a="\x7f" ;"a"'.split(),
+    *(b"; ", b";a ", b";a b", b" a"),
+    *(b";" + b"a" * (CHUNK_LINE_LIMIT - 1), b";a" * 5000),
+)
+
 BROKEN = (
+    *broken("chunk size", "RFC 9112, 7.1", map(line, SIZES)),
+    *broken("chunk extension", "RFC 9112, 7.1.1", (line(b"5" + text) for text in EXTENSIONS)),
+    *broken("LF", "RFC 9112, 2.2", (b"5\nhello\r\n0\r\n\r\n", b"5\r\nhello\n0\r\n\r\n")),
+    *broken("LF", "RFC 9112, 2.2", (b"5\r\nhello\r\n0\n\r\n", b"5\r\nhello\r\n0\r\n\n")),
+    *broken("LF", "RFC 9112, 2.2", (line(b"5;a\nb"), trailer(b"X: y\nZ: y"))),
+    *broken("CR", "RFC 9112, 2.2", (b"5\rhello\r\n0\r\n\r\n", b"5\r\r\nhello\r\n0\r\n\r\n")),
+    *broken("CR", "RFC 9112, 2.2", (b"5\r\nhello\r0\r\n\r\n", b"5\r\nhello\r\n0\r\n\rX")),
+    *broken("CR", "RFC 9112, 2.2", (line(b"5;a\rb"), line(b'5;a="\r"'))),
     *broken(
-        "chunk size",
+        "chunk data of another length",
         "RFC 9112, 7.1",
-        {
-            repr(size): line(size)
-            for size in (
-                *b"+5 -5 0x5 5_0 5h g 5,5 5.0 '5' hello \xb5 5\0 \0005".split(),
-                *(b"", b" 5", b"\t5", b"5 ", b"5\t", b"5 0", b"5\x0b", b"1" + b"0" * 15),
-                *(b"f" * 16, b"0" * 15 + b"5", b"f" * 64, b"0" * 300),
-            )
-        },
-    ),
-    *broken(
-        "chunk extension",
-        "RFC 9112, 7.1.1",
-        {
-            repr(text): line(b"5" + text)
-            for text in (
-                *b"; ;;a ;a; ;= ;=a ;a= :a =a ;\0 ;a=\x01 ;a\x80 ;a=b=c".split(),
-                *b';a=" ;a="b ;a="b"c ;a="\\ ;a="\x7f" ;"a"'.split(),
-                *(b"; ", b";a ", b";a b", b" a"),
-                *(b";" + b"a" * (CHUNK_LINE_LIMIT - 1), b";a" * 5000),
-            )
-        },
-    ),
-    *broken(
-        "the line end",
-        "RFC 9112, 2.2",
-        {
-            "LF ends the size": b"5\nhello\r\n0\r\n\r\n",
-            "CR ends the size": b"5\rhello\r\n0\r\n\r\n",
-            "CR CR LF ends the size": b"5\r\r\nhello\r\n0\r\n\r\n",
-            "LF in an extension": line(b"5;a\nb"),
-            "CR in an extension": line(b"5;a\rb"),
-            "CR in a quoted string": line(b'5;a="\r"'),
-            "LF ends the data": b"5\r\nhello\n0\r\n\r\n",
-            "CR ends the data": b"5\r\nhello\r0\r\n\r\n",
-            "nothing ends the data": b"5\r\nhello0\r\n\r\n",
-            "LF ends the last size": b"5\r\nhello\r\n0\n\r\n",
-            "LF ends the trailer": b"5\r\nhello\r\n0\r\n\n",
-            "CR ends the trailer": b"5\r\nhello\r\n0\r\n\rX",
-            "LF ends a trailer field": trailer(b"X: y\nZ: y"),
-        },
-    ),
-    *broken(
-        "chunk data",
-        "RFC 9112, 7.1",
-        {
-            "longer than its size": b"5\r\nhello!\r\n0\r\n\r\n",
-            "shorter than its size": b"6\r\nhello\r\n0\r\n\r\n",
-            "longer by a line": b"5\r\nhello\r\nworld\r\n0\r\n\r\n",
-            "longer by a space": b"5\r\nhello \r\n0\r\n\r\n",
-        },
+        (
+            *(b"5\r\nhello!\r\n0\r\n\r\n", b"6\r\nhello\r\n0\r\n\r\n", b"5\r\nhello0\r\n\r\n"),
+            *(b"5\r\nhello\r\nworld\r\n0\r\n\r\n", b"5\r\nhello \r\n0\r\n\r\n"),
+        ),
     ),
     *broken(
         "trailer field",
         "RFC 9112, 7.1.2",
-        {
-            "no colon": trailer(b"X"),
-            "no name": trailer(b": y"),
-            "space before the colon": trailer(b"X : y"),
-            "obs-fold": trailer(b"X: y", b" z"),
-            "NUL": trailer(b"X: \0"),
-            "the next request": trailer(b"GET / HTTP/1.1", b"Host: a"),
-            "too many": trailer(*([b"X: y"] * (FIELDS_LIMIT + 1))),
-            "too long": trailer(b"X: " + b"v" * (HEAD_LIMIT - 2)),
-        },
+        (
+            *(trailer(field) for field in (b"X", b": y", b"X : y", b"X: y\r\n z", b"X: \0")),
+            trailer(b"GET / HTTP/1.1", b"Host: a"),
+            trailer(*([b"X: y"] * (FIELDS_LIMIT + 1))),
+            trailer(b"X: " + b"v" * (HEAD_LIMIT - 2)),
+        ),
     ),
 )
 

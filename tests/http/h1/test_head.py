@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, HeadParser, head_end
+from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, HeadParser
 from portico.http.message import ProtocolError
 from tests.http.h1 import field_cases, framing_cases, start_line_cases
 from tests.http.h1.cases import HeadCase, having, sized, target
@@ -98,19 +98,13 @@ def test_a_valid_line_repeated_beyond_the_limit_is_refused_though_it_is_remember
     assert caught.value.status == 431
 
 
-def test_the_memory_of_lines_is_bounded() -> None:
+def test_the_lines_remembered_are_bounded_and_those_in_use_stay() -> None:
     parser = HeadParser(frozenset())
-    for number in range(300):
-        for _ in range(2):  # what is seen once is only noted
+    for number in range(100):
+        for _ in range(2):  # lines seen once are not remembered
             parser.key(having(*(b"X-%d: %d" % (number, line) for line in range(90))))
     assert 1000 < len(parser._lines) <= 4096
-
-
-def test_a_line_in_use_outlives_a_flood_of_others() -> None:
-    parser = HeadParser(frozenset())
-    for number in range(20_000):
-        parser.key(having(b"X: %d" % number))
-    assert b"Host: a.example" in parser._lines.young or parser._lines.get(b"Host: a.example")
+    assert parser._lines.get(b"Host: a.example")
 
 
 def test_neither_long_lines_nor_lines_seen_once_are_remembered() -> None:
@@ -127,13 +121,6 @@ def test_a_head_that_can_no_longer_end_within_the_limit_is_refused_at_once() -> 
     head = sized(HEAD_LIMIT + 1)
     assert read_head([head[: HEAD_LIMIT - 1]]).status == 0
     assert read_head([head[:HEAD_LIMIT]]).status == 431
-
-
-def test_the_end_is_found_wherever_the_head_was_cut() -> None:
-    head = target(b"/")
-    for scanned in range(len(head)):
-        assert head_end(head[:scanned], 0) == -1
-        assert head_end(head + NEXT, scanned) == len(head)
 
 
 def test_protocol_errors_say_what_is_wrong() -> None:
