@@ -124,7 +124,7 @@ def test_a_head_that_can_no_longer_end_within_the_limit_is_refused_at_once() -> 
 
 
 def test_protocol_errors_say_what_is_wrong() -> None:
-    error = ProtocolError(400, "The Host field does not name a host.")
+    error = ProtocolError(400, "The Host header is not a valid host.")
     assert (error.status, error.detail, str(error)) == (400, str(error), error.detail)
 
 
