@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 REPOSITORY = Path(__file__).parent.parent
 BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
@@ -16,6 +16,10 @@ BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
 # On a shared machine an example may take any time.
 settings.register_profile("portico", deadline=None)
 settings.load_profile("portico")
+# For scripts/mutate: fewer examples, and no search for a smaller one once a test fails.
+settings.register_profile(
+    "mutation", deadline=None, max_examples=20, phases=(Phase.explicit, Phase.generate)
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,16 +20,18 @@ def content_length(lengths: list[str], codings: list[str], version: int) -> int:
     """
     if codings:
         if lengths:
-            raise ProtocolError(400, "Transfer-Encoding and Content-Length exclude each other.")
+            raise ProtocolError(
+                400, "A request cannot have both Transfer-Encoding and Content-Length."
+            )
         if version == 0:
             raise ProtocolError(400, "HTTP/1.0 has no Transfer-Encoding.")
         if len(codings) > 1:
-            raise ProtocolError(400, "There is more than one Transfer-Encoding field.")
+            raise ProtocolError(400, "There is more than one Transfer-Encoding header.")
         names = _members(codings[0])
         if names[-1] != "chunked" or names.count("chunked") > 1:
-            raise ProtocolError(400, "The last transfer coding must be chunked, and only once.")
+            raise ProtocolError(400, "The last transfer coding, and no other, must be chunked.")
         if len(names) > 1:
-            raise ProtocolError(501, "The only transfer coding known here is chunked.")
+            raise ProtocolError(501, "The only transfer coding supported is chunked.")
         return CHUNKED
     if not lengths:
         return 0
@@ -43,9 +45,9 @@ def host(values: list[str], version: int) -> str:
     if not values and version == 0:
         return ""
     if len(values) != 1:
-        raise ProtocolError(400, "A request has exactly one Host field.")
+        raise ProtocolError(400, "A request must have exactly one Host header.")
     if not HOST.fullmatch(values[0]):
-        raise ProtocolError(400, "The Host field does not name a host.")
+        raise ProtocolError(400, "The Host header is not a valid host.")
     return values[0]
 
 
@@ -64,7 +66,7 @@ def keep_alive(values: list[str], version: int) -> bool:
         return version == 1
     options = _members(",".join(values))
     if any(option and not TOKEN.fullmatch(option) for option in options):
-        raise ProtocolError(400, "The Connection field is not a list of tokens.")
+        raise ProtocolError(400, "The Connection header is not a list of tokens.")
     if "close" in options:
         return False
     return version == 1 or "keep-alive" in options
@@ -78,7 +80,7 @@ def expects_continue(values: list[str], version: int) -> bool:
     if not values or version == 0:
         return False
     if [value.lower() for value in values] != ["100-continue"]:
-        raise ProtocolError(417, "The only expectation known here is 100-continue.")
+        raise ProtocolError(417, "The only expectation supported is 100-continue.")
     return True
 
 

@@ -14,7 +14,6 @@ from tests.http.h1.effort import THOROUGH
 ALL = ["br", "zstd", "gzip", "identity"]
 QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
-qualities = st.integers(0, 1000)
 # Values that are nearly right, and many that are.
 members = st.builds(
     "{}{}".format,
@@ -28,22 +27,11 @@ members = st.builds(
 values = st.lists(members, max_size=6).map(", ".join)
 
 
+QUALITIES = {"0": 0, "0.": 0, "0.001": 1, "0.05": 50, "0.5": 500, "0.999": 999}
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0", 0),
-        ("0.", 0),
-        ("0.0", 0),
-        ("0.000", 0),
-        ("0.001", 1),
-        ("0.05", 50),
-        ("0.5", 500),
-        ("0.123", 123),
-        ("0.999", 999),
-        ("1", 1000),
-        ("1.", 1000),
-        ("1.000", 1000),
-    ],
+    ("text", "expected"), [*QUALITIES.items(), *((text, 1000) for text in ("1", "1.", "1.000"))]
 )
 def test_quality_values(text: str, expected: int) -> None:
     assert parse_quality(text) == expected
@@ -79,51 +67,35 @@ def test_quality_is_read_where_the_grammar_matches_and_nowhere_else(text: str) -
         ("gzip;q=1.0, identity; q=0.5, *;q=0", ["gzip", "identity"]),
         # What clients send: Chromium, Firefox, curl, wget.
         ("gzip, deflate, br, zstd", ALL),
-        ("gzip, deflate, br", ["br", "gzip", "identity"]),
-        ("deflate, gzip, br, zstd", ALL),
         ("identity", ["identity"]),
         # The client's order is by quality only.
         ("br;q=0.5, gzip;q=0.8, zstd;q=0.6", ["gzip", "zstd", "br", "identity"]),
-        ("gzip;q=0.001", ["gzip", "identity"]),
         ("identity, gzip;q=0.9", ["identity", "gzip"]),
-        ("identity;q=0.5, gzip;q=0.4, br;q=0.6", ["br", "identity", "gzip"]),
-        ("gzip, identity", ["gzip", "identity"]),
         # Not acceptable.
         ("gzip;q=0", ["identity"]),
         ("gzip;q=0.000, br", ["br", "identity"]),
         ("identity;q=0", []),
-        ("*;q=0", []),
         ("gzip, identity;q=0", ["gzip"]),
-        ("gzip, *;q=0", ["gzip"]),
         ("identity, *;q=0", ["identity"]),
-        ("identity;q=0.1, *;q=0", ["identity"]),
         ("compress, identity;q=0", []),
         # "*" speaks for what is not named, identity included.
         ("*, gzip;q=0", ["br", "zstd", "identity"]),
-        ("*;q=0.5, gzip", ["gzip", "br", "zstd", "identity"]),
         ("*;q=0.5, gzip;q=0.1", ["br", "zstd", "identity", "gzip"]),
         ("*, identity;q=0", ["br", "zstd", "gzip"]),
         # 8.4.1.3 and 8.4.1: x-gzip is gzip, names have no case.
-        ("x-gzip", ["gzip", "identity"]),
         ("X-GZip;Q=0.5, BR;q=0.4", ["gzip", "br", "identity"]),
         # Of a coding named twice, the lower quality counts.
         ("gzip, gzip;q=0", ["identity"]),
-        ("gzip;q=0, x-gzip", ["identity"]),
         ("br;q=0.1, gzip;q=0.2, br", ["gzip", "br", "identity"]),
         # White space and empty elements (5.6.1.2).
         (" , gzip\t;\tq=0.5 ,,br ", ["br", "gzip", "identity"]),
-        (",", ["identity"]),
         # A malformed member is ignored.
         ("gzip;q=2, br", ["br", "identity"]),
-        ("gzip;q=0.1234, br", ["br", "identity"]),
         ("gzip;level=9, br", ["br", "identity"]),
         ("gzip;q=1;level=9, br", ["br", "identity"]),
         ("gzip; q = 1, br", ["br", "identity"]),
         ("gzip;", ["identity"]),
-        ("gz ip", ["identity"]),
         (";q=1", ["identity"]),
-        ("identity;q=none", ["identity"]),
-        ("*;q=0.0000", ["identity"]),
     ],
 )
 def test_which_of_all_codings(value: str, expected: list[str]) -> None:
@@ -134,13 +106,8 @@ def test_which_of_all_codings(value: str, expected: list[str]) -> None:
     ("value", "available", "expected"),
     [
         (None, ALL, ["identity", "br", "zstd", "gzip"]),
-        (None, ["identity"], ["identity"]),
         (None, ["br"], ["br"]),  # no field: any coding is acceptable
-        (None, [], []),
-        ("gzip", ["br", "identity"], ["identity"]),
         ("gzip", ["br"], []),
-        ("", ["gzip"], []),
-        ("*", ["gzip"], ["gzip"]),
         ("br, gzip", ["gzip", "br"], ["gzip", "br"]),
         ("*", ["identity", "gzip"], ["identity", "gzip"]),
         ("gzip", ["identity", "gzip"], ["gzip", "identity"]),
@@ -188,20 +155,6 @@ def test_the_order_is_by_quality_and_then_ours(value: str, available: list[str])
             expected[coding] = weight
     order = sorted(expected, key=lambda coding: (-expected[coding], available.index(coding)))
     assert acceptable(value, available) == order
-
-
-@THOROUGH
-@given(st.lists(st.tuples(st.sampled_from(ALL), qualities), unique_by=lambda each: each[0]))
-def test_a_higher_quality_always_comes_first(weights: list[tuple[str, int]]) -> None:
-    value = ", ".join(f"{coding};q={weight / 1000:.3f}" for coding, weight in weights)
-    ranked = acceptable(value, ALL)
-    given_weights = dict(weights)
-    assert {coding for coding in ranked if coding != IDENTITY} == {
-        coding for coding, weight in weights if weight and coding != IDENTITY
-    }
-    assert (IDENTITY in ranked) is (given_weights.get(IDENTITY) != 0)
-    order = [given_weights.get(coding, 0) for coding in ranked]
-    assert order == sorted(order, reverse=True)
 
 
 @THOROUGH

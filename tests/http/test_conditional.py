@@ -28,7 +28,7 @@ from portico.http.conditional import (
     weak_match,
 )
 from portico.http.message import RequestHead
-from tests.http.h1.effort import QUICK, THOROUGH
+from tests.http.h1.effort import THOROUGH
 
 MODIFIED = 784_111_777
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -47,11 +47,6 @@ ETAGC = "!" + "".join(map(chr, [*range(0x23, 0x7F), *range(0x80, 0x100)]))
 opaque = st.text(ETAGC, max_size=10)
 tags = st.builds("{}{}".format, st.sampled_from(["", "W/"]), opaque.map('"{}"'.format))
 near_tags = st.text(st.sampled_from('W/"a, *\t'))
-
-
-def outcome(method: str, values: dict[str, str], validators: Validators = CURRENT) -> int:
-    head = RequestHead(method, "/", 1, tuple(values.items()))
-    return evaluate(head.get, method, validators, NOW)
 
 
 # Entity tags
@@ -78,31 +73,22 @@ def test_the_table_of_comparisons(one: str, other: str, strong: bool, weak: bool
 
 
 @THOROUGH
-@given(st.lists(tags), st.lists(tags))
-def test_both_comparisons_are_symmetric_and_the_strong_one_is_stronger(
-    ones: list[str], others: list[str]
+@given(st.lists(tags), st.lists(tags), tags)
+def test_comparisons_are_symmetric_and_find_what_both_lists_have(
+    ones: list[str], others: list[str], shared: str
 ) -> None:
     assert strong_match(ones, others) is strong_match(others, ones)
     assert weak_match(ones, others) is weak_match(others, ones)
     assert weak_match(ones, others) or not strong_match(ones, others)
-
-
-@QUICK
-@given(tags)
-def test_a_tag_equals_itself_strongly_only_if_it_is_strong(tag: str) -> None:
-    assert strong_match([tag], [tag]) is not tag.startswith("W/")
-    assert weak_match([tag], [tag])
+    assert weak_match([*ones, shared], [shared, *others])
+    assert strong_match([*ones, shared], [shared, *others]) or shared.startswith("W/")
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ('"xyzzy"', ['"xyzzy"']),
-        ('W/"xyzzy"', ['W/"xyzzy"']),
         ('""', ['""']),
         ('"xyzzy", "r2d2xxxx", "c3piozzzz"', ['"xyzzy"', '"r2d2xxxx"', '"c3piozzzz"']),
-        ('W/"xyzzy", W/"r2d2xxxx"', ['W/"xyzzy"', 'W/"r2d2xxxx"']),
-        ('"a","b"', ['"a"', '"b"']),
         ('"a"\t ,\t W/"b"', ['"a"', 'W/"b"']),
         ('"a,b", "c, d"', None),  # a space is no etagc
         ('"a,b", ",", ",W/"', ['"a,b"', '","', '",W/"']),
@@ -112,26 +98,10 @@ def test_a_tag_equals_itself_strongly_only_if_it_is_strong(tag: str) -> None:
         (', ,"a",, "b" ,', ['"a"', '"b"']),
         ("", []),
         (" , ,\t", []),
-        ("*", None),
-        ('*, "a"', None),
-        ('"a", *', None),
-        ("*, *", None),
-        ("a", None),
-        ("'a'", None),
-        ('"a', None),
-        ('a"', None),
-        ('"a" "b"', None),
-        ('"a""b"', None),
-        ('"a"W/"b"', None),
-        ('"a", w/"b"', None),
-        ('"a", W/ "b"', None),
-        ('W/W/"a"', None),
-        ('W/"a", W/', None),
-        ('"a"; q=1', None),
-        ('"a b"', None),
-        ('"a\tb"', None),
-        ('"\x7f"', None),
-        ('"\u0142"', None),
+        *((text, None) for text in ("*", '*, "a"', '"a", *', "*, *", "a", "'a'", '"a', 'a"')),
+        *((text, None) for text in ('"a" "b"', '"a""b"', '"a"W/"b"', '"a", w/"b"', 'W/ "b"')),
+        *((text, None) for text in ('W/W/"a"', 'W/"a", W/', '"a"; q=1', '"a b"', '"a\tb"')),
+        *((text, None) for text in ('"\x7f"', '"\u0142"')),
     ],
 )
 def test_lists_of_entity_tags(value: str, expected: list[str] | None) -> None:
@@ -152,22 +122,13 @@ def test_a_list_that_was_joined_is_taken_apart_again(members: list[str], comma: 
     ("value", "validators", "expected"),
     [
         (None, CURRENT, None),
-        ('"v2"', CURRENT, True),
-        ('"v1", "v2"', CURRENT, True),
-        ('"v1"', CURRENT, False),
-        ('"v2-alias"', CURRENT, True),
-        ('W/"v2"', CURRENT, False),
-        ('W/"v2"', WEAK, False),
-        ('"v2"', WEAK, False),
-        ("*", CURRENT, True),
+        *((value, CURRENT, True) for value in ('"v2"', '"v1", "v2"', '"v2-alias"', "*")),
+        *((value, CURRENT, False) for value in ('"v1"', 'W/"v2"')),
+        *((value, CURRENT, False) for value in ("", "v2", '"v2", *', '"v2" "v1"')),  # malformed
+        *((value, WEAK, False) for value in ('W/"v2"', '"v2"')),
         ("*", UNTAGGED, True),
-        ("*", NOTHING, False),
         ('"v2"', UNTAGGED, False),
-        ('"v2"', NOTHING, False),
-        ("", CURRENT, False),
-        ("v2", CURRENT, False),
-        ('"v2", *', CURRENT, False),
-        ('"v2" "v1"', CURRENT, False),
+        *((value, NOTHING, False) for value in ("*", '"v2"')),
     ],
 )
 def test_if_match(value: str | None, validators: Validators, expected: bool | None) -> None:
@@ -182,21 +143,13 @@ def test_if_match(value: str | None, validators: Validators, expected: bool | No
     ("value", "validators", "expected"),
     [
         (None, CURRENT, None),
-        ('"v2"', CURRENT, False),
-        ('W/"v2"', CURRENT, False),
-        ('"v2"', WEAK, False),
-        ('W/"v2"', WEAK, False),
-        ('"v1", W/"v2"', CURRENT, False),
-        ('"v1","v3",', CURRENT, True),
-        ('"v2-alias"', CURRENT, False),
-        ('W/"v2-alias"', CURRENT, False),
-        ('"V2"', CURRENT, True),
-        ("*", CURRENT, False),
+        *((value, CURRENT, False) for value in ('"v2"', 'W/"v2"', '"v1", W/"v2"', "*")),
+        *((value, CURRENT, False) for value in ('"v2-alias"', 'W/"v2-alias"')),
+        *((value, CURRENT, True) for value in ('"v1","v3",', '"V2"', "")),
+        *((value, WEAK, False) for value in ('W/"v2"', '"v2"')),
         ("*", UNTAGGED, False),
-        ("*", NOTHING, True),
         ('"v2"', UNTAGGED, True),
-        ('"v2"', NOTHING, True),
-        ("", CURRENT, True),
+        *((value, NOTHING, True) for value in ("*", '"v2"')),
     ],
 )
 def test_if_none_match(value: str | None, validators: Validators, expected: bool | None) -> None:
@@ -248,25 +201,13 @@ def test_dates_are_ignored_where_there_is_no_modification_date(validators: Valid
 @pytest.mark.parametrize(
     ("value", "validators", "expected"),
     [
-        ('"v2"', CURRENT, True),
-        ('"v2-alias"', CURRENT, True),
-        ('"v1"', CURRENT, False),
-        ('W/"v2"', CURRENT, False),
-        ('W/"v2"', WEAK, False),
-        ('"v2"', WEAK, False),
+        *((value, CURRENT, True) for value in ('"v2"', '"v2-alias"', DATE, *OBSOLETE_FORMS)),
+        *((value, CURRENT, False) for value in ('"v1"', 'W/"v2"', "v2", "*", EARLIER, LATER)),
+        *((value, CURRENT, False) for value in ('"v1", "v2"', '"v2", "v2"')),  # one tag, no list
+        *((value, CURRENT, False) for value in NO_DATES),
+        *((value, WEAK, False) for value in ('W/"v2"', '"v2"')),
         ('"v2"', UNTAGGED, False),
-        ('"v1", "v2"', CURRENT, False),  # one tag, no list
-        ('"v2", "v2"', CURRENT, False),
-        ("v2", CURRENT, False),
-        ("*", CURRENT, False),
-        ("", CURRENT, False),
-        (DATE, CURRENT, True),
-        (EARLIER, CURRENT, False),
-        (LATER, CURRENT, False),
-        *((text, CURRENT, True) for text in OBSOLETE_FORMS),
-        (DATE, UNDATED, False),
-        (DATE, NOTHING, False),
-        *((text, CURRENT, False) for text in NO_DATES),
+        *((DATE, validators, False) for validators in (UNDATED, NOTHING)),
     ],
 )
 def test_if_range(value: str, validators: Validators, expected: bool) -> None:
@@ -287,75 +228,11 @@ def test_a_date_is_strong_when_its_second_is_over(age: float, strong: bool) -> N
 # All together (RFC 9110, 13.2.2)
 
 
-@pytest.mark.parametrize(
-    ("values", "get", "put"),
-    [
-        ({}, PROCEED, PROCEED),
-        # 1
-        ({"if-match": '"v1"'}, PRECONDITION_FAILED, PRECONDITION_FAILED),
-        ({"if-match": '"v2"'}, PROCEED, PROCEED),
-        ({"if-match": '"v2"', "if-none-match": '"v2"'}, NOT_MODIFIED, PRECONDITION_FAILED),
-        # 2
-        ({"if-unmodified-since": EARLIER}, PRECONDITION_FAILED, PRECONDITION_FAILED),
-        ({"if-unmodified-since": DATE}, PROCEED, PROCEED),
-        ({"if-unmodified-since": "never"}, PROCEED, PROCEED),
-        ({"if-match": '"v2"', "if-unmodified-since": EARLIER}, PROCEED, PROCEED),
-        (
-            {"if-match": '"v1"', "if-unmodified-since": LATER},
-            PRECONDITION_FAILED,
-            PRECONDITION_FAILED,
-        ),
-        (
-            {"if-unmodified-since": LATER, "if-modified-since": LATER},
-            NOT_MODIFIED,
-            PROCEED,
-        ),
-        # 3
-        ({"if-none-match": '"v2"'}, NOT_MODIFIED, PRECONDITION_FAILED),
-        ({"if-none-match": '"v1"'}, PROCEED, PROCEED),
-        ({"if-none-match": "*"}, NOT_MODIFIED, PRECONDITION_FAILED),
-        ({"if-none-match": "v2"}, PROCEED, PRECONDITION_FAILED),
-        # 4
-        ({"if-modified-since": DATE}, NOT_MODIFIED, PROCEED),
-        ({"if-modified-since": EARLIER}, PROCEED, PROCEED),
-        ({"if-modified-since": f"{DATE}, {DATE}"}, PROCEED, PROCEED),
-        ({"if-none-match": '"v1"', "if-modified-since": LATER}, PROCEED, PROCEED),
-        ({"if-none-match": "v1", "if-modified-since": LATER}, PROCEED, PRECONDITION_FAILED),
-        # 5
-        ({"if-range": '"v1"', "range": "bytes=0-"}, IGNORE_RANGE, PROCEED),
-        ({"if-range": '"v2"', "range": "bytes=0-"}, PROCEED, PROCEED),
-        ({"if-range": '"v1"'}, PROCEED, PROCEED),
-        ({"range": "bytes=0-"}, PROCEED, PROCEED),
-        (
-            {"if-none-match": '"v2"', "if-range": '"v1"', "range": "bytes=0-"},
-            NOT_MODIFIED,
-            PRECONDITION_FAILED,
-        ),
-        (
-            {"if-match": '"v2"', "if-range": '"v1"', "range": "bytes=0-"},
-            IGNORE_RANGE,
-            PROCEED,
-        ),
-    ],
-)
-def test_precedence(values: dict[str, str], get: int, put: int) -> None:
-    assert outcome("GET", values) == get
-    assert outcome("HEAD", values) == (PROCEED if get == IGNORE_RANGE else get)
-    assert outcome("PUT", values) == put
-    assert outcome("DELETE", values) == put
-
-
 @pytest.mark.parametrize("method", ["CONNECT", "OPTIONS", "TRACE"])
 def test_methods_that_select_nothing_have_no_preconditions(method: str) -> None:
     """RFC 9110, 13.2.1."""
-    assert outcome(method, {"if-match": '"v1"', "if-none-match": "*"}) == PROCEED
-
-
-def test_creating_what_is_not_there() -> None:
-    """RFC 9110, 13.1.1 and 13.1.2: "*" asks whether there is anything."""
-    assert outcome("PUT", {"if-none-match": "*"}, NOTHING) == PROCEED
-    assert outcome("PUT", {"if-match": "*"}, NOTHING) == PRECONDITION_FAILED
-    assert outcome("PUT", {"if-unmodified-since": EARLIER}, NOTHING) == PROCEED
+    values = {"if-match": '"v1"', "if-none-match": "*"}
+    assert evaluate(values.get, method, CURRENT, NOW) == PROCEED
 
 
 def test_several_lines_of_a_field_are_one_list() -> None:
@@ -396,13 +273,12 @@ def precedence(method: str, given: dict[str, tuple[str | None, bool | None]]) ->
     return answer
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 def test_every_combination_of_fields(method: str) -> None:
     for combination in itertools.product(*STATES.values()):
         states = dict(zip(STATES, combination, strict=True))
-        present = tuple((name, value) for name, (value, _) in states.items() if value is not None)
-        head = RequestHead(method, "/", 1, present)
-        assert evaluate(head.get, method, CURRENT, NOW) == precedence(method, states), present
+        present = {name: value for name, (value, _) in states.items() if value is not None}
+        assert evaluate(present.get, method, CURRENT, NOW) == precedence(method, states), present
 
 
 @THOROUGH

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.http.digests import ALGORITHM, FIELDS, digest_value, is_wanted
+from portico.http.digests import digest_value, is_wanted
 
 
 @pytest.mark.parametrize(
@@ -18,12 +17,8 @@ from portico.http.digests import ALGORITHM, FIELDS, digest_value, is_wanted
         *("sha-256=1", "sha-256=10", "sha-256=5", " sha-256=3 ", "\tsha-256=3\t"),
         *("sha-256=1;x=2", "sha-256=1; sha-512=2"),
         *("sha-512=10, sha-256=1", "sha-256=1,sha-512=10", "sha-512=0 ,\tsha-256=9"),
-        *(
-            "unixsum=1, md5=0, sha-256=2",
-            "sha-256=0, sha-256=1",
-            "x*y.z_1=3, sha-256=1",
-            "*a=1,sha-256=1",
-        ),
+        *("unixsum=1, md5=0, sha-256=2", "sha-256=0, sha-256=1", "x*y.z_1=3, sha-256=1"),
+        "*a=1,sha-256=1",
     ],
 )
 def test_digest_is_wanted(value: str) -> None:
@@ -45,15 +40,9 @@ def test_digest_is_not_wanted(value: str | None) -> None:
     assert not is_wanted(value)
 
 
-@given(st.text())
+@given(st.text() | st.text(alphabet="sha-256=0,1 \t", max_size=30))
 def test_any_text_means_something(value: str) -> None:
-    assert is_wanted(value) in {True, False}
-
-
-@given(st.text(alphabet="sha-256=0,1 \t", max_size=30))
-def test_any_text_like_it_means_something(value: str) -> None:
-    wanted = is_wanted(value)
-    assert not wanted or "sha-256=" in value
+    assert not is_wanted(value) or "sha-256=" in value
 
 
 @given(st.integers(0, 10))
@@ -61,21 +50,8 @@ def test_zero_means_not_at_all(preference: int) -> None:
     assert is_wanted(f"sha-256={preference}") is (preference > 0)
 
 
-@given(st.binary(max_size=100))
-def test_value_is_a_byte_sequence_in_a_dictionary(octets: bytes) -> None:
-    value = digest_value(sha256(octets).digest())
-    assert value.startswith("sha-256=:")
-    assert value.endswith(":")
-    assert base64.b64decode(value[9:-1], validate=True) == sha256(octets).digest()
-
-
 def test_known_value() -> None:
     """The example of RFC 9530, appendix D: the digest of {"hello": "world"} and a line feed."""
     octets = b'{"hello": "world"}\n'
     expected = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"
     assert digest_value(sha256(octets).digest()) == expected
-
-
-def test_fields_are_in_lower_case() -> None:
-    assert {"want-repr-digest", "want-content-digest"} == FIELDS
-    assert ALGORITHM == "sha-256"

@@ -52,32 +52,18 @@ range_sets = st.lists(st.builds("{}{}{}".format, spaces, specs, spaces), max_siz
         ("bytes=500-600,601-999", [(500, 1000)]),
         ("bytes=500-700,601-999", [(500, 1000)]),
         # What the common servers get wrong.
-        ("bytes=0-0", [(0, 1)]),
-        ("bytes=-1", [(9999, 10000)]),
-        ("bytes=9999-9999", [(9999, 10000)]),
-        ("bytes=0-", [(0, 10000)]),
         ("bytes=9000-10000", [(9000, 10000)]),
-        ("bytes=9000-99999", [(9000, 10000)]),
-        ("bytes=-10000", [(0, 10000)]),
         ("bytes=-99999", [(0, 10000)]),
         # 14.1: units have no case.
         ("BYTES=1-2", [(1, 3)]),
-        ("Bytes=1-2", [(1, 3)]),
         # 5.6.1.2: white space around commas, and empty elements.
         ("bytes=1-2\t,\t5-6", [(1, 3), (5, 7)]),
         ("bytes=,1-2, ,5-6,,", [(1, 3), (5, 7)]),
         # 15.3.7.2: what touches or overlaps is one, in the place of the first of them.
         ("bytes=0-9,5-14,14-20", [(0, 21)]),
         ("bytes=0-,0-,0-", [(0, 10000)]),
-        ("bytes=0-,5-6,-1", [(0, 10000)]),
-        ("bytes=-10,0-9", [(9990, 10000), (0, 10)]),
-        ("bytes=50-59,0-9,60-69", [(50, 70), (0, 10)]),
         ("bytes=50-59,0-9,90-99,40-49", [(40, 60), (0, 10), (90, 100)]),
-        ("bytes=0-9,11-19", [(0, 10), (11, 20)]),
-        ("bytes=5-5,5-5", [(5, 6)]),
         # What cannot be satisfied drops out; what is left of several may be one.
-        ("bytes=0-9,10000-", [(0, 10)]),
-        ("bytes=0-9,-0", [(0, 10)]),
         ("bytes=20000-30000,5-9,1-2", [(5, 10), (1, 3)]),
         # 14.1.2: large numerals.
         ("bytes=0-18446744073709551615", [(0, 10000)]),
@@ -94,13 +80,14 @@ def test_ranges_of_ten_thousand_octets(value: str, expected: Ranges) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "bytes=10000-",
-        "bytes=10000-10001",
-        "bytes=-0",
-        "bytes=-000",
-        "bytes=" + "9" * 19 + "-",
-        "bytes=" + "9" * 5000 + "-" + "9" * 6000,
-        "bytes=-0,10000-,20000-30000",
+        *(
+            "bytes=10000-",
+            "bytes=10000-10001",
+            "bytes=-0",
+            "bytes=-000",
+            "bytes=-0,10000-,2000000-",
+        ),
+        *("bytes=" + "9" * 19 + "-", "bytes=" + "9" * 5000 + "-" + "9" * 6000),
     ],
 )
 def test_nothing_that_is_asked_for_exists(value: str) -> None:
@@ -112,42 +99,14 @@ def test_nothing_that_is_asked_for_exists(value: str) -> None:
     "value",
     [
         # 14.2: a unit that is not understood.
-        "seconds=0-9",
-        "byte=0-9",
-        "bytesx=0-9",
-        "none=0-9",
+        *("seconds=0-9", "byte=0-9", "bytesx=0-9", "none=0-9", "bytes =0-9", "bytes:0-9"),
         # 14.1.1: an invalid ranges-specifier.
-        "",
-        "bytes",
-        "bytes=",
-        "bytes=,",
-        "bytes= , ",
-        "bytes=-",
-        "bytes=--1",
-        "bytes=0",
-        "bytes=a-b",
-        "bytes=0-a",
-        "bytes=1-0",
-        "bytes=5-" + "0" * 20 + "4",
-        "bytes=" + "9" * 30 + "-5",
-        "bytes=0-9,9-8",
-        "bytes=0-9,x",
-        "bytes=0-9;5-6",
-        "bytes=0-9 10-19",
-        "bytes=0 - 9",
-        "bytes=0- 9",
-        "bytes=- 9",
-        "bytes=+0-9",
-        "bytes=0-+9",
-        "bytes=0x0-0x9",
-        "bytes=0_0-9",
-        "bytes=1-2-3",
-        "bytes =0-9",
-        "bytes:0-9",
-        "bytes=\xb2-9",
+        *("", "bytes", "bytes=", "bytes=,", "bytes= , ", "bytes=-", "bytes=--1", "bytes=0"),
+        *("bytes=a-b", "bytes=0-a", "bytes=1-0", "bytes=1-2-3", "bytes=*", "bytes=0-9\x00"),
+        *("bytes=5-" + "0" * 20 + "4", "bytes=" + "9" * 30 + "-5", "bytes=0-9,9-8", "bytes=0-9,x"),
+        *("bytes=0-9;5-6", "bytes=0-9 10-19", "bytes=0 - 9", "bytes=0- 9", "bytes=- 9"),
+        *("bytes=+0-9", "bytes=0-+9", "bytes=0x0-0x9", "bytes=0_0-9", "bytes=\xb2-9"),
         "bytes=\u0663-9",
-        "bytes=0-9\x00",
-        "bytes=*",
         # Two field lines joined: Range is no list.
         "bytes=0-9, bytes=20-29",
     ],
@@ -165,12 +124,9 @@ def test_an_empty_representation_has_no_ranges(value: str) -> None:
 def test_as_many_ranges_as_the_limit() -> None:
     spread = [f"{start}-{start + 999}" for start in range(0, 2_000 * RANGES_LIMIT, 2_000)]
     assert len(parse_range("bytes=" + ",".join(spread), 10**9) or ()) == RANGES_LIMIT
+    assert parse_range("bytes=" + ",".join(["0-"] * RANGES_LIMIT), 10**9) == [(0, 10**9)]
     assert parse_range("bytes=" + ",".join([*spread, "-1"]), 10**9) is None
     assert parse_range("bytes=" + "," * RANGES_LIMIT + "0-1", 10**9) is None
-
-
-def test_overlapping_ranges_cost_no_more_than_one() -> None:
-    assert parse_range("bytes=" + ",".join(["0-"] * RANGES_LIMIT), 10**9) == [(0, 10**9)]
 
 
 def test_parts_that_cost_more_than_the_whole() -> None:
@@ -232,21 +188,9 @@ def test_any_text_is_ignored_or_selects_within_the_file(value: str, length: int)
     assert selected is None or all(0 <= start < end <= length for start, end in selected)
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "expected"),
-    [
-        (0, 500, "bytes 0-499/1234"),
-        (500, 1000, "bytes 500-999/1234"),
-        (500, 1234, "bytes 500-1233/1234"),
-        (734, 1234, "bytes 734-1233/1234"),
-    ],
-)
-def test_content_range(start: int, end: int, expected: str) -> None:
-    """The examples of RFC 9110, 14.4."""
-    assert content_range(start, end, 1234) == expected
-
-
-def test_the_content_range_of_a_416() -> None:
+def test_content_range() -> None:
+    """RFC 9110, 14.4."""
+    assert content_range(500, 1234, 1234) == "bytes 500-1233/1234"
     assert unsatisfied_range(1234) == "bytes */1234"
 
 
@@ -262,7 +206,7 @@ def assemble(multipart: Multipart, content: bytes) -> bytes:
 def test_the_octets_of_a_multipart_content() -> None:
     """RFC 9110, 15.3.7.2; a CRLF before each delimiter, the first one too, and behind the last."""
     multipart = Multipart([(500, 1000), (7000, 8000)], "application/pdf", 8000, "SEPARATES")
-    content = bytes(8000)
+    content = bytes(range(250)) * 32
     assert multipart.content_type == "multipart/byteranges; boundary=SEPARATES"
     assert assemble(multipart, content) == (
         b"\r\n--SEPARATES\r\n"

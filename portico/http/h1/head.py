@@ -64,10 +64,10 @@ def head_end(data: bytes, scanned: int = 0) -> int:
         return end + 4
     if len(data) >= HEAD_LIMIT:
         if data.find(b"\r\n", 0, HEAD_LIMIT) < 0:
-            raise ProtocolError(414, f"The request line exceeds {HEAD_LIMIT} octets.")
-        raise ProtocolError(431, f"The request head exceeds {HEAD_LIMIT} octets.")
+            raise ProtocolError(414, f"The request line exceeds {HEAD_LIMIT} bytes.")
+        raise ProtocolError(431, f"The request line and headers exceed {HEAD_LIMIT} bytes.")
     if line_end_is_bare(data, scanned):
-        raise ProtocolError(400, "Lines end with CR LF; this one does not.")
+        raise ProtocolError(400, "A line does not end with CR LF.")
     return -1
 
 
@@ -130,7 +130,7 @@ class HeadParser:
             if not lines[0] and not head.startswith(b"\r\n\r\n"):
                 return self.key(head[2:])  # ignore one empty line before it (RFC 9112, 2.2)
             if b"\r\n" in lines[-1]:
-                raise ProtocolError(431, f"The head has more than {FIELDS_LIMIT} field lines.")
+                raise ProtocolError(431, f"The request has more than {FIELDS_LIMIT} headers.")
             unknown = [index for index, field in enumerate(kept) if field is None]
             for index in unknown:
                 kept[index] = self._field(lines[index])
@@ -156,7 +156,7 @@ class HeadParser:
             return known
         found = FIELD_LINE.fullmatch(line)
         if found is None:
-            raise ProtocolError(400, "A field line is malformed.")
+            raise ProtocolError(400, "A header line is malformed.")
         name = found[1].decode("ascii").lower()
         field: Field | int = SKIPPED
         if self._keep is None or name in self._keep:
@@ -198,15 +198,15 @@ def _request_line(line: bytes) -> RequestHead:
         raise ProtocolError(400, "The request line is malformed.")
     method, target = found[1].decode("ascii"), found[2].decode("ascii")
     if found[3] != b"1":
-        raise ProtocolError(505, "This server speaks HTTP/1.1 and HTTP/1.0.")
+        raise ProtocolError(505, "This server supports HTTP/1.1 and HTTP/1.0.")
     if len(target) > TARGET_LIMIT:
-        raise ProtocolError(414, f"The request target exceeds {TARGET_LIMIT} octets.")
+        raise ProtocolError(414, f"The request target exceeds {TARGET_LIMIT} bytes.")
     request = RequestHead(method, target, 0 if found[4] == b"0" else 1, ())
     if origin := ORIGIN_FORM.fullmatch(target):
         request.path, request.query = origin[1], origin[2]
     elif absolute := ABSOLUTE_FORM.fullmatch(target):
         if not HOST.fullmatch(absolute[1]):
-            raise ProtocolError(400, "The request target does not name a host.")
+            raise ProtocolError(400, "The host in the request target is not valid.")
         request.authority, request.path = absolute[1], absolute[2] or "/"
         request.query = absolute[3]
     elif target == "*" and method == "OPTIONS":

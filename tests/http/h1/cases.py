@@ -6,7 +6,10 @@ the case is about; a refused one has the status of the answer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 class HeadCase(NamedTuple):
@@ -53,6 +56,11 @@ def no(name: str, section: str, head: bytes, status: int = 400) -> HeadCase:
 
 
 def each(
-    name: str, section: str, heads: dict[str, bytes], status: int = 400
+    name: str,
+    section: str,
+    write: Callable[[bytes], bytes],
+    values: Iterable[bytes],
+    status: int = 400,
 ) -> tuple[HeadCase, ...]:
-    return tuple(no(f"{name}: {key}", section, head, status) for key, head in heads.items())
+    """A refused head for each of the values, which `write` puts into one."""
+    return tuple(no(f"{name}: {value!r}", section, write(value), status) for value in values)

@@ -6,11 +6,14 @@ whether the content ends within the octets given.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.h1.content import CHUNK_LINE_LIMIT
 from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT
 from portico.http.message import CHUNKED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ContentCase(NamedTuple):
@@ -26,10 +29,9 @@ def chunks(name: str, sent: bytes, content: bytes, section: str = "RFC 9112, 7.1
     return ContentCase(name, section, CHUNKED, sent, content)
 
 
-def broken(name: str, section: str, sent: dict[str, bytes]) -> tuple[ContentCase, ...]:
+def broken(name: str, section: str, contents: Iterable[bytes]) -> tuple[ContentCase, ...]:
     return tuple(
-        ContentCase(f"{name}: {key}", section, CHUNKED, octets, None)
-        for key, octets in sent.items()
+        ContentCase(f"{name}: {sent[:60]!r}", section, CHUNKED, sent, None) for sent in contents
     )
 
 
@@ -45,15 +47,9 @@ def trailer(*lines: bytes) -> bytes:
 COUNTED = (
     ContentCase("no octet", "RFC 9112, 6.3", 0, b"", b""),
     ContentCase("one octet", "RFC 9112, 6.3", 1, b"x", b"x"),
-    ContentCase(
-        "what looks like chunks", "RFC 9112, 6.3", 10, b"5\r\nhello\r\n", b"5\r\nhello\r\n"
-    ),
-    ContentCase(
-        "what looks like a head",
-        "RFC 9112, 6.3",
-        18,
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
+    *(
+        ContentCase("what looks like another message", "RFC 9112, 6.3", len(sent), sent, sent)
+        for sent in (b"5\r\nhello\r\n", b"GET / HTTP/1.1\r\n\r\n")
     ),
 )
 
@@ -64,7 +60,7 @@ CODED = (
     chunks(
         "sizes in both cases",
         b"a\r\n0123456789\r\nB\r\n0123456789A\r\n0\r\n\r\n",
-        b"01234567890123456789A",
+        b"0123456789" * 2 + b"A",
     ),
     chunks("a chunk of CR and LF", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
     chunks("a chunk that looks like the end", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
@@ -74,25 +70,12 @@ CODED = (
     *(
         chunks(f"extension {text!r}", line(b"5" + text), b"hello", "RFC 9112, 7.1.1")
         for text in (
-            *(
-                b";a",
-                b";a=b",
-                b";a;b=c",
-                b" ;a",
-                b"\t; a",
-                b" ; a = b ; c",
-                b';a=""',
-                b';a="b c;d=\\"e\\\\"',
-            ),
-            *(b';a="\x80\t"', b";a" * 100, b";" + b"a" * (CHUNK_LINE_LIMIT - 2)),
+            *(b";a", b";a=b", b";a;b=c", b" ;a", b"\t; a", b" ; a = b ; c", b';a=""'),
+            *(b';a="b c;d=\\"e\\\\"', b';a="\x80\t"', b";a" * 100),
+            b";" + b"a" * (CHUNK_LINE_LIMIT - 2),
         )
     ),
-    chunks(
-        "an extension of the last chunk",
-        b"5\r\nhello\r\n0;a=b\r\n\r\n",
-        b"hello",
-        "RFC 9112, 7.1.1",
-    ),
+    chunks("extension at the end", b"5\r\nhello\r\n0;a=b\r\n\r\n", b"hello", "RFC 9112, 7.1.1"),
     *(
         chunks(f"trailer {index}", trailer(*lines), b"hello", "RFC 9112, 7.1.2")
         for index, lines in enumerate(
@@ -105,118 +88,44 @@ CODED = (
     ),
 )
 
+SIZES = (
+    *b"+5 -5 0x5 5_0 5h g 5,5 5.0 '5' hello \xb5 5\0 \0005".split(),
+    *(b"", b" 5", b"\t5", b"5 ", b"5\t", b"5 0", b"5\x0b", b"1" + b"0" * 15),
+    *(b"f" * 16, b"0" * 15 + b"5", b"f" * 64, b"0" * 300),
+)
+EXTENSIONS = (
+    *b"; ;;a ;a; ;= ;=a ;a= :a =a ;\0 ;a=\x01 ;a\x80 ;a=b=c".split(),
+    *b';a=" ;a="b ;a="b"c ;a="\\ ;a="\x7f" ;"a"'.split(),
+    *(b"; ", b";a ", b";a b", b" a"),
+    *(b";" + b"a" * (CHUNK_LINE_LIMIT - 1), b";a" * 5000),
+)
+
 BROKEN = (
+    *broken("chunk size", "RFC 9112, 7.1", map(line, SIZES)),
+    *broken("chunk extension", "RFC 9112, 7.1.1", (line(b"5" + text) for text in EXTENSIONS)),
+    *broken("LF", "RFC 9112, 2.2", (b"5\nhello\r\n0\r\n\r\n", b"5\r\nhello\n0\r\n\r\n")),
+    *broken("LF", "RFC 9112, 2.2", (b"5\r\nhello\r\n0\n\r\n", b"5\r\nhello\r\n0\r\n\n")),
+    *broken("LF", "RFC 9112, 2.2", (line(b"5;a\nb"), trailer(b"X: y\nZ: y"))),
+    *broken("CR", "RFC 9112, 2.2", (b"5\rhello\r\n0\r\n\r\n", b"5\r\r\nhello\r\n0\r\n\r\n")),
+    *broken("CR", "RFC 9112, 2.2", (b"5\r\nhello\r0\r\n\r\n", b"5\r\nhello\r\n0\r\n\rX")),
+    *broken("CR", "RFC 9112, 2.2", (line(b"5;a\rb"), line(b'5;a="\r"'))),
     *broken(
-        "chunk size",
+        "chunk data of another length",
         "RFC 9112, 7.1",
-        {
-            repr(size): line(size)
-            for size in (
-                *(
-                    b"",
-                    b"+5",
-                    b"-5",
-                    b"0x5",
-                    b"5_0",
-                    b" 5",
-                    b"\t5",
-                    b"5 ",
-                    b"5\t",
-                    b"5h",
-                    b"g",
-                    b"5 0",
-                ),
-                *(
-                    b"5,5",
-                    b"5.0",
-                    b"\xb5",
-                    b"5\0",
-                    b"\0005",
-                    b"5\x0b",
-                    b"'5'",
-                    b"1" + b"0" * 15,
-                    b"f" * 16,
-                ),
-                *(b"0" * 15 + b"5", b"f" * 64, b"0" * 300, b"hello"),
-            )
-        },
-    ),
-    *broken(
-        "chunk extension",
-        "RFC 9112, 7.1.1",
-        {
-            repr(text): line(b"5" + text)
-            for text in (
-                *(
-                    b";",
-                    b";;a",
-                    b";a;",
-                    b";=",
-                    b";=a",
-                    b";a=",
-                    b"; ",
-                    b";a ",
-                    b";a b",
-                    b" a",
-                    b":a",
-                    b"=a",
-                ),
-                *(
-                    b';a="',
-                    b';a="b',
-                    b';a="b"c',
-                    b';a="\\',
-                    b';a="\x7f"',
-                    b";\0",
-                    b";a=\x01",
-                    b";a\x80",
-                ),
-                *(b';"a"', b";a=b=c", b";" + b"a" * (CHUNK_LINE_LIMIT - 1), b";a" * 5000),
-            )
-        },
-    ),
-    *broken(
-        "the line end",
-        "RFC 9112, 2.2",
-        {
-            "LF ends the size": b"5\nhello\r\n0\r\n\r\n",
-            "CR ends the size": b"5\rhello\r\n0\r\n\r\n",
-            "CR CR LF ends the size": b"5\r\r\nhello\r\n0\r\n\r\n",
-            "LF in an extension": line(b"5;a\nb"),
-            "CR in an extension": line(b"5;a\rb"),
-            "CR in a quoted string": line(b'5;a="\r"'),
-            "LF ends the data": b"5\r\nhello\n0\r\n\r\n",
-            "CR ends the data": b"5\r\nhello\r0\r\n\r\n",
-            "nothing ends the data": b"5\r\nhello0\r\n\r\n",
-            "LF ends the last size": b"5\r\nhello\r\n0\n\r\n",
-            "LF ends the trailer": b"5\r\nhello\r\n0\r\n\n",
-            "CR ends the trailer": b"5\r\nhello\r\n0\r\n\rX",
-            "LF ends a trailer field": trailer(b"X: y\nZ: y"),
-        },
-    ),
-    *broken(
-        "chunk data",
-        "RFC 9112, 7.1",
-        {
-            "longer than its size": b"5\r\nhello!\r\n0\r\n\r\n",
-            "shorter than its size": b"6\r\nhello\r\n0\r\n\r\n",
-            "longer by a line": b"5\r\nhello\r\nworld\r\n0\r\n\r\n",
-            "longer by a space": b"5\r\nhello \r\n0\r\n\r\n",
-        },
+        (
+            *(b"5\r\nhello!\r\n0\r\n\r\n", b"6\r\nhello\r\n0\r\n\r\n", b"5\r\nhello0\r\n\r\n"),
+            *(b"5\r\nhello\r\nworld\r\n0\r\n\r\n", b"5\r\nhello \r\n0\r\n\r\n"),
+        ),
     ),
     *broken(
         "trailer field",
         "RFC 9112, 7.1.2",
-        {
-            "no colon": trailer(b"X"),
-            "no name": trailer(b": y"),
-            "space before the colon": trailer(b"X : y"),
-            "obs-fold": trailer(b"X: y", b" z"),
-            "NUL": trailer(b"X: \0"),
-            "the next request": trailer(b"GET / HTTP/1.1", b"Host: a"),
-            "too many": trailer(*([b"X: y"] * (FIELDS_LIMIT + 1))),
-            "too long": trailer(b"X: " + b"v" * (HEAD_LIMIT - 2)),
-        },
+        (
+            *(trailer(field) for field in (b"X", b": y", b"X : y", b"X: y\r\n z", b"X: \0")),
+            trailer(b"GET / HTTP/1.1", b"Host: a"),
+            trailer(*([b"X: y"] * (FIELDS_LIMIT + 1))),
+            trailer(b"X: " + b"v" * (HEAD_LIMIT - 2)),
+        ),
     ),
 )
 
@@ -227,11 +136,7 @@ INCOMPLETE = (
         ContentCase(repr(sent), "RFC 9112, 8", CHUNKED, sent, content, complete=False)
         for sent, content in (
             *((b"", b""), (b"5", b""), (b"5\r", b""), (b"5\r\n", b""), (b"5\r\nhell", b"hell")),
-            *(
-                (b"5\r\nhello", b"hello"),
-                (b"5\r\nhello\r", b"hello"),
-                (b"5\r\nhello\r\n", b"hello"),
-            ),
+            *((b"5\r\nhello" + end, b"hello") for end in (b"", b"\r", b"\r\n")),
             *((b"0", b""), (b"0\r\n", b""), (b"0\r\n\r", b""), (b"0\r\nX: y\r\n\r", b"")),
         )
     ),

@@ -1,8 +1,11 @@
-"""How hard the property tests try: the same examples in each run, and no watch on the clock."""
+"""How hard the property tests try, with the same examples in each run."""
 
 from __future__ import annotations
 
 from hypothesis import settings
 
-QUICK = settings(max_examples=100, derandomize=True, deadline=None)
-THOROUGH = settings(max_examples=300, derandomize=True, deadline=None)
+EXAMPLES = settings().max_examples
+"""100, unless the profile says otherwise."""
+
+QUICK = settings(max_examples=EXAMPLES, derandomize=True)
+THOROUGH = settings(max_examples=3 * EXAMPLES, derandomize=True)

@@ -28,61 +28,35 @@ FIELDS = (
         having(b"!#$%&'*+-.^_`|~09azAZ: x"),
         fields=(("host", "a.example"), ("!#$%&'*+-.^_`|~09azaz", "x")),
     ),
+    no("white space before the colon of Host", "RFC 9112, 5.1", hosts(b"Host : a")),
     *each(
         "white space before the colon",
         "RFC 9112, 5.1",
-        {
-            "space": having(b"X : y"),
-            "tab": having(b"X\t: y"),
-            "two spaces": having(b"X  : y"),
-            "of Host": hosts(b"Host : a"),
-            "of Content-Length": having(b"Content-Length : 5"),
-            "of Transfer-Encoding": having(b"Transfer-Encoding : chunked"),
-            "of Transfer-Encoding, a vertical tab": having(b"Transfer-Encoding\x0b: chunked"),
-        },
+        having,
+        (
+            *(b"X : y", b"X\t: y", b"X  : y", b"Content-Length : 5"),
+            *(b"Transfer-Encoding : chunked", b"Transfer-Encoding\x0b: chunked"),
+        ),
     ),
     *each(
         "obs-fold",
         "RFC 9112, 5.2",
-        {
-            "space": having(b"X: y", b" z"),
-            "tab": having(b"X: y", b"\tz"),
-            "a field within": having(b"X: y", b" Content-Length: 5"),
-            "an empty value": having(b"X:", b" y"),
-            "nothing but space": having(b"X: y", b" "),
-        },
+        lambda second: having(b"X: y", second),
+        (b" z", b"\tz", b" Content-Length: 5", b" "),
     ),
+    no("obs-fold of an empty value", "RFC 9112, 5.2", having(b"X:", b" y")),
+    *each("field-name", "RFC 9110, 5.1", having, (b": y", b":", b"X", b"X y", b"X Y: z")),
     *each(
         "field-name",
         "RFC 9110, 5.1",
-        {
-            "empty": having(b": y"),
-            "nothing but a colon": having(b":"),
-            "no colon": having(b"X"),
-            "no colon, two words": having(b"X y"),
-            "inner space": having(b"X Y: z"),
-            **{
-                repr(bytes([octet])): having(b"X" + bytes([octet]) + b"Y: z")
-                for octet in (
-                    *range(10),
-                    11,
-                    12,
-                    *range(14, 33),
-                    *b'"(),/;<=>?@[\\]{}',
-                    127,
-                    128,
-                    255,
-                )
-            },
-        },
+        lambda octet: having(b"X" + octet + b"Y: z"),
+        (b"%c" % code for code in {*range(33), *b'"(),/;<=>?@[\\]{}', 127, 128, 255} - {*b"\r\n"}),
     ),
     *each(
         "a control character in a value",
         "RFC 9110, 5.5",
-        {
-            f"{octet:#x}": having(b"X: a" + bytes([octet]) + b"b")
-            for octet in (*range(9), 10, 11, 12, 13, *range(14, 32), 127)
-        },
+        lambda octet: having(b"X: a" + octet + b"b"),
+        (b"%c" % code for code in {*range(32), 127} - {*b"\t"}),
     ),
     ok("as many fields as allowed", "RFC 6585, 5", having(*([b"X: y"] * (FIELDS_LIMIT - 1)))),
     no("too many fields, all alike", "RFC 6585, 5", having(*([b"X: y"] * FIELDS_LIMIT)), 431),
@@ -150,10 +124,8 @@ PERSISTENCE = (
     *each(
         "Connection",
         "RFC 9110, 7.6.1",
-        {
-            repr(value): having(b"Connection: " + value)
-            for value in (b"a b", b"close;x", b'"close"', b"(", b"\xe9")
-        },
+        lambda value: having(b"Connection: " + value),
+        (b"a b", b"close;x", b'"close"', b"(", b"\xe9"),
     ),
 )
 
@@ -161,21 +133,18 @@ EXPECTATIONS = (
     ok("no Expect", "RFC 9110, 10.1.1", having(), expects_continue=False),
     ok("100-continue", "RFC 9110, 10.1.1", having(b"Expect: 100-continue"), expects_continue=True),
     ok("in any case", "RFC 9110, 10.1.1", having(b"Expect: 100-Continue"), expects_continue=True),
-    ok(
-        "HTTP/1.0 cannot expect",
-        "RFC 9110, 10.1.1",
-        having(b"Expect: 100-continue", version=b"1.0"),
-        expects_continue=False,
+    *(
+        ok("HTTP/1.0 cannot expect", "RFC 9110, 10.1.1", head, expects_continue=False)
+        for head in (
+            having(b"Expect: 100-continue", version=b"1.0"),
+            having(b"Expect: anything", version=b"1.0"),
+        )
     ),
     *each(
         "another expectation",
         "RFC 9110, 10.1.1",
-        {
-            "unknown": having(b"Expect: 200-ok"),
-            "empty": having(b"Expect:"),
-            "a list": having(b"Expect: 100-continue, x"),
-            "two lines": having(b"Expect: 100-continue", b"Expect: x"),
-        },
+        lambda value: having(b"Expect: " + value),
+        (b"200-ok", b"", b"100-continue, x", b"100-continue\r\nExpect: x"),
         417,
     ),
 )
@@ -185,7 +154,6 @@ CASES = (*FIELDS, *PERSISTENCE, *EXPECTATIONS)
 INCOMPLETE: dict[str, bytes] = {
     "nothing": b"",
     "one octet": b"G",
-    "a request line": b"GET / HTTP/1.1",
     "a request line and CR": b"GET / HTTP/1.1\r",
     "a request line and its end": b"GET / HTTP/1.1\r\n",
     "a field line": having(b"X: y")[:-4],

@@ -24,39 +24,23 @@ PARSING = (
     no("a TLS greeting", "RFC 9112, 2.2", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n"),
     no("a response", "RFC 9112, 2.1", start(b"HTTP/1.1 200 OK")),
     ok("HTTP/1.0", "RFC 9112, 2.3", start(b"GET / HTTP/1.0"), version=0),
-    ok(
-        "a later minor version is read as 1.1", "RFC 9110, 2.5", start(b"GET / HTTP/1.9"), version=1
-    ),
+    ok("a later minor version", "RFC 9110, 2.5", start(b"GET / HTTP/1.9"), version=1),
     *each(
         "a major version that we do not speak",
         "RFC 9110, 15.6.6",
-        {
-            "0.9": start(b"GET / HTTP/0.9"),
-            "2.0": start(b"GET / HTTP/2.0"),
-            "3.0": start(b"GET / HTTP/3.0"),
-            "the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[:18],
-        },
+        start,
+        (b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET / HTTP/3.0", b"PRI * HTTP/2.0"),
         505,
     ),
     *each(
         "HTTP-version",
         "RFC 9112, 2.3",
-        {
-            version.decode(): start(b"GET / " + version)
-            for version in (
-                *(b"http/1.1", b"Http/1.1", b"HTTP/1", b"HTTP/1.", b"HTTP/.1", b"HTTP/1.10"),
-                *(b"HTTP/01.1", b"HTTP/11", b"HTTP/1,1", b"HTTP/+1.1", b"HTTP/-1.1", b"HTTP/1.x"),
-                *(
-                    b"HTTP 1.1",
-                    b"HTTP/ 1.1",
-                    b"HTTPS/1.1",
-                    b"ICE/1.0",
-                    b"RTSP/1.0",
-                    b"1.1",
-                    b"HTTP",
-                ),
-            )
-        },
+        lambda version: start(b"GET / " + version),
+        (
+            *b"http/1.1 Http/1.1 HTTP/1 HTTP/1. HTTP/.1 HTTP/1.10 HTTP/01.1 HTTP/11 HTTP".split(),
+            *b"HTTP/1,1 HTTP/+1.1 HTTP/-1.1 HTTP/1.x HTTPS/1.1 ICE/1.0 RTSP/1.0 1.1".split(),
+            *(b"HTTP 1.1", b"HTTP/ 1.1"),
+        ),
     ),
 )
 
@@ -66,33 +50,18 @@ REQUEST_LINES = (
     *each(
         "the request line",
         "RFC 9112, 3",
-        {
-            "of HTTP/0.9": start(b"GET /"),
-            "without target": start(b"GET HTTP/1.1"),
-            "without method": start(b"/ HTTP/1.1"),
-            "empty target": start(b"GET  HTTP/1.1"),
-            "two spaces before the target": start(b"GET  / HTTP/1.1"),
-            "two spaces behind the target": start(b"GET /  HTTP/1.1"),
-            "a space before the method": start(b" GET / HTTP/1.1"),
-            "a space at the end": start(b"GET / HTTP/1.1 "),
-            "a tab before the target": start(b"GET\t/ HTTP/1.1"),
-            "a tab behind the target": start(b"GET /\tHTTP/1.1"),
-            "a vertical tab": start(b"GET\x0b/ HTTP/1.1"),
-            "a fourth word": start(b"GET / HTTP/1.1 X"),
-            "empty, with fields": b"\r\nHost: a\r\n\r\n",
-            "a field in its place": b"X: y\r\nHost: a\r\n\r\n",
-        },
+        start,
+        (
+            *(b"GET /", b"GET HTTP/1.1", b"/ HTTP/1.1", b"GET  HTTP/1.1", b"GET  / HTTP/1.1"),
+            *(b"GET /  HTTP/1.1", b" GET / HTTP/1.1", b"GET / HTTP/1.1 ", b"GET\t/ HTTP/1.1"),
+            *(b"GET /\tHTTP/1.1", b"GET\x0b/ HTTP/1.1", b"GET / HTTP/1.1 X", b"", b"X: y"),
+        ),
     ),
     *each(
         "a method that is no token",
         "RFC 9110, 5.6.2",
-        {
-            repr(octet): start(b"G" + octet + b"T / HTTP/1.1")
-            for octet in (
-                *(b"\0", b"\x1b", b'"', b"(", b"/", b":", b"@", b"[", b"{", b"\x7f"),
-                b"\x80",
-            )
-        },
+        lambda octet: start(b"G" + octet + b"T / HTTP/1.1"),
+        b'\0 \x1b " ( / : @ [ { \x7f \x80'.split(),
     ),
 )
 
@@ -101,19 +70,8 @@ TARGETS = (
     ok("no query", "RFC 9112, 3.2.1", target(b"/a"), query=None),
     ok("an empty query", "RFC 9112, 3.2.1", target(b"/a?"), path="/a", query=""),
     ok("a second question mark", "RFC 3986, 3.4", target(b"/a?b?c"), path="/a", query="b?c"),
-    ok(
-        "path and percent stay as they came",
-        "RFC 9112, 3.2",
-        target(b"/%2e%2E/%zz"),
-        path="/%2e%2E/%zz",
-    ),
-    ok(
-        "what looks like a host is path",
-        "RFC 9112, 3.2.1",
-        target(b"//b"),
-        path="//b",
-        authority="a.example",
-    ),
+    ok("not decoded", "RFC 9112, 3.2", target(b"/%2e%2E/%zz"), path="/%2e%2E/%zz"),
+    ok("two slashes", "RFC 9112, 3.2.1", target(b"//b"), path="//b"),
     ok("what browsers leave bare", "RFC 9112, 3.2", target(b"/?|{}^`"), query="|{}^`"),
     ok("a target as long as allowed", "RFC 9112, 3", target(b"/" + b"t" * (TARGET_LIMIT - 1))),
     no("a target too long", "RFC 9112, 3", target(b"/" + b"t" * TARGET_LIMIT), 414),
@@ -121,65 +79,40 @@ TARGETS = (
     *each(
         "the request target",
         "RFC 9112, 3.2",
-        {
-            repr(text): target(text)
-            for text in (
-                *(b"a", b"a/b", b"?a", b"#a", b"/a#b", b"/a?b#c", b"\\a", b"..", b"%2f", b"*/"),
-                *(b"/a b", b"/\0", b"/\x01", b"/\x1f", b"/\x7f", b"/\x80", b"/\xc3\xa9", b"/\xff"),
-                *(b"a.example", b"a.example:80", b"/\ta", b"*?a"),
-            )
-        },
+        target,
+        (
+            *b"a a/b ?a #a /a#b /a?b#c \\a .. %2f */ a.example a.example:80 *?a".split(),
+            *(b"/a b", b"/\0", b"/\x01", b"/\x1f", b"/\x7f", b"/\x80", b"/\xc3\xa9", b"/\xff"),
+            b"/\ta",
+        ),
     ),
     ok(
         "absolute-form",
         "RFC 9112, 3.2.2",
-        target(b"http://b:8/p?q"),
+        target(b"http://b:8/?q"),
         authority="b:8",
-        path="/p",
+        path="/",
         query="q",
     ),
     ok("its scheme in any case", "RFC 3986, 3.1", target(b"HtTpS://b/"), authority="b", path="/"),
     ok("its path empty", "RFC 9110, 4.2.3", target(b"http://b"), path="/", query=None),
-    ok(
-        "its path empty, with a query",
-        "RFC 9110, 4.2.3",
-        target(b"http://b?q"),
-        path="/",
-        query="q",
-    ),
+    ok("its path empty, a query", "RFC 9110, 4.2.3", target(b"http://b?q"), path="/", query="q"),
     ok("it outweighs Host", "RFC 9112, 3.2.2", target(b"http://[::1]/"), authority="[::1]"),
-    ok(
-        "it does without Host in HTTP/1.0",
-        "RFC 9112, 3.2.2",
-        b"GET http://b/ HTTP/1.0\r\n\r\n",
-        authority="b",
-    ),
+    ok("no Host in 1.0", "RFC 9112, 3.2.2", b"GET http://b/ HTTP/1.0\r\n\r\n", authority="b"),
     no("it needs Host", "RFC 9112, 3.2", b"GET http://b/ HTTP/1.1\r\n\r\n"),
-    no(
-        "Host must be valid beside it",
-        "RFC 9112, 3.2",
-        start(b"GET http://b/ HTTP/1.1", b"Host: a b"),
-    ),
+    no("Host is valid beside it", "RFC 9112, 3.2", start(b"GET http://b/ HTTP/1.1", b"Host: a b")),
     *each(
         "absolute-form",
         "RFC 9110, 4.2",
-        {
-            text.decode(): target(text)
-            for text in (
-                *(b"http:///p", b"http://?q", b"http://", b"http:/b/", b"http:b", b"http:"),
-                *(b"http://u@b/", b"http://u:p@b/", b"http://a.example@b/", b"http://b\\c/"),
-                *(b"http://b/#f", b"http://b#f", b"ftp://b/", b"file:///etc/passwd", b"ws://b/"),
-                *(b"http://b:x/", b"http://b:1:2/", b"http://[::1/", b"http://%/", b"javascript:x"),
-            )
-        },
+        target,
+        (
+            *b"http:///p http://?q http:// http:/b/ http:b http: http://u@b/ http://b/#f".split(),
+            *b"http://u:p@b/ http://a.example@b/ http://b\\c/ http://b#f ftp://b/ ws://b/".split(),
+            *b"file:///etc/passwd http://b:x/ http://b:1:2/ http://[::1/ http://%/".split(),
+            b"javascript:x",
+        ),
     ),
-    ok(
-        "authority-form",
-        "RFC 9112, 3.2.3",
-        start(b"CONNECT b:443 HTTP/1.1"),
-        method="CONNECT",
-        path="",
-    ),
+    ok("authority-form", "RFC 9112, 3.2.3", start(b"CONNECT b:443 HTTP/1.1"), path=""),
     ok("asterisk-form", "RFC 9112, 3.2.4", start(b"OPTIONS * HTTP/1.1"), path="*", query=None),
     no("asterisk-form is for OPTIONS", "RFC 9112, 3.2.4", target(b"*")),
 )
@@ -188,8 +121,8 @@ HOSTS = (
     *(
         ok(f"Host {value!r}", "RFC 9110, 7.2", hosts(b"Host: " + value), authority=value.decode())
         for value in (
-            *(b"a.example", b"A.Example:8080", b"localhost.", b"127.0.0.1:1", b"[::1]", b"a_b"),
-            *(b"[::ffff:192.0.2.1]:65535", b"a:", b"xn--bcher-kva.example", b"%41", b"a,b", b"~"),
+            *b"a.example A.Example:8080 localhost. 127.0.0.1:1 [::1] a_b %41 a,b ~ a:".split(),
+            *b"[::ffff:192.0.2.1]:65535 xn--bcher-kva.example".split(),
         )
     ),
     ok("white space around Host", "RFC 9112, 5.1", hosts(b"Host:\t a \t"), authority="a"),
@@ -205,33 +138,12 @@ HOSTS = (
     *each(
         "Host",
         "RFC 9112, 3.2",
-        {
-            repr(value): hosts(b"Host: " + value)
-            for value in (
-                *(b"", b" ", b":", b":80", b"a b", b"a, b", b"a/", b"a?b", b"a#b", b"u@a", b"a\\b"),
-                *(
-                    b"a:b",
-                    b"a:80:80",
-                    b"a:-1",
-                    b"a:123456",
-                    b"::1",
-                    b"[::1",
-                    b"::1]",
-                    b"[::1]a",
-                    b"[]",
-                ),
-                *(b"[::1%25eth0]", b"[v1.a]", b"http://a", b'"a"', b"<a>", b"a%", b"a%4", b"a%zz"),
-                *(
-                    b"b\xc3\xbccher.example",
-                    b"a\xa0",
-                    b"a\tb",
-                    b"[a.example]",
-                    b"{a}",
-                    b"a|b",
-                    b"^",
-                ),
-            )
-        },
+        lambda value: hosts(b"Host: " + value),
+        (
+            *b": :80 a/ a?b a#b u@a a\\b a:b a:80:80 a:-1 a:123456 ::1 [::1 ::1] [::1]a".split(),
+            *b'[] [::1%25eth0] [v1.a] http://a "a" <a> a% a%4 a%zz [a.example] {a} a|b ^'.split(),
+            *(b"", b" ", b"a b", b"a, b", b"b\xc3\xbccher.example", b"a\xa0", b"a\tb"),
+        ),
     ),
 )
 

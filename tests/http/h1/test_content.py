@@ -11,9 +11,6 @@ from tests.http.h1.feeding import NEXT, Content, bytewise, read_content
 
 CASES = (*COUNTED, *CODED, *BROKEN)
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.section}: {case.name}")
-each_incomplete = pytest.mark.parametrize("case", INCOMPLETE, ids=lambda case: case.name)
-
 
 def outcome(case: ContentCase, rest: bytes = b"") -> Content:
     if case.content is None:
@@ -21,26 +18,18 @@ def outcome(case: ContentCase, rest: bytes = b"") -> Content:
     return Content(case.content, case.complete, rest)
 
 
-@each_case
-def test_whole(case: ContentCase) -> None:
-    assert read_content(case.length, [case.sent]) == outcome(case)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.section}: {case.name}")
+def test_contents(case: ContentCase) -> None:
+    for rest in (b"", NEXT):
+        sent = case.sent + rest
+        for pieces in ([sent], bytewise(sent)):
+            assert read_content(case.length, pieces) == outcome(case, rest)
 
 
-@each_case
-def test_octet_by_octet(case: ContentCase) -> None:
-    assert read_content(case.length, bytewise(case.sent)) == outcome(case)
-
-
-@each_case
-def test_with_the_next_request_behind_it(case: ContentCase) -> None:
-    assert read_content(case.length, [case.sent + NEXT]) == outcome(case, NEXT)
-    assert read_content(case.length, bytewise(case.sent + NEXT)) == outcome(case, NEXT)
-
-
-@each_incomplete
+@pytest.mark.parametrize("case", INCOMPLETE, ids=lambda case: case.name)
 def test_an_incomplete_content_is_waited_for(case: ContentCase) -> None:
-    assert read_content(case.length, [case.sent]) == outcome(case)
-    assert read_content(case.length, bytewise(case.sent)) == outcome(case)
+    for pieces in ([case.sent], bytewise(case.sent)):
+        assert read_content(case.length, pieces) == outcome(case)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +60,8 @@ def test_a_request_without_content_is_complete_at_once() -> None:
     assert reader.feed(NEXT) == (b"", NEXT)
 
 
-def test_an_enormous_content_length_is_only_a_number() -> None:
-    reader = ContentReader(10**18 - 1)
-    assert reader.feed(b"x" * 1000) == (b"x" * 1000, b"")
-    assert not reader.complete
-
-
-def test_an_enormous_chunk_size_is_only_a_number() -> None:
-    reader = ContentReader(CHUNKED)
-    assert reader.feed(b"f" * 15 + b"\r\n" + b"x" * 1000) == (b"x" * 1000, b"")
+@pytest.mark.parametrize(("length", "before"), [(10**18 - 1, b""), (CHUNKED, b"f" * 15 + b"\r\n")])
+def test_an_enormous_length_is_only_a_number(length: int, before: bytes) -> None:
+    reader = ContentReader(length)
+    assert reader.feed(before + b"x" * 1000) == (b"x" * 1000, b"")
     assert not reader.complete
