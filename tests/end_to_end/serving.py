@@ -12,7 +12,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, NoReturn, Self
 
 import pytest
 
@@ -25,14 +25,16 @@ CLIENTS_REQUIRED = os.environ.get("PORTICO_REQUIRE_CLIENTS") == "1"
 PATIENCE = 60
 
 
+def missing(what: str) -> NoReturn:
+    """End the test here, since something that it needs is missing: `what` says so."""
+    if CLIENTS_REQUIRED:
+        pytest.fail(f"PORTICO_REQUIRE_CLIENTS=1, but {what}")
+    pytest.skip(what)
+
+
 def installed(name: str) -> str:
     """The path of a client; where there is none, the test ends here."""
-    path = shutil.which(name)
-    if path is None:
-        if CLIENTS_REQUIRED:
-            pytest.fail(f"PORTICO_REQUIRE_CLIENTS=1, but there is no {name} on this machine")
-        pytest.skip(f"there is no {name} on this machine")
-    return path
+    return shutil.which(name) or missing(f"there is no {name} on this machine")
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
