@@ -27,7 +27,7 @@ examples:
   python3 -m bench --against ../before                another checkout of Portico beside this one
   python3 -m bench --peers-python /tmp/peers/bin/python --report docs
 
-All of it takes about 20 minutes, and wants two idle cores, wrk, and whichever servers there are.
+All of it takes about 30 minutes, and wants two idle cores, wrk, and whichever servers there are.
 """
 ROUNDS, SECONDS = 5, 1.0
 STOPS = (signal.SIGINT, signal.SIGTERM)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from bench import scenarios, servers
 from bench.runner import Bench, cost, ratios
 from bench.scenarios import Scenario
 
-SCENARIOS = ["small", "browser", "connect", "missing", "conditional", "random", "100k", "10m"]
+SCENARIOS = ["small", "browser", "connect", "missing", "conditional", "files-8k", "100k", "10m"]
 ROUNDS = 20
 SECONDS = 0.5
 ROUNDS_PER_START = 5
@@ -51,12 +50,7 @@ def compare(bench: Bench, other: Path, chosen: list[Scenario]) -> None:
     print("scenario          other    this   this / other    95 % interval    least and most")
     for scenario in chosen:
         case = ("against", scenario.name)
-        for start in range(0, bench.record.rounds, ROUNDS_PER_START):
-            with ExitStack() as stack:
-                setups = [(bench.setup(one, scenario, f"{start}"), one) for one in pair]
-                ready = [bench.enter(stack, case, *one) for one in setups]
-                rounds = range(start, min(start + ROUNDS_PER_START, bench.record.rounds))
-                bench.take_turns(case, ready, rounds)
+        bench.measure(case, scenario, pair, ROUNDS_PER_START)
         slices = [bench.record.select(*case, one.name) for one in pair]
         if found := ratios(slices[1], slices[0]):
             middles = [statistics.median(filter(None, map(cost, each))) for each in slices]

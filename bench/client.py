@@ -34,12 +34,16 @@ class AnswerError(Exception):
 
 @dataclass(frozen=True)
 class Aim:
-    """Where the load goes, and what one answer was: its size on the wire, connection kept."""
+    """Where the load goes, and what one answer was: its size on the wire, connection kept.
+
+    ``site`` is the folder that is served.
+    """
 
     port: int
     head: str
     wire_size: int
     keeps: bool = True
+    site: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def check(scenario: Scenario, running: Running) -> Aim:
         raise AnswerError(f"gave no usable answer: {problem!r}") from problem
     if wrong is not None:
         raise AnswerError(wrong)
-    return Aim(port, head, answer.wire_size, answer.keeps)
+    return Aim(port, head, answer.wire_size, answer.keeps, site)
 
 
 def difference(answer: Answer, scenario: Scenario, file: Path | None) -> str | None:

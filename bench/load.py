@@ -51,13 +51,19 @@ class Seen:
     failures: dict[str, int] = field(default_factory=dict)
 
 
-def told(scenario: Scenario, head: str, turn: int) -> dict[str, str]:
+def told(scenario: Scenario, aim: Aim, turn: int) -> dict[str, str]:
     """What the script is told; *turn* numbers the slices so that none repeats another."""
+    first = FIRST_NUMBER + turn * NUMBERS_PER_ROUND if scenario.counts else 0
+    count = NUMBERS_PER_ROUND if scenario.counts else scenario.once
     return {
-        "BENCH_HEAD": head,
+        "BENCH_HEAD": aim.head,
         "BENCH_CHOICES": str(scenario.chooses),
-        "BENCH_FIRST": str((FIRST_NUMBER + turn * NUMBERS_PER_ROUND) * scenario.counts),
+        "BENCH_FIRST": str(first),
+        "BENCH_COUNT": str(count),
+        "BENCH_CONNECTIONS": str(scenario.connections),
+        "BENCH_RENAMES": "\n".join(str(aim.site / name) for name in scenario.renames),
         "BENCH_BATCH": str(scenario.batch),
+        "BENCH_GATHERS": str(int(scenario.gathers)),
         "BENCH_SEED": str(turn + 2),
     }
 
@@ -105,7 +111,7 @@ def wrk(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | told(scenario, aim.head, turn),
+        env=os.environ | told(scenario, aim, turn),
         start_new_session=True,
     ) as process:
         try:
@@ -117,7 +123,8 @@ def wrk(
 def run(scenario: Scenario, aim: Aim, seconds: float, turn: int) -> Seen:
     """One slice; *turn* makes its numbered heads differ from those of other slices.
 
-    wrk knows whole seconds only; interrupted sooner, it reports what it has seen so far.
+    wrk knows whole seconds only; interrupted sooner, it reports what it has seen so far.  It
+    interrupts itself when all numbers are sent.
     """
     with wrk(scenario, aim, turn, math.ceil(seconds)) as process:
         if seconds % 1:

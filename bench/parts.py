@@ -25,6 +25,7 @@ from bench.process import START_SECONDS, Running, StartError, end, free_port, ru
 from bench.runner import FAILURES, Bench, Contender, Slice
 from bench.scenarios import MEMORY, MIB, SMALL, Scenario
 from bench.servers import CLOSEST, ROOT, WITH_WORKERS, Server
+from bench.steady import quantile
 
 STARTS = 15
 RETRY_SECONDS = 0.0002
@@ -35,22 +36,23 @@ IDLE_CONNECTIONS = 10_000
 FILES_NEEDED = IDLE_CONNECTIONS + 1000
 RATE = 5000
 TRIES = 3
+NEWCOMERS_SECONDS = 4.0
+# How long after the one before has its answer a newcomer comes.
+NEWCOMERS_APART = 0.05
+# So long after the start of a crowd, it has opened its connections and sent its first requests.
+CROWD_SECONDS = 1.5
 SCALING_SECONDS = 0.5
-# At most so many with neighbours and along axes.
+# At most so many with neighbours and newcomers, and along axes.
 ROUNDS = 3
+CONNECT = scenarios.BY_NAME["connect"]
 
 
 def measure_scenario(bench: Bench, present: list[Server], scenario: Scenario) -> None:
     """Every server in a scenario."""
     scenarios.make_files(bench.site, {scenario.files, "page"})
     case = ("scenarios", scenario.name)
-    with ExitStack() as stack:
-        ready = [
-            bench.enter(stack, case, bench.setup(one, scenario, scenario.name), one)
-            for one in present
-            if one.kind != "limit" or scenario.limit
-        ]
-        bench.take_turns(case, ready)
+    able = [one for one in present if one.kind != "limit" or scenario.limit]
+    ready = bench.measure(case, scenario, able)
     for contender in ready:  # all have ended, and written what they held back
         if contender is not None and scenario.log:
             count_log(bench, case, contender.live)
@@ -111,7 +113,7 @@ def measure_memory(bench: Bench, present: list[Server]) -> None:
     Every path has a field of its own beside it; a fifth of the paths are files, the others 404.
     What a server keeps of that, it keeps for strangers.
     """
-    scenarios.make_files(bench.site, {"page", "memory"})
+    scenarios.make_files(bench.site, {"page", MEMORY.files})
     for server in present:
         with running(server, bench.setup(server, MEMORY, "memory"), bench.cores.server) as live:
             before = machine.memory(live.pid)
@@ -127,7 +129,7 @@ def measure_memory(bench: Bench, present: list[Server]) -> None:
                     break
             more = {f"{name} before": size for name, size in before.items()}
             more |= {f"{name} after": size for name, size in machine.memory(live.pid).items()}
-        seen = replace(seen, requests=done, failures=failures)
+        seen = replace(seen, requests=done, failures=dict(failures))
         what = ("memory", "flood", server.name, "")
         bench.record.slices.append(Slice(*what, 0, 0, 0, seen, more))
 
@@ -223,9 +225,12 @@ class Neighbour:
     holds: bool = False
 
 
-NEIGHBOURS = tuple(
-    Neighbour(name, **{**row, "request": Scenario(name, **row["request"])})
-    for name, row in scenarios.ROWS["neighbours"].items()
+NEIGHBOURS, CROWDS = (
+    tuple(
+        Neighbour(name, **{**row, "request": Scenario(name, **row["request"])})
+        for name, row in scenarios.ROWS[table].items()
+    )
+    for table in ("neighbours", "crowds")
 )
 
 
@@ -248,15 +253,22 @@ def measure_neighbours(bench: Bench, present: list[Server]) -> None:
             )
             for kind in NEIGHBOURS:
                 case = ("neighbours", kind.name)
-                try:
-                    aim = client.check(kind.request, quiet.live)
-                except AnswerError as problem:
-                    bench.record.remark(*case, server.name, f"left out: {problem}")
-                    continue
-                beside = partial(holding, kind, aim) if kind.holds else partial(busy, kind, aim)
-                pair = [quiet, replace(quiet, variant="beside", beside=beside)]
-                rounds = range(min(bench.record.rounds, ROUNDS))
-                bench.take_turns(case, pair, rounds)
+                if (disturbed := beside(bench, case, kind, quiet)) is not None:
+                    pair = [quiet, replace(disturbed, variant="beside")]
+                    rounds = range(min(bench.record.rounds, ROUNDS))
+                    bench.take_turns(case, pair, rounds)
+
+
+def beside(
+    bench: Bench, case: tuple[str, str], kind: Neighbour, one: Contender
+) -> Contender | None:
+    """The contender beside a neighbour; None with a remark if that is answered wrongly."""
+    try:
+        aim = client.check(kind.request, one.live)
+    except AnswerError as problem:
+        bench.record.remark(*case, one.live.server.name, f"left out: {problem}")
+        return None
+    return replace(one, beside=partial(holding if kind.holds else busy, kind, aim))
 
 
 def steady(aim: Aim, warm: float, seconds: float, _turn: int) -> Seen:
@@ -309,6 +321,45 @@ def holding(kind: Neighbour, aim: Aim) -> Iterator[dict[str, float]]:
         for connection in opened:
             connection.close()
     more["got"] = len(opened)
+
+
+def measure_newcomers(bench: Bench, present: list[Server]) -> None:
+    """How long newcomers wait beside a crowd that asks for what costs a server more than a page.
+
+    Each connects, asks for the page and closes.  The crowd opens its connections before it asks
+    for anything, and all servers have their usual limits.
+    """
+    scenarios.make_files(bench.site, {"page", *(one.request.files for one in CROWDS)})
+    for kind in CROWDS:
+        case = ("newcomers", kind.name)
+        with ExitStack() as stack:
+            ready = []
+            for server in present:
+                setup = bench.setup(server, CONNECT, f"newcomers-{kind.name}", lists=True)
+                one = bench.enter(stack, case, setup, server)
+                if one is not None:
+                    one.load = partial(newcomers, one.aim)
+                    ready.append(beside(bench, case, kind, one))
+            rounds = range(min(bench.record.rounds, ROUNDS))
+            bench.take_turns(case, ready, rounds, NEWCOMERS_SECONDS)
+
+
+def newcomers(aim: Aim, seconds: float, _turn: int) -> Seen:
+    """A slice of newcomers, one after another, when the crowd has begun."""
+    took, failures = list[float](), Counter[str]()
+    time.sleep(CROWD_SECONDS)
+    until = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < until:
+        try:
+            failures["status"] += client.fetch(aim.port, aim.head).status != 200
+        except (OSError, ValueError):
+            failures["read"] += 1
+        took.append(time.perf_counter() - began)
+        time.sleep(NEWCOMERS_APART)
+    p50, p99, worst = (quantile(sorted(took), share) for share in (0.5, 0.99, 1))
+    answered = len(took) - failures.total()
+    wrong = {kind: count for kind, count in failures.items() if count}
+    return Seen(answered, answered * aim.wire_size, seconds, p50, p99, worst, 0, wrong)
 
 
 @dataclass(frozen=True)
@@ -369,10 +420,11 @@ PARTS: dict[str, Callable[[Bench, list[Server]], None]] = {
     "idle": measure_idle,
     "workers": measure_workers,
     "neighbours": measure_neighbours,
+    "newcomers": measure_newcomers,
     "scaling": measure_scaling,
 }
 # Who takes part unless servers are named.
-USUAL = {"memory": ("portico",), "neighbours": CLOSEST, "scaling": CLOSEST}
+USUAL = {"memory": ("portico",), **dict.fromkeys(("neighbours", "newcomers", "scaling"), CLOSEST)}
 
 
 def measure(name: str, bench: Bench, present: list[Server], *, named: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from bench import plots
-from bench.parts import AXES, IDLE_CONNECTIONS, NEIGHBOURS, RATE
+from bench.parts import AXES, CROWDS, IDLE_CONNECTIONS, NEIGHBOURS, RATE
 from bench.plots import figure
 from bench.runner import Participant, Record, Slice, Value, cost, ratio, values
 from bench.scenarios import BY_NAME, MIB, SMALL
@@ -116,14 +116,19 @@ def more(name: str) -> Value:
     return lambda one: one.more.get(name)
 
 
+def worst(one: Slice) -> float:
+    """Microseconds; few requests have no other p99.9."""
+    return one.seen.p999
+
+
 def took(one: Slice) -> float:
     """Milliseconds."""
     return one.seen.seconds * 1000
 
 
 def gets(group: Group) -> str:
-    """What a neighbour has got."""
-    units = {kind.name: kind.unit for kind in NEIGHBOURS}
+    """What a neighbour or a crowd has got."""
+    units = {kind.name: kind.unit for kind in (*NEIGHBOURS, *CROWDS)}
     return f"{last(',.0f', more('got'))(group)} {units.get(group.case, '')}"
 
 
@@ -186,6 +191,14 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "neighbour gets": gets,
         "disturbed": disturbed,
     },
+    "newcomers": {
+        "newcomers": each(",.0f", lambda one: one.seen.requests),
+        "p50": each("ms", lambda one: one.seen.p50),
+        "p99": each("ms", lambda one: one.seen.p99),
+        "worst": each("ms", worst, "high"),
+        "Portico's worst / its": lambda group: group.base_ratio(worst),
+        "crowd gets": gets,
+    },
 }
 
 
@@ -241,6 +254,7 @@ TITLES = {
     "idle": f"idle: without → with {IDLE_CONNECTIONS:,} idle connections",
     "workers": "workers: one → two, on two cores that the load shares",
     "neighbours": f"neighbours: latency of {RATE:,} requests a second, alone → beside a neighbour",
+    "newcomers": "newcomers: wait of a client that connects, asks once and closes, beside a crowd",
 }
 PARTS = ("scenarios", *TITLES, "scaling")
 
@@ -279,6 +293,7 @@ def render(record: Record) -> str:
         "seconds": f"{record.seconds:g}",
         "rounds": str(record.rounds),
         "kinds": "\n".join(f"- **{one.name}** {one.title}." for one in NEIGHBOURS),
+        "crowds": "\n".join(f"- **{one.name}** {one.title}." for one in CROWDS),
         "summary": str(pivot(record, "scenarios", "", all_costs=False)),
         "machine": str(Table("", machine)),
         "versions": str(Table("", versions)),

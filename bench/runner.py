@@ -166,7 +166,9 @@ class Record:
     def remark(self, part: str, case: str, server: str, text: str, *, wrong: bool = True) -> None:
         """Keep something to be said, in one line, and say it at once if it is about a part."""
         text = " ".join(text.split())[:300]
-        self.remarks.append(Remark(part, case, server, text, wrong))
+        remark = Remark(part, case, server, text, wrong)
+        if remark not in self.remarks:
+            self.remarks.append(remark)
         if not case:
             print(f"\nbench: {part}: {text}", file=sys.stderr)
 
@@ -264,8 +266,27 @@ class Bench:
     def contender(self, live: Running, scenario: Scenario) -> Contender:
         """A server that runs already, checked and warmed up for a scenario."""
         aim = client.check(scenario, live)
-        load.run(scenario, aim, scenario.warm, -1)
+        if not scenario.once:
+            load.run(scenario, aim, scenario.warm, -1)
         return Contender(live, scenario, aim, partial(load.run, scenario, aim))
+
+    def measure(
+        self,
+        case: tuple[str, str],
+        scenario: Scenario,
+        present: Iterable[Server],
+        rounds_per_start: int = 0,
+    ) -> list[Contender | None]:
+        """All rounds of these servers, started anew after so many; those started last."""
+        rounds = range(self.record.rounds)
+        step = 1 if scenario.once else rounds_per_start or len(rounds)
+        ready: list[Contender | None] = []
+        for start in rounds[::step]:
+            with ExitStack() as stack:
+                setups = [(self.setup(one, scenario, scenario.name), one) for one in present]
+                ready = [self.enter(stack, case, *one) for one in setups]
+                self.take_turns(case, ready, rounds[start : start + step])
+        return ready
 
     def take_turns(
         self,

@@ -37,12 +37,15 @@ class Files:
 class Scenario:
     """One kind of request, and how the load sends it.
 
-    ``{n}`` in the path or a field is a running number (``counts``) or a random one below
-    ``chooses``.  ``status`` 0 allows any.  ``part`` is the range of bytes that is asked for.
+    ``{n}`` in the path or a field is a running number that no slice repeats (``counts``), a random
+    one below ``chooses``, or each number below ``once``, once since the server was started.
+    ``renames`` are two names of a file, between which it changes before each request.
+    ``status`` 0 allows any.  ``part`` is the range of bytes that is asked for.
     ``unit`` is what the CPU time is divided by: requests answered, MiB sent, or ``answer``,
     which counts an answer that was cut short by the end of a slice in part.
     ``limit`` says that the C loop, which knows one small answer only, can take part.
     ``seconds`` is how long a slice must be at least.  ``batch`` requests are sent at a time.
+    ``gathers`` says that all connections are open before the first request is sent.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Scenario:
     connections: int = 64
     counts: bool = False
     chooses: int = 0
+    once: int = 0
+    renames: Sequence[str] = ()
     revalidates: bool = False
     coding: str = ""
     part: Sequence[int] = ()
@@ -64,12 +69,18 @@ class Scenario:
     seconds: float = 0
     threads: int = 1
     batch: int = 1
+    gathers: bool = False
     warm: float = 0.3
 
     @property
     def target(self) -> str:
         """The path, which is that of the files unless another is given."""
         return self.path or f"/{FILES[self.files].path}"
+
+    @property
+    def lists(self) -> bool:
+        """Whether a folder is asked for."""
+        return self.target.endswith("/")
 
 
 ROWS = tomllib.loads(TABLE.read_text())
@@ -140,4 +151,4 @@ def head(scenario: Scenario, port: int, prefix: str = "", more: Sequence[str] = 
 
 def file_of(scenario: Scenario, site: Path) -> Path:
     """The file that is asked for when ``{n}`` is 0."""
-    return site / scenario.target.lstrip("/").replace("{n}", "0")
+    return site / scenario.target.partition("?")[0].lstrip("/").replace("{n}", "0")

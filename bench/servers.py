@@ -56,7 +56,7 @@ class Setup:
             "coded": bool(self.scenario.coding),
             "several": self.workers > 1,
             "crowd": self.crowd,
-            "lists": self.lists,
+            "lists": self.lists or self.scenario.lists,
         }
 
     def values(self) -> dict[str, object]:

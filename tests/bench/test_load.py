@@ -61,7 +61,7 @@ def test_what_is_wrong_is_a_failure_and_no_request(
 
 def test_numbered_heads_of_two_slices_have_no_number_in_common_and_one_length() -> None:
     browser = scenarios.by_names(["browser"])[0]
-    first, second = (load.told(browser, "", turn)["BENCH_FIRST"] for turn in (-1, 0))
+    first, second = (load.told(browser, Aim(0, "", 0), turn)["BENCH_FIRST"] for turn in (-1, 0))
     assert int(second) - int(first) == load.NUMBERS_PER_ROUND
     assert len(first) == len(second)
 

@@ -26,6 +26,25 @@ def test_a_scenario_has_a_slice_for_each_server_and_round(bench: Bench) -> None:
     assert not bench.record.failed()
 
 
+@pytest.mark.parametrize(("name", "kind"), [("distinct", "pages"), ("listing-changed", "folder")])
+def test_what_is_asked_for_the_first_time_or_changes(
+    name: str, kind: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(scenarios.FILES, kind, replace(scenarios.FILES[kind], count=50))
+    bench.record.rounds = 2
+    scenario = scenarios.by_names([name])[0]
+    once = bool(scenario.once)
+    scenario = replace(scenario, once=50 * once, warm=0.1)
+    parts.measure_scenario(bench, [PORTICO], scenario)
+    assert not bench.record.failed()
+    requests = [one.seen.requests for one in bench.record.select("scenarios", name, "portico")]
+    assert requests == [49, 49] if once else min(requests) > 0
+    starts = (bench.folder / f"{name}-portico" / "output.txt").read_text().count("Press Ctrl+C")
+    assert starts == (2 if once else 1), "each is asked for once by a server that has just started"
+    path = scenarios.FILES[kind].path
+    assert len(list((bench.site / path).parent.iterdir())) == 50
+
+
 def test_a_server_that_does_not_start_or_answers_wrongly_has_its_reason(bench: Bench) -> None:
     broken = replace(PORTICO, command="/no/server")
     part = replace(scenarios.by_names(["range"])[0], files="page", part=(0, 10), status=200)
@@ -36,7 +55,7 @@ def test_a_server_that_does_not_start_or_answers_wrongly_has_its_reason(bench: B
     assert bench.record.failed()
 
 
-@pytest.mark.parametrize("name", ["idle", "workers", "startup", "memory"])
+@pytest.mark.parametrize("name", ["idle", "workers", "startup", "memory", "newcomers"])
 def test_a_part_is_measured_and_has_its_table(
     name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +63,11 @@ def test_a_part_is_measured_and_has_its_table(
     monkeypatch.setattr(parts, "STARTS", 1)
     monkeypatch.setattr(parts, "MEMORY_REQUESTS", 1)
     monkeypatch.setattr(parts, "MEMORY_SLICE", 0.5)
-    monkeypatch.setitem(scenarios.FILES, "memory", scenarios.Files("memory/{n}.html", 10, 20))
+    monkeypatch.setattr(parts, "NEWCOMERS_SECONDS", 0.2)
+    few = [replace(kind, request=replace(kind.request, connections=4)) for kind in parts.CROWDS]
+    monkeypatch.setattr(parts, "CROWDS", few)
+    for kind in ("pages", "folder"):
+        monkeypatch.setitem(scenarios.FILES, kind, replace(scenarios.FILES[kind], count=20))
     parts.measure(name, bench, [PORTICO], named=False)
     assert bench.record.remarks == []
     (table,) = report.tables(bench.record, name)

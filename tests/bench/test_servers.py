@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import scenarios, servers
-from bench.parts import AXES, NEIGHBOURS
+from bench.parts import AXES, CROWDS, NEIGHBOURS
 from bench.scenarios import SCENARIOS, SMALL, Scenario
 from bench.servers import CONFIGS, SERVERS, Server, Setup
 
@@ -56,11 +56,12 @@ def test_files_are_the_same_on_every_run_and_large_ones_take_no_room(
 
 
 def test_what_the_tables_ask_for_is_there() -> None:
-    asked = [*SCENARIOS, *(one.request for one in NEIGHBOURS)]
+    asked = [*SCENARIOS, *(one.request for one in (*NEIGHBOURS, *CROWDS))]
     asked += [point for axis in AXES for point in axis.points.values()]
     for scenario in asked:
         assert scenario.path or scenario.files in scenarios.FILES
-        assert scenario.chooses <= scenarios.FILES[scenario.files].count or scenario.status == 0
+        numbers = max(scenario.chooses, scenario.once)
+        assert numbers <= scenarios.FILES[scenario.files].count or scenario.status == 0
     assert {one.file for one in SERVERS if one.file} == {
         path.name.removesuffix(".in") for path in CONFIGS.iterdir()
     }

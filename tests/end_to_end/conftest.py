@@ -1,4 +1,4 @@
-"""What these tests share: a server in this process, a raw client, a browser."""
+"""What these tests share: a server in this process, a raw client, a browser, a slow disk."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 
 from portico import Server
 from tests.end_to_end.browsing import Tab, chromium
+from tests.end_to_end.serving import unavailable
+from tests.end_to_end.slow_mount import SlowMount, UnusableError
 from tests.server.clients import Client
 
 if TYPE_CHECKING:
@@ -54,3 +56,17 @@ def here(tmp_path: Path) -> Path:
     here = tmp_path / "here"
     here.mkdir()
     return here
+
+
+@pytest.fixture
+def slow_mount(tmp_path: Path) -> Iterator[SlowMount]:
+    """The folder `slow_mount.source`, seen at `slow_mount.path`, both new and empty."""
+    source, path = tmp_path / "source", tmp_path / "mount"
+    source.mkdir()
+    path.mkdir()
+    try:
+        mount = SlowMount(source, path)
+    except UnusableError as problem:
+        unavailable(str(problem))
+    with mount:
+        yield mount

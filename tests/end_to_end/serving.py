@@ -23,16 +23,16 @@ CLIENTS_REQUIRED = os.environ.get("PORTICO_REQUIRE_CLIENTS") == "1"
 PATIENCE = 60
 
 
-def unavailable(client: str) -> NoReturn:
-    """Skip the test for want of a client, or fail where clients are required."""
+def unavailable(what: str) -> NoReturn:
+    """Skip the test for want of something, or fail where clients are required."""
     if CLIENTS_REQUIRED:
-        pytest.fail(f"PORTICO_REQUIRE_CLIENTS=1, but there is no {client} on this machine")
-    pytest.skip(f"there is no {client} on this machine")
+        pytest.fail(f"PORTICO_REQUIRE_CLIENTS=1, but {what}")
+    pytest.skip(what)
 
 
 def installed(name: str) -> str:
     """Return the path of a client."""
-    return shutil.which(name) or unavailable(name)
+    return shutil.which(name) or unavailable(f"there is no {name} on this machine")
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

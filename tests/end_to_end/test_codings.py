@@ -49,7 +49,7 @@ def server(root: Path) -> Iterator[Logged]:
 @pytest.mark.parametrize("name", NAMES)
 def test_curl_decodes_to_the_same_text(server: Logged, here: Path, name: str, coding: str) -> None:
     if FEATURES[coding] not in run("curl", "--version").stdout:
-        unavailable(f"curl with {coding}")
+        unavailable(f"this curl lacks {coding}")
     accept = f"Accept-Encoding: {coding}"
     with Client(server.url) as client:  # until the server has compressed it
         eventually(lambda: "content-encoding" in client.ask(get(f"/{name}", accept)).fields)
