@@ -75,8 +75,12 @@ def run(argv: Sequence[str]) -> int:
         listeners = inherited or bind_anew(config, {})
     except BindError as problem:
         return refuse(problem)
+    monitor = None
     try:
-        monitor = _monitor(config, listeners)
+        if config.metrics:
+            from portico.server.telemetry.endpoint import Monitor
+
+            monitor = Monitor(config, listeners.values())
     except (BindError, ConfigError) as problem:
         discard({} if inherited else listeners)
         return refuse(problem)
@@ -109,15 +113,6 @@ def parse(argv: Sequence[str]) -> dict[str, object]:
             cure = f"if that is the port: --port {problem.word}"
             raise UsageError(f"{problem}; {cure}") from None
         raise
-
-
-def _monitor(config: Config, listeners: Listeners) -> Monitor | None:
-    """Return what shows metrics; None when metrics are off. Raises ConfigError or BindError."""
-    if not config.metrics:
-        return None
-    from portico.server.telemetry.endpoint import Monitor
-
-    return Monitor(config, listeners.values())
 
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:

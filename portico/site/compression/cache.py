@@ -14,7 +14,7 @@ compressed again when they are requested again.
 from __future__ import annotations
 
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from portico.bounded import Bounded
 from portico.site.compression import encoders
@@ -24,7 +24,7 @@ from portico.site.origin.protocol import File, tag_of
 from portico.site.representation.media import is_compressible, media_type
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from portico.http.message import Sized
     from portico.site.origin.freshness import Dependency
@@ -141,7 +141,7 @@ class CompressionCache:
         from hashlib import sha256
 
         pieces, original = [], sha256()
-        for piece in encoders.encode(_read(file.content, original), key[1], file.size):
+        for piece in encoders.encode(_read(file.content, original.update), key[1], file.size):
             pieces.append(piece)
             yield
         if original.digest() != file.digest:
@@ -154,12 +154,8 @@ class CompressionCache:
             return 0 if self._copies.get(key) else _ATTEMPTS  # too large for the memory
 
 
-class _Hash(Protocol):
-    def update(self, octets: bytes, /) -> None: ...
-
-
-def _read(content: Sized, digest: _Hash) -> Iterator[bytes]:
-    """Yield the octets of `content` in pieces, and add them to `digest`.
+def _read(content: Sized, note: Callable[[bytes], object]) -> Iterator[bytes]:
+    """Yield the octets of `content` in pieces, each of which is given to `note` as well.
 
     Raises EOFError if there are fewer than announced, or OSError.
     """
@@ -173,7 +169,7 @@ def _read(content: Sized, digest: _Hash) -> Iterator[bytes]:
             raise TypeError(content)
         if len(piece) != count:
             raise EOFError
-        digest.update(piece)
+        note(piece)
         yield piece
 
 
