@@ -128,7 +128,7 @@ class Explanation:
         show(f"\n    {_content(response)}")
         if dependencies:
             checks = count(len(dependencies), "check")
-            show(f"    It is kept for further requests until one of {checks} shows a change.")
+            show(f"    It is kept for further requests; each takes {checks} of the disk.")
         elif dependencies is not None:
             show("    Nothing on the disk can change it.")
         else:

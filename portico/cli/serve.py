@@ -76,8 +76,12 @@ def run(argv: Sequence[str]) -> int:
         listeners = inherited or bind_anew(config, {})
     except BindError as problem:
         return refuse(problem)
+    metrics = None
     try:
-        metrics = _metrics(config)
+        if config.metrics:
+            from portico.server.telemetry.endpoint import MetricsEndpoint
+
+            metrics = MetricsEndpoint(config)
     except (BindError, ConfigError) as problem:
         discard({} if inherited else listeners)
         return refuse(problem)
@@ -110,15 +114,6 @@ def parse(argv: Sequence[str]) -> dict[str, object]:
             cure = f"if that is the port: --port {problem.word}"
             raise UsageError(f"{problem}; {cure}") from None
         raise
-
-
-def _metrics(config: Config) -> MetricsEndpoint | None:
-    """Return what shows metrics; None when metrics are off. Raises ConfigError or BindError."""
-    if not config.metrics:
-        return None
-    from portico.server.telemetry.endpoint import MetricsEndpoint
-
-    return MetricsEndpoint(config)
 
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:

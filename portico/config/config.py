@@ -8,7 +8,6 @@ would be right. Only the reading of the TOML file and `check_root` touch the dis
 from __future__ import annotations
 
 import os
-import sys
 
 from portico.config.options import OPTIONS, UNIX
 
@@ -254,10 +253,3 @@ def check_root(config: Config) -> str:
     except OSError as problem:
         raise ConfigError(f"the folder {root!r} cannot be opened: {problem.strerror}") from None
     return path
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

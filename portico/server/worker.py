@@ -69,12 +69,10 @@ class Worker:
         self._folder = Folder(
             config.root, share, self._jobs[0].submit, descriptors.files, may_wait=False
         )
-        self._copies = None
-        if config.compress:
-            self._copies = CompressionCache(2 * share, self._jobs[1].submit)
+        copies = CompressionCache(2 * share, self._jobs[1].submit) if config.compress else None
         self._remote = RemoteOrigin(self._folder)
         hosts = _hosts(config, listeners)
-        self._site = Site(self._remote, config, hosts, self._copies, report)
+        self._site = Site(self._remote, config, hosts, copies, report)
         self._site.read_rules()
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)
@@ -209,8 +207,6 @@ class Worker:
         self._responder.reply_cache.expire()
         self._folder.expire()
         self._remote.refresh()
-        if self._copies is not None:
-            self._copies.expire()
 
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:

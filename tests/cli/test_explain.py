@@ -48,6 +48,7 @@ def test_a_clean_url(explain: Explain) -> None:
     assert "HTTP/1.1 200 OK" in told
     assert "X-Frame-Options: DENY" in told
     assert "12 bytes of content" in told
+    assert "each takes" in told
 
 
 def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:

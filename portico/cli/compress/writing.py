@@ -87,7 +87,7 @@ class Writer:
         self.not_worth = 0
         """Tasks whose result was hardly smaller than the original, and so was not kept."""
         self.errors: dict[str, None] = {}
-        """What went wrong, each error once."""
+        """What went wrong; a dict, so that each error is in it once."""
         self.finished = self.effort = 0
         """Tasks that are done, with or without success, and their effort."""
         self._root = root
@@ -117,7 +117,7 @@ class Writer:
     def _run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
         """Hand the tasks to the pool, until all are done or Ctrl+C is pending."""
         waiting = iter(self.tasks)
-        while signal.SIGINT not in signal.sigpending():
+        while not _interrupted():
             for task in islice(waiting, 2 * jobs - len(self._running)):
                 name = f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
                 temporary = os.path.join(os.path.dirname(task.path), name)
@@ -154,6 +154,12 @@ class Writer:
             reading = problem.filename == task.path
             what = f"read {task.name}" if reading else f"write {task.name}{task.suffix}"
             self.errors[f"cannot {what}: {problem.strerror or problem}"] = None
+
+
+def _interrupted() -> bool:
+    """Return whether Ctrl+C is pending and not ignored, as in a job in the background."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return not ignored and signal.SIGINT in signal.sigpending()
 
 
 def _remove(path: str) -> None:

@@ -14,7 +14,7 @@ compressed again when they are requested again.
 from __future__ import annotations
 
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
 from portico.http.content import Octets
@@ -24,7 +24,7 @@ from portico.site.origin.protocol import File, tag_of
 from portico.site.representation.media import is_compressible, media_type
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from portico.http.content import ByteSource
     from portico.site.origin.freshness import Dependency
@@ -97,9 +97,6 @@ class CompressionCache:
         copy.names, copy.digest, copy.etag = file.names, digest, tag_of(digest)
         return copy
 
-    def expire(self) -> None:
-        """Do nothing: unlike an origin, this keeps no file open between requests."""
-
     # Jobs
 
     def _start(self, key: Key, file: File) -> Pending:
@@ -141,7 +138,7 @@ class CompressionCache:
         from hashlib import sha256
 
         pieces, original = [], sha256()
-        for piece in encoders.encode(_read(file.content, original), key[1], file.size):
+        for piece in encoders.encode(_read(file.content, original.update), key[1], file.size):
             pieces.append(piece)
             yield
         if original.digest() != file.digest:
@@ -154,18 +151,14 @@ class CompressionCache:
             return 0 if self._copies.get(key) else _ATTEMPTS  # too large for the memory
 
 
-class _Hash(Protocol):
-    def update(self, octets: bytes, /) -> None: ...
-
-
-def _read(content: ByteSource, digest: _Hash) -> Iterator[bytes]:
-    """Yield the octets of `content` in pieces, and add them to `digest`.
+def _read(content: ByteSource, note: Callable[[bytes], object]) -> Iterator[bytes]:
+    """Yield the octets of `content` in pieces, each of which is given to `note` as well.
 
     Raises EOFError if there are fewer than announced, or OSError.
     """
     count = 0
     for piece in content.pieces(_PIECE):
-        digest.update(piece)
+        note(piece)
         count += len(piece)
         yield piece
     if count != len(content):

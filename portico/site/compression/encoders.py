@@ -8,6 +8,7 @@ later), or else from the package `zstandard`. Both packages are in the extra `po
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,23 +62,25 @@ def encode(
 
 
 def encoder(coding: str, *, best: bool = False, size: int | None = None) -> Encoder:
-    """Return a new encoder for `coding`. Raises LookupError if its library is not installed.
+    """Return a new encoder for `coding`. Raises ImportError if its library is not installed.
 
     With `best` the output is as small as the coding allows, however long that takes; without, it is
     made several times faster, and some per cent larger. `size` is the number of octets that will
     come, if it is known, and must be right: a window is no larger than needed then, and a zstd
     frame announces it.
     """
-    make = _LIBRARIES[coding]()
-    if make is None:
-        raise LookupError(coding)
-    return make(_LEVELS[coding][best], size)
+    return _MAKERS[coding](_LEVELS[coding][best], size)
 
 
 @lru_cache(maxsize=1)
 def available() -> tuple[str, ...]:
     """Return the codings for which there is an encoder, the preferred first."""
-    return tuple([coding for coding in SUFFIXES if _LIBRARIES[coding]() is not None])
+    found = []
+    for coding in SUFFIXES:
+        with suppress(ImportError):
+            encoder(coding)
+            found.append(coding)
+    return tuple(found)
 
 
 class _Gzip:
@@ -108,79 +111,49 @@ class _Gzip:
         return self._head + self._deflate.flush() + tail
 
 
-class _BrotliCompressor(Protocol):
-    def process(self, octets: bytes, /) -> bytes: ...
-
-    def finish(self) -> bytes: ...
-
-
 class _Brotli:
     """A compressor of the package `brotli` with the methods of Encoder."""
 
-    def __init__(self, compressor: _BrotliCompressor) -> None:
-        self.compress = compressor.process
-        self.flush = compressor.finish
-
-
-@lru_cache(maxsize=1)
-def _brotli() -> Maker | None:
-    try:
+    def __init__(self, level: int, size: int | None) -> None:
         from brotli import Compressor
-    except ImportError:
-        return None
 
-    def make(level: int, size: int | None) -> Encoder:
         window = _BROTLI_WINDOW
         if size is not None:
             smallest, largest = _BROTLI_WINDOWS
             # A window holds 16 octets less than its name says (RFC 7932, 9.1).
             window = min(max((size + 15).bit_length(), smallest), largest)
-        return _Brotli(Compressor(quality=level, lgwin=window))
+        compressor = Compressor(quality=level, lgwin=window)
+        self.compress: Callable[[bytes], bytes] = compressor.process
+        self.flush: Callable[[], bytes] = compressor.finish
 
-    return make
 
-
-@lru_cache(maxsize=1)
-def _zstd() -> Maker | None:
+def _zstd(level: int, size: int | None) -> Encoder:
     try:
         from compression.zstd import CompressionParameter as Parameter
         from compression.zstd import ZstdCompressor
     except ImportError:
-        return _zstandard()
-
-    def make(level: int, size: int | None) -> Encoder:
-        options = {Parameter.compression_level: level, Parameter.window_log: _ZSTD_WINDOW}
-        compressor = ZstdCompressor(options=options)
-        if size is not None:
-            compressor.set_pledged_input_size(size)
-        made: Encoder = compressor
-        return made
-
-    return make
+        return _zstandard(level, size)
+    options = {Parameter.compression_level: level, Parameter.window_log: _ZSTD_WINDOW}
+    compressor = ZstdCompressor(options=options)
+    if size is not None:
+        compressor.set_pledged_input_size(size)
+    made: Encoder = compressor
+    return made
 
 
-def _zstandard() -> Maker | None:
-    try:
-        from zstandard import ZstdCompressionParameters, ZstdCompressor
-    except ImportError:
-        return None
+def _zstandard(level: int, size: int | None) -> Encoder:
+    from zstandard import ZstdCompressionParameters, ZstdCompressor
 
-    def make(level: int, size: int | None) -> Encoder:
-        wanted = ZstdCompressionParameters.from_level(
-            level, source_size=size or 0, window_log=_ZSTD_WINDOW
-        )
-        compressor = ZstdCompressor(compression_params=wanted)
-        return compressor.compressobj() if size is None else compressor.compressobj(size=size)
-
-    return make
+    wanted = ZstdCompressionParameters.from_level(
+        level, source_size=size or 0, window_log=_ZSTD_WINDOW
+    )
+    compressor = ZstdCompressor(compression_params=wanted)
+    return compressor.compressobj() if size is None else compressor.compressobj(size=size)
 
 
-if TYPE_CHECKING:
-    Maker = Callable[[int, int | None], Encoder]
-
-_LIBRARIES: dict[str, Callable[[], Maker | None]] = {
-    "br": _brotli,
+_MAKERS: dict[str, Callable[[int, int | None], Encoder]] = {
+    "br": _Brotli,
     "zstd": _zstd,
-    "gzip": lambda: _Gzip,
+    "gzip": _Gzip,
 }
-"""By coding: a function that imports the library and returns what makes an encoder, or None."""
+"""By coding: what makes an encoder of a level and a size. Raises ImportError."""

@@ -62,12 +62,6 @@ def test_the_summary_adds_up(tmp_path: Path) -> None:
     assert last == f"A client that accepts br saves {saved / 1024:.1f} KiB of 97.7 KiB."
 
 
-def test_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compress(tmp_path) == 0
-    told = "0 files considered: 0 compressed files written, 0 up to date, 0 not worth it.\n"
-    assert capsys.readouterr() == (told, "")
-
-
 @pytest.mark.parametrize(
     ("options", "error"),
     [
