@@ -1,4 +1,4 @@
-"""What an answer rests on: it holds while nothing changes, and not a moment after a change."""
+"""Dependencies of responses: they hold until something changes, and not after that."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_answer_by_the_sites_rules_holds_until_they_change(root: Path, change: C
 
 
 def test_folder_whose_index_is_a_link_that_comes_to_life(root: Path) -> None:
-    """The look for an index, for which a rule stands back, is a part of the decision."""
+    """The response depends on the look-up of the index, which would come before the rule."""
     (root / "_redirects").write_bytes(b"/app /elsewhere 302\n")
     (root / "app" / "index.html").symlink_to("../folder/index to be.html")
     settle_all(root)
@@ -288,7 +288,7 @@ def test_folder_whose_index_is_a_link_that_comes_to_life(root: Path) -> None:
 
 
 def test_rewrite_through_a_link_sees_the_page_beside_it(root: Path) -> None:
-    """And so is the first look, which found a folder and no page of its name."""
+    """It depends also on the first look-up, which found a folder and no page of its name."""
     (root / "_redirects").write_bytes(b"/x /deep/linked 200\n")
     index_in(root / "real")
     (root / "deep" / "linked").symlink_to("../real")

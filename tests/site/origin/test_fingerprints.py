@@ -101,6 +101,7 @@ def test_file_that_never_stands_still_is_given_up(site: Site, around_read: Inter
 
 def test_settled_file_is_kept_in_memory(site: Site) -> None:
     (site.root / "large").write_bytes(b"l" * LARGE)
+    settle(site.root)
     for path in ("/a.txt", "/large"):
         settle(site.root / path[1:])
         assert site.look(path) is site.look(path)
