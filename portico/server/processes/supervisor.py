@@ -83,12 +83,12 @@ class Generation:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all its workers are."""
+        """Whether all its workers are ready."""
         return all(slot.worker is not None and slot.worker.ready for slot in self.slots)
 
     @property
     def status(self) -> str:
-        """What serves, for the operator."""
+        """The number of workers, for the operator."""
         return "1 worker" if len(self.slots) == 1 else f"{len(self.slots)} workers"
 
     def slot_of(self, worker: WorkerProcess) -> Slot | None:
@@ -157,7 +157,7 @@ class Supervisor:
             raise StartError(self._failure)
 
     def _reconcile(self) -> None:
-        """Bring what runs a step closer to what is wanted."""
+        """Start the workers that are missing, and take the next steps of a reload or a stop."""
         if self._stopping:
             if not self._workers:
                 self._loop.stop()
@@ -170,7 +170,8 @@ class Supervisor:
             self._adopt(self._next)
         if self._hand_over_until is not None:
             self._await_hand_over(self._hand_over_until)
-        if self._reload_asked and self._next is None and self._hand_over_until is None:
+        is_idle = self._next is None and self._hand_over_until is None and not self._stopping
+        if self._reload_asked and is_idle:
             self._begin_reload()
 
     def _generations(self) -> list[Generation]:
@@ -204,10 +205,10 @@ class Supervisor:
             raise
         self._workers.append(worker)
         self._loop.watch(worker.fd, READ, partial(self._receive, worker))
-        self._loop.later(BOOT_SECONDS, partial(self._end_boot, worker))
+        self._loop.later(BOOT_SECONDS, partial(self._check_boot, worker))
         return worker
 
-    def _end_boot(self, worker: WorkerProcess) -> None:
+    def _check_boot(self, worker: WorkerProcess) -> None:
         if not worker.ready and worker in self._workers:
             worker.process.kill()
             self._lost(worker, f"was not ready within {BOOT_SECONDS:g} s")

@@ -114,8 +114,8 @@ class Counters:
     ) -> None:
         """Write the gauges.
 
-        `states` are those of all connections, `taken_up` the number of requests that were answered
-        or whose response is being sent, `jobs` the number of those that wait.
+        `states` are those of all connections, `taken_up` counts the requests that were answered or
+        whose response is being sent, `streams` those under way, `jobs` those that wait.
         """
         cells = self.cells
         for state in range(STATES):
