@@ -114,7 +114,7 @@ def _running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 def _await(path: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody listens on that Unix socket."""
+    """Wait until the process listens on that Unix socket."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with socket.socket(socket.AF_UNIX) as client:
@@ -153,12 +153,15 @@ class Recorded(NamedTuple):
 
 def recorded() -> dict[str, Recorded]:
     """What is on record of each server, by its name."""
-    read = json.loads(RECORD.read_text(encoding="utf-8"))
-    return {name: Recorded(each["version"], each["results"]) for name, each in read.items()}
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    return {
+        name: Recorded(version, {case: found[name] for case, found in record["results"].items()})
+        for name, version in record["versions"].items()
+    }
 
 
 def record() -> None:
-    """Run the cases against every server that is installed, and write down what they make of them.
+    """Run the cases against every server that is installed, and write down the results.
 
     Of a server that is not installed the former record remains.
     """
@@ -166,5 +169,11 @@ def record() -> None:
     for other in OTHERS:
         if (version := other.version()) is not None:
             known[other.name] = Recorded(version, results(other))
-    written = {name: each._asdict() for name, each in known.items()}
-    RECORD.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    versions = json.dumps({name: each.version for name, each in known.items()})
+    lines = [
+        f"  {json.dumps(case.name)}: "
+        + json.dumps({name: each.results.get(case.name, "?") for name, each in known.items()})
+        for case in CASES
+    ]
+    text = f'{{\n "versions": {versions},\n "results": {{\n' + ",\n".join(lines) + "\n }\n}\n"
+    RECORD.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portico
@@ -266,7 +266,7 @@ def check(resource: Resource, asked: Asked, answer: Answer) -> None:
         assert parts_of(answer, size) == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_of_a_file_at_rest(
     address: Address, resources: list[Resource], data: st.DataObject
@@ -282,9 +282,7 @@ def test_of_a_file_at_rest(
         assert again.get("etag") == first.get("etag")
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50)
 @given(octets=st.binary(max_size=300), data=st.data())
 def test_of_a_file_just_written(
     address: Address, site: Path, octets: bytes, data: st.DataObject

@@ -1,4 +1,4 @@
-"""`--health PATH`: 200 while the server serves, 503 when it is about to end; to whoever asks."""
+"""`--health PATH`: 200 while the server serves, 503 once it has been told to end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_well(answer: Answer) -> bool:
 
 def test_before_rules_files_and_hosts(root: Path) -> None:
     with Server(root / "site", health=PATH) as server, Client(server.url) as client:
-        for _ in range(4):  # it may be remembered
+        for _ in range(4):  # the reply may be cached
             answer = client.ask(get(PATH))
             assert is_well(answer)
             assert answer.content == b"ok\n"
@@ -106,7 +106,7 @@ def test_it_ends_with_503(root: Path, stack: ExitStack, workers: str) -> None:
 
 @needs_proc
 def test_a_reload_is_no_illness(root: Path, stack: ExitStack) -> None:
-    """Whoever still asks an old worker is told that the server is well: the new ones are."""
+    """An old worker still says that the server is well, since the new ones are."""
     options = ("site", "--port", "0", "--workers", "2", "--health", PATH, "--grace", "3600")
     portico = stack.enter_context(Supervised(root, *options)).start()
     clients = [stack.enter_context(Client(portico.url)) for _ in range(4)]
