@@ -82,7 +82,7 @@ class Connection:
         self._on_close = on_close
         self.fd = transport.fileno()
         self.state = IDLE
-        self.deadline = self._deadline(HEAD)
+        self.deadline = self._deadline(HEAD)  # sooner than IDLE, since nothing has come yet
         """When the present state has lasted too long, in seconds of time.monotonic()."""
         self._watched: int | None = None  # the events that the loop waits for
         self._buffer = b""  # received, and not looked at yet
@@ -103,9 +103,7 @@ class Connection:
         if data:
             self._begin(data)
         if self.state == IDLE:
-            deadline = self.deadline  # sooner for a client that has sent nothing yet
             self._enter(IDLE)
-            self.deadline = deadline
 
     def expire(self) -> None:
         """Act on the deadline: a request that was begun is refused, the rest ends silently."""
@@ -209,10 +207,11 @@ class Connection:
 
     def _on_linger(self, _events: int) -> None:
         """LINGER: drop whatever comes, until the client closes."""
-        if data := self._receive():
-            self._dropped += len(data)
-            if self._dropped > LINGER_LIMIT:
-                self.close()
+        self._dropped += len(self._receive())
+        if self._dropped > LINGER_LIMIT:
+            self.close()
+        elif self.state != CLOSED:
+            self._enter(LINGER)
 
     def _receive(self) -> bytes:
         """Return what has arrived, perhaps nothing; close at the end or on an error."""
@@ -493,16 +492,17 @@ class Connection:
     # States
 
     def _enter(self, state: int) -> None:
-        """Enter `state`: set what it waits for and what happens then, and a new deadline.
+        """Enter `state`, with a new deadline: set what it waits for and what happens then.
 
-        Nothing changes when it is the present state, which waits for the same as before.
+        In the present state only what the transport waits for may change.
         """
         wanted, handler = self._STATES[state]
         events = self._transport.readiness(wanted)
         if state == self.state and events == self._watched:
             return
-        self.state = state
-        self.deadline = self._deadline(state)
+        if state != self.state:
+            self.state = state
+            self.deadline = self._deadline(state)
         bound = MethodType(handler, self)
         if self._watched is None:
             self._loop.watch(self.fd, events, bound)

@@ -32,8 +32,11 @@ class RequestContent:
 
     @property
     def interim(self) -> bytes:
-        """The interim responses to send now, as HTTP/1.1 sends them (RFC 9110, 10.1.1 and 15.2)."""
-        if self.is_answered:
+        """The interim responses to send now, as HTTP/1.1 sends them (RFC 9110, 10.1.1 and 15.2).
+
+        HTTP/1.0 has none.
+        """
+        if self.is_answered or self.request.version == 0:
             return b""
         heads = [interim_head(each.status, each.fields) for each in self._sink.interim]
         if self.request.expects_continue:

@@ -132,3 +132,4 @@ class Desk:
         for client in self.clients:
             client.close()
         self.loop.close()
+        self.responder.begin_drain()  # forgets the replies, and with them their open files
