@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.http.content import ByteSource, ContentChanged, Octets, OutgoingOctets
+from portico.http.content import ByteSource, ContentChanged, Octets, Outgoing
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import TAIL, FileSlice, OpenFile, open_file
 
@@ -94,7 +94,7 @@ def test_a_file_that_changes_says_so(tmp_path: Path) -> None:
 
 
 def test_octets_are_advanced_by_what_was_sent() -> None:
-    outgoing = OutgoingOctets(b"abc")
+    outgoing = Outgoing(b"abc")
     outgoing.advance(2)
     assert (bytes(outgoing.memory), outgoing.is_done) == (b"c", False)
     outgoing.advance(1)
