@@ -39,13 +39,6 @@ def test_slow_heads_and_contents_make_room_too(serve: Serve, connect: Connect) -
     assert heads.at_end()
 
 
-def test_many_more_clients_than_connections_are_all_served(serve: Serve, connect: Connect) -> None:
-    server = serve(max_connections=5)
-    for _ in range(100):
-        assert connect(server).ask(get("/small.txt")).content == b"small"
-    eventually(lambda: len(states(server)) <= 5)
-
-
 def busy(server: Server, connect: Connect, count: int) -> list[Client]:
     """Clients in the middle of a download."""
     clients = [connect(server, receive_buffer=4096) for _ in range(count)]

@@ -17,11 +17,9 @@ import pytest
 from portico.config.config import Config
 from portico.server.clients import ACCEPTS_AT_ONCE
 from portico.server.connection import REQUESTS_AT_ONCE
-from portico.server.embedded import Server
 from portico.server.telemetry.access_log import AccessLog
 from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
-from tests.server.conftest import Connect
 from tests.server.inside import running
 
 MANY = 500
@@ -130,16 +128,3 @@ def test_newcomers_keep_a_client_waiting_for_a_share_of_them(
     for client in newcomers:
         assert client.answer().content == b"1"
     assert watched.answered(MANY + 1, 1).index(ONE) <= ACCEPTS_AT_ONCE
-
-
-def test_a_newcomer_is_answered_as_well_as_each_of_hundreds_who_stay(
-    server: Server, connect: Connect
-) -> None:
-    idle = [connect(server) for _ in range(MANY)]
-    for client in idle:
-        assert client.ask(get(ONE)).content == b"small"
-    newcomer = connect(server)
-    assert newcomer.ask(get(OTHER)).content == b"1"
-    for client in [*idle, newcomer]:
-        assert client.ask(get(THIRD)).content == b"2"
-    eventually(lambda: server.requests == 2 * MANY + 2)
