@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import select
 import socket
 import struct
@@ -44,6 +45,19 @@ def chunked(*chunks: bytes, trailer: bytes = b"") -> bytes:
     """Content in the chunked transfer coding."""
     coded = b"".join([b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks])
     return coded + b"0\r\n" + trailer + b"\r\n"
+
+
+def in_pieces(data: bytes, seed: int) -> list[bytes]:
+    """Pieces of all sizes; seed 0 leaves it whole."""
+    if seed == 0:
+        return [data]
+    dice = random.Random(seed)
+    pieces = []
+    while data:
+        size = dice.choice([1, 2, 3, 100, 5000])
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces
 
 
 class Answer(NamedTuple):

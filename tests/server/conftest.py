@@ -45,9 +45,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(site: Path) -> Iterator[Serve]:
-    """Start a server of the site with these options."""
+    """Start a server with these options, of the site or another `root`."""
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(Server(site, **options))
+        yield lambda root=site, **options: stack.enter_context(Server(root, **options))
 
 
 @pytest.fixture

@@ -1,154 +1,100 @@
 """Each state of a connection has its time, and then the connection is dropped.
 
-The times are short here, and the end is waited for; how long it takes is not looked at.
+Most connections are driven by hand here, by a clock of their own. Where a server of its own finds
+out that the time is over, the times are short, and how long it takes is not looked at.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from portico.config.config import Config
 from portico.http.message import Response
 from portico.server import clients, states, worker
-from portico.server.states import CONTENT, IDLE
-from tests.server import inside
+from portico.server.limits import Bursts
+from portico.server.net.loop import READ
+from portico.server.net.send_queue import LONG_BURST
+from portico.server.states import CONTENT, HEAD, IDLE
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
+from tests.server.inside import Answers, Desk, worker_of
+from tests.server.inside import states as states_of
 
-SHORT = 0.2
-pytestmark = pytest.mark.usefixtures("_frequent_sweeps")
+IDLE_TIME, HEAD_TIME, SEND_TIME = 5.0, 10.0, 80.0
+SIZE = 24 << 20
+SHORT = 0.3
 
 
 @pytest.fixture
-def _frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(states, "LINGER_SECONDS", SHORT)
-
-
-@pytest.mark.parametrize("start", [b"G", b"\r\n", get("/small.txt")[:-1], b"GET / HTTP/1.1\r\nA"])
-def test_a_slow_head_gets_408(serve: Serve, connect: Connect, start: bytes) -> None:
-    client = connect(serve(head_timeout=SHORT))
-    client.send(start)
-    answer = client.answer()
-    assert answer.status == 408
-    assert answer.closes
-    assert client.at_end()
-
-
-def test_a_slow_head_behind_another_request_gets_408(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(head_timeout=SHORT))
-    client.send(get("/small.txt") + b"GET /")
-    assert client.answer().content == b"small"
-    assert client.answer().status == 408
-    assert client.at_end()
-
-
-def test_a_trickle_of_octets_does_not_gain_time(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(head_timeout=SHORT))
-    client.send(b"GET / HTTP/1.1\r\nA: ")
-    while not client.has_news():
-        client.send_as_far_as_possible([b"a"])
-        time.sleep(0.01)
-    assert client.answer().status == 408
-
-
-def test_who_has_said_nothing_is_closed_as_if_its_head_were_slow(
-    serve: Serve, connect: Connect
-) -> None:
-    client = connect(serve(head_timeout=SHORT, idle_timeout=3600))
-    assert client.at_end()
-
-
-def test_an_idle_connection_is_closed_without_a_word(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(idle_timeout=SHORT))
-    assert client.ask(get("/small.txt")).content == b"small"
-    assert client.at_end()
-
-
-def test_idleness_begins_anew_with_each_request(serve: Serve, connect: Connect) -> None:
-    server = serve(idle_timeout=1)
-    client = connect(server)
-    begin = time.monotonic()
-    while time.monotonic() < begin + 1.5:
-        assert client.ask(get("/small.txt")).content == b"small"
-        time.sleep(0.05)
+def desk() -> Iterator[Desk]:
+    """Answers everything with 204, at a time of its own."""
+    config = Config.of(idle_timeout=IDLE_TIME, head_timeout=HEAD_TIME, send_timeout=SEND_TIME)
+    desk = Desk(config, Answers(lambda _: Response(204, [])))
+    desk.responder.begin_turn(1000.0)
+    yield desk
+    desk.close()
 
 
 @pytest.mark.parametrize(
-    ("line", "part"), [("Content-Length: 9", b"x"), ("Transfer-Encoding: chunked", b"1\r\n")]
+    ("sent", "state", "seconds", "said"),
+    [
+        (b"", IDLE, HEAD_TIME, b""),  # as if its head were slow
+        (b"G", HEAD, HEAD_TIME, b"408"),
+        (b"\r\n", HEAD, HEAD_TIME, b"408"),
+        (get("/")[:-1], HEAD, HEAD_TIME, b"408"),
+        (get("/") + b"GET /", HEAD, HEAD_TIME, b"204408"),
+        (get("/"), IDLE, IDLE_TIME, b"204"),
+        (request("POST", "/", "Content-Length: 9") + b"x", CONTENT, HEAD_TIME, b"204"),
+        (request("POST", "/", "Transfer-Encoding: chunked") + b"1\r\n", CONTENT, HEAD_TIME, b"204"),
+        (request("POST", "/", "Content-Length: 1") + b"x", IDLE, IDLE_TIME, b"204"),
+    ],
 )
-def test_slow_content_ends_the_connection(
-    serve: Serve, connect: Connect, line: str, part: bytes
+def test_each_state_has_its_time(
+    desk: Desk, sent: bytes, state: int, seconds: float, said: bytes
 ) -> None:
-    client = connect(serve(head_timeout=SHORT))
-    client.send(request("POST", "/", line) + part)
-    assert client.answer().status == 405
-    assert client.at_end()
+    """A request that was begun is refused, all else ends without a word."""
+    client, connection = desk.connect(sent)
+    assert connection.state == state
+    assert connection.deadline == desk.responder.now + seconds
+    connection.expire()
+    answers = client.recv(1 << 16).split(b"HTTP/1.1 ")
+    assert b"".join(answer[:3] for answer in answers) == said
+    assert not said or client.recv(1) == b""
 
 
-def test_a_connection_lives_on_after_content(serve: Serve, connect: Connect) -> None:
-    """The deadline for the content is not that for the idle time which follows."""
-    server = serve(head_timeout=SHORT)
-    client = connect(server)
-    client.send(request("POST", "/", "Content-Length: 2") + b"x")
-    assert client.answer().status == 405
-    eventually(lambda: inside.states(server) == [CONTENT])
-    client.send(b"x")
-    time.sleep(2 * SHORT)
-    assert client.ask(get("/small.txt")).content == b"small"
+def test_a_trickle_of_octets_does_not_gain_time(desk: Desk) -> None:
+    client, connection = desk.connect(b"GET / HTTP/1.1\r\nA: ")
+    deadline = connection.deadline
+    for _ in range(20):
+        desk.responder.begin_turn(desk.responder.now + 1)
+        client.send(b"a")
+        connection._on_more(READ)
+    assert connection.deadline == deadline < desk.responder.now
 
 
-def test_who_stops_reading_is_dropped(serve: Serve, connect: Connect) -> None:
-    server = serve(send_timeout=SHORT)
-    client = connect(server, receive_buffer=4096)
-    client.send(get("/large.bin") * 3)
-    eventually(lambda: len(inside.states(server)) == 1)
-    eventually(lambda: not inside.states(server))
-    client.is_cut()
-    assert client.received.count(b"HTTP/1.1 200") < 3
-
-
-def test_a_slow_reader_that_goes_on_reading_gets_it_all(serve: Serve, connect: Connect) -> None:
-    """It takes much longer than the timeout altogether."""
-    client = connect(serve(send_timeout=SHORT), receive_buffer=32768)
-    client.send(get("/large.bin", "Connection: close"))
-    begin = time.monotonic()
-    while time.monotonic() < begin + 5 * SHORT:
-        client.received += client.socket.recv(32768)
-        time.sleep(SHORT / 40)
-    client.until_end()
-    assert client.received.partition(b"\r\n\r\n")[2] == bytes(range(256)) * 16384
-
-
-def test_a_slow_reader_of_the_last_response_may_still_say_something(
-    serve: Serve, connect: Connect
-) -> None:
-    """All is in the system's hands, and on its way for longer than lingering lasts otherwise."""
-    client = connect(serve(send_timeout=10 * SHORT), receive_buffer=32768)
-    client.send(get("/large.bin", version="1.0"))
-    begin = time.monotonic()
-    while time.monotonic() < begin + 5 * SHORT:
-        client.received += client.socket.recv(32768)
-        client.send_as_far_as_possible([b"\r\n"])
-        time.sleep(SHORT / 10)
-    client.until_end()
-    assert client.received.partition(b"\r\n\r\n")[2] == bytes(range(256)) * 16384
+def test_idleness_begins_anew_with_each_request(desk: Desk) -> None:
+    client, connection = desk.connect()
+    for _ in range(3):
+        desk.responder.begin_turn(desk.responder.now + IDLE_TIME - 1)
+        client.send(get("/"))
+        connection._on_request(READ)
+        assert connection.deadline == desk.responder.now + IDLE_TIME
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what is unread")
 @pytest.mark.parametrize("reads_after", [0, 1, 5])
-def test_who_takes_nothing_is_given_up_when_the_time_is_over(reads_after: int) -> None:
+def test_who_takes_nothing_is_given_up_when_the_time_is_over(desk: Desk, reads_after: int) -> None:
     """What a client's system takes right after something was sent is no sign of life.
 
     What it takes after so many looks is one.
     """
-    timeout = 80.0
-    desk = inside.Desk(Config.of(send_timeout=timeout), inside.Answers(lambda _: Response(204, [])))
+    begun = desk.responder.now
     theirs, connection = desk.connect()
-    desk.responder.now = begun = 1000.0
     for octet in b"xyz":
         connection._transport.send(bytes([octet]))
     connection._expect_progress()
@@ -159,20 +105,19 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(reads_after: int) -
         if len(looks) == reads_after:
             theirs.recv(1)
         desk.responder.now = connection.deadline
-    given_up = begun + timeout + (looks[reads_after] - begun if reads_after else 0)
-    assert desk.responder.now == given_up
-    desk.close()
+    assert desk.responder.now == SEND_TIME + (looks[reads_after] if reads_after else begun)
 
 
-def test_lingering_ends(serve: Serve, connect: Connect) -> None:
-    """The client neither reads nor closes."""
-    server = serve()
-    client = connect(server)
-    client.send(b"nonsense\r\n\r\n")
-    eventually(lambda: server.requests == 1)
-    eventually(lambda: not inside.states(server))
+# --- servers that look at the deadlines by themselves
 
 
+@pytest.fixture
+def _frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(states, "LINGER_SECONDS", SHORT)
+
+
+@pytest.mark.usefixtures("_frequent_sweeps")
 def test_each_connection_has_its_own_deadline(serve: Serve, connect: Connect) -> None:
     server = serve(head_timeout=SHORT)
     steady: list[Client] = [connect(server) for _ in range(3)]
@@ -182,20 +127,88 @@ def test_each_connection_has_its_own_deadline(serve: Serve, connect: Connect) ->
     for client in slow:
         client.send(b"GET")
     for client in slow:
-        assert client.answer().status == 408
+        answer = client.answer()
+        assert (answer.status, answer.closes) == (408, True)
     for client in steady:
         assert client.ask(get("/small.txt")).content == b"small"
-    assert inside.states(server).count(IDLE) == 3
+    assert states_of(server).count(IDLE) == 3
 
 
+@pytest.mark.usefixtures("_frequent_sweeps")
+def test_who_stops_reading_is_dropped(serve: Serve, connect: Connect) -> None:
+    server = serve(send_timeout=SHORT)
+    client = connect(server, receive_buffer=4096)
+    client.send(get("/large.bin") * 3)
+    eventually(lambda: server.requests)
+    eventually(lambda: not states_of(server))
+    client.is_cut()
+    assert client.received.count(b"HTTP/1.1 200") < 3
+
+
+@pytest.mark.usefixtures("_frequent_sweeps")
+@pytest.mark.parametrize("burst", [LONG_BURST, 2 * SIZE])
+def test_a_slow_reader_that_goes_on_reading_gets_it_all(
+    tmp_path: Path,
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    burst: int,
+) -> None:
+    """It takes longer than the timeout until the socket has room again.
+
+    The socket is full when a burst is over, or within one.
+    """
+    with (tmp_path / "huge.bin").open("wb") as file:
+        file.truncate(SIZE)
+    monkeypatch.setattr(Bursts, "take", lambda *_: burst)
+    # If the system took in many more octets, it would not tell for seconds that some were read.
+    client = connect(serve(root=tmp_path, send_timeout=2 * SHORT), receive_buffer=128 << 10)
+    client.send(get("/huge.bin", "Connection: close"))
+    received, begun = 0, time.monotonic()
+    while time.monotonic() < begun + 8 * SHORT:
+        received += len(client.socket.recv(32768))
+        time.sleep(SHORT / 5)
+    while part := client.socket.recv(1 << 20):
+        received += len(part)
+    assert received > SIZE
+
+
+@pytest.mark.usefixtures("_frequent_sweeps")
+def test_a_slow_reader_of_the_last_response_may_still_say_something(
+    serve: Serve, connect: Connect
+) -> None:
+    """All is in the system's hands, and on its way for longer than lingering lasts otherwise."""
+    client = connect(serve(send_timeout=10 * SHORT), receive_buffer=32768)
+    client.send(get("/large.bin", version="1.0"))
+    begin = time.monotonic()
+    while time.monotonic() < begin + 4 * SHORT:
+        client.received += client.socket.recv(32768)
+        client.send_as_far_as_possible([b"\r\n"])
+        time.sleep(SHORT / 10)
+    client.until_end()
+    assert client.received.partition(b"\r\n\r\n")[2] == bytes(range(256)) * 16384
+
+
+@pytest.mark.usefixtures("_frequent_sweeps")
 def test_sweeps_begin_again_after_a_long_rest(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without connections there is nothing to look after; with the next one there is again."""
+    monkeypatch.setattr(clients, "SWEEPS_WHEN_IDLE", 2)
     monkeypatch.setattr(worker, "EXPIRE_SWEEPS", 2)
     server = serve(idle_timeout=SHORT)
     for _ in range(2):
         client = connect(server)
         assert client.ask(get("/small.txt")).content == b"small"
         assert client.at_end()
-        eventually(lambda: not inside.worker_of(server)._clients._is_sweeping)
+        eventually(lambda: not worker_of(server)._clients._is_sweeping)
+
+
+@pytest.mark.usefixtures("_frequent_sweeps")
+def test_lingering_ends(serve: Serve, connect: Connect) -> None:
+    """The client neither reads nor closes."""
+    server = serve()
+    client = connect(server)
+    client.send(b"nonsense\r\n\r\n")
+    eventually(lambda: server.requests == 1)
+    eventually(lambda: not states_of(server))

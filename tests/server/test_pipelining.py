@@ -12,7 +12,7 @@ from portico.http.h1.head import HEAD_LIMIT
 from portico.server.connection import RECEIVE, REQUESTS_AT_ONCE
 from portico.server.embedded import Server
 from portico.server.states import SEND
-from tests.server.clients import PATIENCE, Client, chunked, eventually, get, request
+from tests.server.clients import PATIENCE, Client, chunked, get, in_pieces, request
 from tests.server.conftest import Connect
 from tests.server.inside import connections, states
 
@@ -58,10 +58,7 @@ def test_requests_of_all_kinds_cut_anywhere(client: Client, seed: int) -> None:
     ]
     chosen = [dice.choice(kinds) for _ in range(200)]
     data = b"".join([sent for sent, _, _ in chosen])
-    while data:
-        size = dice.randint(1, 2000)
-        client.send(data[:size])
-        data = data[size:]
+    client.send(*in_pieces(data, seed + 1))
     got = [client.answer(method).status for _, method, _ in chosen]
     assert got == [status for _, _, status in chosen]
     assert not client.received
@@ -140,12 +137,3 @@ def push(client: Client, one: bytes, queued: int) -> int:
         return client.socket.send(data)
     except BlockingIOError:
         return 0
-
-
-def test_others_are_served_while_one_never_reads(server: Server, connect: Connect) -> None:
-    lazy = connect(server, receive_buffer=4096)
-    lazy.send(get("/large.bin") * 20)
-    eventually(lambda: states(server) == [SEND])
-    client = connect(server)
-    client.send(numbered(MANY))
-    assert numbers(client, MANY) == [number % 100 for number in range(MANY)]

@@ -110,15 +110,6 @@ def open_reply(path: Path) -> CachedReply:
     return bare((Told(),), content)
 
 
-def test_long_heads_are_not_kept() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    short, _ = kept(reply_cache, "/short")
-    long, made = kept(reply_cache, "/" + "x" * 3000)
-    assert short in reply_cache.heads
-    assert long not in reply_cache.heads
-    assert reply_cache.find(HeadParser().key(long)) is made
-
-
 def test_a_head_is_kept_when_it_comes_again() -> None:
     reply_cache = ReplyCache(1 << 20)
     made = reply()
@@ -127,44 +118,6 @@ def test_a_head_is_kept_when_it_comes_again() -> None:
     assert not reply_cache.heads
     reply_cache.keep_head(b"once", made)
     assert reply_cache.heads == {b"once": made}
-
-
-def test_a_head_is_not_kept_without_its_reply() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    for _ in range(3):
-        reply_cache.keep_head(b"head", reply())
-    assert not reply_cache.heads
-
-
-def test_what_is_dropped_is_gone_with_its_heads() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    head, made = kept(reply_cache, "/")
-    reply_cache.drop(made)
-    reply_cache.drop(made)
-    assert not reply_cache.heads
-    assert len(reply_cache) == 0
-    assert kept(reply_cache, "/")[0] == head
-    assert head in reply_cache.heads
-
-
-def test_a_reply_takes_the_place_of_another_with_the_same_key() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    _, old = kept(reply_cache, "/")
-    head, new = kept(reply_cache, "/")
-    assert reply_cache.heads == {head: new}
-    assert len(reply_cache) == 1
-    reply_cache.drop(old)
-    assert reply_cache.heads == {head: new}
-
-
-def test_a_flood_stays_within_the_bound() -> None:
-    """Weighed by what is kept: heads, and replies with their content."""
-    memory = 1 << 20
-    reply_cache = ReplyCache(memory)
-    for number in range(5000):
-        kept(reply_cache, f"/{number}", reply(b"x" * 1000))
-    assert 0 < len(reply_cache) * 2000 < memory
-    assert len(reply_cache.heads) == len(reply_cache)
 
 
 def test_a_flood_pushes_out_the_least_recently_used() -> None:
@@ -176,28 +129,6 @@ def test_a_flood_pushes_out_the_least_recently_used() -> None:
         reply_cache.touch(made)
     assert used in reply_cache.heads
     assert unused not in reply_cache.heads
-
-
-def test_heads_of_one_reply_do_not_push_out_the_others() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    other, _ = kept(reply_cache, "/other")
-    made = reply()
-    reply_cache.keep((b"GET /popular HTTP/1.1",), made)
-    for number in range(20_000):
-        for _ in range(2):
-            reply_cache.keep_head(b"head %d" % number, made)
-    assert other in reply_cache.heads
-    assert 100 < len(reply_cache.heads) < 2000
-
-
-def test_few_replies_keep_a_file_open(tmp_path: Path) -> None:
-    reply_cache = ReplyCache(1 << 20, 50)
-    (tmp_path / "file").write_bytes(b"x")
-    for number in range(1000):
-        made = open_reply(tmp_path / "file")
-        assert made.holds_file
-        kept(reply_cache, f"/{number}", made)
-    assert 40 <= len(reply_cache) <= 50
 
 
 def test_little_of_a_file_is_read_when_it_is_sent(tmp_path: Path) -> None:
@@ -229,20 +160,6 @@ def test_what_is_read_makes_the_dependency_look_again(tmp_path: Path) -> None:
     assert freshness.holds(made.dependencies)
     assert made.load()
     assert not freshness.holds(made.dependencies)
-
-
-def test_what_is_not_used_expires() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    used, made = kept(reply_cache, "/used")
-    unused, _ = kept(reply_cache, "/unused")
-    for _ in range(3):
-        reply_cache.expire()
-        assert used in reply_cache.heads
-        reply_cache.touch(made)
-    assert unused not in reply_cache.heads
-    for _ in range(2):
-        reply_cache.expire()
-    assert len(reply_cache) == 0
 
 
 def test_no_memory_keeps_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The memory of replies against a simple model of it, whatever it is asked, in whatever order."""
+"""The reply cache against a simple model of it, whatever it is asked, in whatever order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Kept:
         return self.bare + sum(len(head) + OVERHEAD for head in self.heads)
 
 
-class MemoAndModel(RuleBasedStateMachine):
+class CacheAndModel(RuleBasedStateMachine):
     """The model keeps replies in a dict, the eldest first, and adds up each time."""
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ class MemoAndModel(RuleBasedStateMachine):
             assert each.weight - each.bare <= 2 * SHARE + 2048 + OVERHEAD
 
 
-def test_memo_is_as_its_model() -> None:
+def test_it_is_as_its_model() -> None:
     run_state_machine_as_test(
-        MemoAndModel, settings=settings(max_examples=150, stateful_step_count=60, deadline=None)
+        CacheAndModel, settings=settings(max_examples=80, stateful_step_count=50, deadline=None)
     )

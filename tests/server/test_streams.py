@@ -1,4 +1,4 @@
-"""Streams: a listing of a hundred thousand entries, and what clients can do while it is sent."""
+"""Streams: a listing of a great many entries, and what clients can do while it is sent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import http.client
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,10 +23,10 @@ from portico.server.responder import Responder
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.pages.listing import WHOLE
 from tests.server.clients import Client, descriptors, eventually, get, request
-from tests.server.conftest import Connect
+from tests.server.conftest import Connect, Serve
 from tests.server.inside import running
 
-MANY = 100_000
+MANY = 25_000
 SOME = 3 * WHOLE
 JSON = "Accept: application/json"
 END = b"</html>\n"
@@ -60,14 +59,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(crowd: Path) -> Iterator[Server]:
-    with Server(crowd) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: Server, connect: Connect) -> Client:
-    return connect(server)
+def server(crowd: Path, serve: Serve) -> Server:
+    return serve(crowd)
 
 
 def head(client: Client) -> dict[str, str]:
@@ -104,7 +97,7 @@ def fetch(server: Server, path: str, accept: str = "*/*") -> tuple[http.client.H
         connection.close()
 
 
-def test_a_hundred_thousand_entries_arrive_in_order(server: Server) -> None:
+def test_a_great_many_entries_arrive_in_order(server: Server) -> None:
     fields, content = fetch(server, "/many/", "application/json")
     assert fields["Transfer-Encoding"] == "chunked"
     assert "Content-Length" not in fields
@@ -170,7 +163,7 @@ def test_there_is_a_bound_on_listings_at_once(server: Server, connect: Connect) 
 
 
 def test_however_many_there_are_a_turn_stays_short(
-    crowd: Path, monkeypatch: pytest.MonkeyPatch
+    crowd: Path, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = [0]
     begin_turn, step = Responder.begin_turn, SendQueue.step
@@ -185,29 +178,31 @@ def test_however_many_there_are_a_turn_stays_short(
 
     monkeypatch.setattr(Responder, "begin_turn", counting_turns)
     monkeypatch.setattr(SendQueue, "step", counting_steps)
-    with Server(crowd) as server, ExitStack() as stack:
-        clients = [stack.enter_context(Client(server.url)) for _ in range(3 * STEPS_AT_ONCE)]
-        for client in clients:
-            client.send(get("/many/"))
-        for client in clients:
-            head(client)
-        eventually(lambda: STEPS_AT_ONCE in turns)
-        for client in clients:
-            client.close()
-        eventually(lambda: server.requests == len(clients))
+    server = serve(crowd)
+    clients = [connect(server) for _ in range(3 * STEPS_AT_ONCE)]
+    for client in clients:
+        client.send(get("/many/"))
+    for client in clients:
+        head(client)
+    eventually(lambda: STEPS_AT_ONCE in turns)
+    for client in clients:
+        client.close()
+    eventually(lambda: server.requests == len(clients))
     assert max(turns) == STEPS_AT_ONCE
 
 
-def test_the_time_that_we_take_is_not_the_clients(crowd: Path) -> None:
+def test_the_time_that_we_take_is_not_the_clients(
+    crowd: Path, serve: Serve, connect: Connect
+) -> None:
     """Until the first row there is nothing that a client could read, or fail to."""
-    with Server(crowd, send_timeout=0.5) as server, ExitStack() as stack:
-        clients = [stack.enter_context(Client(server.url)) for _ in range(5)]
-        for client in clients:
-            client.send(get("/many/"))
-        for client in clients:
-            client.socket.settimeout(PATIENCE)
-            while client.received.count(ROW) < 2:
-                assert client._more(), "it was given up"
+    server = serve(crowd, send_timeout=0.2)
+    clients = [connect(server) for _ in range(5)]
+    for client in clients:
+        client.send(get("/many/"))
+    for client in clients:
+        client.socket.settimeout(PATIENCE)
+        while client.received.count(ROW) < 2:
+            assert client._more(), "it was given up"
 
 
 def test_http_1_0_ends_with_the_connection(client: Client, server: Server) -> None:
@@ -295,77 +290,65 @@ def test_a_client_that_does_not_read_is_waited_for_and_no_further_step_done(
     assert chunks(client).count(ROW) == MANY + 1
 
 
-def test_a_client_that_never_reads_is_given_up(crowd: Path) -> None:
-    before = descriptors()
-    with (
-        Server(crowd, send_timeout=0.3) as server,
-        Client(server.url, receive_buffer=4096) as client,
-    ):
-        client.send(get("/many/"))
-        eventually(lambda: server.requests == 1)
-        assert END not in client.until_end()
-    assert descriptors() == before
+def test_a_client_that_never_reads_is_given_up(crowd: Path, serve: Serve, connect: Connect) -> None:
+    server = serve(crowd, send_timeout=0.3)
+    client = connect(server, receive_buffer=4096)
+    client.send(get("/many/"))
+    eventually(lambda: server.requests == 1)
+    assert END not in client.until_end()
 
 
-class Vanishing:
+def removing_on_the_way(
+    names: Iterator[os.DirEntry[str]], folder: Path
+) -> Iterator[os.DirEntry[str]]:
     """What os.scandir gives, but that the folder is removed once so many names were read."""
-
-    def __init__(
-        self, names: Iterator[os.DirEntry[str]], left: int, remove: Callable[[], object]
-    ) -> None:
-        self._names = names
-        self._left = left
-        self._remove = remove
-
-    def __iter__(self) -> Vanishing:
-        return self
-
-    def __next__(self) -> os.DirEntry[str]:
-        self._left -= 1
-        if self._left == 0:
-            self._remove()
-        return next(self._names)
-
-    def close(self) -> None:
-        self._names.close()  # type: ignore[attr-defined]
+    for number, name in enumerate(names):
+        if number == WHOLE + 100:
+            shutil.rmtree(folder)
+        yield name
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_folder_that_is_removed_in_the_middle_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+    tmp_path: Path,
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
 ) -> None:
     folder = tmp_path / "folder"
     fill(folder, SOME)
     (tmp_path / "small.txt").write_bytes(b"small")
     scandir = os.scandir
 
-    def vanishing(path: int) -> Vanishing:
+    def vanishing(path: int) -> Iterator[os.DirEntry[str]]:
         monkeypatch.setattr(os, "scandir", scandir)
-        return Vanishing(scandir(path), WHOLE + 100, lambda: shutil.rmtree(folder))
+        return removing_on_the_way(scandir(path), folder)
 
-    with Server(tmp_path) as server, Client(server.url) as client, Client(server.url) as other:
-        monkeypatch.setattr(os, "scandir", vanishing)
-        monkeypatch.setattr(os, "supports_fd", {*os.supports_fd, vanishing})
-        client.send(get("/folder/", version=version))
-        # In HTTP/1.0 only a reset tells that something is missing.
-        assert client.is_cut() == (version == "1.0")
-        said = client.received
-        assert said.startswith(b"HTTP/1.1 200 ")
-        assert b"<tbody>" in said
-        assert END not in said
-        assert not said.endswith(LAST_CHUNK)
-        assert other.ask(get("/small.txt")).content == b"small"
-        assert other.ask(get("/folder/")).status == 404
+    server = serve(tmp_path)
+    client, other = connect(server), connect(server)
+    monkeypatch.setattr(os, "scandir", vanishing)
+    monkeypatch.setattr(os, "supports_fd", {*os.supports_fd, vanishing})
+    client.send(get("/folder/", version=version))
+    # In HTTP/1.0 only a reset tells that something is missing.
+    assert client.is_cut() == (version == "1.0")
+    said = client.received
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b"<tbody>" in said
+    assert END not in said
+    assert not said.endswith(LAST_CHUNK)
+    assert other.ask(get("/small.txt")).content == b"small"
+    assert other.ask(get("/folder/")).status == 404
 
 
-def test_a_listing_is_made_anew_each_time(tmp_path: Path) -> None:
+def test_a_listing_is_made_anew_each_time(tmp_path: Path, serve: Serve, connect: Connect) -> None:
     fill(tmp_path / "folder", SOME)
-    with Server(tmp_path) as server, Client(server.url) as client:
-        for number in range(4):
-            client.send(get("/folder/", JSON))
-            head(client)
-            assert len(json.loads(chunks(client))["entries"]) == SOME + number
-            (tmp_path / "folder" / f"new {number}").touch()
+    client = connect(serve(tmp_path))
+    for number in range(4):
+        client.send(get("/folder/", JSON))
+        head(client)
+        assert len(json.loads(chunks(client))["entries"]) == SOME + number
+        (tmp_path / "folder" / f"new {number}").touch()
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

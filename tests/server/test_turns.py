@@ -142,23 +142,25 @@ def test_what_comes_behind_the_rest_of_another_sees_a_change_made_meanwhile(
     assert contents(client)[-1] == NEW
 
 
-def test_many_requests_of_one_client_let_others_have_their_turn(desk: Desk) -> None:
-    many, greedy = desk.connect()
-    one, _ = desk.connect()
-    many.send(ONE * (2 * REQUESTS_AT_ONCE + 5))
-    one.send(ONE)
-    seen: list[tuple[int, int]] = []
+def test_who_asks_for_very_much_lets_others_have_their_turn(desk: Desk) -> None:
+    clients, connections = zip(*[desk.connect() for _ in range(3)], strict=True)
+    for client in clients[:2]:
+        client.send(ONE * (2 * REQUESTS_AT_ONCE + 5))
+    clients[2].send(ONE)
+    answered: list[list[int]] = []
 
     def look() -> None:
-        seen.append((len(contents(many)), len(contents(one))))
+        answered.append([len(contents(client)) for client in clients])
 
     desk.loop.soon(-1, look)
     desk.turn()
-    assert seen == [(REQUESTS_AT_ONCE, 1)]
-    assert greedy.state == QUEUED
+    assert answered == [[REQUESTS_AT_ONCE, REQUESTS_AT_ONCE, 1]]
+    assert [each.state for each in connections] == [QUEUED, QUEUED, IDLE]
+    clients[2].send(ONE)
     desk.turn()
-    assert len(contents(many)) == REQUESTS_AT_ONCE + 5
-    assert greedy.state == IDLE
+    look()
+    assert answered[1] == [REQUESTS_AT_ONCE + 5, REQUESTS_AT_ONCE + 5, 1]
+    assert [each.state for each in connections] == [IDLE] * 3
 
 
 def test_while_it_waits_for_its_turn_a_broken_connection_is_noticed(desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from portico.server.connection import REQUESTS_AT_ONCE
 from portico.server.embedded import Server
-from tests.server.clients import Client, chunked, descriptors, eventually, get, request
+from tests.server.clients import descriptors, eventually, get, request
 from tests.server.conftest import Connect
 from tests.server.inside import states
 
@@ -67,15 +67,6 @@ def test_a_hundred_at_once(server: Server, connect: Connect) -> None:
     eventually(lambda: descriptors() <= before + 1)  # one more for the large file
 
 
-def test_a_client_that_stops_listening(client: Client, server: Server, connect: Connect) -> None:
-    """It closes with an unread answer in its socket, which makes its kernel send a reset."""
-    client.send(get("/large.bin") * 3)
-    eventually(client.has_news)
-    client.close()
-    eventually(lambda: not states(server))
-    assert goes_on(server, connect)
-
-
 @pytest.mark.parametrize("size", [1, 1000, 100_000])
 def test_a_client_that_closes_while_it_is_refused(
     server: Server, connect: Connect, size: int
@@ -92,13 +83,4 @@ def test_connections_that_end_before_they_are_accepted(server: Server, connect: 
     for _ in range(50):
         connect(server).vanish()
         connect(server).close()
-    assert goes_on(server, connect)
-
-
-def test_a_half_close_in_content(client: Client, server: Server, connect: Connect) -> None:
-    client.send(request("POST", "/", "Transfer-Encoding: chunked") + chunked(b"x" * 99)[:50])
-    client.half_close()
-    assert client.answer().status == 405
-    assert client.at_end()
-    eventually(lambda: not states(server))
     assert goes_on(server, connect)

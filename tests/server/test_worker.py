@@ -18,7 +18,7 @@ from portico.server.responder import Responder
 from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
-from tests.server.inside import running, worker_of
+from tests.server.inside import running
 
 
 @pytest.fixture
@@ -147,14 +147,3 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
             worker.stop()
             for thread in threads:
                 thread.join()
-
-
-def test_connections_are_counted(server: Server, connect: Connect) -> None:
-    worker = worker_of(server)
-    clients = [connect(server) for _ in range(10)]
-    for number, client in enumerate(clients, 1):
-        assert client.ask(get("/small.txt")).content == b"small"
-        assert worker.connections == number
-    for client in clients:
-        client.close()
-    eventually(lambda: worker.connections == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -114,35 +115,35 @@ def test_a_burst_is_bounded(tmp_path: Path) -> None:
             assert send_queue.sent == 4 + len(content)
 
 
-def changed_file(tmp_path: Path, size: int) -> tuple[Path, SendQueue]:
+def queue_of_file(tmp_path: Path, size: int) -> tuple[Path, SendQueue]:
     path = tmp_path / "file"
-    content = b"x" * size
-    os.utime(path, (1, 1)) if path.exists() else None
-    return path, queue_of(Octets(b"head"), FileSlice(opened(path, content), 0, size))
+    file = opened(path, b"x" * size)
+    return path, queue_of(Octets(b"head"), FileSlice(file, 0, size))
 
 
-@pytest.mark.usefixtures("_any_system")
-@pytest.mark.parametrize("size", [1, TAIL, 100_000])
-def test_a_file_that_was_cut_off_is_noticed(pair: Pair, tmp_path: Path, size: int) -> None:
-    path, send_queue = changed_file(tmp_path, size)
-    os.truncate(path, size // 2)
-    with pytest.raises(ContentChanged):
-        drain(send_queue, pair, random.Random(0))
-    assert send_queue.sent < 4 + size
+def cut_off(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.usefixtures("_any_system")
-@pytest.mark.parametrize("size", [1, TAIL, 100_000])
-def test_a_file_that_was_touched_is_never_complete(pair: Pair, tmp_path: Path, size: int) -> None:
-    path, send_queue = changed_file(tmp_path, size)
+def touch(path: Path) -> None:
     os.utime(path, (1, 1))
+
+
+@pytest.mark.usefixtures("_any_system")
+@pytest.mark.parametrize("change", [cut_off, touch])
+@pytest.mark.parametrize("size", [1, TAIL, 100_000])
+def test_a_file_that_was_changed_is_never_complete(
+    pair: Pair, tmp_path: Path, size: int, change: Callable[[Path], None]
+) -> None:
+    path, send_queue = queue_of_file(tmp_path, size)
+    change(path)
     with pytest.raises(ContentChanged):
         drain(send_queue, pair, random.Random(0))
     assert send_queue.sent < 4 + size
 
 
 def test_a_file_that_lost_its_name_is_whole(pair: Pair, tmp_path: Path) -> None:
-    path, send_queue = changed_file(tmp_path, 100_000)
+    path, send_queue = queue_of_file(tmp_path, 100_000)
     path.unlink()
     assert drain(send_queue, pair, random.Random(0)) == b"head" + b"x" * 100_000
 
@@ -153,4 +154,4 @@ def test_a_receiver_that_has_gone_is_an_error(pair: Pair, tmp_path: Path) -> Non
     with pytest.raises(BrokenPipeError):
         queue_of(Octets(b"abc")).flush(sender)
     with pytest.raises(BrokenPipeError):
-        changed_file(tmp_path, 100_000)[1].flush(sender)
+        queue_of_file(tmp_path, 100_000)[1].flush(sender)

@@ -1,15 +1,24 @@
-"""The bound on connections: who goes when it is reached, and who waits."""
+"""All clients of a worker: who is accepted when, and who goes when there are too many."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
+import pytest
+
+from portico.config.config import Config
+from portico.http.content import Octets
+from portico.http.message import RequestHead, Response
+from portico.server.clients import ACCEPTS_AT_ONCE, Clients
 from portico.server.embedded import Server
 from portico.server.states import IDLE, SEND
-from tests.server.clients import Client, eventually, get, request
+from tests.server.clients import PATIENCE, Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
-from tests.server.inside import states, worker_of
+from tests.server.inside import Answers, Desk, states, worker_of
 
 
 def test_a_newcomer_takes_the_place_of_who_was_idle_longest(serve: Serve, connect: Connect) -> None:
@@ -37,13 +46,6 @@ def test_slow_heads_and_contents_make_room_too(serve: Serve, connect: Connect) -
         assert client.ask(get("/small.txt", "Connection: close")).content == b"small"
         assert client.at_end()
     assert heads.at_end()
-
-
-def test_many_more_clients_than_connections_are_all_served(serve: Serve, connect: Connect) -> None:
-    server = serve(max_connections=5)
-    for _ in range(100):
-        assert connect(server).ask(get("/small.txt")).content == b"small"
-    eventually(lambda: len(states(server)) <= 5)
 
 
 def busy(server: Server, connect: Connect, count: int) -> list[Client]:
@@ -117,3 +119,72 @@ def test_idle_connections_are_kept_as_long_as_there_is_room(serve: Serve, connec
         for client in clients:
             assert client.ask(get("/small.txt")).content == b"small"
     assert states(server) == [IDLE] * 50
+
+
+# --- clients of a loop that is driven by hand
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Answers "/large" with much, and all else with 204."""
+
+    def answer(head: RequestHead) -> Response:
+        if head.path == "/large":
+            return Response(200, [("Content-Length", str(1 << 24))], (Octets(bytes(1 << 24)),))
+        return Response(204, [])
+
+    desk = Desk(Config.of(), Answers(answer))
+    yield desk
+    desk.close()
+
+
+@contextmanager
+def accepting(desk: Desk, most: int) -> Iterator[tuple[Clients, Callable[[bytes], socket.socket]]]:
+    """Clients by TCP, and how to become one that has sent something."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        listener.setblocking(False)
+        clients = Clients(desk.loop, desk.responder, [listener], most)
+        clients.accept()
+
+        def connect(sent: bytes) -> socket.socket:
+            client = stack.enter_context(socket.create_connection(listener.getsockname()))
+            client.settimeout(0)
+            client.sendall(sent)
+            return client
+
+        yield clients, connect
+        clients.close()
+
+
+def test_newcomers_keep_a_client_waiting_for_a_share_of_them(desk: Desk) -> None:
+    """However many connections wait to be accepted, who is connected has its turn."""
+    with accepting(desk, 1000) as (clients, connect):
+        known = connect(get("/"))
+        desk.turn()
+        assert known.recv(1000).startswith(b"HTTP/1.1 204 ")
+        newcomers = [connect(get("/")) for _ in range(3 * ACCEPTS_AT_ONCE)]
+        known.sendall(get("/"))
+        desk.turn()
+        assert known.recv(1000).startswith(b"HTTP/1.1 204 ")
+        assert len(clients) == 1 + ACCEPTS_AT_ONCE
+        desk.turn()
+        desk.turn()
+        for client in newcomers:
+            assert client.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+def test_all_is_closed_while_it_is_full(desk: Desk) -> None:
+    """The end of a connection makes room for others, but not then."""
+    with accepting(desk, 1) as (clients, connect):
+        busy, newcomer = connect(get("/large")), connect(b"")
+        desk.turn()
+        desk.turn()
+        assert clients.states() == [SEND]
+        assert not clients._accepting
+        clients.close()
+        assert len(clients) == 0
+        for client in (busy, newcomer):
+            client.settimeout(PATIENCE)
+            with suppress(ConnectionResetError):
+                while client.recv(1 << 20):
+                    pass
