@@ -19,7 +19,7 @@ import signal
 import stat
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import active_children, get_context, parent_process
@@ -167,10 +167,16 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def child_processes(jobs: int) -> ProcessPoolExecutor:
-    """Return a pool of child processes, which end when this process does."""
-    # "spawn" is the same on every system, and safe beside threads.
-    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with_parent)
+def child_processes(jobs: int) -> Executor:
+    """Return a pool of child processes, which end when this process does.
+
+    Where the system has no semaphores for them (a container without /dev/shm), they are threads.
+    """
+    try:
+        # "spawn" is the same on every system, and safe beside threads.
+        return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_end_with_parent)
+    except (ImportError, NotImplementedError, OSError):
+        return ThreadPoolExecutor(jobs)
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -9,10 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from portico.cli.compress import writing
 from portico.cli.compress.writing import PREFIX
 from portico.site.compression.encoders import SUFFIXES
 from tests.cli.compress.compressing import (
@@ -200,6 +204,20 @@ def test_too_little_memory_for_one_file_does_not_end_the_run(
     assert names(tmp_path) == {"large.js", "small.js", "small.js.gz"}
     told = "portico: error: there is not enough memory to compress large.js\n"
     assert capsys.readouterr().err == told
+
+
+def test_without_semaphores_for_processes_there_are_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a container without /dev/shm."""
+
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSYS, "no semaphores")
+
+    monkeypatch.setattr(writing, "ProcessPoolExecutor", refused)
+    with writing.child_processes(2) as threads:
+        assert isinstance(threads, ThreadPoolExecutor)
+        assert list(threads.map(abs, [-1, -2])) == [1, 2]
 
 
 def test_a_bug_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
