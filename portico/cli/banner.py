@@ -6,7 +6,7 @@ import os
 
 from portico import __version__
 from portico.cli.terminal import BOLD, CYAN, STDERR, YELLOW, paint, printable, wants_color
-from portico.site.origin.stat import is_below
+from portico.site.origin.fingerprint import is_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ class Explanation:
         self.show_response(response, dependencies)
         if self._worked:
             show("\nOnce the work in the background is done:")
-            self.site.freshness.begin_request()
+            self.site.freshness.begin_round()
             response, dependencies = self.site.answer(request)
             self.show_response(response, dependencies)
 

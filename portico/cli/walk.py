@@ -12,7 +12,7 @@ import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
-from portico.site.origin.stat import is_below, status_of
+from portico.site.origin.fingerprint import is_below, status_of
 from portico.site.rules.rulebook import is_rules_file
 from portico.site.target import is_hidden
 

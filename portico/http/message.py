@@ -1,11 +1,11 @@
-"""Messages: a request's head and what takes its content, a response, a ProtocolError.
+"""Messages: the head of a request, a response, a ProtocolError.
 
-No parsing and no I/O here. For what a response sends see `http.content`.
+No parsing and no I/O here. For what they carry see `http.content` and `http.content_sink`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from portico.http.content import Content
 
 Field = tuple[str, str]
-"""A field: its name in lower case, its value without surrounding white space."""
+"""A field: its name (of requests in lower case), its value without surrounding white space."""
 
 CHUNKED = -1
 """The value of `RequestHead.content_length` for content in the chunked transfer coding."""
@@ -102,51 +102,3 @@ class Response:
         self.is_stream = any(piece.is_stream for piece in content)
         """Whether GET gets a stream here, so that there is no Content-Length."""
         self.close = close
-
-
-class ContentSink(Protocol):
-    """Takes the content of one request, and then makes its response.
-
-    `write` and `finish` may raise Waiting: then nothing was taken, a thread has to do its work
-    first, and the same call is made again. Meanwhile the connection receives nothing.
-    """
-
-    interim: Sequence[Response]
-    """Interim responses (RFC 9110, 15.2) to send before any content is read, besides 100."""
-
-    def write(self, octets: bytes) -> None:
-        """Take some of the content. Raises ProtocolError to refuse it, or Waiting."""
-        ...
-
-    def finish(self) -> Response | None:
-        """Return the response, since the content is complete. Raises ProtocolError or Waiting.
-
-        None where the request was answered before its content was read.
-        """
-        ...
-
-    def abort(self) -> None:
-        """Let go of what was taken: the rest does not come."""
-        ...
-
-
-class Discard:
-    """A sink for content that is of no use, up to a number of octets."""
-
-    __slots__ = ("_left",)
-    interim: Sequence[Response] = ()
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-
-    def write(self, octets: bytes) -> None:
-        """Drop `octets`. Raises ProtocolError if that is more than is read."""
-        self._left -= len(octets)
-        if self._left < 0:
-            raise ProtocolError(413, "The content is larger than this server reads.")
-
-    def finish(self) -> None:
-        """Return None: the request was answered before."""
-
-    def abort(self) -> None:
-        """Do nothing: nothing was kept."""

@@ -1,1 +1,1 @@
-"""Sockets, processes and threads: this floor serves what the site decides."""
+"""Sockets, processes and threads: this layer serves what the site decides."""

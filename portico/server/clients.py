@@ -30,7 +30,7 @@ us of work."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 SWEEPS_WHEN_IDLE = 120
-"""Sweeps that are made after the last connection was closed, for what is to be done besides."""
+"""How many sweeps still run after the last connection was closed, for `on_sweep`."""
 SHORTAGE_SECONDS = 0.25
 """How long accepting rests when the system is out of descriptors or memory."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -68,7 +68,7 @@ class Clients:
         self._on_shortage = on_shortage
         self._connections: dict[int, Connection] = {}
         self._accepting = False
-        self._is_left = False
+        self._has_stopped = False
         self._is_short = False
         self._is_sweeping = False
         self._sweeps_left = 0
@@ -86,9 +86,9 @@ class Clients:
         if self._is_shared:
             self._sweep_from_now_on()
 
-    def leave(self) -> None:
-        """Accept no more, except those in the queue: the kernel has promised them an answer."""
-        self._is_left = True
+    def stop_listening(self) -> None:
+        """Accept the connections that the kernel has queued already, then close the listeners."""
+        self._has_stopped = True
         self._stop_accepting()
         for listener, acceptor in zip(self._listeners, self._acceptors, strict=True):
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
@@ -104,7 +104,7 @@ class Clients:
 
     def close(self) -> None:
         """Close all sockets."""
-        self._is_left = True
+        self._has_stopped = True
         for listener in self._listeners:
             listener.close()
         for connection in list(self._connections.values()):
@@ -116,7 +116,7 @@ class Clients:
             self._connections[fd].close()
 
     def _accept_again(self) -> None:
-        if not self._accepting and not self._is_left:
+        if not self._accepting and not self._has_stopped:
             self._accepting = True
             for acceptor in self._acceptors:
                 events = READ | EXCLUSIVE if self._is_shared else READ
@@ -151,7 +151,7 @@ class Clients:
             if is_short or not acceptor.has_more():
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
-        self._responder.freshness.begin_request()
+        self._responder.freshness.begin_round()
         if self._responder.counters is not None:
             self._responder.counters.accepted(len(arrived))
         for connection, data in arrived:

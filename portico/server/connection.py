@@ -1,4 +1,4 @@
-"""One client's connection: a state machine over its transport. See `states` for the states.
+"""One client's connection: a state machine over its transport. `states` describes the states.
 
 Each state has a deadline, after which the connection is closed. Requests that arrive together
 (pipelining) are answered one by one, and nothing is received while a response waits to be sent, so
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from portico.server.net.loop import Loop
     from portico.server.net.transport import Transport
-    from portico.server.reply_cache import CachedReply
+    from portico.server.reply_cache import Reply
     from portico.server.request_content import RequestContent
     from portico.server.responder import Responder
 
@@ -90,7 +90,7 @@ class Connection:
         self._content: RequestContent | None = None
         self._dropped = 0  # octets, while lingering
         self._send_queue: SendQueue | None = None
-        self._reply: CachedReply | None = None  # what the send queue holds; None: interim responses
+        self._reply: Reply | None = None  # what the send queue holds; None: interim responses
         self._began = 0.0  # when its request was taken up
         self._progress = Progress()
 
@@ -113,13 +113,13 @@ class Connection:
             self._fail(ProtocolError(408, "The content did not arrive in time."))
         elif self.state == WAIT and self._send_queue is None:
             self._fail(ProtocolError(503, "The disk is too slow at this moment."))
-        elif self.state not in {SEND, LINGER} or not self._is_read():
+        elif self.state not in {SEND, LINGER} or not self._client_still_reads():
             self.close()
 
     def drain(self) -> None:
         """End now if nothing is under way, else with the present exchange: the worker stops."""
         if self.state == IDLE:
-            self._responder.freshness.begin_request()  # a request that came just now is answered
+            self._responder.freshness.begin_round()  # a request that came just now is answered
             self._on_request(READ)
         if self.state == IDLE:
             self.close()
@@ -162,12 +162,12 @@ class Connection:
             self.close()
 
     def _begin(self, data: bytes) -> None:
-        """IDLE: take a request. The short ways are for a head that came alone and whole."""
+        """IDLE: handle the first bytes of a request. A head that came whole and alone is fast."""
         responder = self._responder
         reply = responder.reply_cache.heads.get(data)
         try:
             if reply is not None and (
-                reply.checked == responder.freshness.request or responder.is_current(reply)
+                reply.checked == responder.freshness.round or responder.is_current(reply)
             ):
                 self._send(reply)
                 return
@@ -186,7 +186,7 @@ class Connection:
         """HEAD and CONTENT: take more of it."""
         if data := self._receive():
             responder = self._responder
-            responder.freshness.begin_request()  # what came with it may be younger than this turn
+            responder.freshness.begin_round()  # what came with it may be younger than this turn
             if self.state == CONTENT:
                 latest = self._deadline(CONTENT)
                 self.deadline = min(self.deadline + len(data) / CONTENT_RATE, latest)
@@ -242,7 +242,7 @@ class Connection:
                 break
             answered += 1
             # What follows may have been sent after this turn of the loop began.
-            self._responder.freshness.begin_request()
+            self._responder.freshness.begin_round()
         if self.state in {IDLE, HEAD, CONTENT}:
             self._enter(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
 
@@ -340,7 +340,7 @@ class Connection:
 
     # Replies
 
-    def _send(self, reply: CachedReply) -> None:
+    def _send(self, reply: Reply) -> None:
         """Send a reply; what there is no room for waits in the send queue.
 
         The last reply and the connection's end, which follows it at once, go in one segment.
@@ -364,7 +364,7 @@ class Connection:
         self._began = self._responder.now
         self._queue(SendQueue(reply.outgoing(), sent), reply)
 
-    def _queue(self, send_queue: SendQueue, reply: CachedReply | None) -> None:
+    def _queue(self, send_queue: SendQueue, reply: Reply | None) -> None:
         """Send what is queued, as room comes."""
         self._send_queue = send_queue
         self._reply = reply
@@ -430,7 +430,7 @@ class Connection:
             except OSError:
                 self.close()
 
-    def _sent(self, reply: CachedReply, length: int, began: float = 0.0) -> None:
+    def _sent(self, reply: Reply, length: int, began: float = 0.0) -> None:
         """Count a reply that is out, with `length` octets of content, and go on.
 
         `began` is when its request was taken up, if it was not sent at once. Then the client may
@@ -449,7 +449,7 @@ class Connection:
         else:
             self.deadline = responder.idle_deadline
 
-    def _count_cut(self, reply: CachedReply, length: int) -> None:
+    def _count_cut(self, reply: Reply, length: int) -> None:
         """Count and log an exchange that ended after `length` octets of content."""
         responder = self._responder
         responder.requests += 1
@@ -477,7 +477,7 @@ class Connection:
         self._progress.restart(self._deadline(WAIT))
         self.deadline = self._deadline(SEND)
 
-    def _is_read(self) -> bool:
+    def _client_still_reads(self) -> bool:
         """SEND, LINGER: look whether the client may still be reading; if so, set a new deadline."""
         before = self._progress.unread
         unread = self._transport.unread()
@@ -514,9 +514,9 @@ class Connection:
 
     def _deadline(self, state: int) -> float:
         """Return until when `state` may last, from now on."""
-        return self._responder.now + self._responder.patience[state]
+        return self._responder.now + self._responder.time_limits[state]
 
-    # What each state waits for, and what happens then. How long it may last: `states.patience`.
+    # What each state waits for, and what happens then; `states` describes them.
     _STATES: ClassVar[dict[int, tuple[int, Callable[[Connection, int], None]]]] = {
         IDLE: (READ, _on_request),
         HEAD: (READ, _on_more),

@@ -36,14 +36,14 @@ at once. More than this costs memory, and to read them again costs little."""
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
 _HEADS_SHARE = 8
-"""One in so many of the bytes may go to heads that have one and the same reply."""
+"""At most one eighth of the memory is for heads that have the same reply."""
 _OVERHEAD = 1024
 """About the bytes that a kept reply takes besides its fields and its content."""
 _HEAD_OVERHEAD = 192
 """About the bytes that a kept head takes besides its own."""
 
 
-class CachedReply:
+class Reply:
     """A response ready to be sent: `data` first, then `content` if there is more.
 
     `data` is made anew when the second of its Date is over. Content of up to TINY bytes is part of
@@ -158,7 +158,7 @@ class _Entry:
 
     __slots__ = ("generation", "heads", "key", "reply", "was_used", "weight")
 
-    def __init__(self, key: HeadKey, reply: CachedReply, weight: int, generation: int) -> None:
+    def __init__(self, key: HeadKey, reply: Reply, weight: int, generation: int) -> None:
         self.key = key
         self.reply = reply
         self.heads: list[bytes] = []
@@ -174,12 +174,12 @@ class ReplyCache:
     """
 
     def __init__(self, memory: int, open_files: int = OPEN_FILES) -> None:
-        self.heads: dict[bytes, CachedReply] = {}
+        self.heads: dict[bytes, Reply] = {}
         """Replies by whole heads, for the hot path."""
         self.open_files = open_files
-        self._replies: dict[HeadKey, CachedReply] = {}
-        self._entries: OrderedDict[CachedReply, _Entry] = OrderedDict()  # the eldest first
-        self._loaded: deque[CachedReply] = deque()
+        self._replies: dict[HeadKey, Reply] = {}
+        self._entries: OrderedDict[Reply, _Entry] = OrderedDict()  # the eldest first
+        self._loaded: deque[Reply] = deque()
         self._loaded_bytes = 0
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
@@ -187,11 +187,11 @@ class ReplyCache:
         self._doorkeeper = Doorkeeper()
         self._generation = 0
 
-    def find(self, key: HeadKey) -> CachedReply | None:
+    def find(self, key: HeadKey) -> Reply | None:
         """Return the reply that is kept for `key`."""
         return self._replies.get(key)
 
-    def keep(self, key: HeadKey, reply: CachedReply) -> None:
+    def keep(self, key: HeadKey, reply: Reply) -> None:
         """Keep a reply, and let go of others if that is too much."""
         if (known := self._replies.get(key)) is not None:
             self.drop(known)
@@ -203,8 +203,8 @@ class ReplyCache:
             self._entries[reply] = _Entry(key, reply, weight, self._generation)
             self._grow(weight)
 
-    def keep_head(self, head: bytes, reply: CachedReply) -> None:
-        """Keep a head for a kept reply when it comes a third time. Most never do."""
+    def keep_head(self, head: bytes, reply: Reply) -> None:
+        """Remember a head the second time it comes, so that the third needs no parsing."""
         entry = self._entries.get(reply)
         if entry is None or len(head) > _HEAD_LIMIT or not self._doorkeeper.admit(head):
             return
@@ -216,14 +216,14 @@ class ReplyCache:
         entry.weight += weight
         self._grow(weight)
 
-    def touch(self, reply: CachedReply) -> None:
+    def touch(self, reply: Reply) -> None:
         """Note that a reply was used, so that others are dropped before it."""
         entry = self._entries.get(reply)
         if entry is not None:
             entry.generation = self._generation
             entry.was_used = True
 
-    def drop(self, reply: CachedReply) -> None:
+    def drop(self, reply: Reply) -> None:
         """Forget a reply and its heads, if it is kept."""
         entry = self._entries.pop(reply, None)
         if entry is not None:
@@ -231,7 +231,7 @@ class ReplyCache:
             del self._replies[entry.key]
             self._weight -= entry.weight
 
-    def load(self, reply: CachedReply) -> bool:
+    def load(self, reply: Reply) -> bool:
         """Read the content of a reply into memory, and let go of what was read before others.
 
         Return False if it cannot be read as it was announced. Raises Waiting.

@@ -8,7 +8,8 @@ from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import interim_head
 
 if TYPE_CHECKING:
-    from portico.http.message import ContentSink, RequestHead, Response
+    from portico.http.content_sink import ContentSink
+    from portico.http.message import RequestHead, Response
 
 
 class RequestContent:

@@ -13,22 +13,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from portico.http.content_sink import Discard
 from portico.http.dates import imf_fixdate
 from portico.http.h1.head import HeadParser, request_line_of
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head, in_chunks
-from portico.http.message import Discard, ProtocolError, Response
-from portico.server.limits import Bursts, Streams
+from portico.http.message import ProtocolError, Response
 from portico.server.net.loop import report_bug
-from portico.server.reply_cache import CachedReply, ReplyCache
+from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.request_content import RequestContent
-from portico.server.states import patience
+from portico.server.shares import Bursts, Streams
+from portico.server.states import IDLE, time_limits
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config.config import Config
-    from portico.http.message import ContentSink, RequestHead
+    from portico.http.content_sink import ContentSink
+    from portico.http.message import RequestHead
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counters
     from portico.site.origin.freshness import Dependencies, Freshness
@@ -69,11 +71,7 @@ class Handler(Protocol):
 
 
 class Responder:
-    """Replies to the requests of one worker; has its reply cache and its clock.
-
-    A request is begun (see `Freshness`) with each turn of the loop, and whenever a connection takes
-    one up that may have been sent within the turn.
-    """
+    """Replies to the requests of one worker; has its reply cache and its clock."""
 
     def __init__(
         self,
@@ -92,7 +90,7 @@ class Responder:
         self.counters = counters
         self.reply_cache = reply_cache
         self.freshness = handler.freshness
-        self.patience = patience(config)
+        self.time_limits = time_limits(config)
         self.bursts = Bursts()
         self.streams = Streams()
         self.draining = False
@@ -114,8 +112,8 @@ class Responder:
     def begin_turn(self, now: float) -> None:
         """Take the time, once for all that happens in this turn of the loop. `now` is monotonic."""
         self.now = now
-        self.freshness.begin_request()
-        self.idle_deadline = now + self.config.idle_timeout
+        self.freshness.begin_round()
+        self.idle_deadline = now + self.time_limits[IDLE]
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -130,7 +128,7 @@ class Responder:
         """Have a thread do `work`, then the loop call `done`; False if too many wait already."""
         return self._wait is not None and self._wait(place, work, done)
 
-    def is_current(self, reply: CachedReply) -> bool:
+    def is_current(self, reply: Reply) -> bool:
         """Return whether `reply` still holds; if so it is ready to be sent. Raises Waiting."""
         if reply.must_be_loaded and not self.reply_cache.load(reply):
             return False
@@ -140,7 +138,7 @@ class Responder:
         self.reply_cache.touch(reply)
         return True
 
-    def reply_to(self, head: bytes) -> tuple[CachedReply | None, RequestContent | None]:
+    def reply_to(self, head: bytes) -> tuple[Reply | None, RequestContent | None]:
         """Return the reply to a complete head, and the content that follows it.
 
         The reply is None if it is made only when the content is complete. Raises Waiting when
@@ -165,7 +163,7 @@ class Responder:
         answer = self._answer(request, line)
         if self.counters is not None:
             self.counters.missed()
-        if not isinstance(answer, CachedReply):
+        if not isinstance(answer, Reply):
             return None, RequestContent(answer, request, line, is_answered=False)
         if request.content_length or request.expects_continue:
             return answer, RequestContent(Discard(DISCARD_LIMIT), request, line, is_answered=True)
@@ -174,7 +172,7 @@ class Responder:
             reply_cache.keep_head(head, answer)
         return answer, None
 
-    def finish(self, content: RequestContent) -> CachedReply | None:
+    def finish(self, content: RequestContent) -> Reply | None:
         """Return the reply to a request whose content is complete; None if it was sent before.
 
         Raises ProtocolError or Waiting.
@@ -184,27 +182,27 @@ class Responder:
             return None
         return self._reply(response, None, content.request, content.request_line)
 
-    def refuse(self, error: ProtocolError, received: bytes) -> CachedReply:
+    def refuse(self, error: ProtocolError, received: bytes) -> Reply:
         """Return the last reply on a connection whose peer broke the protocol by `received`."""
         if self.counters is not None:
             self.counters.refused()
         line = received.removeprefix(b"\r\n").partition(b"\r\n")[0]
         return self._reply(self.handler.refuse(error), None, None, line)
 
-    def refuse_content(self, error: ProtocolError, content: RequestContent) -> CachedReply:
+    def refuse_content(self, error: ProtocolError, content: RequestContent) -> Reply:
         """Return the last reply on a connection whose peer sent content that is refused."""
         response = self.handler.refuse(error, content.request)
         response.close = True
         return self._reply(response, None, content.request, content.request_line)
 
-    def _still_holds(self, reply: CachedReply) -> bool:
+    def _still_holds(self, reply: Reply) -> bool:
         """Return whether a kept reply is ready to be sent; if it is outdated, forget it."""
-        if reply.checked == self.freshness.request or self.is_current(reply):
+        if reply.checked == self.freshness.round or self.is_current(reply):
             return True
         self.reply_cache.drop(reply)
         return False
 
-    def _answer(self, request: RequestHead, line: bytes) -> CachedReply | ContentSink:
+    def _answer(self, request: RequestHead, line: bytes) -> Reply | ContentSink:
         """Decide, and read what has to be read; decide anew if it changed meanwhile."""
         for _ in range(_TRIES):
             answer, dependencies = self._decide(request)
@@ -247,7 +245,7 @@ class Responder:
         dependencies: Dependencies,
         request: RequestHead | None,
         line: bytes,
-    ) -> CachedReply:
+    ) -> Reply:
         """Make a response ready to be sent; `request` is None for what is no request."""
         version = 1 if request is None else request.version
         connection = b"" if version else KEEP_ALIVE
@@ -258,7 +256,7 @@ class Responder:
             fields, content = in_chunks(fields, content)
         elif response.is_stream:
             connection = CLOSE
-        reply = CachedReply(
+        reply = Reply(
             response.status,
             Head(response.status, fields, connection),
             content,
@@ -272,5 +270,5 @@ class Responder:
         self._refresh(reply)
         return reply
 
-    def _refresh(self, reply: CachedReply) -> None:
-        reply.refresh(self.freshness.request, self._second, self._date)
+    def _refresh(self, reply: Reply) -> None:
+        reply.refresh(self.freshness.round, self._second, self._date)

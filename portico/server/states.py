@@ -1,17 +1,17 @@
-"""The states of a connection; `connection` has the table of what happens in each.
+"""The states of a connection. `Connection` implements this table.
 
-state     waits for           what happens then
-IDLE      octets              a request begins; nothing of it is here yet
-HEAD      octets              more of a request's head is taken
-QUEUED    the loop's next     the rest of many requests that came at once is answered
-          turn
-CONTENT   octets              more of a request's content is taken, and given to its sink
-WAIT      a thread            what the response or the sink needs from the disk is done
-SEND      room to send        the rest of a response is sent, and a stream goes on, a step in
-                              each turn; meanwhile nothing is received
-LINGER    octets              our side is closed; what still comes is dropped, so that the
-                              client is not reset before it has the last response
-CLOSED
+Each line tells what a connection waits for in a state, and what happens then.
+
+- IDLE: bytes; a request begins, of which nothing is here yet.
+- HEAD: bytes; more of a request's head is taken.
+- QUEUED: the next turn of the loop; the rest of many requests that came at once is answered.
+- CONTENT: bytes; more of a request's content is taken, and given to its sink.
+- WAIT: a thread; it does what the response or the sink needs from the disk.
+- SEND: room to send; the rest of a response is sent, and a stream goes on, a step in each turn.
+  Meanwhile nothing is received.
+- LINGER: bytes; our side is closed. What still comes is dropped, so that the client is not reset
+  before it has the last response.
+- CLOSED: nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOKS = 8
 """How often, within `send_timeout`, a connection looks whether its client still reads."""
 
 
-def patience(config: Config) -> dict[int, float]:
+def time_limits(config: Config) -> dict[int, float]:
     """Return how long each state may last, in seconds, before the connection is closed.
 
     CONTENT is prolonged by what comes, SEND and LINGER as long as the client reads.

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.clients import Clients
-from portico.server.limits import Descriptors
 from portico.server.net.listeners import host_of, is_loopback
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
+from portico.server.shares import Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.folder import Folder
@@ -117,12 +117,12 @@ class Worker:
             self._clients.accept()
             self._loop.run(
                 on_turn=self._responder.begin_turn,
-                on_rest=self._rest,
+                on_turn_end=self._end_turn,
                 on_bug=self._clients.close_broken,
             )
         finally:
             self._clients.close()
-            self._rest()
+            self._end_turn()
             self._observe()
             self._loop.close()
             for threads in (*self._jobs, self._blocking_io):
@@ -155,7 +155,7 @@ class Worker:
         """Watch `fd` no more; before it is closed as well."""
         self._loop.forget(fd)
 
-    def _rest(self) -> None:
+    def _end_turn(self) -> None:
         """At the end of each turn of the loop: write the log, and act on `stop` and `retire`."""
         if self._log is not None:
             self._log.flush()
@@ -178,7 +178,7 @@ class Worker:
     def _drain(self) -> None:
         """Accept no more, and make each reply the last of its connection."""
         self._responder.begin_drain()
-        self._clients.leave()
+        self._clients.stop_listening()
         self._loop.later(self._config.grace, self._clients.drain)
         if self._on_drain is not None:
             self._on_drain()

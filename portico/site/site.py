@@ -27,10 +27,10 @@ from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.site.fields import varying, without
+from portico.site.origin.fingerprint import status_of
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
-from portico.site.origin.stat import status_of
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing

@@ -55,10 +55,15 @@ def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
     return not (windows and _WINDOWS_UNSAFE.search(name))
 
 
+def is_dotfile(name: str) -> bool:
+    """Whether a name is hidden: neither served nor listed."""
+    return name.startswith(".")
+
+
 def is_hidden(names: tuple[str, ...]) -> bool:
     """Whether one of `names` is a dotfile or dot folder, except "/.well-known/" (RFC 8615)."""
     return any(
-        name.startswith(".") and not (index == 0 and name == ".well-known")
+        is_dotfile(name) and not (index == 0 and name == ".well-known")
         for index, name in enumerate(names)
     )
 

@@ -68,7 +68,7 @@ def test_what_the_tables_ask_for_is_there() -> None:
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda one: one.name)
-def test_a_server_is_told_its_port_and_nothing_is_left_to_fill_in(
+def test_a_server_is_told_its_port_and_nothing_has_stopped_to_fill_in(
     server: Server, tmp_path: Path
 ) -> None:
     for told in (setup(tmp_path), setup(tmp_path, LOGGED, workers=2, crowd=True, lists=True)):

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import pytest
 
-from portico.site.origin.stat import is_settled
+from portico.site.origin.fingerprint import is_settled
 from tests.server.clients import Client, eventually, get
 from tests.server.processes.supervised import Supervised
 

@@ -19,7 +19,7 @@ Connect = Callable[..., Client]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+def _nothing_has_stopped(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     """Neither a traceback nor a descriptor. A test that expects output has read it before."""
     before = descriptors()
     yield

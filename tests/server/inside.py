@@ -9,7 +9,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from portico.config.config import Config
-from portico.http.message import ContentSink, ProtocolError, RequestHead, Response
+from portico.http.content_sink import ContentSink
+from portico.http.message import ProtocolError, RequestHead, Response
 from portico.server.connection import Connection
 from portico.server.embedded import Server
 from portico.server.net.listeners import bind, url_of
@@ -119,7 +120,7 @@ class Desk:
         self.loop._stopped = False
         self.loop.wake()
         self.loop.run(
-            on_turn=self.responder.begin_turn, on_rest=self.loop.stop, on_bug=self._on_bug
+            on_turn=self.responder.begin_turn, on_turn_end=self.loop.stop, on_bug=self._on_bug
         )
 
     def _on_bug(self, fd: int) -> None:

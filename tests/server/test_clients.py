@@ -87,9 +87,9 @@ def test_while_it_is_full_it_does_not_spin(serve: Serve, connect: Connect) -> No
     newcomer.send(get("/small.txt"))
     worker = worker_of(server)
     eventually(lambda: not worker._clients._accepting)
-    turns = worker._responder.freshness.request
+    turns = worker._responder.freshness.round
     time.sleep(0.3)  # in which nothing is to happen
-    assert worker._responder.freshness.request - turns < 50
+    assert worker._responder.freshness.round - turns < 50
     client.hurry()
     assert len(client.answer().content) == 1 << 22
     assert newcomer.answer().content == b"small"

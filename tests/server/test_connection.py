@@ -100,7 +100,7 @@ def test_a_half_closed_client_gets_the_whole_answer(client: Client, site: Path, 
         (request("POST", "/", "Transfer-Encoding: chunked") + b"9\r\nx", b"HTTP/1.1 405"),
     ],
 )
-def test_a_client_that_stops_in_the_middle_is_left(
+def test_a_client_that_stops_in_the_middle_has_stopped(
     client: Client, start: bytes, said: bytes
 ) -> None:
     client.send(start)

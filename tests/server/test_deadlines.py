@@ -16,9 +16,9 @@ import pytest
 from portico.config.config import Config
 from portico.http.message import Response
 from portico.server import clients, states, worker
-from portico.server.limits import Bursts
 from portico.server.net.loop import READ
 from portico.server.net.send_queue import LONG_BURST
+from portico.server.shares import Bursts
 from portico.server.states import CONTENT, HEAD, IDLE
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
@@ -100,7 +100,7 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(desk: Desk, reads_a
     connection._expect_progress()
     theirs.recv(1)
     looks = []
-    while connection._is_read():
+    while connection._client_still_reads():
         looks.append(desk.responder.now)
         if len(looks) == reads_after:
             theirs.recv(1)

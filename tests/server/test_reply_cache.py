@@ -11,7 +11,7 @@ import pytest
 from portico.http.content import Content, Octets
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head
-from portico.server.reply_cache import CachedReply, ReplyCache
+from portico.server.reply_cache import Reply, ReplyCache
 from portico.site.origin.folder import SMALL, TINY
 from portico.site.origin.freshness import NEVER, Dependencies, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
@@ -30,14 +30,14 @@ class Told:
         return self.holding
 
 
-def reply(content: bytes = b"content", connection: bytes = b"") -> CachedReply:
+def reply(content: bytes = b"content", connection: bytes = b"") -> Reply:
     fields = [("Content-Length", str(len(content))), ("Content-Type", "text/plain")]
-    return CachedReply(200, Head(200, fields, connection), (Octets(content),), (Told(),))
+    return Reply(200, Head(200, fields, connection), (Octets(content),), (Told(),))
 
 
-def bare(dependencies: Dependencies, *content: Content) -> CachedReply:
+def bare(dependencies: Dependencies, *content: Content) -> Reply:
     """A reply without fields."""
-    return CachedReply(200, Head(200, [], b""), content, dependencies)
+    return Reply(200, Head(200, [], b""), content, dependencies)
 
 
 def test_a_reply_is_one_piece() -> None:
@@ -93,9 +93,7 @@ def test_a_reply_without_dependencies_never_holds() -> None:
     assert Freshness().holds(bare(()).dependencies)
 
 
-def kept(
-    reply_cache: ReplyCache, path: str, made: CachedReply | None = None
-) -> tuple[bytes, CachedReply]:
+def kept(reply_cache: ReplyCache, path: str, made: Reply | None = None) -> tuple[bytes, Reply]:
     """Keep a reply by its key and, since it is offered twice, by its head."""
     head = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode("ascii")
     made = made or reply()
@@ -105,7 +103,7 @@ def kept(
     return head, made
 
 
-def open_reply(path: Path) -> CachedReply:
+def open_reply(path: Path) -> Reply:
     content = FileSlice(open_file(str(path), os.O_RDONLY, Freshness())[0], 0, path.stat().st_size)
     return bare((Told(),), content)
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from portico.server.reply_cache import CachedReply, ReplyCache, _length
+from portico.server.reply_cache import Reply, ReplyCache, _length
 from tests.server.test_reply_cache import bare, open_reply, reply
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ OVERHEAD = overhead_of_a_head()
 class Kept:
     """What the model knows of a reply that is kept."""
 
-    def __init__(self, made: CachedReply, weight: int, generation: int) -> None:
+    def __init__(self, made: Reply, weight: int, generation: int) -> None:
         self.reply = made
         self.bare = weight
         self.heads: list[bytes] = []
@@ -66,7 +66,7 @@ class CacheAndModel(RuleBasedStateMachine):
         self.offered: set[bytes] = set()
         self.generation = 0
 
-    def _is_kept(self, made: CachedReply) -> bool:
+    def _is_kept(self, made: Reply) -> bool:
         return made in self.reply_cache._entries
 
     def _used(self, key: HeadKey) -> None:
@@ -81,7 +81,7 @@ class CacheAndModel(RuleBasedStateMachine):
                 eldest.was_used = False
                 self.kept[key] = eldest
 
-    def _keep(self, key: HeadKey, made: CachedReply) -> None:
+    def _keep(self, key: HeadKey, made: Reply) -> None:
         self.reply_cache.keep(key, made)
         self.kept.pop(key, None)
         weight = made.weight + _length(key)

@@ -79,7 +79,7 @@ def test_beyond_the_bound_the_answer_is_read_and_the_connection_ends(
     assert client.at_end()
 
 
-def test_who_sends_on_for_ever_is_left(server: Server, client: Client) -> None:
+def test_who_sends_on_for_ever_has_stopped(server: Server, client: Client) -> None:
     """Not at once, so that the answer can be read; but there is a bound in octets and in time."""
     assert client.ask(request("POST", "/", length(10**15))).closes
     assert client.at_end()

@@ -11,10 +11,10 @@ import pytest
 from portico.config.config import Config
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
-from portico.server.limits import QUIET_SECONDS, Bursts
 from portico.server.net.send_queue import BURST, LONG_BURST
-from portico.server.reply_cache import LOADED_LIMIT, CachedReply, ReplyCache
+from portico.server.reply_cache import LOADED_LIMIT, Reply, ReplyCache
 from portico.server.responder import Responder
+from portico.server.shares import QUIET_SECONDS, Bursts
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.origin.folder import OPEN_FILES, Folder
 from portico.site.origin.freshness import Freshness
@@ -37,7 +37,7 @@ def responder_of(
     return Responder(Config.of(), Site(origin), ReplyCache(1 << 20, open_files), log=log)
 
 
-def ask(responder: Responder, head: bytes) -> CachedReply:
+def ask(responder: Responder, head: bytes) -> Reply:
     assert head_end(head) == len(head)
     reply, _ = responder.reply_to(head)
     assert reply is not None
@@ -179,7 +179,7 @@ def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
     loaded = [reply for reply in replies if reply.octets]
     assert LOADED_LIMIT - 30_000 <= sum(reply.length for reply in loaded) <= LOADED_LIMIT
     assert loaded[-1] is replies[-1]
-    responder.freshness.begin_request()
+    responder.freshness.begin_round()
     assert ask(responder, get("/0.bin")).octets == (bytes(30_000),)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
-from portico.server.limits import FILES_SHARE, Descriptors
+from portico.server.shares import FILES_SHARE, Descriptors
 from tests.server.clients import Client, eventually, get, request
 
 GRANTED = 48
@@ -35,11 +35,11 @@ with portico.Server(sys.argv[1]) as server:
                     taken.append(os.dup(0))
             print(len(taken), flush=True)
             continue
-        before, turn = time.process_time(), server._worker._responder.freshness.request
+        before, turn = time.process_time(), server._worker._responder.freshness.round
         time.sleep(0.5)
         print(json.dumps({
             "seconds": time.process_time() - before,
-            "turns": server._worker._responder.freshness.request - turn,
+            "turns": server._worker._responder.freshness.round - turn,
             "connections": server._worker.connections,
         }), flush=True)
 """

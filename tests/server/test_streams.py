@@ -17,9 +17,9 @@ from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import LAST_CHUNK
 from portico.http.message import CHUNKED
 from portico.server.embedded import Server
-from portico.server.limits import STEPS_AT_ONCE, STREAMS_AT_ONCE
 from portico.server.net.send_queue import SendQueue
 from portico.server.responder import Responder
+from portico.server.shares import STEPS_AT_ONCE, STREAMS_AT_ONCE
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.pages.listing import WHOLE
 from tests.server.clients import Client, descriptors, eventually, get, request

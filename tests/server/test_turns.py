@@ -94,7 +94,7 @@ def test_a_new_connection_of_this_turn_sees_a_change_of_this_turn(desk: Desk, fo
     """It is for the worker to begin a request; here it is done by hand."""
     warm(desk)
     write(folder / "file.txt", NEW)
-    desk.responder.freshness.begin_request()
+    desk.responder.freshness.begin_round()
     client, _ = desk.connect(ONE)
     assert contents(client) == [NEW]
 

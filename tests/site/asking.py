@@ -53,7 +53,7 @@ class Client:
         if not any(line.startswith("Host:") for line in lines) and version == "1.1":
             lines = ("Host: localhost", *lines)
         head = "\r\n".join((f"{method} {target} HTTP/{version}", *lines, "", ""))
-        self.site.freshness.begin_request()
+        self.site.freshness.begin_round()
         request = self._parser.parse(head.encode("ascii"))
         response, self.dependencies = self.site.answer(request)
         field_lines(response.fields)  # raises if they would split the message
@@ -61,7 +61,7 @@ class Client:
 
     def holds(self) -> bool:
         """Would the last answer be given again to the same request, unasked?"""
-        self.site.freshness.begin_request()
+        self.site.freshness.begin_round()
         return self.site.freshness.holds(self.dependencies)
 
 

@@ -12,11 +12,11 @@ from types import FrameType
 
 import pytest
 
-from portico.site.origin.folder import SMALL, Folder
-from portico.site.origin.protocol import Directory, File, Found, Missing
-from portico.site.origin.stat import (
+from portico.site.origin.fingerprint import (
     is_settled,
 )
+from portico.site.origin.folder import SMALL, Folder
+from portico.site.origin.protocol import Directory, File, Found, Missing
 from portico.site.target import path_names
 
 PATIENCE = 60
@@ -34,7 +34,7 @@ class Site:
         self.folder = Folder(named or str(root), memory)
 
     def look(self, path: str) -> Found:
-        self.folder.freshness.begin_request()
+        self.folder.freshness.begin_round()
         return self.folder.look_up(path_names(path))
 
     def read(self, path: str) -> bytes:

@@ -242,7 +242,7 @@ def find(client: Client, path: str, *, clean_urls: bool = True) -> tuple[Found, 
         steps.append(text % values)
 
     resolver = Resolver(client.folder, note, clean_urls=clean_urls)
-    client.folder.freshness.begin_request()
+    client.folder.freshness.begin_round()
     return resolver.find(path_names(path)), steps
 
 

@@ -10,7 +10,7 @@ import codecs
 from typing import TYPE_CHECKING
 
 from portico.cli.check.link_checker import PARSE_LIMIT, url_of
-from portico.cli.check.links import Page, css_links, is_own, manifest_links
+from portico.cli.check.link_extraction import Page, css_links, is_own, manifest_links
 from portico.site.representation.media import UNKNOWN, media_type
 from portico.site.target import encode_path
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from portico.cli.check.links import SPACES, Link, Page
+from portico.cli.check.link_extraction import SPACES, Link, Page
 from portico.cli.check.names import fold
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response

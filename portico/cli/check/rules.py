@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from portico.cli.check.link_checker import OWN, PARSE_LIMIT, resolve, shown_path
-from portico.cli.check.links import Link
+from portico.cli.check.link_extraction import Link
 from portico.site.rules.headers import parse_headers
 from portico.site.rules.pattern import normal_path
 from portico.site.rules.redirects import HOPS_LIMIT, REWRITES, find_cycles, parse_redirects

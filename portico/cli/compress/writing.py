@@ -26,7 +26,7 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.site.compression.encoders import SUFFIXES, encode, is_worth
-from portico.site.origin.stat import Disturbed, fingerprint, is_below, is_settled, real_path
+from portico.site.origin.fingerprint import Disturbed, fingerprint, is_below, is_settled, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,9 @@
 """Rules of the RFCs' ABNF as compiled patterns, each below its rule.
 
-Whole lines are matched as bytes, without their CRLF. Everything that repeats does so possessively:
-it never gives back what it took, so matching takes time linear in the input.
+Whole lines are matched as bytes, without their CRLF. What repeats alone does so possessively: it
+never gives back what it took, so matching takes time linear in the input. A possessive repetition
+within another one is avoided, because Python before 3.11.5 mis-matches that; there each character
+has only one way to be matched, and the input is short.
 """
 
 from __future__ import annotations
@@ -23,21 +25,21 @@ FIELD_LINE = re.compile(rf"([{_TCHAR}]++):([\t -~\x80-\xff]*+)".encode("latin-1"
 # Host = uri-host [ ":" port ] (RFC 9110, 7.2); uri-host = IP-literal / IPv4address / reg-name
 # (RFC 3986, 3.2.2). RFC 3986 permits an empty host, but http does not (RFC 9110, 4.2.1).
 HOST = re.compile(
-    r"(\[[0-9A-Fa-f:.]++\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}+)++)(?::([0-9]{0,5}+))?"
+    r"(\[[0-9A-Fa-f:.]++\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}+))?"
 )
 
 # Content-Length = 1*DIGIT (RFC 9110, 8.6). No file has a length of more than 18 digits.
 CONTENT_LENGTH = re.compile(r"[0-9]{1,18}+")
 
 # quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE (RFC 9110, 5.6.4)
-_QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 
 # chunk-size = 1*HEXDIG (RFC 9112, 7.1), then chunk-ext (7.1.1): *( BWS ";" BWS name [ BWS "=" BWS
 # value ] ). Valid extensions are ignored. 15 digits stay below 2**60.
 CHUNK_LINE = re.compile(
     (
         r"([0-9A-Fa-f]{1,15}+)"
-        rf"(?:[\t ]*+;[\t ]*+[{_TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{_TCHAR}]++|{_QUOTED}))?+)*+"
+        rf"(?:[\t ]*;[\t ]*[{_TCHAR}]+(?:[\t ]*=[\t ]*(?:[{_TCHAR}]+|{_QUOTED}))?)*"
     ).encode("latin-1")
 )
 

@@ -1,7 +1,7 @@
 """A readiness loop: waits for sockets, calls their handlers, keeps timers. It knows no HTTP.
 
 One turn: wait, note the time, call `on_turn`, call the handler of each ready descriptor, then what
-was put off for this moment, then the timers that are due, then `on_rest`. Level-triggered: a
+was put off for this moment, then the timers that are due, then `on_turn_end`. Level-triggered: a
 handler need not read or write all there is.
 
 Not thread-safe, except for `wake` and `call`, which signal handlers may call as well.
@@ -153,18 +153,18 @@ class Loop:
         self,
         *,
         on_turn: Callable[[float], None] | None = None,
-        on_rest: Callable[[], None] | None = None,
+        on_turn_end: Callable[[], None] | None = None,
         on_bug: Callable[[int], None] | None = None,
     ) -> None:
         """Turn until stopped. A handler that raises is our bug: reported, and the rest goes on.
 
-        `on_turn(now)` is called when a turn begins, `on_rest()` before the loop waits again, and
-        `on_bug(fd)` when a handler has raised.
+        `on_turn(now)` is called when a turn begins, `on_turn_end()` when it ends, `on_bug(fd)` when
+        a handler has raised.
         """
         poll = self._poller.poll
         handlers = self._handlers
         while not self._stopped:
-            ready = poll(self._patience(), _EVENTS_AT_ONCE)
+            ready = poll(self._timeout(), _EVENTS_AT_ONCE)
             self.now = now = time.monotonic()
             if on_turn is not None:
                 on_turn(now)
@@ -179,8 +179,8 @@ class Loop:
                     if on_bug is not None:
                         on_bug(fd)
             self._run_due(on_bug)
-            if on_rest is not None:
-                on_rest()
+            if on_turn_end is not None:
+                on_turn_end()
 
     def close(self) -> None:
         """Give back the loop's own descriptors."""
@@ -188,8 +188,8 @@ class Loop:
         self._waker.close()
         self._poller.close()
 
-    def _patience(self) -> float | None:
-        """How long the loop may wait, in seconds; None for ever."""
+    def _timeout(self) -> float | None:
+        """Return how long the loop may wait, in seconds; None for ever."""
         if self._soon:
             return 0
         if self._timers:

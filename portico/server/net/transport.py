@@ -14,7 +14,7 @@ import sys
 from socket import SO_LINGER, SOL_SOCKET, SocketType
 from typing import TYPE_CHECKING, Protocol
 
-from portico.site.origin.stat import read_at
+from portico.site.origin.fingerprint import read_at
 
 if sys.platform == "linux":
     from fcntl import ioctl

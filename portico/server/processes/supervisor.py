@@ -4,8 +4,8 @@ Signals only queue. The loop acts on them, receives the workers' messages, and a
 turn reconciles what runs with what is wanted:
 
 1. A generation is the workers with the same configuration and code, each in a slot. A worker that
-   ends without being told to is replaced: at once, or after a pause that doubles while workers of
-   that slot die young.
+   ends without being told to is replaced after 0.1 s. The pause doubles, up to 10 s, each time the
+   worker of a slot dies within 10 s of its start.
 2. A reload starts the next generation on the same sockets, so no client is turned away. When all
    its workers are ready, they begin to accept and the old ones are retired. When one of them cannot
    start, all of them are killed, and the old ones serve on.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from portico.server.telemetry.counters import ServerCounters
 
 PAUSE_SECONDS = 0.1
-"""How long a slot stays empty after its worker has died young; doubled each time."""
+"""How long a slot stays empty after its worker has died; doubled while they die young."""
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 10.0
 """A worker that dies before this age has died young."""
@@ -148,7 +148,7 @@ class Supervisor:
         """Serve until stopped and all workers have ended. Raises StartError."""
         self._loop.wake()
         try:
-            self._loop.run(on_rest=self._reconcile)
+            self._loop.run(on_turn_end=self._reconcile)
         finally:
             for worker in self._workers:  # there are some only after a bug
                 worker.control.close()
@@ -325,19 +325,19 @@ class Supervisor:
     # Stop
 
     def _stop(self) -> None:
-        patience = KILL_SECONDS
+        seconds = KILL_SECONDS
         if not self._stopping:
             systemd.stopping()
             for generation in self._generations():
                 discard(generation.listeners)
-                patience = max(patience, generation.config.grace + KILL_SECONDS)
+                seconds = max(seconds, generation.config.grace + KILL_SECONDS)
         for worker in self._workers:
             worker.send(END if self._stopping else DRAIN)
             if not worker.ready:  # it has no clients
                 worker.process.kill()
         self._stopping = True
         self._current = self._next = None
-        self._loop.later(patience, self._kill_all)
+        self._loop.later(seconds, self._kill_all)
 
     def _kill_all(self) -> None:
         for worker in self._workers:

@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
+from portico.site.origin.fingerprint import Fingerprint, fingerprint, is_settled
 from portico.site.origin.freshness import Pending
 from portico.site.origin.protocol import tag_of
-from portico.site.origin.stat import Fingerprint, fingerprint, is_settled
 
 if TYPE_CHECKING:
     import os

@@ -29,6 +29,16 @@ from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import Digests
+from portico.site.origin.fingerprint import (
+    Disturbed,
+    FolderDependency,
+    PathDependency,
+    fingerprint,
+    is_below,
+    is_settled,
+    real_path,
+    status_of,
+)
 from portico.site.origin.freshness import Dependency, Freshness
 from portico.site.origin.open_file import FileSlice, OpenFile, open_file
 from portico.site.origin.protocol import (
@@ -42,18 +52,8 @@ from portico.site.origin.protocol import (
     SlashRedirect,
     tag_of,
 )
-from portico.site.origin.stat import (
-    Disturbed,
-    FolderDependency,
-    PathDependency,
-    fingerprint,
-    is_below,
-    is_settled,
-    real_path,
-    status_of,
-)
 from portico.site.rules import rulebook
-from portico.site.target import is_safe
+from portico.site.target import is_dotfile, is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -301,7 +301,7 @@ class Folder:
 
     def _entry(self, folder: str, name: os.DirEntry[str]) -> Entry | None:
         """Return one line of a listing; None for what would not be served."""
-        if name.name.startswith(".") or not is_safe(name.name):
+        if is_dotfile(name.name) or not is_safe(name.name):
             return None
         if folder == self._below and rulebook.is_rules_file((name.name,)):
             return None

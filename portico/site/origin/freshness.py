@@ -2,7 +2,7 @@
 
 Rule: a response that is sent again must be what is on disk now. So each response is kept together
 with its dependencies (paths, folders, jobs under way), and each dependency is checked once after
-every call of `Freshness.begin_request`. There is no time to live.
+every call of `Freshness.begin_round`. There is no time to live.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Dependency(Protocol):
     """Something that a decision depends on."""
 
     checked: int
-    """The request (see `Freshness`) for which it was last found unchanged, or NEVER."""
+    """The round (see `Freshness`) in which it was last found unchanged, or NEVER."""
 
     def holds(self) -> bool:
-        """Return whether it is unchanged; checks at most once for each request."""
+        """Return whether it is unchanged; checks at most once in each round."""
         ...
 
 
@@ -34,48 +34,50 @@ def merge(ones: Dependencies, others: Dependencies) -> Dependencies:
 
 
 class Freshness:
-    """The notion "since this request was begun", shared by everything that a worker remembers.
+    """The rounds of checks that everything a worker remembers shares.
 
-    Requests that are taken up together share one check of the disk, made after all were received.
+    A new round begins with each turn of the loop, and before any request that may have arrived
+    later than that. What is remembered is checked at most once in a round. So a request sees every
+    change that was made on disk before it was sent, and those received together share one check.
     """
 
-    __slots__ = ("request",)
+    __slots__ = ("round",)
 
     def __init__(self) -> None:
-        self.request = 0
-        """Changes with each call of `begin_request`; for comparison with `Dependency.checked`."""
+        self.round = 0
+        """The number of the present round; for comparison with `Dependency.checked`."""
 
-    def begin_request(self) -> None:
-        """Take up a request: it will see every change made on disk until now."""
-        self.request += 1
+    def begin_round(self) -> None:
+        """Begin a round: what was checked before has to be checked again."""
+        self.round += 1
 
     def holds(self, dependencies: Dependencies) -> bool:
         """Return whether no dependency has changed, so that the decision can be reused."""
         if dependencies is None:
             return False
-        request = self.request
+        number = self.round
         for dependency in dependencies:  # all() would take twice the time
-            if dependency.checked != request and not dependency.holds():
+            if dependency.checked != number and not dependency.holds():
                 return False
         return True
 
 
 class Checked:
-    """A dependency that remembers for which request it was last found unchanged."""
+    """A dependency that remembers in which round it was last found unchanged."""
 
     __slots__ = ("_freshness", "checked")
 
     def __init__(self, freshness: Freshness) -> None:
         self._freshness = freshness
-        self.checked = freshness.request
+        self.checked = freshness.round
 
     def holds(self) -> bool:
-        """Return whether it is unchanged; checks at most once for each request."""
-        request = self._freshness.request
-        if self.checked != request:
+        """Return whether it is unchanged; checks at most once in each round."""
+        number = self._freshness.round
+        if self.checked != number:
             if not self._is_unchanged():
                 return False
-            self.checked = request
+            self.checked = number
         return True
 
     def check_again(self) -> None:
@@ -84,7 +86,7 @@ class Checked:
 
     def confirm(self) -> None:
         """Note that it was just found unchanged by other means."""
-        self.checked = self._freshness.request
+        self.checked = self._freshness.round
 
     def _is_unchanged(self) -> bool:
         raise NotImplementedError

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.http.content import ContentChanged, Outgoing
-from portico.site.origin.stat import PathDependency, read_at
+from portico.site.origin.fingerprint import PathDependency, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

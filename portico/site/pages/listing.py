@@ -19,8 +19,8 @@ from itertools import chain, islice
 
 from portico.http.content import Octets, Stream
 from portico.http.message import Response
-from portico.site.pages.entries import Order, in_order
 from portico.site.pages.errors import CLOSING, opening, prefers_json, shown
+from portico.site.pages.order import Order, in_order
 from portico.site.pages.styles import LISTING, content_security_policy
 from portico.site.target import encode_name
 

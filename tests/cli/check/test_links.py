@@ -8,7 +8,7 @@ import pytest
 
 from portico.cli.check import link_checker
 from portico.cli.check.link_checker import OWN, resolve
-from portico.cli.check.links import Page, css_links, manifest_links
+from portico.cli.check.link_extraction import Page, css_links, manifest_links
 from tests.cli.check.checking import check, places, write
 
 

@@ -105,7 +105,7 @@ def test_symlinks_are_followed_to_files_of_the_site_alone(tmp_path: Path) -> Non
 # --- what is up to date
 
 
-def test_what_is_up_to_date_is_left_alone(
+def test_what_is_up_to_date_has_stopped_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = put(tmp_path, "app.js")
@@ -155,7 +155,7 @@ def test_what_does_not_shrink_is_not_written_and_not_kept_when_stale(
     assert "0 compressed files written, 1 up to date, 2 not worth it" in capsys.readouterr().out
 
 
-def test_a_compressed_file_without_an_original_is_left_alone(tmp_path: Path) -> None:
+def test_a_compressed_file_without_an_original_has_stopped_alone(tmp_path: Path) -> None:
     put(tmp_path, "only.js.gz", b"all there is")
     assert compress(tmp_path, "--force") == 0
     assert names(tmp_path) == {"only.js.gz"}

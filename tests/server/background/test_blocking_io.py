@@ -20,11 +20,11 @@ from portico.http.h1.head import HeadParser
 from portico.server.background import blocking_io
 from portico.server.background.blocking_io import BlockingIO
 from portico.site.origin import open_file as open_file_module
+from portico.site.origin.fingerprint import is_settled
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import Waiting, open_file
 from portico.site.origin.protocol import File
-from portico.site.origin.stat import is_settled
 from portico.site.site import Site
 from tests.server.clients import PATIENCE, Client, eventually, get
 

@@ -261,7 +261,7 @@ def test_a_socket_in_use_is_not_taken(path: Path) -> None:
     assert path.is_socket()
 
 
-def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
+def test_a_file_that_is_no_socket_has_stopped_alone(path: Path) -> None:
     path.write_text("precious")
     with pytest.raises(BindError, match="www is in use by another program, or is no socket"):
         listening(f"unix:{path}")

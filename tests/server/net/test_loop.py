@@ -45,7 +45,7 @@ class Diary:
         self.loop._stopped = False
         self.loop.run(
             on_turn=lambda _: self.note("turn"),
-            on_rest=self._rest,
+            on_turn_end=self._rest,
             on_bug=lambda fd: self.note(f"bug {fd}"),
         )
         return self.entries

@@ -206,7 +206,7 @@ def test_sockets_are_taken_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
         discard(found)
 
 
-def test_what_is_meant_for_another_process_is_left_but_not_the_variables(
+def test_what_is_meant_for_another_process_has_stopped_but_not_the_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(monkeypatch, 3, LISTEN_PID=str(os.getppid()), LISTEN_FDNAMES="x")

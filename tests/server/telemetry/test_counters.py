@@ -17,7 +17,7 @@ from portico.server.states import SEND
 from portico.server.telemetry import counters
 from portico.server.telemetry.counters import BUCKETS, ServerCounters, adopt
 from portico.server.worker import Worker
-from portico.site.origin.stat import is_settled
+from portico.site.origin.fingerprint import is_settled
 from tests.server.clients import Client, eventually, get, request
 
 
@@ -90,7 +90,7 @@ def test_another_process_counts_in_the_same_memory(
     server.remove(shared)
 
 
-def test_memory_with_another_layout_is_left_alone() -> None:
+def test_memory_with_another_layout_has_stopped_alone() -> None:
     server = ServerCounters()
     shared = server.add(shared=True)
     shared.cells[counters.THE_LAYOUT] += 1

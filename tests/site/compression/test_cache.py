@@ -61,7 +61,7 @@ def test_copy_of_a_served_file_is_its_content_coded(
     copies = CompressionCache(MEMORY, pool.submit)
 
     def get() -> File | Dependency | None:
-        folder.freshness.begin_request()
+        folder.freshness.begin_round()
         found = folder.look_up(("app.js",))
         assert isinstance(found, File)
         if found.digest is None:

@@ -242,7 +242,7 @@ def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, mov
     assert found.dependencies
     (root / moved).rename(outside / "moved")
     (root / moved).symlink_to(outside / "moved")
-    folder.freshness.begin_request()
+    folder.freshness.begin_round()
     assert not folder.freshness.holds(found.dependencies)
     assert isinstance(folder.look_up(names), Missing)
 
@@ -254,5 +254,5 @@ def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> 
     assert isinstance(folder.look_up(("one", "file")), File)
     (tmp_path / "one").rename(tmp_path / "other")
     (tmp_path / "one").symlink_to("other")
-    folder.freshness.begin_request()
+    folder.freshness.begin_round()
     assert isinstance(folder.look_up(("one", "file")), File)

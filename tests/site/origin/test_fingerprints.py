@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.origin.folder import SMALL
-from portico.site.origin.freshness import Freshness
-from portico.site.origin.open_file import FileSlice, open_file
-from portico.site.origin.protocol import Failed, File
-from portico.site.origin.stat import (
+from portico.site.origin.fingerprint import (
     PathDependency,
     fingerprint,
     is_settled,
 )
+from portico.site.origin.folder import SMALL
+from portico.site.origin.freshness import Freshness
+from portico.site.origin.open_file import FileSlice, open_file
+from portico.site.origin.protocol import Failed, File
 from tests.site.on_disk import LARGE, Interruption, Site, content_of, settle
 
 
@@ -218,24 +218,24 @@ def test_dependency_sees_every_change(site: Site, change: Callable[[Path], objec
     freshness = Freshness()
     dependency = PathDependency(str(file), file.stat(), freshness)
     assert dependency.holds()
-    freshness.begin_request()
+    freshness.begin_round()
     assert dependency.holds()
     change(file)
     assert dependency.holds(), "the same request: it is not checked twice"
-    freshness.begin_request()
+    freshness.begin_round()
     assert not dependency.holds()
 
 
 def test_dependency_of_a_missing_path_sees_it_come(site: Site) -> None:
     freshness = Freshness()
     dependency = PathDependency(str(site.root / "new" / "file"), None, freshness)
-    freshness.begin_request()
+    freshness.begin_round()
     assert dependency.holds()
     (site.root / "new").mkdir()
-    freshness.begin_request()
+    freshness.begin_round()
     assert dependency.holds()
     (site.root / "new" / "file").touch()
-    freshness.begin_request()
+    freshness.begin_round()
     assert not dependency.holds()
 
 

@@ -211,7 +211,7 @@ def test_shortage_of_descriptors_is_said_and_passes(site: Site) -> None:
     assert "a.txt" in site.listed()
 
 
-def test_no_descriptor_is_left(site: Site, outside: Path) -> None:
+def test_no_descriptor_has_stopped(site: Site, outside: Path) -> None:
     (site.root / "out").symlink_to(outside / "secret.txt")
     (site.root / "outer").symlink_to(outside)
     (site.root / "large").write_bytes(b"l" * LARGE)

@@ -64,7 +64,7 @@ class Far:
         self.far = RemoteOrigin(Folder(str(root), 1 << 20, may_wait=False))
 
     def look(self, *names: str) -> Found:
-        self.far.freshness.begin_request()
+        self.far.freshness.begin_round()
         return self.far.look_up(names)
 
     def look_in_the_end(self, *names: str) -> Found:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.site.origin.protocol import Entry
-from portico.site.pages.entries import Order
 from portico.site.pages.listing import human_size, pieces
+from portico.site.pages.order import Order
 
 # Any name that a POSIX file system can hold.
 NAMES = st.binary(min_size=1, max_size=255).filter(
@@ -213,7 +213,7 @@ def test_rows_have_size_and_date() -> None:
 
 
 @pytest.mark.parametrize("modified", [1e300, -1e300, float("inf"), float("nan"), 1e12])
-def test_date_beyond_the_calendar_is_left_out(modified: float) -> None:
+def test_date_beyond_the_calendar_has_stopped_out(modified: float) -> None:
     assert Table(listing_page((), [entry("a", modified=modified)])).rows[-1] == ["a", "0 B", ""]
 
 

@@ -22,8 +22,8 @@ from portico.http.message import RequestHead, Response
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
 from portico.site.pages import listing
-from portico.site.pages.entries import STEP
 from portico.site.pages.listing import ROWS, WHOLE, answer_listing
+from portico.site.pages.order import STEP
 from tests.server.clients import descriptors, get
 
 JSON = "application/json"

@@ -229,7 +229,7 @@ def test_sibling_that_may_not_be_read_is_passed_over() -> None:
 
 
 def look(folder: Folder, name: str) -> Found:
-    folder.freshness.begin_request()
+    folder.freshness.begin_round()
     return folder.look_up((name,))
 
 

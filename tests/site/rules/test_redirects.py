@@ -365,7 +365,7 @@ asked_hosts = st.sampled_from(["", "h.example", "other.example"])
 
 @THOROUGH
 @given(files)
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_client_still_reads(text: str) -> None:
     redirects, problems = parse_redirects(text)
     numbers = [rule.line for rule in redirects.rules] + [problem.line for problem in problems]
     said_something = [

@@ -33,7 +33,7 @@ class Reader:
 
     def read(self) -> tuple[int | None, int | None]:
         """How many rules and blocks there are."""
-        self._freshness.begin_request()
+        self._freshness.begin_round()
         self.book.bring_up_to_date()
         redirects, headers = self.book.redirects, self.book.headers
         return (
@@ -48,7 +48,7 @@ class Reader:
         return reports
 
     def holds(self) -> bool:
-        self._freshness.begin_request()
+        self._freshness.begin_round()
         return self._freshness.holds(self.book.dependencies)
 
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from portico.config.config import Config
 
 FILES_SHARE = 4
-"""One in so many of the descriptors that there may be is left to the files that are asked for."""
+"""A quarter of all descriptors is reserved for files."""
 FILES_AT_LEAST = 4
 """Descriptors that no connection gets, so that those connected can be served."""
 _OWN = 128
 """Descriptors for all else: listening sockets, the loop, files that are being compressed."""
 _OWN_SHARE = 8
-"""But of few no more than one in so many: compression can wait, clients cannot."""
+"""When descriptors are few, at most one eighth of them is for all else."""
 _BYTES_PER_FILE = 1024
 """The least memory that a kept file or reply takes: more of them need not be open."""
 
@@ -47,7 +47,8 @@ class Descriptors:
         self.files = max(FILES_AT_LEAST // 2, min(left, most))
         """Files that the folder may keep open; and as many the replies that are ready."""
         self.scarce = granted - FILES_AT_LEAST
-        """A connection with so high a descriptor is one too many: the lowest free one is given."""
+        """A connection with this descriptor or a higher one shows that hardly any are left, because
+        the system gives the lowest free one."""
 
 
 def _granted() -> int:

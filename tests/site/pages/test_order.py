@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
-from portico.site.pages import entries as module
-from portico.site.pages.entries import SORTS, STEP, Order, in_order, name_key
+from portico.site.pages import order as module
+from portico.site.pages.order import SORTS, STEP, Order, in_order, name_key
 from tests.server.clients import descriptors
 
 ENTRIES = st.lists(
@@ -172,7 +172,7 @@ ENDS: dict[str, Callable[[Iterator[Entry]], object]] = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_nothing_is_left_open(tmp_path: Path, how: str) -> None:
+def test_nothing_has_stopped_open(tmp_path: Path, how: str) -> None:
     root = made(tmp_path / "site", 10)
     before = descriptors()
     reading = look(root)
@@ -201,7 +201,7 @@ def test_a_folder_that_is_emptied_meanwhile_is_none(tmp_path: Path) -> None:
     assert list(reading) == []
 
 
-def test_what_goes_while_others_are_read_is_left_out(tmp_path: Path) -> None:
+def test_what_goes_while_others_are_read_has_stopped_out(tmp_path: Path) -> None:
     root = made(tmp_path / "site", 10)
     reading = look(root)
     seen = next(reading).name
@@ -228,6 +228,6 @@ def test_links_that_lead_out_are_left_out_whenever_they_are_read(tmp_path: Path)
     folder = Folder(str(root), 0)
     found = folder.look_up(("",))
     assert isinstance(found, Directory)
-    folder.freshness.begin_request()
+    folder.freshness.begin_round()
     folder.look_up(("none",))
     assert {entry.name for entry in found.entries} == {"0", "1", "2", "in"}
