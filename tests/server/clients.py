@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from portico.http.h1.content import ContentReader
+from portico.http.message import CHUNKED
+
 PATIENCE = 20
 """Seconds: long enough for any machine; what is waited for comes in milliseconds."""
 
@@ -109,6 +112,11 @@ class Client:
 
     def answer(self, method: str = "GET") -> Answer:
         """Read one response to a request of `method`."""
+        status, fields = self.head()
+        return Answer(status, fields, b"" if method == "HEAD" else self.content(fields))
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """Read the status and the fields of one response."""
         while (end := self.received.find(b"\r\n\r\n")) < 0:
             assert self._more(), f"the connection ended after {self.received!r}"
         head, self.received = self.received[:end], self.received[end + 4 :]
@@ -120,7 +128,15 @@ class Client:
             fields[name.lower()] = value.strip()
         version, status, _ = status_line.split(" ", 2)
         assert version == "HTTP/1.1"
-        length = 0 if method == "HEAD" else int(fields["content-length"])
+        return int(status), fields
+
+    def content(self, fields: dict[str, str]) -> bytes:
+        """Read the content of a response with these fields."""
+        if "transfer-encoding" in fields:
+            return self._chunks()
+        if "content-length" not in fields:
+            return self.until_end()
+        length = int(fields["content-length"])
         pieces = [self.received]
         missing = length - len(self.received)
         while missing > 0:
@@ -130,7 +146,16 @@ class Client:
             missing -= len(piece)
         data = b"".join(pieces)
         self.received = data[length:]
-        return Answer(int(status), fields, data[:length])
+        return data[:length]
+
+    def _chunks(self) -> bytes:
+        reader, content = ContentReader(CHUNKED), []
+        while True:
+            piece, self.received = reader.feed(self.received)
+            content.append(piece)
+            if reader.complete:
+                return b"".join(content)
+            assert self._more(), "the connection ended before the last chunk"
 
     def at_end(self) -> bool:
         """Wait until the server says something or closes: has it closed, with nothing more said?"""

@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from portico.config.config import Config
-from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import LAST_CHUNK
-from portico.http.message import CHUNKED
 from portico.server.embedded import Server
 from portico.server.net.send_queue import SendQueue
 from portico.server.responder import Responder
@@ -63,28 +61,6 @@ def server(crowd: Path, serve: Serve) -> Server:
     return serve(crowd)
 
 
-def head(client: Client) -> dict[str, str]:
-    """Read the head of a response; what follows stays in `client.received`."""
-    while b"\r\n\r\n" not in client.received:
-        assert client._more()
-    lines, _, client.received = client.received.partition(b"\r\n\r\n")
-    status, *fields = lines.decode("latin-1").split("\r\n")
-    assert status == "HTTP/1.1 200 OK"
-    return {name.lower(): value.strip() for name, _, value in (f.partition(":") for f in fields)}
-
-
-def chunks(client: Client) -> bytes:
-    """Read chunked content to its end; what follows stays in `client.received`."""
-    reader = ContentReader(CHUNKED)
-    content = []
-    while True:
-        piece, client.received = reader.feed(client.received)
-        content.append(piece)
-        if reader.complete:
-            return b"".join(content)
-        assert client._more(), "the connection ended before the last chunk"
-
-
 def fetch(server: Server, path: str, accept: str = "*/*") -> tuple[http.client.HTTPMessage, bytes]:
     """What an independent client gets."""
     parts = urlsplit(server.url)
@@ -118,7 +94,8 @@ def test_others_are_answered_while_a_long_listing_is_read(server: Server, connec
     client, other = connect(server), connect(server)
     client.socket.settimeout(PATIENCE)
     client.send(get("/many/"))
-    assert "content-length" not in head(client)
+    fields = client.head()[1]
+    assert "content-length" not in fields
     answers = 0
     while ROW not in client.received.replace(ROW, b"", 1):  # the link to the parent comes at once
         assert other.ask(get("/small.txt")).content == b"small"
@@ -126,17 +103,14 @@ def test_others_are_answered_while_a_long_listing_is_read(server: Server, connec
         if client.has_news():
             client._more()
     assert answers > 20
-    assert chunks(client).endswith(END)
+    assert client.content(fields).endswith(END)
 
 
 def test_many_listings_at_once_are_all_completed(server: Server, connect: Connect) -> None:
     clients = [connect(server) for _ in range(STREAMS_AT_ONCE)]
     for client in clients:
         client.send(get("/some/"))
-    contents = []
-    for client in clients:
-        head(client)
-        contents.append(chunks(client))
+    contents = [client.answer().content for client in clients]
     assert len(set(contents)) == 1
     assert contents[0].count(ROW) == SOME + 1
 
@@ -154,7 +128,7 @@ def test_there_is_a_bound_on_listings_at_once(server: Server, connect: Connect) 
     readers = [connect(server, receive_buffer=4096) for _ in range(STREAMS_AT_ONCE)]
     for reader in readers:
         reader.send(get("/many/"))
-        head(reader)
+        assert reader.head()[0] == 200
     assert status("/some/") == b"503"
     assert status("/small.txt") == b"200"
     for reader in readers:
@@ -183,7 +157,7 @@ def test_however_many_there_are_a_turn_stays_short(
     for client in clients:
         client.send(get("/many/"))
     for client in clients:
-        head(client)
+        assert client.head()[0] == 200
     eventually(lambda: STEPS_AT_ONCE in turns)
     for client in clients:
         client.close()
@@ -195,7 +169,7 @@ def test_the_time_that_we_take_is_not_the_clients(
     crowd: Path, serve: Serve, connect: Connect
 ) -> None:
     """Until the first row there is nothing that a client could read, or fail to."""
-    server = serve(crowd, send_timeout=0.2)
+    server = serve(crowd, send_timeout=0.3)
     clients = [connect(server) for _ in range(5)]
     for client in clients:
         client.send(get("/many/"))
@@ -207,11 +181,10 @@ def test_the_time_that_we_take_is_not_the_clients(
 
 def test_http_1_0_ends_with_the_connection(client: Client, server: Server) -> None:
     client.send(get("/some/", "Connection: keep-alive", version="1.0"))
-    fields = head(client)
+    _, fields, content = client.answer()
     assert "transfer-encoding" not in fields
     assert "content-length" not in fields
     assert fields["connection"] == "close"
-    content = client.until_end()
     assert content == fetch(server, "/some/")[1]
     assert content.endswith(END)
 
@@ -220,27 +193,26 @@ def test_http_1_0_ends_with_the_connection(client: Client, server: Server) -> No
 def test_head_has_the_fields_of_get(server: Server, connect: Connect, version: str) -> None:
     client, other = connect(server), connect(server)
     client.send(request("HEAD", "/many/", version=version))
-    bare = head(client)
+    status, bare, _ = client.answer("HEAD")
+    assert status == 200
     if version == "1.1":
         assert client.ask(get("/small.txt")).content == b"small"
     else:
         assert client.at_end()
     other.send(get("/some/", version=version))
-    whole = head(other)
+    _, whole, content = other.answer()
+    assert content
     for fields in (bare, whole):
         del fields["date"]
     assert bare == whole
     assert bare.get("transfer-encoding") == ("chunked" if version == "1.1" else None)
-    assert other.until_end() if version == "1.0" else chunks(other)
 
 
 def test_what_was_pipelined_behind_it_is_answered(client: Client) -> None:
     client.send(get("/some/") + get("/small.txt") + get("/some/", JSON) + get("/small.txt"))
-    head(client)
-    assert chunks(client).endswith(END)
+    assert client.answer().content.count(ROW) == SOME + 1
     assert client.answer().content == b"small"
-    head(client)
-    assert len(json.loads(chunks(client))["entries"]) == SOME
+    assert len(json.loads(client.answer().content)["entries"]) == SOME
     assert client.answer().content == b"small"
 
 
@@ -255,7 +227,7 @@ def test_a_client_that_leaves_leaves_nothing_open(
     client = connect(server)
     client.send(get("/many/"))
     if when != "at once":
-        head(client)
+        assert client.head()[0] == 200
     if when == "while it is sent":
         while client.received.count(ROW) < 2:
             client._more()
@@ -268,8 +240,7 @@ def test_a_client_that_leaves_leaves_nothing_open(
 def test_a_half_closed_client_gets_it_whole(client: Client) -> None:
     client.send(get("/some/"))
     client.half_close()
-    head(client)
-    assert chunks(client).endswith(END)
+    assert client.answer().content.count(ROW) == SOME + 1
     assert client.at_end()
 
 
@@ -278,7 +249,7 @@ def test_a_client_that_does_not_read_is_waited_for_and_no_further_step_done(
 ) -> None:
     client, other = connect(server, receive_buffer=4096), connect(server)
     client.send(get("/many/"))
-    head(client)
+    _, fields = client.head()
     while client.received.count(ROW) < 2:
         client._more()
     for _ in range(200):
@@ -287,7 +258,7 @@ def test_a_client_that_does_not_read_is_waited_for_and_no_further_step_done(
     client.hurry()
     content = client.received
     assert b"0\r\n\r\n" not in content[-5:]
-    assert chunks(client).count(ROW) == MANY + 1
+    assert client.content(fields).count(ROW) == MANY + 1
 
 
 def test_a_client_that_never_reads_is_given_up(crowd: Path, serve: Serve, connect: Connect) -> None:
@@ -345,9 +316,8 @@ def test_a_listing_is_made_anew_each_time(tmp_path: Path, serve: Serve, connect:
     fill(tmp_path / "folder", SOME)
     client = connect(serve(tmp_path))
     for number in range(4):
-        client.send(get("/folder/", JSON))
-        head(client)
-        assert len(json.loads(chunks(client))["entries"]) == SOME + number
+        answer = client.ask(get("/folder/", JSON))
+        assert len(json.loads(answer.content)["entries"]) == SOME + number
         (tmp_path / "folder" / f"new {number}").touch()
 
 
@@ -357,9 +327,7 @@ def test_the_log_counts_the_content(crowd: Path, tmp_path: Path, version: str) -
     with (tmp_path / "log").open("wb") as log:
         access_log = AccessLog(log.fileno(), "common", color=False)
         with running(config, log=access_log) as (worker, url), Client(url) as client:
-            client.send(get("/some/", version=version))
-            head(client)
-            content = chunks(client) if version == "1.1" else client.until_end()
+            content = client.ask(get("/some/", version=version)).content
             eventually(lambda: worker.requests == 1)
     line = (tmp_path / "log").read_text("ascii")
     assert line.endswith(f" 200 {len(content)}\n")
