@@ -187,6 +187,9 @@ def test_a_two_digit_year_is_at_most_fifty_years_ahead(year: str, now: int, expe
 
 def test_fifty_years_are_counted_to_the_date_and_not_to_its_year() -> None:
     now = at(2023, 6, 1)
+    exactly = at(2073) - 50 * 31556952  # years of 365.2425 days
+    assert parse_http_date("Sunday, 01-Jan-73 00:00:00 GMT", exactly) == at(2073)
+    assert parse_http_date("Sunday, 01-Jan-73 00:00:00 GMT", exactly - 1) == at(1973)
     assert parse_http_date("Sunday, 01-Jan-73 00:00:00 GMT", now) == at(2073)
     assert parse_http_date("Sunday, 01-Dec-73 00:00:00 GMT", now) == at(1973, 12)
 

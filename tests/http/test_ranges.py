@@ -106,7 +106,7 @@ def test_nothing_that_is_asked_for_exists(value: str) -> None:
         *("bytes=5-" + "0" * 20 + "4", "bytes=" + "9" * 30 + "-5", "bytes=0-9,9-8", "bytes=0-9,x"),
         *("bytes=0-9;5-6", "bytes=0-9 10-19", "bytes=0 - 9", "bytes=0- 9", "bytes=- 9"),
         *("bytes=+0-9", "bytes=0-+9", "bytes=0x0-0x9", "bytes=0_0-9", "bytes=\xb2-9"),
-        "bytes=\u0663-9",
+        *("bytes=\u0663-9", "bytes=0-9\xa0"),
         # Two field lines joined: Range is no list.
         "bytes=0-9, bytes=20-29",
     ],

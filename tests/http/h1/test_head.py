@@ -135,7 +135,7 @@ def test_a_head_of_a_known_template_has_its_key() -> None:
     keys = [
         parser.key(having(b"Accept: a/b", b"Cookie: %d" % number, b"X: y")) for number in range(9)
     ]
-    assert len(parser._templates) == 1
+    assert list(parser._templates.young) == [b"GET / HTTP/1.1"]
     assert set(keys) == {keys[0]}
     assert parser.interpret(keys[8]).get("accept") == "a/b"
 
@@ -159,6 +159,14 @@ def test_a_head_shorter_than_a_known_template_does_not_match() -> None:
         parser.key(having(b"A:%d" % number, b"A:"))
     assert len(parser._templates) == 1
     assert len(parser.key(having(b"A:"))) == len(parser.key(having(b"A:", b"A:"))) - 1
+
+
+def test_a_field_of_another_name_does_not_match_a_known_template() -> None:
+    parser = HeadParser(frozenset({"range"}))
+    for number in range(9):
+        parser.key(having(b"Rangx: %d" % number))
+    assert len(parser._templates) == 1
+    assert ("range", "1") in parser.key(having(b"Range: 1"))
 
 
 def test_a_field_that_matters_makes_no_template() -> None:
