@@ -100,9 +100,9 @@ def bench(options: argparse.Namespace) -> int:
     versions = {one.name: one.version(own, peers) for one in candidates}
     if options.list:
         for scenario in scenarios.SCENARIOS:
-            print(f"scenario {scenario.name:15}{scenario.title}")
+            print(f"scenario {scenario.name:17}{scenario.title}")
         for name, version in versions.items():
-            print(f"server   {name:15}{version or 'not installed'}")
+            print(f"server   {name:17}{version or 'not installed'}")
         return 0
     present = [one for one in candidates if versions[one.name]]
     if shutil.which("wrk") is None:

@@ -242,8 +242,8 @@ def pivot(record: Record, part: str, title: str, *, all_costs: bool) -> Table:
 def scenario_table(record: Record, case: str) -> Table:
     """One row per server."""
     scenario = BY_NAME.get(case, SMALL)
-    kind = "new" if scenario.closes else "keep-alive"
-    title = f"{case}: {scenario.title}; {scenario.connections} {kind} connections at once"
+    kind, count = "new" if scenario.closes else "keep-alive", scenario.connections
+    title = f"{case}: {scenario.title}; {count} {kind} connection{'s' * (count > 1)} at once"
     first = COST_OF_MIB if scenario.unit == "MiB" else COST
     return table(record, "scenarios", title, [case], first | COLUMNS["scenarios"])
 
