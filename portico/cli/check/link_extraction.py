@@ -56,7 +56,7 @@ _LINKED_HOSTS = frozenset({"dns-prefetch", "preconnect"})
 
 # A URL in a srcset ends at white space, or at a comma before that. Unless it ends with a comma,
 # descriptors follow, up to a comma outside of parentheses.
-_SRCSET = re.compile(r"[\s,]*+(\S++)(?:(?<!,)(?:\([^)]*+\)?|[^,(])*+)?")
+_SRCSET = re.compile(r"[\s,]*+(\S++)(?:(?<!,)(?:\([^)]*\)?|[^,(])*)?")
 _REFRESH = re.compile(
     r"[\s\d.]*[;,\s]\s*(?:url\s*=\s*)?(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL
 )
