@@ -61,6 +61,8 @@ class Worker:
         self._config = config
         self._log = log
         self._counters = counters
+        if counters is not None:
+            counters.serves()
         self._on_drain = on_drain
         # Two, so that a large file to hash holds up no compression.
         self._jobs = JobThread(), JobThread()
@@ -112,8 +114,6 @@ class Worker:
     def run(self) -> None:
         """Serve until stopped."""
         try:
-            if self._counters is not None:
-                self._counters.serves()
             self._clients.accept()
             self._loop.run(
                 on_turn=self._responder.begin_turn,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,11 @@ def test_more_clients_than_descriptors(site: Path, taken: int) -> None:
 
     Without descriptors taken by others the server keeps its bound; with them `accept` fails.
     """
+    digest = sha256((site / "large.bin").read_bytes()).hexdigest()
     with serving(site, taken) as process, ExitStack() as stack:
+        with Client(process.url) as client:  # once it is hashed, it need not be opened anew
+            head = request("HEAD", "/large.bin")
+            eventually(lambda: client.ask(head, method="HEAD").fields["etag"][1:-1] in digest)
         clients: list[Client] = []
         for _ in range(CLIENTS):
             clients.append(stack.enter_context(Client(process.url, receive_buffer=4096)))

@@ -1,9 +1,9 @@
 """Rules of the RFCs' ABNF as compiled patterns, each below its rule.
 
-Whole lines are matched as bytes, without their CRLF. What repeats alone does so possessively: it
-never gives back what it took, so matching takes time linear in the input. A possessive repetition
-within another one is avoided, because Python before 3.11.5 mis-matches that; there each character
-has only one way to be matched, and the input is short.
+Whole lines are matched as bytes, without their CRLF. Matching takes time linear in the input: a
+class of characters repeats possessively, so it never gives back what it took, and a group repeats
+greedily, but each time it begins with a character that decides. (A group must not repeat
+possessively: Python before 3.11.5 mis-matches that.)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 CHUNK_LINE = re.compile(
     (
         r"([0-9A-Fa-f]{1,15}+)"
-        rf"(?:[\t ]*;[\t ]*[{_TCHAR}]+(?:[\t ]*=[\t ]*(?:[{_TCHAR}]+|{_QUOTED}))?)*"
+        rf"(?:[\t ]*+;[\t ]*+[{_TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{_TCHAR}]++|{_QUOTED}))?)*"
     ).encode("latin-1")
 )
 

@@ -348,13 +348,14 @@ import resource, sys
 from hashlib import sha256
 digest = sha256(b"x" * 2000).digest()
 del sys.modules["hashlib"]
+from portico.http.content import Octets
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.protocol import File
 
 jobs = []
 copies = CompressionCache(1 << 20, lambda job: jobs.append(job) or True)
 copies.codings
-file = File("page.html", 2000, 0.0, b"x" * 2000, ())
+file = File("page.html", 2000, 0.0, Octets(b"x" * 2000), ())
 file.digest = digest
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 for limit in (3, soft):
