@@ -51,7 +51,10 @@ def test_no_pattern_goes_back(pattern: re.Pattern[Any]) -> None:
     assert not list(backtracking(parsed(pattern)))
 
 
-@pytest.mark.parametrize("pattern", [rb"a*", rb"(?:b|(c+?d))", rb"(?:x{1,3})?+", rb"(?:a*b)+", rb"(?:ab)*+"])
+@pytest.mark.parametrize(
+    "pattern",
+    [rb"a*", rb"(?:b|(c+?d))", rb"(?:x{1,3})?+", rb"(?:a*b)+", rb"(?:ab)*+"],
+)
 def test_patterns_that_go_back_are_recognised(pattern: bytes) -> None:
     assert list(backtracking(parsed(re.compile(pattern))))
 
