@@ -18,6 +18,9 @@ class ContentChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
     """Content is no longer what was announced, so its message must not be completed."""
 
 
+_NOTHING = memoryview(b"")
+
+
 class Outgoing:
     """Content on its way out on one connection: what is left of it. This kind is all in memory.
 
@@ -26,7 +29,7 @@ class Outgoing:
     file, or fills `memory`.
     """
 
-    __slots__ = ("memory",)
+    __slots__ = ("is_done", "memory")
     needs_step = False
     """Whether more comes of `step`, once `memory` was sent."""
     ends_with_connection = False
@@ -34,20 +37,23 @@ class Outgoing:
 
     def __init__(self, octets: bytes = b"") -> None:
         self.memory = memoryview(octets)
-
-    @property
-    def is_done(self) -> bool:
+        self.is_done = not octets
         """Whether all was sent."""
-        return not self.memory and not self.needs_step
 
     @property
     def framing_sent(self) -> int:
         """Octets that were sent to frame the content, and are no part of it."""
         return 0
 
-    def advance(self, count: int) -> None:
-        """Note that the next `count` octets were sent."""
-        self.memory = self.memory[count:]
+    def advance(self, count: int) -> int:
+        """Note that the next `count` octets were sent; return how many of them lie behind these."""
+        length = len(self.memory)
+        if count < length:
+            self.memory = self.memory[count:]
+            return 0
+        self.memory = _NOTHING
+        self.is_done = not self.needs_step
+        return count - length
 
     def file_part(self, _most: int) -> tuple[int, int, int] | None:
         """Return a descriptor, an offset and a count of octets to send from there next.
@@ -182,12 +188,14 @@ class OutgoingStream(Outgoing):
         super().__init__()
         self._steps = stream.steps
         self.needs_step = True
+        self.is_done = False
 
     def step(self) -> None:
         """Make the next piece, if one comes of this step. Raises OSError."""
         piece = next(self._steps, None)
         self.needs_step = piece is not None
         self.memory = memoryview(self._framed(piece))
+        self.is_done = not self.needs_step and not self.memory
 
     def close(self) -> None:
         """Close the generator, which lets go of what it holds."""

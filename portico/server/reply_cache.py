@@ -149,8 +149,8 @@ class Reply:
     def outgoing(self) -> list[Outgoing]:
         """Return what sends it once."""
         if self.octets:
-            return [Outgoing(self.data), *map(Outgoing, self.octets)]
-        return [Outgoing(self.data), *(piece.outgoing() for piece in self.content)]
+            return [Outgoing(octets) for octets in (self.data, *self.octets)]
+        return [Outgoing(self.data)] + [piece.outgoing() for piece in self.content]
 
 
 class _Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from portico.http.content import ContentChanged
@@ -22,16 +23,19 @@ LONG_BURST = 2 << 20
 class SendQueue:
     """The pieces of one message that wait to be sent; `sent` counts the octets that went out."""
 
-    __slots__ = ("_framing", "_is_full", "_pieces", "is_stream", "sent")
+    __slots__ = ("_framing", "_pieces", "is_stream", "sent")
 
     def __init__(self, pieces: Sequence[Outgoing], sent: int = 0) -> None:
-        """Queue `pieces`; their first `sent` octets, which are in memory, are out already."""
+        """Queue `pieces`; their first `sent` octets, which are in memory, are out already.
+
+        A stream must be the last of them.
+        """
         self._pieces = [piece for piece in pieces if not piece.is_done]
-        self.is_stream = any(piece.needs_step for piece in pieces)
         self._framing = 0
-        self._is_full = False
+        self.is_stream = bool(pieces) and pieces[-1].needs_step
         self.sent = sent
-        self._advance(sent)
+        if sent:
+            self._advance(sent)
 
     @property
     def needs_step(self) -> bool:
@@ -41,12 +45,12 @@ class SendQueue:
     @property
     def ends_with_connection(self) -> bool:
         """Whether only the end of the connection tells the client where the content ends."""
-        return any(piece.ends_with_connection for piece in self._pieces)
+        return bool(self._pieces) and self._pieces[-1].ends_with_connection
 
     @property
     def framing_sent(self) -> int:
         """The octets among those sent that frame content, and are no part of it."""
-        return self._framing + sum([piece.framing_sent for piece in self._pieces])
+        return self._framing + (self._pieces[-1].framing_sent if self._pieces else 0)
 
     def flush(self, transport: Transport, most: int = BURST) -> bool:
         """Send what there is room for, about `most` octets; return True when nothing is left.
@@ -55,17 +59,31 @@ class SendQueue:
         file is not what was announced any more, and Waiting when it has to be read first.
         """
         pieces = self._pieces
-        self._is_full = False
-        self._drop_done()
         try:
-            while pieces and most > 0 and not self._is_full and not self.needs_step:
+            while pieces and most > 0:
                 piece = pieces[0]
-                part = None if piece.memory else piece.file_part(most)
-                if part is None:
-                    most -= self._send_memory(transport)
+                if memory := piece.memory:
+                    size = len(memory)
+                    if len(pieces) == 1 or pieces[1].needs_step:
+                        sent = transport.send(memory, 0)
+                    elif not pieces[1].memory:
+                        sent = transport.send(memory, MORE)
+                    else:
+                        sent, size = self._send_joined(transport)
+                elif piece.needs_step:
+                    break
+                elif (part := piece.file_part(most)) is not None:
+                    size = part[2]
+                    sent = transport.send_file(*part)
+                    if sent == 0:
+                        raise ContentChanged
                 else:
-                    most -= self._send_file(transport, piece, part)
-                self._drop_done()
+                    continue  # the octets are in memory now
+                most -= sent
+                self.sent += sent
+                self._advance(sent)
+                if sent < size:
+                    break
         except (BlockingIOError, InterruptedError):
             pass
         return not pieces
@@ -73,47 +91,33 @@ class SendQueue:
     def step(self) -> None:
         """Let a stream do a step of its work. Raises OSError when it cannot go on."""
         self._pieces[0].step()
+        self._advance(0)
 
     def close(self) -> None:
         """Give up what is left."""
         for piece in self._pieces:
             piece.close()
 
-    def _send_memory(self, transport: Transport) -> int:
-        """Send the octets in memory at the front in one call, joined with those behind them."""
-        pieces = self._pieces
-        run = [pieces[0].memory]
-        for piece in pieces[1:]:
-            if not piece.memory:
-                break
-            run.append(piece.memory)
-        follows = len(run) < len(pieces) and not pieces[len(run)].needs_step
-        flags = MORE if follows else 0
-        sent = transport.send_pieces(run, flags) if len(run) > 1 else transport.send(run[0], flags)
-        self._is_full = sent < sum(map(len, run))
-        self.sent += sent
-        self._advance(sent)
-        return sent
+    def _send_joined(self, transport: Transport) -> tuple[int, int]:
+        """Send the octets in memory at the front in one call.
 
-    def _send_file(self, transport: Transport, piece: Outgoing, part: tuple[int, int, int]) -> int:
-        """Send `part` of a file, which is the front of `piece`."""
-        sent = transport.send_file(*part)
-        if sent == 0:
-            raise ContentChanged
-        self._is_full = sent < part[2]
-        self.sent += sent
-        piece.advance(sent)
-        return sent
-
-    def _drop_done(self) -> None:
-        while self._pieces and self._pieces[0].is_done:
-            self._framing += self._pieces.pop(0).framing_sent
+        Return how many octets were sent, and how many there were.
+        """
+        run = [piece.memory for piece in takewhile(_has_memory, self._pieces)]
+        follows = len(run) < len(self._pieces) and not self._pieces[len(run)].needs_step
+        return transport.send_pieces(run, MORE if follows else 0), sum(map(len, run))
 
     def _advance(self, count: int) -> None:
-        """Take the first `count` octets, which were sent from memory, off the front."""
-        for piece in self._pieces:
-            sent = min(count, len(piece.memory))
-            if sent == 0:
+        """Take the first `count` octets, which were sent, off the front."""
+        pieces = self._pieces
+        while pieces:
+            piece = pieces[0]
+            count = piece.advance(count)
+            if not piece.is_done:
                 break
-            piece.advance(sent)
-            count -= sent
+            self._framing += piece.framing_sent
+            del pieces[0]
+
+
+def _has_memory(piece: Outgoing) -> bool:
+    return bool(piece.memory)
