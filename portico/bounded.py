@@ -11,31 +11,34 @@ The name is that of the TinyLFU admission policy.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SLOTS = 2048
-"""Hashes that a doorkeeper holds. Each key takes two slots."""
+"""Hashes that a doorkeeper holds, unless it is told otherwise. Each key takes two slots."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Doorkeeper:
-    """Remembers the hashes of the last thousand or so keys, in a fixed amount of memory."""
+    """Remembers the hashes of the last keys, about half as many as it has slots of 4 bytes."""
 
-    __slots__ = ("_hashes",)
+    __slots__ = ("_hashes", "_slots")
 
-    def __init__(self) -> None:
-        self._hashes = [0] * _SLOTS
+    def __init__(self, slots: int = _SLOTS) -> None:
+        self._slots = slots
+        self._hashes = array("I", bytes(4 * slots))
 
     def admit(self, key: object) -> bool:
         """Return True if `key` came recently; otherwise record it and return False."""
         hashed = hash(key)
         # With a single slot, two keys that share it and alternate would never be admitted.
-        first, second = hashed % _SLOTS, (hashed >> 32) % _SLOTS
+        first, second = hashed % self._slots, (hashed >> 32) % self._slots
+        hashed = (hashed >> 16) & 0xFFFFFFFF
         hashes = self._hashes
         if hashes[first] == hashed or hashes[second] == hashed:
             return True

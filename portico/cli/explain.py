@@ -103,7 +103,7 @@ class Explanation:
 
     def __init__(self, config: Config) -> None:
         self._worked = False
-        folder = Folder(config.root, _MEMORY, self._work)
+        folder = Folder(config.root, _MEMORY)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
         self.site = Site(folder, config, hosts, copies, report, note=_note)

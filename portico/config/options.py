@@ -317,7 +317,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("idle_timeout", SECONDS, LIMITS, "Until an idle connection is closed.", 60.0),
     Option("send_timeout", SECONDS, LIMITS, "Until a client that reads nothing is given up.", 30.0),
     Option("grace", SECONDS, LIMITS, "Time to finish what is being sent when stopped.", 5.0),
-    Option("cache_size", SIZE, LIMITS, "Memory for ready replies, per worker; 0: none.", 8 << 20),
+    Option("cache_size", SIZE, LIMITS, "Memory for ready replies, per worker; 0: none.", 64 << 20),
     Option("config", FILE, OTHER, "Read options from this TOML file.", ""),
 )
 # fmt: on

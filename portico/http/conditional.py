@@ -53,22 +53,14 @@ class Validators:
 
     __slots__ = ("etag", "exists", "last_modified", "tags")
 
-    def __init__(
-        self,
-        etag: str | None,
-        last_modified: int | None,
-        aliases: Iterable[str] = (),
-        *,
-        exists: bool = True,
-    ) -> None:
+    def __init__(self, etag: str | None, last_modified: int | None, *, exists: bool = True) -> None:
         self.etag = etag
         """The entity tag with its quotes, as in ETag; None if there is none."""
         self.last_modified = last_modified
         """The date of Last-Modified in seconds since the epoch; None if there is none."""
         self.exists = exists
         """Whether there is a current representation."""
-        self.tags = tuple(aliases) if etag is None else (etag, *aliases)
-        """`etag` and `aliases`: other tags that were sent for exactly the same octets."""
+        self.tags = () if etag is None else (etag,)
 
 
 NOTHING = Validators(None, None, exists=False)
@@ -168,7 +160,7 @@ def if_modified_since(value: str | None, validators: Validators, now: float) -> 
 def if_range_holds(value: str, validators: Validators, now: float) -> bool:
     """Return whether the client's partial content is of the current representation (13.1.5).
 
-    A tag must match by strong comparison; aliases count, since they stood for the same octets. A
+    A tag must match by strong comparison. A
     date must equal Last-Modified and be a strong validator (8.8.2.2): its second must be over at
     `now`, since until then the file could still change without changing its date.
     """

@@ -10,6 +10,7 @@ A response goes out with one call if there is room for all of it; else what is l
 
 from __future__ import annotations
 
+from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +21,7 @@ from portico.server.net.loop import READ, WRITE
 from portico.server.net.progress import Progress
 from portico.server.net.send_queue import SendQueue
 from portico.server.net.transport import MORE
+from portico.server.responder import Undecided
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
 from portico.site.origin.open_file import Waiting
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Transport
     from portico.server.reply_cache import Reply
     from portico.server.request_content import RequestContent
-    from portico.server.responder import Responder
+    from portico.server.responder import Decision, Responder
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
@@ -50,6 +52,7 @@ class Connection:
         "_began",
         "_buffer",
         "_content",
+        "_decision",
         "_dropped",
         "_loop",
         "_on_close",
@@ -60,6 +63,7 @@ class Connection:
         "_scanned",
         "_send_queue",
         "_transport",
+        "_waiting",
         "_watched",
         "deadline",
         "fd",
@@ -88,6 +92,8 @@ class Connection:
         self._buffer = b""  # received, and not looked at yet
         self._scanned = 0  # octets of it in which no head ends
         self._content: RequestContent | None = None
+        self._waiting: Waiting | None = None  # what a thread does
+        self._decision: Decision | None = None  # what it decides
         self._dropped = 0  # octets, while lingering
         self._send_queue: SendQueue | None = None
         self._reply: Reply | None = None  # what the send queue holds; None: interim responses
@@ -131,6 +137,7 @@ class Connection:
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        self._give_up_waiting()
         if self._send_queue is not None:
             if self._reply is not None:
                 content_sent = self._send_queue.sent - self._send_queue.framing_sent
@@ -165,15 +172,10 @@ class Connection:
         """IDLE: handle the first bytes of a request. A head that came whole and alone is fast."""
         responder = self._responder
         reply = responder.reply_cache.heads.get(data)
-        try:
-            if reply is not None and (
-                reply.checked == responder.freshness.round or responder.is_current(reply)
-            ):
-                self._send(reply)
-                return
-        except Waiting as waiting:
-            self._buffer = data
-            self._wait(waiting)
+        if reply is not None and (
+            reply.checked == responder.freshness.round or responder.is_current(reply)
+        ):
+            self._send(reply)
             return
         if data.endswith(b"\r\n\r\n") and data.find(b"\r\n\r\n") == len(data) - 4:
             self._answer(data)
@@ -265,11 +267,15 @@ class Connection:
     def _answer(self, head: bytes) -> None:
         """Send the reply to a complete head, or take the request's content first."""
         try:
-            reply, self._content = self._responder.reply_to(head)
-        except Waiting as waiting:
-            self._buffer = head + self._buffer
-            self._wait(waiting)
+            reply, content = self._responder.reply_to(head)
+        except Undecided as undecided:
+            self._decision = undecided.decision
+            self._wait(undecided)
             return
+        self._reply_with(reply, content)
+
+    def _reply_with(self, reply: Reply | None, content: RequestContent | None) -> None:
+        self._content = content
         if reply is not None:
             self._send(reply)
         elif self._content is not None:
@@ -301,37 +307,57 @@ class Connection:
 
     def _wait(self, waiting: Waiting) -> None:
         """Go on when a thread has done what must be done first."""
-        if self._responder.wait(waiting.place, waiting.work, self._on_done):
+        self._waiting = waiting
+
+        def work() -> None:
+            if self._waiting is waiting and waiting.work is not None:  # the client is still there
+                waiting.work()
+
+        if self._responder.wait(waiting.place, work, partial(self._on_done, waiting)):
             self._enter(WAIT)
         elif self._send_queue is None:
             self._fail(ProtocolError(503, "Too many wait for the disk at this moment."))
         else:
             self.close()
 
-    def _on_done(self) -> None:
-        """WAIT: try again. What had been given up meanwhile stays so."""
-        if self.state == WAIT and self._send_queue is not None:
+    def _on_done(self, waiting: Waiting) -> None:
+        """WAIT: a thread has done its work. What was given up meanwhile stays so."""
+        if self._waiting is not waiting:
+            return
+        self._waiting = None
+        if self._send_queue is not None:
             self._on_room(WRITE)
-        elif self.state == WAIT:
-            self._enter(IDLE)
+            return
+        self._enter(IDLE)
+        if self._decision is not None:
+            decision, self._decision = self._decision, None
+            self._reply_with(*self._responder.reply(decision))
+        if self.state in {IDLE, CONTENT}:
             self._take(b"")
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what is no request, then end."""
+        self._give_up_waiting()
         received, self._buffer = self._buffer, b""
         self._send(self._responder.refuse(error, received))
 
     def _fail(self, error: ProtocolError) -> None:
         """End the exchange under way, with an answer unless it has one."""
-        content = self._content
-        if content is None:
+        content, decision = self._content, self._decision
+        if decision is not None:
+            self._give_up_waiting()
+            self._send(self._responder.refuse_request(error, decision.request, decision.line))
+        elif content is None:
             self._refuse(error)
         elif content.is_answered:
             self._finish(linger=True)
         else:
-            reply = self._responder.refuse_content(error, content)
+            reply = self._responder.refuse_request(error, content.request, content.request_line)
             self._abort_content()
             self._send(reply)
+
+    def _give_up_waiting(self) -> None:
+        self._waiting = self._decision = None
 
     def _abort_content(self) -> None:
         if self._content is not None:

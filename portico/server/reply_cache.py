@@ -5,8 +5,7 @@ change on disk is in the next answer; there is no time to live. It is looked up 
 head as it came, which costs one look-up; and by the head without the fields that cannot matter (see
 `http.h1.head.HeadKey`), so that a cookie that differs in each request is no obstacle.
 
-The content of a file is not kept, unless it is tiny: it is read when it is sent, and before the
-dependencies are checked, so that what they say holds for it, too.
+The content of files up to 64 KiB is kept with their replies. Larger files are kept open.
 
 Limit: what is kept is bounded in bytes, and in files held open. The eldest goes, unless it was used
 since it was the eldest before (second chance): to keep an order of use would cost each request.
@@ -14,25 +13,26 @@ since it was the eldest before (second chance): to keep an order of use would co
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, cast
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from portico.bounded import Doorkeeper
 from portico.http.content import Outgoing
-from portico.site.origin.folder import OPEN_FILES, SMALL, TINY
+from portico.site.origin.folder import OPEN_FILES
 from portico.site.origin.freshness import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from portico.http.content import ByteSource, Content
+    from portico.http.content import Content
     from portico.http.h1.head import HeadKey
     from portico.http.h1.serialize import Head
     from portico.site.origin.freshness import Dependencies
 
-LOADED_LIMIT = 1 << 20
-"""Bytes of files that stay in memory, those that were read last: some of them are asked for by many
-at once. More than this costs memory, and to read them again costs little."""
+INLINE = 2048
+"""Bytes of content that are joined to the head, which costs less than to send two pieces."""
+_DOORKEEPER_SLOTS = 1 << 17
+"""So many hashes of keys are remembered, half a MiB: a site of 50,000 files is recognized."""
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
 _HEADS_SHARE = 8
@@ -46,7 +46,7 @@ _HEAD_OVERHEAD = 192
 class Reply:
     """A response ready to be sent: `data` first, then `content` if there is more.
 
-    `data` is made anew when the second of its Date is over. Content of up to TINY bytes is part of
+    `data` is made anew when the second of its Date is over. Content of up to INLINE bytes is part of
     it; more is sent beside it, so that replies with the same content, such as error pages, share
     it. How a head is sent, `head` knows: nothing here depends on the version of HTTP.
     """
@@ -54,7 +54,6 @@ class Reply:
     __slots__ = (
         "_inline",
         "_second",
-        "_short",
         "checked",
         "close",
         "content",
@@ -103,9 +102,8 @@ class Reply:
         octets = [piece for piece in in_memory if piece is not None]
         self.holds_file = len(octets) < len(in_memory)
         """Whether it keeps a file open."""
-        self._short = self.holds_file and len(content) == 1 and 0 < self.length <= SMALL
         self._inline = b""
-        if self.length <= TINY and not self.holds_file:
+        if self.length <= INLINE and not self.holds_file:
             self._inline = b"".join(octets)
             self.content, octets = (), []
         self.octets: tuple[bytes, ...] = () if self.holds_file else tuple(octets)
@@ -114,30 +112,6 @@ class Reply:
         """About the bytes of memory that it takes."""
         self.data = b""
         self._second = -1
-
-    @property
-    def must_be_loaded(self) -> bool:
-        """Whether its content is so little of a file that it is read into memory to be sent."""
-        return self._short and not self.octets
-
-    def load(self) -> bool:
-        """Read the content; return False if it cannot be read as it was announced.
-
-        The dependency on its file will be checked anew, and tell whether it is whole.
-        """
-        try:
-            octets = cast("ByteSource", self.content[0]).read()
-        except OSError:
-            return False
-        if len(octets) != self.length:
-            return False
-        self.octets = (octets,)
-        return True
-
-    def unload(self) -> None:
-        """Let go of what `load` has read."""
-        self.octets = ()
-        self.checked = NEVER
 
     def refresh(self, request: int, second: int, date: bytes) -> None:
         """Note that it holds for `request`; its Date becomes `date`, that of `second`."""
@@ -179,12 +153,11 @@ class ReplyCache:
         self.open_files = open_files
         self._replies: dict[HeadKey, Reply] = {}
         self._entries: OrderedDict[Reply, _Entry] = OrderedDict()  # the eldest first
-        self._loaded: deque[Reply] = deque()
-        self._loaded_bytes = 0
         self._memory = memory
         self._file_weight = memory // max(1, open_files)  # an open file weighs its share
         self._weight = 0
-        self._doorkeeper = Doorkeeper()
+        self._keys_seen = Doorkeeper(_DOORKEEPER_SLOTS)
+        self._heads_seen = Doorkeeper()
         self._generation = 0
 
     def find(self, key: HeadKey) -> Reply | None:
@@ -192,7 +165,9 @@ class ReplyCache:
         return self._replies.get(key)
 
     def keep(self, key: HeadKey, reply: Reply) -> None:
-        """Keep a reply, and let go of others if that is too much."""
+        """Keep a reply the second time its key comes; let go of others if that is too much."""
+        if not self._keys_seen.admit(key):
+            return
         if (known := self._replies.get(key)) is not None:
             self.drop(known)
         weight = reply.weight + _length(key)
@@ -206,7 +181,7 @@ class ReplyCache:
     def keep_head(self, head: bytes, reply: Reply) -> None:
         """Remember a head the second time it comes, so that the third needs no parsing."""
         entry = self._entries.get(reply)
-        if entry is None or len(head) > _HEAD_LIMIT or not self._doorkeeper.admit(head):
+        if entry is None or len(head) > _HEAD_LIMIT or not self._heads_seen.admit(head):
             return
         weight = len(head) + _HEAD_OVERHEAD
         if len(entry.heads) * weight > self._memory // _HEADS_SHARE:
@@ -231,32 +206,13 @@ class ReplyCache:
             del self._replies[entry.key]
             self._weight -= entry.weight
 
-    def load(self, reply: Reply) -> bool:
-        """Read the content of a reply into memory, and let go of what was read before others.
-
-        Return False if it cannot be read as it was announced. Raises Waiting.
-        """
-        if not reply.load():
-            return False
-        self._loaded.append(reply)
-        self._loaded_bytes += reply.length
-        while self._loaded_bytes > LOADED_LIMIT or len(self._loaded) > self.open_files:
-            eldest = self._loaded.popleft()
-            self._loaded_bytes -= eldest.length
-            eldest.unload()
-        return True
-
     def expire(self) -> None:
-        """Drop what was not used since the call before the last, and what was loaded."""
+        """Drop what was not used since the call before the last."""
         for entry in [
             each for each in self._entries.values() if each.generation < self._generation
         ]:
             self.drop(entry.reply)
         self._generation += 1
-        for reply in self._loaded:
-            reply.unload()
-        self._loaded.clear()
-        self._loaded_bytes = 0
 
     def _forget_heads(self, entry: _Entry) -> None:
         for head in entry.heads:

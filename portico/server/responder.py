@@ -2,7 +2,9 @@
 
 1. The whole head, if it was answered before.
 2. Its key (see `http.h1.head`), if that was.
-3. Parsing, and the site's answer; kept for the next time if its dependencies are known.
+3. Parsing, and the site's answer; kept for the next time if its dependencies are known. If the
+   loop would have to wait for a disk, a thread decides: `Undecided` is raised, and `reply` makes
+   the reply when that is done.
 
 Where the site answers with a sink, the request's content goes there, and `finish` makes the reply.
 Limit: a request with content is never kept, since its head is not all of it.
@@ -11,6 +13,7 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from portico.http.content_sink import Discard
@@ -30,19 +33,19 @@ if TYPE_CHECKING:
 
     from portico.config.config import Config
     from portico.http.content_sink import ContentSink
+    from portico.http.h1.head import HeadKey
     from portico.http.message import RequestHead
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counters
     from portico.site.origin.freshness import Dependencies, Freshness
 
+    Answer = tuple[Response | ContentSink, Dependencies]
     Work = Callable[[], object]
     Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 DISCARD_LIMIT = 65536
 """Bytes of content that are received and dropped to save a connection: about what a peer has sent
 before it sees the answer. Beyond that a new connection is cheaper."""
-_TRIES = 8
-"""How often a request is decided anew because a file changed before it was read."""
 
 
 class Handler(Protocol):
@@ -58,7 +61,7 @@ class Handler(Protocol):
         """The fields that can change an answer."""
         ...
 
-    def answer(self, request: RequestHead, /) -> tuple[Response | ContentSink, Dependencies]:
+    def answer(self, request: RequestHead, /) -> Answer:
         """Return the response to `request`, or what takes its content, and the dependencies.
 
         Raises ProtocolError, or Waiting when something must be read from the disk first.
@@ -68,6 +71,26 @@ class Handler(Protocol):
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """Return the response to a request that broke a rule."""
         ...
+
+
+class Decision:
+    """A request, and what is answered to it once that is decided."""
+
+    __slots__ = ("answer", "dependencies", "line", "request")
+
+    def __init__(self, key: HeadKey, request: RequestHead) -> None:
+        self.line = request_line_of(key)
+        self.request = request
+        self.answer: Response | ContentSink | None = None
+        self.dependencies: Dependencies = None
+
+
+class Undecided(Waiting):
+    """A thread has to decide: it does `work`, and then `decision` has the answer."""
+
+    def __init__(self, place: object, work: Callable[[], object], decision: Decision) -> None:
+        super().__init__(place, work)
+        self.decision = decision
 
 
 class Responder:
@@ -82,8 +105,12 @@ class Responder:
         log: AccessLog | None = None,
         counters: Counters | None = None,
         wait: Wait | None = None,
+        in_thread: Callable[[RequestHead], Answer] | None = None,
     ) -> None:
-        """`wait` has a thread do what a `Waiting` asks for; without it, that is refused."""
+        """`wait` has a thread do what a `Waiting` asks for; without it, that is refused.
+
+        `in_thread` answers requests there, and may wait for the disk.
+        """
         self.config = config
         self.handler = handler
         self.log = log
@@ -102,6 +129,7 @@ class Responder:
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
         self._wait = wait
+        self._in_thread = in_thread
         self._parser = HeadParser(
             handler.fields_read | (frozenset() if log is None else log.fields)
         )
@@ -129,9 +157,7 @@ class Responder:
         return self._wait is not None and self._wait(place, work, done)
 
     def is_current(self, reply: Reply) -> bool:
-        """Return whether `reply` still holds; if so it is ready to be sent. Raises Waiting."""
-        if reply.must_be_loaded and not self.reply_cache.load(reply):
-            return False
+        """Return whether `reply` still holds; if so it is ready to be sent."""
         if not self.freshness.holds(reply.dependencies):
             return False
         self._refresh(reply)
@@ -141,8 +167,7 @@ class Responder:
     def reply_to(self, head: bytes) -> tuple[Reply | None, RequestContent | None]:
         """Return the reply to a complete head, and the content that follows it.
 
-        The reply is None if it is made only when the content is complete. Raises Waiting when
-        something must be read from the disk first.
+        The reply is None if it is made only when the content is complete. Raises Undecided.
         """
         reply_cache = self.reply_cache
         reply = reply_cache.heads.get(head)
@@ -159,18 +184,36 @@ class Responder:
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
-        line = request_line_of(key)
-        answer = self._answer(request, line)
+        decision = Decision(key, request)
+        try:
+            self._decide(decision, self.handler.answer)
+        except Waiting as waiting:
+            work = partial(self._decide_in_thread, decision)
+            raise Undecided(waiting.place, work, decision) from None
+        reply, content = self.reply(decision)
+        is_kept = reply is not None and content is None and reply.dependencies is not None
+        if is_kept and not self.draining:
+            reply_cache.keep(key, reply)
+            reply_cache.keep_head(head, reply)
+        return reply, content
+
+    def reply(self, decision: Decision) -> tuple[Reply | None, RequestContent | None]:
+        """Return the reply to a request that is decided, and the content that follows it."""
+        request, line, answer = decision.request, decision.line, decision.answer
         if self.counters is not None:
             self.counters.missed()
-        if not isinstance(answer, Reply):
+        if not isinstance(answer, Response):
             return None, RequestContent(answer, request, line, is_answered=False)
+        if self.streams.is_full and any(piece.is_stream for piece in answer.content):
+            problem = ProtocolError(503, "Too many long listings are being read at this moment.")
+            answer = self.handler.refuse(problem, request)
+        # A client that waits for 100 (Continue) may send its content or not (RFC 9110, 10.1.1).
+        if request.content_length > DISCARD_LIMIT or request.expects_continue:
+            answer.close = True
+        reply = self._reply(answer, decision.dependencies, request, line)
         if request.content_length or request.expects_continue:
-            return answer, RequestContent(Discard(DISCARD_LIMIT), request, line, is_answered=True)
-        if answer.dependencies is not None and not self.draining:
-            reply_cache.keep(key, answer)
-            reply_cache.keep_head(head, answer)
-        return answer, None
+            return reply, RequestContent(Discard(DISCARD_LIMIT), request, line, is_answered=True)
+        return reply, None
 
     def finish(self, content: RequestContent) -> Reply | None:
         """Return the reply to a request whose content is complete; None if it was sent before.
@@ -189,11 +232,13 @@ class Responder:
         line = received.removeprefix(b"\r\n").partition(b"\r\n")[0]
         return self._reply(self.handler.refuse(error), None, None, line)
 
-    def refuse_content(self, error: ProtocolError, content: RequestContent) -> Reply:
-        """Return the last reply on a connection whose peer sent content that is refused."""
-        response = self.handler.refuse(error, content.request)
+    def refuse_request(self, error: ProtocolError, request: RequestHead, line: bytes) -> Reply:
+        """Return the last reply on a connection: the request, or its content, is refused."""
+        response = self.handler.refuse(error, request)
         response.close = True
-        return self._reply(response, None, content.request, content.request_line)
+        if request.method == "HEAD":
+            response.content = ()
+        return self._reply(response, None, request, line)
 
     def _still_holds(self, reply: Reply) -> bool:
         """Return whether a kept reply is ready to be sent; if it is outdated, forget it."""
@@ -202,42 +247,23 @@ class Responder:
         self.reply_cache.drop(reply)
         return False
 
-    def _answer(self, request: RequestHead, line: bytes) -> Reply | ContentSink:
-        """Decide, and read what has to be read; decide anew if it changed meanwhile."""
-        for _ in range(_TRIES):
-            answer, dependencies = self._decide(request)
-            if not isinstance(answer, Response):
-                return answer
-            reply = self._reply(answer, dependencies, request, line)
-            if not reply.must_be_loaded or dependencies is None:
-                break
-            # What is read now is whole if the file is still as it was when that was decided.
-            if self.reply_cache.load(reply) and self.freshness.holds(dependencies):
-                break
-            reply.unload()
-        return reply
-
-    def _decide(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
+    def _decide(self, decision: Decision, answer: Callable[[RequestHead], Answer]) -> None:
+        """Decide what is answered. Raises Waiting."""
         try:
-            answer, dependencies = self.handler.answer(request)
+            decision.answer, decision.dependencies = answer(decision.request)
         except ProtocolError as error:
-            answer, dependencies = self.handler.refuse(error), None
+            decision.answer = self.handler.refuse(error)
         except Waiting:
             raise
         except Exception:  # noqa: BLE001
             report_bug()
-            answer = self.handler.refuse(ProtocolError(500, "The fault is on this side."))
-            dependencies = None
-        if isinstance(answer, Response):
-            if self.streams.is_full and any(piece.is_stream for piece in answer.content):
-                problem = ProtocolError(
-                    503, "Too many long listings are being read at this moment."
-                )
-                answer = self.handler.refuse(problem, request)
-            # A client that waits for 100 (Continue) may send its content or not (RFC 9110, 10.1.1).
-            if request.content_length > DISCARD_LIMIT or request.expects_continue:
-                answer.close = True
-        return answer, dependencies
+            problem = ProtocolError(500, "The fault is on this side.")
+            decision.answer = self.handler.refuse(problem)
+
+    def _decide_in_thread(self, decision: Decision) -> None:
+        """In a thread: decide, however long that takes."""
+        if self._in_thread is not None:
+            self._decide(decision, self._in_thread)
 
     def _reply(
         self,

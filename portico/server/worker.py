@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
+from portico.server.background.sites import Sites
 from portico.server.clients import Clients
 from portico.server.net.listeners import host_of, is_loopback
 from portico.server.net.loop import READ, Loop
@@ -22,8 +23,8 @@ from portico.server.responder import Responder
 from portico.server.shares import Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
+from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
-from portico.site.origin.remote import RemoteOrigin
 from portico.site.rules.rulebook import warn
 from portico.site.site import LOOPBACK_HOSTS, Site
 
@@ -64,18 +65,25 @@ class Worker:
         if counters is not None:
             counters.serves()
         self._on_drain = on_drain
-        # Two, so that a large file to hash holds up no compression.
-        self._jobs = JobThread(), JobThread()
+        self._jobs = JobThread()
         descriptors = Descriptors(config)
         share = config.cache_size // 8
+        digests = Digests()
         self._folder = Folder(
-            config.root, share, self._jobs[0].submit, descriptors.files, may_wait=False
+            config.root, share, descriptors.files, may_wait=False, digests=digests
         )
-        copies = CompressionCache(2 * share, self._jobs[1].submit) if config.compress else None
-        self._remote = RemoteOrigin(self._folder)
+        copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
-        self._site = Site(self._remote, config, hosts, copies, report)
+        self._site = Site(self._folder, config, hosts, copies, report)
         self._site.read_rules()
+        mounts = self._folder.mounts
+        report_in_threads = _once(report) if mounts.cover_root else _drop
+
+        def new_site() -> Site:
+            """Return the same site, for a thread."""
+            folder = Folder(config.root, 0, digests=digests, mounts=mounts)
+            return Site(folder, config, hosts, copies, report_in_threads)
+
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)
         self._responder = Responder(
@@ -85,6 +93,7 @@ class Worker:
             log=log,
             counters=counters,
             wait=self._blocking_io.submit,
+            in_thread=Sites(new_site).answer,
         )
         self._clients = Clients(
             self._loop,
@@ -125,7 +134,7 @@ class Worker:
             self._end_turn()
             self._observe()
             self._loop.close()
-            for threads in (*self._jobs, self._blocking_io):
+            for threads in (self._jobs, self._blocking_io):
                 threads.close()
             self._responder.begin_drain()  # forgets the replies, and with them their open files
             self._expire()
@@ -198,7 +207,7 @@ class Worker:
                 states,
                 responder.requests + states.count(SEND),
                 responder.streams.under_way,
-                sum([thread.waiting for thread in self._jobs]),
+                self._jobs.waiting,
                 draining=responder.draining,
             )
 
@@ -206,7 +215,7 @@ class Worker:
         """Let go of what was not used since the last call, and of the files held open by it."""
         self._responder.reply_cache.expire()
         self._folder.expire()
-        self._remote.refresh()
+        self._folder.mounts.refresh()
 
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:
@@ -215,3 +224,19 @@ def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | 
         return None
     own = [host_of(listener) for listener in listeners if is_loopback(listener)]
     return (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
+
+
+def _once(report: Report) -> Report:
+    """Return what reports each text once, although several sites find the same mistake."""
+    reported: set[str] = set()
+
+    def report_once(text: str) -> None:
+        if text not in reported:
+            reported.add(text)
+            report(text)
+
+    return report_once
+
+
+def _drop(_text: str) -> None:
+    """Say nothing: the site of the loop reports the same."""

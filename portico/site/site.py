@@ -65,9 +65,6 @@ LOOPBACK_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 IMMUTABLE = "public, max-age=31536000, immutable"
 """Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
 
-_READS = 32
-"""Attempts to read the rules files at the start; each waits for a part of one."""
-
 # Fields of a representation that do not apply to a page sent in its place. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
 # Fields that a rule sets for a file, but that do not fit a page made here.
@@ -133,12 +130,8 @@ class Site:
 
     def read_rules(self) -> None:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
-        for _ in range(_READS):
-            try:
-                self._rules.bring_up_to_date()
-                break
-            except Waiting as waiting:
-                waiting.work()
+        with suppress(Waiting):  # then a thread reads them for the first request
+            self._rules.bring_up_to_date()
 
     def fail_health_checks(self) -> None:
         """From now on answer 503 at the path of --health, because the server is about to stop."""

@@ -22,13 +22,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
-from portico.site.origin.etags import Digests
+from portico.site.origin.etags import HASHED_UP_TO, Digests, tag_of, tag_of_large
 from portico.site.origin.fingerprint import (
     Disturbed,
     FolderDependency,
@@ -40,7 +41,8 @@ from portico.site.origin.fingerprint import (
     status_of,
 )
 from portico.site.origin.freshness import Dependency, Freshness
-from portico.site.origin.open_file import FileSlice, OpenFile, open_file
+from portico.site.origin.mounts import RemoteMounts
+from portico.site.origin.open_file import FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
     Directory,
     Entry,
@@ -50,7 +52,6 @@ from portico.site.origin.protocol import (
     Missing,
     Precompressed,
     SlashRedirect,
-    tag_of,
 )
 from portico.site.rules import rulebook
 from portico.site.target import is_dotfile, is_safe
@@ -58,13 +59,11 @@ from portico.site.target import is_dotfile, is_safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from portico.site.origin.protocol import Submit
 
-TINY = 2048
-"""Bytes up to which a file is kept in memory. Larger ones are read when they are sent: that costs
-hardly more, because the system has them in memory already."""
 SMALL = 65536
-"""Bytes up to which a file is hashed, and sent, in one piece. Above, sendfile costs less."""
+"""Bytes up to which a file is read into memory at once. Above, sendfile costs less."""
+_SETTLING_SECONDS = 0.1
+"""How long a thread waits until a file of middle size that has just changed can be hashed."""
 _TRIES = 32
 """Looks at a path before giving up because what it leads to changes during each of them."""
 _DOUBTS = 2
@@ -93,22 +92,21 @@ class Folder:
     """Serves the files below one folder; implements `protocol.Origin`.
 
     `memory` is the number of bytes that kept files may take, `open_files` how many of them may be
-    open. `submit` takes the jobs that hash large files; without it they are not hashed. `freshness`
-    is shared with everything that depends on this folder. With `may_wait` a look-up waits for the
-    disk; without it `look_up` raises Waiting instead (see `open_file`).
+    open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
+    would have to. `digests` and `mounts` can be shared by several that serve the same folder.
     """
 
     def __init__(
         self,
         root: str,
         memory: int,
-        submit: Submit | None = None,
         open_files: int = OPEN_FILES,
-        freshness: Freshness | None = None,
         *,
         may_wait: bool = True,
+        digests: Digests | None = None,
+        mounts: RemoteMounts | None = None,
     ) -> None:
-        self.freshness = freshness or Freshness()
+        self.freshness = Freshness()
         self._may_wait = may_wait
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
@@ -119,19 +117,25 @@ class Folder:
         if os.path.normpath(self._below) == self.real_path:
             self._below = os.path.join(self.real_path, "")  # so both spell a folder the same way
         self._doubts = 0
-        self._tiny: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
+        self._small: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
         self._open: BoundedCache[str, File] = BoundedCache(
             min(open_files, memory // 2 // _OVERHEAD)
         )
         self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
-        self._digests = Digests(submit)
+        self._digests = digests or Digests()
+        self.mounts = mounts or RemoteMounts(self.real_path)
+        """The remote file systems in it."""
 
     def look_up(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (outcomes)
         """Return what is at the path `names`: see `protocol`. Raises Waiting."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
-        path, file = self.paths(names)
-        for memory in (self._tiny, self._open):
+        place = self.mounts.place_of(names)
+        if place is not None and not self._may_wait:
+            raise Waiting(place)
+        path = self._below + os.sep.join(names)
+        file = path + _INDEX if names[-1] == "" else path
+        for memory in (self._small, self._open):
             known = memory.get(file)
             if known is not None:
                 if self.freshness.holds(known.dependencies):
@@ -152,11 +156,6 @@ class Folder:
                 return Missing(None)
         return Failed(503)
 
-    def paths(self, names: tuple[str, ...]) -> tuple[str, str]:
-        """Return the path of `names` on disk, and the path of the file that is looked for there."""
-        path = self._below + os.sep.join(names)
-        return path, path + _INDEX if names[-1] == "" else path
-
     def expire(self) -> None:
         """Close what was not used since the last call, so that no deleted file is kept open."""
         self._open.rotate()
@@ -175,7 +174,10 @@ class Folder:
         else:
             found = self._present(file, names, status)
             is_file = isinstance(found, File)
-        return found if is_file or file == path else Directory(self._entries(path))
+        if is_file or file == path:
+            return found
+        entries = self._entries(path)
+        return Directory(iter(list(entries)) if self._may_wait else entries)
 
     def _present(self, path: str, names: tuple[str, ...], status: os.stat_result) -> Found:
         """Open, ask the descriptor where it lies, read, and check that nothing changed."""
@@ -183,8 +185,10 @@ class Folder:
             return SlashRedirect((PathDependency(path, status, self.freshness),))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
-        file, status = open_file(path, OPENING, self.freshness)
-        file.may_wait = self._may_wait
+        is_remote = self.mounts.place_of(names) is not None
+        file, status = open_file(
+            path, OPENING, self.freshness, may_wait=self._may_wait, is_remote=is_remote
+        )
         real = real_path(file.fd, path)
         if not stat.S_ISREG(status.st_mode) or not self._contains(real):
             return Missing(None)
@@ -193,25 +197,27 @@ class Folder:
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
         if status.st_size <= SMALL:
-            self._read_small(found, file, status)
+            content = _read_whole(file, status)
             file.dependency.confirm()  # what was read belongs to the state that was looked at
+            found.content = Octets(content)
+            found.digest = self._digests.recall(status) or self._digests.of_octets(content, status)
+        elif status.st_size <= HASHED_UP_TO:
+            found.digest = self._digests.recall(status) or self._hash(file, status)
+        found.etag = tag_of_large(status) if found.digest is None else tag_of(found.digest)
         found.codings, siblings = self._siblings(path, status.st_mtime_ns)
-        found.dependencies = (file.dependency, *folders, *siblings)
-        if status.st_size > SMALL:
-            self._digests.identify(found, file, status)
-        memory = self._open if found.content is content else self._tiny
+        found.dependencies = None if is_remote else (file.dependency, *folders, *siblings)
+        memory = self._small if status.st_size <= SMALL else self._open
         memory.put(path, found)
         return found
 
-    def _read_small(self, found: File, file: OpenFile, status: os.stat_result) -> None:
-        """Give a small file its tag, and its content if it is tiny or may still be changing."""
-        digest = self._digests.recall(status)
-        if digest is None or found.size <= TINY:
-            content = _read_whole(file, status)
-            digest = digest or self._digests.of_octets(content, status)
-            if found.size <= TINY or not is_settled(status):
-                found.content = Octets(content)
-        found.digest, found.etag = digest, tag_of(digest)
+    def _hash(self, file: OpenFile, status: os.stat_result) -> bytes:
+        """Return the digest of a file of middle size. Raises Waiting or Disturbed."""
+        if not self._may_wait:
+            raise Waiting(file.place)
+        end = time.monotonic() + _SETTLING_SECONDS
+        while not is_settled(status) and time.monotonic() < end:
+            time.sleep(0.01)  # or its next change might leave the fingerprint as it is
+        return self._digests.of_file(file, status)
 
     def _absent(self, path: str, names: tuple[str, ...]) -> Missing | Precompressed:
         """Nothing is at `path`: find out what shows when that changes, and its coded forms."""
@@ -283,7 +289,7 @@ class Folder:
     def _entries(self, path: str) -> Iterator[Entry]:
         """Return what may be served of the folder at `path`, through a checked descriptor."""
         flags = OPENING | getattr(os, "O_DIRECTORY", 0)
-        folder, status = open_file(path, flags, self.freshness)
+        folder, status = open_file(path, flags, self.freshness, may_wait=self._may_wait)
         if not self._contains(real_path(folder.fd, path)):
             raise FileNotFoundError(errno.ENOENT, "outside of the root")
         return self._read_entries(folder, path, status.st_nlink)

@@ -1,20 +1,20 @@
-"""Open files, and how their octets are read: at once if they are in memory, else beside the loop.
+"""Open files, and how they are read and sent without the loop ever waiting for a disk.
 
-Rule: the loop never waits for a disk. Before it reads a file, or has the kernel send some of it, it
-asks for the octets only if they are in memory (RWF_NOWAIT, preadv2(2)). If they are not, `Waiting`
-says what is to be done first, by a thread; then the loop tries again. What was found in memory is
-taken to be there for some seconds more, so a file that is in use is not asked about each time.
+Rule: the loop reads a file, or has the kernel send some of it, only if the bytes are in memory: it
+asks for them on that condition (RWF_NOWAIT, preadv2(2)). If they are not, `Waiting` is raised, and
+a thread reads them; what it has read is kept until it is sent. What was found in memory is trusted
+to be there for some seconds more, so a file that is in use is not asked about each time.
 
-Limits: of a window in a large file only the first and the last octet are looked at. Names are
-looked up on the loop: the system has nearly always all of them in memory, but for remote file
-systems (see `mounts`). Where the system cannot say what is in memory, it is taken to be there.
+Limits: of a window in a large file only the first and the last byte are asked for. Where the system
+cannot tell what is in memory, it is taken to be there, except on remote file systems.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from functools import partial
+from _thread import start_new_thread
 from typing import TYPE_CHECKING
 
 from portico.http.content import ContentChanged, Outgoing
@@ -26,24 +26,27 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Freshness
 
 WINDOW = 2 << 20
-"""Octets of a large file that are brought into memory at once: about as many as a socket takes."""
+"""Bytes of a large file that are expected to be in memory together: about as many as a socket
+takes."""
 TAIL = 1024
-"""Octets of a file that are held back to the end."""
+"""Bytes of a file that are held back to the end."""
+READ_AHEAD = 256 << 10
+"""Bytes that a thread reads at a time, if they were not in memory."""
 _LITTLE = 4096
-"""No window of its own for so few octets that are left."""
-_PIECE = 1 << 18
+"""No window of its own for so few bytes that are left."""
 _WARM_SECONDS = 10.0
 """For how long what was found in memory is taken to be there still."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
-    """Something must be read first. `work` does that, and may take long; then ask again.
+    """The loop would have to wait for a disk: a thread of `place` has to do `work` first.
 
-    `place` is where it lies: what is slow there need not hold up what lies elsewhere.
+    `work` keeps its result, so that nothing is waited for twice. Without it, what was being decided
+    has to be decided in a thread.
     """
 
-    def __init__(self, place: object, work: Callable[[], object]) -> None:
+    def __init__(self, place: object, work: Callable[[], object] | None = None) -> None:
         super().__init__()
         self.place = place
         self.work = work
@@ -53,22 +56,29 @@ class OpenFile:
     """A file opened by its path; the descriptor closes itself when nothing refers to it any more.
 
     `dependency` is that of the path. What was read is whole, and is what the path leads to, if the
-    dependency holds afterwards: so reading makes it look again.
+    dependency holds afterwards: so reading makes it check again.
     """
 
-    __slots__ = ("_warm", "dependency", "fd", "is_remote", "may_wait")
+    __slots__ = ("_may_wait", "_warm", "dependency", "fd", "is_remote")
 
-    def __init__(self, fd: int, dependency: PathDependency) -> None:
+    def __init__(
+        self, fd: int, dependency: PathDependency, *, may_wait: bool, is_remote: bool
+    ) -> None:
+        """With `may_wait` reading waits for the disk; without it Waiting is raised instead."""
         self.fd = fd
         self.dependency = dependency
-        self.may_wait = True
-        """May reading wait for the disk? If not, `Waiting` is raised instead."""
-        self.is_remote = False
-        """Does it lie on a file system that cannot say what is in memory, and may be slow?"""
+        self.is_remote = is_remote
+        """Whether it lies on a file system where any call may take long."""
+        self._may_wait = may_wait
         self._warm = (0, 0, 0.0)  # from where to where it is in memory, and until when
 
+    @property
+    def place(self) -> object:
+        """The disk on which it lies."""
+        return None if self.dependency.fingerprint is None else self.dependency.fingerprint[0]
+
     def changed(self) -> bool:
-        """Has the file's content changed since it was opened?
+        """Return whether the content has changed since the file was opened. Raises OSError.
 
         Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
         ctime, which a rename or a removed name moves too, is left out.
@@ -77,73 +87,72 @@ class OpenFile:
         return known is None or (now.st_size, now.st_mtime_ns) != known[2:4]
 
     def read(self, count: int, offset: int) -> bytes:
-        """At most `count` octets from `offset`, however long it takes."""
+        """Return at most `count` bytes from `offset`, however long it takes. Raises OSError."""
         self.dependency.check_again()
         return read_at(self.fd, count, offset)
 
     def read_now(self, count: int, offset: int) -> bytes:
-        """At most `count` octets from `offset`, which are few. Raises Waiting or OSError."""
-        self.dependency.check_again()
-        if not self.may_wait:
-            start, end, until = self._warm
-            if offset < start or offset + count > end or time.monotonic() >= until:
-                self._demand(offset, offset + count, count)
-        return read_at(self.fd, count, offset)
+        """Return at most `count` bytes from `offset`, which are few. Raises Waiting or OSError."""
+        if not self._may_wait and not self._is_warm(offset, offset + count, count):
+            raise Waiting(self.place)
+        return self.read(count, offset)
 
-    def expect(self, offset: int, count: int) -> int:
-        """How far one can send from `offset`, where `count` octets are to be sent, without a wait.
+    def sendable_to(self, offset: int, count: int) -> int:
+        """Return up to where the kernel can send from `offset` without waiting for a disk.
 
-        Raises Waiting or OSError.
+        `count` bytes are to be sent. Return `offset` if none of them is in memory.
         """
         end = offset + (count if count <= WINDOW + _LITTLE else WINDOW)
-        if not self.may_wait:
-            self._demand(offset, end, 1)
-        return end
+        return end if self._is_warm(offset, end, 1) else offset
 
-    def be_warm(self, start: int, end: int) -> None:
-        """These octets have just been read."""
-        self._warm = (start, end, time.monotonic() + _WARM_SECONDS)
-
-    def _demand(self, start: int, end: int, looked_at: int) -> None:
-        """Raise Waiting unless the octets are in memory, `looked_at` of them at either end."""
+    def _is_warm(self, start: int, end: int, looked_at: int) -> bool:
+        """Return whether bytes are in memory; `looked_at` of them are asked for at either end."""
         size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
         begin, behind, until = self._warm
         end = min(end, size)
         if begin <= start and end <= behind and time.monotonic() < until:
-            return
+            return True
         for offset in {start, max(start, end - looked_at)}:
             if not self._is_in_memory(min(looked_at, end - offset), offset):
-                raise Waiting(os.fstat(self.fd).st_dev, partial(self._bring, start, end))
-        self.be_warm(start, end)
+                return False
+        self._warm = (start, end, time.monotonic() + _WARM_SECONDS)
+        return True
 
     def _is_in_memory(self, count: int, offset: int) -> bool:
-        """Are these octets in memory, as far as the system tells?"""
+        """Return whether these bytes are in memory, as far as the system tells."""
+        if self.is_remote:
+            return False
         if not _NO_WAIT or count <= 0:
             return True
         try:
             return os.preadv(self.fd, (bytearray(count),), offset, _NO_WAIT) == count
         except BlockingIOError:
             return False
-        except OSError:  # the file system does not know this question: tmpfs, for one
-            return not self.is_remote
-
-    def _bring(self, start: int, end: int) -> None:
-        """Bring octets into memory, however long it takes."""
-        offset = start
-        while offset < end and read_at(self.fd, min(_PIECE, end - offset), offset):
-            offset += _PIECE
-        self.be_warm(start, end)
+        except OSError:  # this file system cannot tell: tmpfs, for one
+            return True
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        if self.is_remote:
+            with contextlib.suppress(RuntimeError):  # closing may take long, too
+                start_new_thread(_close, (self.fd,))
+                return
+        _close(self.fd)
 
 
-def open_file(path: str, flags: int, freshness: Freshness) -> tuple[OpenFile, os.stat_result]:
-    """Open a file, whatever it is; also its status. Raises OSError."""
+def _close(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
+def open_file(
+    path: str, flags: int, freshness: Freshness, *, may_wait: bool = True, is_remote: bool = False
+) -> tuple[OpenFile, os.stat_result]:
+    """Open a file, whatever it is; return it with its status. Raises OSError."""
     fd = os.open(path, flags)
     try:
         status = os.fstat(fd)
-        return OpenFile(fd, PathDependency(path, status, freshness)), status
+        dependency = PathDependency(path, status, freshness)
+        return OpenFile(fd, dependency, may_wait=may_wait, is_remote=is_remote), status
     except OSError:
         os.close(fd)
         raise
@@ -189,7 +198,7 @@ class FileSlice:
 class OutgoingFile(Outgoing):
     """A part of a file on its way out: whole, or visibly cut.
 
-    Its last octets are read into memory and held back until the file, asked after all others were
+    Its last bytes are read into memory and held back until the file, checked after all others were
     sent, is still as it was when its length was announced.
 
     Limit: what the kernel has taken over by sendfile it may still read from the file, so a change
@@ -197,7 +206,7 @@ class OutgoingFile(Outgoing):
     replaced (written elsewhere, then renamed) never shows this.
     """
 
-    __slots__ = ("_asked_to", "_end", "_file", "_in_memory_to", "_offset")
+    __slots__ = ("_end", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
 
     def __init__(self, part: FileSlice) -> None:
         super().__init__()
@@ -205,35 +214,52 @@ class OutgoingFile(Outgoing):
         self._offset = part.offset
         self._end = part.offset + part.count
         self.is_done = part.count == 0
-        self._in_memory_to = 0  # up to here the kernel need not wait for a disk
-        self._asked_to = 0
+        self._sendable_to = 0  # up to here the kernel need not wait for a disk
+        self._stopped_at = 0  # the end of what was last given to the kernel
+        self._read: bytes | None = None  # by a thread; empty if it failed
 
     def advance(self, count: int) -> int:
         """Note that the next `count` octets were sent; return how many of them lie behind these."""
         rest = super().advance(count) if self.memory else 0
         self._offset += count - rest
         self.is_done = self._offset == self._end
-        if self._offset < self._asked_to:
-            self._in_memory_to = 0  # it may be long until there is room for the rest
+        if self._offset < self._stopped_at:
+            self._sendable_to = 0  # it may be long until there is room for the rest
         return rest
 
     def file_part(self, most: int) -> tuple[int, int, int] | None:
         """Return descriptor, offset and count of the octets to send next, at most `most`.
 
-        None when the last ones are in `memory` now. Raises ContentChanged, OSError, or Waiting when
-        the file has to be read first.
+        None when the next ones are in `memory` now. Raises ContentChanged, OSError, or Waiting when
+        a thread has to read the file first.
         """
         file, offset = self._file, self._offset
         left = self._end - offset
-        if offset >= self._in_memory_to:
-            self._in_memory_to = file.expect(offset, left)
-        if left <= TAIL:
-            tail = file.read(left, offset)
-            if len(tail) < left or file.changed():
+        if self._read is None and offset >= self._sendable_to:
+            self._sendable_to = file.sendable_to(offset, left)
+            if self._sendable_to <= offset:
+                raise Waiting(file.place, self._read_ahead)
+        if self._read is None and left <= TAIL:
+            self._read = self._read_checked(left)
+        if self._read is not None:
+            if not self._read:
                 raise ContentChanged
-            self.memory = memoryview(tail)
-            self._asked_to = 0
+            self.memory, self._read = memoryview(self._read), None
+            self._stopped_at = 0
             return None
-        count = min(most, left - TAIL, self._in_memory_to - offset)
-        self._asked_to = offset + count
+        count = min(most, left - TAIL, self._sendable_to - offset)
+        self._stopped_at = offset + count
         return file.fd, offset, count
+
+    def _read_ahead(self) -> None:
+        """In a thread: read the next octets."""
+        try:
+            self._read = self._read_checked(min(READ_AHEAD, self._end - self._offset))
+        except OSError:
+            self._read = b""
+
+    def _read_checked(self, count: int) -> bytes:
+        """Return the next `count` octets, or none if they are not what was announced."""
+        octets = self._file.read(count, self._offset)
+        is_last = self._offset + count == self._end
+        return b"" if len(octets) < count or (is_last and self._file.changed()) else octets

@@ -18,16 +18,10 @@ if TYPE_CHECKING:
     """Hands over a background job, in bounded steps; returns False when too many are queued."""
 
 
-def tag_of(digest: bytes) -> str:
-    """Return the strong entity tag for content with this SHA-256 digest (RFC 9110, 8.8.3)."""
-    return f'"{digest[:16].hex()}"'
-
-
 class File:
     """A regular file and its content at one moment."""
 
     __slots__ = (
-        "aliases",
         "codings",
         "content",
         "dependencies",
@@ -53,18 +47,16 @@ class File:
         """Bytes, or a slice of the open file."""
         self.dependencies = dependencies
         self.digest: bytes | None = None
-        """The content's SHA-256; None while it is not known."""
-        self.etag: str | None = None
-        """Its strong entity tag; None while no tag could tell this content from the next."""
-        self.aliases: tuple[str, ...] = ()
-        """Earlier tags of the same content."""
+        """The content's SHA-256; None for a large file."""
+        self.etag = ""
+        """Its strong entity tag."""
         self.codings: tuple[str, ...] = ()
         """The codings of its precompressed siblings, as far as they are no older than the file."""
 
     def depending_on(self, dependencies: Dependencies) -> File:
         """Return a copy with other dependencies."""
         file = File(self.name, self.size, self.modified, self.content, dependencies)
-        for name in ("names", "digest", "etag", "aliases", "codings"):
+        for name in ("names", "digest", "etag", "codings"):
             setattr(file, name, getattr(self, name))
         return file
 

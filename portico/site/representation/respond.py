@@ -4,9 +4,6 @@
 2. If-Range: when the client's part is of another version, Range is ignored.
 3. Range (14.2): 206, or 416 when no part of it lies within the content.
 4. Otherwise 200.
-
-Limit: a large file that changed a moment ago has no tag. Then it has no validator at all, because
-its date is even less exact, and no ranges, because nothing tells whether two parts belong together.
 """
 
 from __future__ import annotations
@@ -78,17 +75,15 @@ _OUTCOMES = {
 def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
     """Return the fields of a 200 with the whole representation.
 
-    Last-Modified is never later than `now` (RFC 9110, 8.8.2.1). It is sent only beside a tag, which
-    clients prefer, because two states of a file can have the same second.
+    Last-Modified is never later than `now` (RFC 9110, 8.8.2.1).
     """
     file = selected.file
     fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]
     if selected.coding != IDENTITY:
         fields.append(("Content-Encoding", selected.coding))
-    if file.etag is not None:
-        fields.append(("ETag", file.etag))
-        fields.append(("Accept-Ranges", "bytes"))
-        fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
+    fields.append(("ETag", file.etag))
+    fields.append(("Accept-Ranges", "bytes"))
+    fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
     if selected.varies:
         fields.append(("Vary", "Accept-Encoding"))
     fields.append(("Cache-Control", cache_control))
@@ -112,17 +107,16 @@ def respond(
     A 412 or 416 has no content: the caller makes a page for it.
     """
     file = selected.file
-    may_be_partial = request.method == "GET" and file.etag is not None
+    may_be_partial = request.method == "GET"
     if is_conditional(request.fields):
         # Rounded down as in imf_fixdate, before 1970 too.
-        modified = None if file.etag is None else int(min(file.modified, now) // 1)
-        validators = Validators(file.etag, modified, file.aliases)
+        modified = int(min(file.modified, now) // 1)
+        validators = Validators(file.etag, modified)
         outcome = evaluate(request.get, request.method, validators, now)
         names = ", ".join([name.title() for name, _ in request.fields if name in FIELDS])
         note("Conditions: %s: %s.", names, _OUTCOMES[outcome])
         if outcome == PRECONDITION_FAILED:
             return Response(PRECONDITION_FAILED, [])
-        fields = _with_named_tag(request, file, fields)
         if outcome == NOT_MODIFIED:
             return Response(NOT_MODIFIED, without(fields, _NOT_IN_304))
         may_be_partial = may_be_partial and outcome != IGNORE_RANGE
@@ -135,21 +129,6 @@ def respond(
     if file.digest is not None and is_wanted(request.get("want-content-digest")):
         fields = [*fields, ("Content-Digest", digest_value(file.digest))]
     return Response(200, fields, content)
-
-
-def _with_named_tag(request: RequestHead, file: File, fields: list[Field]) -> list[Field]:
-    """Return `fields` with that tag of the file that the client has named.
-
-    A cache freshens its copy, and a client joins two parts, only if both have the same tag (RFC
-    9111, 4.3.4; RFC 9110, 15.3.7.3).
-    """
-    named = ", ".join([value for name, value in request.fields if name in FIELDS])
-    if file.etag is None or file.etag in named:
-        return fields
-    for alias in file.aliases:
-        if alias in named:
-            return [(name, alias if name == "ETag" else value) for name, value in fields]
-    return fields
 
 
 def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Ranges) -> Response:

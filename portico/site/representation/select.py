@@ -131,4 +131,4 @@ def _tags_in(request: RequestHead) -> str:
 
 
 def _is_in(named: str, file: File) -> bool:
-    return file.etag is not None and any(tag in named for tag in (file.etag, *file.aliases))
+    return bool(file.etag) and file.etag in named

@@ -1,0 +1,73 @@
+"""File systems where any call may block: network mounts, and FUSE daemons.
+
+They are recognized by their type in /proc/self/mountinfo (proc(5)). What lies there is looked at by
+threads only, and nothing that is found there is reused, because to check it would be one more look.
+
+Limits: recognized on Linux only. A symlink from elsewhere that leads there is not noticed, nor is
+what is mounted later, until `refresh`.
+"""
+
+from __future__ import annotations
+
+import os
+
+_TABLE = "/proc/self/mountinfo"
+_REMOTE = frozenset(
+    {
+        *("9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "lustre"),
+        *("ncpfs", "nfs", "nfs4", "orangefs", "smb3", "smbfs", "virtiofs"),
+    }
+)
+
+
+class RemoteMounts:
+    """The remote file systems at and below the folder `root`, which is a real path."""
+
+    def __init__(self, root: str, table: str = _TABLE) -> None:
+        self._root = os.path.join(root, "")
+        self._table = table
+        self._places: tuple[str, ...] = ()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read again what is mounted."""
+        kinds: dict[str, str] = {}  # by mount point; the last one mounted there is on top
+        try:
+            with open(self._table, "rb") as file:
+                for line in file:
+                    place, kind = _mount(os.fsdecode(line))
+                    kinds[place] = kind
+        except (OSError, ValueError, IndexError):
+            return
+        root = self._root
+        around = max((place for place in kinds if root.startswith(place)), key=len, default="")
+        if _is_remote(kinds.get(around, "")):
+            self._places = ("",)
+        else:
+            below = [place for place, kind in kinds.items() if _is_remote(kind)]
+            self._places = tuple([place[len(root) :] for place in below if place.startswith(root)])
+
+    @property
+    def cover_root(self) -> bool:
+        """Whether the root itself lies on one."""
+        return "" in self._places
+
+    def place_of(self, names: tuple[str, ...]) -> str | None:
+        """Return the remote place in which a path below the root lies; None if it is local."""
+        if not self._places:
+            return None
+        path = os.sep.join(names) + os.sep
+        return next((place for place in self._places if path.startswith(place)), None)
+
+
+def _mount(line: str) -> tuple[str, str]:
+    """Return the mount point and the file system type on a line of the table."""
+    before, _, behind = line.partition(" - ")
+    place = before.split(" ")[4]
+    for code, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        place = place.replace(code, character)
+    return os.path.join(place, ""), behind.split(" ")[0]
+
+
+def _is_remote(kind: str) -> bool:
+    return kind in _REMOTE or kind == "fuse" or kind.startswith("fuse.")
