@@ -208,14 +208,14 @@ class OutgoingFile(Outgoing):
         self._in_memory_to = 0  # up to here the kernel need not wait for a disk
         self._asked_to = 0
 
-    def advance(self, count: int) -> int:
-        """Note that the next `count` octets were sent; return how many of them lie behind these."""
-        rest = super().advance(count) if self.memory else 0
-        self._offset += count - rest
-        self.is_done = self._offset == self._end
-        if self._offset < self._asked_to:
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent."""
+        offset = self._offset = self._offset + count
+        if self.memory:
+            self.memory = self.memory[count:]
+        self.is_done = offset == self._end
+        if offset < self._asked_to:
             self._in_memory_to = 0  # it may be long until there is room for the rest
-        return rest
 
     def file_part(self, most: int) -> tuple[int, int, int] | None:
         """Return descriptor, offset and count of the octets to send next, at most `most`.
