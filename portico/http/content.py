@@ -36,7 +36,7 @@ class Outgoing:
     """Whether only the end of the connection tells the client where the content ends."""
 
     def __init__(self, octets: bytes = b"") -> None:
-        self.memory = memoryview(octets)
+        self.memory = memoryview(octets) if octets else _NOTHING
         self.is_done = not octets
         """Whether all was sent."""
 
@@ -45,15 +45,13 @@ class Outgoing:
         """Octets that were sent to frame the content, and are no part of it."""
         return 0
 
-    def advance(self, count: int) -> int:
-        """Note that the next `count` octets were sent; return how many of them lie behind these."""
-        length = len(self.memory)
-        if count < length:
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent, which are in `memory` or `file_part`."""
+        if count < len(self.memory):
             self.memory = self.memory[count:]
-            return 0
-        self.memory = _NOTHING
-        self.is_done = not self.needs_step
-        return count - length
+        else:
+            self.memory = _NOTHING
+            self.is_done = not self.needs_step
 
     def file_part(self, _most: int) -> tuple[int, int, int] | None:
         """Return a descriptor, an offset and a count of octets to send from there next.

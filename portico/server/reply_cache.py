@@ -46,8 +46,8 @@ _HEAD_OVERHEAD = 192
 class Reply:
     """A response ready to be sent: `data` first, then `content` if there is more.
 
-    `data` is made anew when the second of its Date is over. Content of up to INLINE bytes is part of
-    it; more is sent beside it, so that replies with the same content, such as error pages, share
+    `data` is made anew when the second of its Date is over. Up to INLINE bytes of content are part
+    of it; more is sent beside it, so that replies with the same content, such as error pages, share
     it. How a head is sent, `head` knows: nothing here depends on the version of HTTP.
     """
 

@@ -81,7 +81,7 @@ class Decision:
     def __init__(self, key: HeadKey, request: RequestHead) -> None:
         self.line = request_line_of(key)
         self.request = request
-        self.answer: Response | ContentSink | None = None
+        self.answer: Response | ContentSink
         self.dependencies: Dependencies = None
 
 
@@ -191,10 +191,8 @@ class Responder:
             work = partial(self._decide_in_thread, decision)
             raise Undecided(waiting.place, work, decision) from None
         reply, content = self.reply(decision)
-        is_kept = reply is not None and content is None and reply.dependencies is not None
-        if is_kept and not self.draining:
-            reply_cache.keep(key, reply)
-            reply_cache.keep_head(head, reply)
+        if reply is not None and content is None and reply.dependencies is not None:
+            self._keep(key, head, reply)
         return reply, content
 
     def reply(self, decision: Decision) -> tuple[Reply | None, RequestContent | None]:
@@ -224,6 +222,11 @@ class Responder:
         if response is None:
             return None
         return self._reply(response, None, content.request, content.request_line)
+
+    def _keep(self, key: HeadKey, head: bytes, reply: Reply) -> None:
+        if not self.draining:
+            self.reply_cache.keep(key, reply)
+            self.reply_cache.keep_head(head, reply)
 
     def refuse(self, error: ProtocolError, received: bytes) -> Reply:
         """Return the last reply on a connection whose peer broke the protocol by `received`."""

@@ -20,6 +20,7 @@ while they hold, the same Response may be sent again (see `origin.freshness`).
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from portico.config.config import Config

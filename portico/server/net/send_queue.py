@@ -52,7 +52,7 @@ class SendQueue:
         """The octets among those sent that frame content, and are no part of it."""
         return self._framing + (self._pieces[-1].framing_sent if self._pieces else 0)
 
-    def flush(self, transport: Transport, most: int = BURST) -> bool:
+    def flush(self, transport: Transport, most: int = BURST) -> bool:  # noqa: C901, PLR0912 (hot)
         """Send what there is room for, about `most` octets; return True when nothing is left.
 
         Raises OSError when the connection is broken or a file cannot be read, ContentChanged when a
@@ -62,7 +62,8 @@ class SendQueue:
         try:
             while pieces and most > 0:
                 piece = pieces[0]
-                if memory := piece.memory:
+                memory = piece.memory
+                if memory:
                     size = len(memory)
                     if len(pieces) == 1 or pieces[1].needs_step:
                         sent = transport.send(memory, 0)
@@ -72,16 +73,22 @@ class SendQueue:
                         sent, size = self._send_joined(transport)
                 elif piece.needs_step:
                     break
-                elif (part := piece.file_part(most)) is not None:
+                else:
+                    part = piece.file_part(most)
+                    if part is None:
+                        continue  # the octets are in memory now
                     size = part[2]
                     sent = transport.send_file(*part)
                     if sent == 0:
                         raise ContentChanged
-                else:
-                    continue  # the octets are in memory now
                 most -= sent
                 self.sent += sent
-                self._advance(sent)
+                if size > len(memory) > 0:
+                    self._advance(sent)
+                else:
+                    piece.advance(sent)
+                    if piece.is_done:
+                        self._drop_first()
                 if sent < size:
                     break
         except (BlockingIOError, InterruptedError):
@@ -108,15 +115,21 @@ class SendQueue:
         return transport.send_pieces(run, MORE if follows else 0), sum(map(len, run))
 
     def _advance(self, count: int) -> None:
-        """Take the first `count` octets, which were sent, off the front."""
+        """Take the first `count` octets, which were sent from memory, off the front."""
         pieces = self._pieces
         while pieces:
             piece = pieces[0]
-            count = piece.advance(count)
+            length = min(count, len(piece.memory))
+            piece.advance(length)
             if not piece.is_done:
                 break
-            self._framing += piece.framing_sent
-            del pieces[0]
+            count -= length
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        if self.is_stream:
+            self._framing += self._pieces[0].framing_sent
+        del self._pieces[0]
 
 
 def _has_memory(piece: Outgoing) -> bool:

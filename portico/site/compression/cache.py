@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression import encoders
+from portico.site.origin.etags import tag_of
 from portico.site.origin.freshness import Pending
-from portico.site.origin.protocol import File, tag_of
+from portico.site.origin.protocol import File
 from portico.site.representation.media import is_compressible, media_type
 
 if TYPE_CHECKING:

@@ -135,12 +135,9 @@ class Folder:
             raise Waiting(place)
         path = self._below + os.sep.join(names)
         file = path + _INDEX if names[-1] == "" else path
-        for memory in (self._small, self._open):
-            known = memory.get(file)
-            if known is not None:
-                if self.freshness.holds(known.dependencies):
-                    return known
-                memory.drop(file)  # or it would stay open as long as it is requested
+        known = self._known(file)
+        if known is not None:
+            return known
         self._doubts = _DOUBTS
         for _ in range(_TRIES):
             try:
@@ -155,6 +152,16 @@ class Folder:
             except ValueError:  # no valid name on this system, such as one with a lone surrogate
                 return Missing(None)
         return Failed(503)
+
+    def _known(self, path: str) -> File | None:
+        """Return a file that is kept and has not changed."""
+        for memory in (self._small, self._open):
+            known = memory.get(path)
+            if known is not None:
+                if self.freshness.holds(known.dependencies):
+                    return known
+                memory.drop(path)  # or it would stay open as long as it is requested
+        return None
 
     def expire(self) -> None:
         """Close what was not used since the last call, so that no deleted file is kept open."""
@@ -197,10 +204,10 @@ class Folder:
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
         if status.st_size <= SMALL:
-            content = _read_whole(file, status)
+            octets = _read_whole(file, status)
             file.dependency.confirm()  # what was read belongs to the state that was looked at
-            found.content = Octets(content)
-            found.digest = self._digests.recall(status) or self._digests.of_octets(content, status)
+            found.content = Octets(octets)
+            found.digest = self._digests.recall(status) or self._digests.of_octets(octets, status)
         elif status.st_size <= HASHED_UP_TO:
             found.digest = self._digests.recall(status) or self._hash(file, status)
         found.etag = tag_of_large(status) if found.digest is None else tag_of(found.digest)

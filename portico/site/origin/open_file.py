@@ -218,14 +218,14 @@ class OutgoingFile(Outgoing):
         self._stopped_at = 0  # the end of what was last given to the kernel
         self._read: bytes | None = None  # by a thread; empty if it failed
 
-    def advance(self, count: int) -> int:
-        """Note that the next `count` octets were sent; return how many of them lie behind these."""
-        rest = super().advance(count) if self.memory else 0
-        self._offset += count - rest
-        self.is_done = self._offset == self._end
-        if self._offset < self._stopped_at:
+    def advance(self, count: int) -> None:
+        """Note that the next `count` octets were sent."""
+        offset = self._offset = self._offset + count
+        if self.memory:
+            self.memory = self.memory[count:]
+        self.is_done = offset == self._end
+        if offset < self._stopped_at:
             self._sendable_to = 0  # it may be long until there is room for the rest
-        return rest
 
     def file_part(self, most: int) -> tuple[int, int, int] | None:
         """Return descriptor, offset and count of the octets to send next, at most `most`.
