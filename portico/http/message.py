@@ -82,7 +82,7 @@ class Response:
     For HEAD and 304 `content` is empty, and the fields are those that GET would have had.
     """
 
-    __slots__ = ("close", "content", "fields", "is_stream", "status")
+    __slots__ = ("any_query", "close", "content", "fields", "is_stream", "status")
 
     def __init__(
         self,
@@ -102,3 +102,5 @@ class Response:
         self.is_stream = any(piece.is_stream for piece in content)
         """Whether GET gets a stream here, so that there is no Content-Length."""
         self.close = close
+        self.any_query = False
+        """Whether it would be the same for any other query of the target."""

@@ -48,3 +48,5 @@ REASONS: dict[int, str] = {
     505: "HTTP Version Not Supported",
     507: "Insufficient Storage",
 }
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})

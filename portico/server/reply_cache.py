@@ -14,6 +14,7 @@ since it was the eldest before (second chance): to keep an order of use would co
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import copy
 from typing import TYPE_CHECKING
 
 from portico.bounded import Doorkeeper
@@ -54,6 +55,7 @@ class Reply:
     __slots__ = (
         "_inline",
         "_second",
+        "any_query",
         "checked",
         "close",
         "content",
@@ -79,6 +81,7 @@ class Reply:
         *,
         close: bool = False,
         linger: bool = False,
+        any_query: bool = False,
         log_text: tuple[str, str] = ("", ""),
     ) -> None:
         """`log_text` is what the access log says of it (see `AccessLog.describe`).
@@ -91,6 +94,8 @@ class Reply:
         self.dependencies = dependencies
         self.close = close
         self.linger = linger
+        self.any_query = any_query
+        """Whether it is the reply to the same request with any other query, too."""
         self.log_text = log_text
         self.checked = NEVER
         """The request (see `Freshness`) for which the dependencies were last found unchanged."""
@@ -119,6 +124,12 @@ class Reply:
             self._second = second
             self.data = self.head.octets(date) + self._inline
         self.checked = request
+
+    def with_log_text(self, log_text: tuple[str, str]) -> Reply:
+        """Return a copy with another text for the access log."""
+        copied = copy(self)
+        copied.log_text = log_text
+        return copied
 
     def outgoing(self) -> list[Outgoing]:
         """Return what sends it once."""
@@ -163,6 +174,11 @@ class ReplyCache:
     def find(self, key: HeadKey) -> Reply | None:
         """Return the reply that is kept for `key`."""
         return self._replies.get(key)
+
+    def find_for_any_query(self, key: HeadKey) -> Reply | None:
+        """Return the reply that is kept for `key`, if it is the same whatever the query is."""
+        reply = self._replies.get(key)
+        return reply if reply is not None and reply.any_query else None
 
     def keep(self, key: HeadKey, reply: Reply) -> None:
         """Keep a reply the second time its key comes; let go of others if that is too much."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from portico.http.content_sink import Discard
 from portico.http.dates import imf_fixdate
-from portico.http.h1.head import HeadParser, request_line_of
+from portico.http.h1.head import HeadParser, request_line_of, without_query
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head, in_chunks
 from portico.http.message import ProtocolError, Response
 from portico.server.net.loop import report_bug
@@ -176,10 +176,16 @@ class Responder:
         try:
             key = self._parser.key(head)
             reply = reply_cache.find(key)
+            bare = without_query(key) if reply is None else None
+            if bare is not None:
+                reply = reply_cache.find_for_any_query(bare)
             if reply is not None and self._still_holds(reply):
-                reply_cache.keep_head(head, reply)
                 if self.counters is not None:
                     self.counters.knew_key()
+                if bare is not None and self.log is not None:  # its line has this query
+                    request, line = self._parser.interpret(key), request_line_of(key)
+                    return reply.with_log_text(self.log.describe(line, request, reply.status)), None
+                reply_cache.keep_head(head, reply)
                 return reply, None
             request = self._parser.interpret(key)
         except ProtocolError as error:
@@ -192,7 +198,10 @@ class Responder:
             raise Undecided(waiting.place, work, decision) from None
         reply, content = self.reply(decision)
         if reply is not None and content is None and reply.dependencies is not None:
-            self._keep(key, head, reply)
+            is_bare = bare is not None and reply.any_query
+            self._keep(bare if bare is not None and is_bare else key, reply)
+            if not is_bare or self.log is None:  # else its log line has this query
+                reply_cache.keep_head(head, reply)
         return reply, content
 
     def reply(self, decision: Decision) -> tuple[Reply | None, RequestContent | None]:
@@ -223,10 +232,9 @@ class Responder:
             return None
         return self._reply(response, None, content.request, content.request_line)
 
-    def _keep(self, key: HeadKey, head: bytes, reply: Reply) -> None:
+    def _keep(self, key: HeadKey, reply: Reply) -> None:
         if not self.draining:
             self.reply_cache.keep(key, reply)
-            self.reply_cache.keep_head(head, reply)
 
     def refuse(self, error: ProtocolError, received: bytes) -> Reply:
         """Return the last reply on a connection whose peer broke the protocol by `received`."""
@@ -292,6 +300,7 @@ class Responder:
             dependencies,
             close=connection == CLOSE,
             linger=response.close,
+            any_query=response.any_query,
             log_text=("", "")
             if self.log is None
             else self.log.describe(line, request, response.status),

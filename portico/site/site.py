@@ -27,6 +27,7 @@ from portico.config.config import Config
 from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
+from portico.http.status import REDIRECTS
 from portico.site.fields import varying, without
 from portico.site.origin.fingerprint import status_of
 from portico.site.origin.freshness import Dependencies, Freshness, merge
@@ -84,6 +85,8 @@ class Context:
         """The path to look up: the request's, or the one to which a rule rewrites it."""
         self.found: Found | None = None
         """What is there."""
+        self.reads_query = True
+        """Whether the decision may depend on the query."""
         self.rewrite: int | None = None
         """The status of the rule that rewrites the path: 200, or 404 for an error page."""
 
@@ -145,6 +148,9 @@ class Site:
             response = self._run_stages(request, context)
         except ProtocolError as problem:
             response, context.dependencies = self.refuse(problem, request), None
+        # Redirects keep the query, and listings are sorted by it.
+        is_fixed = response.status not in REDIRECTS and not isinstance(context.found, Directory)
+        response.any_query = is_fixed and not context.reads_query
         if request.method == "HEAD":
             response.content = ()
         self._add_cors(response)
@@ -224,6 +230,7 @@ class Site:
         self._rules.bring_up_to_date()
         context.depend_on(self._rules.dependencies)
         redirects = self._rules.redirects
+        context.reads_query = redirects is not None and redirects.read_query
         if redirects is None:
             return None
         match = redirects.match(request.path, request.query, host_name(request.authority))

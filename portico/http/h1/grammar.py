@@ -18,6 +18,9 @@ TOKEN = re.compile(f"[{_TCHAR}]++")
 # ASCII: browsers do not percent-encode "|", "{" and others in a query.
 REQUEST_LINE = re.compile(rf"([{_TCHAR}]++) ([!-~]++) HTTP/([0-9])\.([0-9])".encode())
 
+# A valid request line with a query, in origin-form: what stands before the query, and behind it.
+QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~]*+)\?[!-\"$-~]*+( HTTP/1\.[01])")
+
 # field-line = field-name ":" OWS field-value OWS (RFC 9112, 5), without obs-fold; field-value is
 # visible ASCII, SP, HTAB and obs-text (RFC 9110, 5.5). The caller strips the OWS.
 FIELD_LINE = re.compile(rf"([{_TCHAR}]++):([\t -~\x80-\xff]*+)".encode("latin-1"))

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache, Doorkeeper
 from portico.http import fields
-from portico.http.h1.grammar import ABSOLUTE_FORM, FIELD_LINE, HOST, ORIGIN_FORM, REQUEST_LINE
+from portico.http.h1.grammar import (
+    ABSOLUTE_FORM,
+    FIELD_LINE,
+    HOST,
+    ORIGIN_FORM,
+    QUERY_LINE,
+    REQUEST_LINE,
+)
 from portico.http.message import Field, ProtocolError, RequestHead
 
 if TYPE_CHECKING:
@@ -189,6 +196,18 @@ def request_line_of(key: HeadKey) -> bytes:
     line = key[0]
     assert isinstance(line, bytes)  # noqa: S101 - HeadKey's type cannot express it
     return line
+
+
+def without_query(key: HeadKey) -> HeadKey | None:
+    """Return the key of the same request without its query; None if it has none.
+
+    None, too, for a request line that is not valid.
+    """
+    line = request_line_of(key)
+    if b"?" not in line or len(line) > TARGET_LIMIT:
+        return None
+    found = QUERY_LINE.fullmatch(line)
+    return None if found is None else (found[1] + found[2], *key[1:])
 
 
 def _request_line(line: bytes) -> RequestHead:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.fields import host_name
 from portico.http.h1.grammar import HOST
+from portico.http.status import REDIRECTS
 from portico.site.rules.pattern import (
     ABSOLUTE,
     DOT_SEGMENT,
@@ -59,7 +60,6 @@ DEFAULT_STATUS = "301"
 HOPS_LIMIT = 20
 """Redirects in a row after which browsers give up (WHATWG Fetch, "HTTP-redirect fetch")."""
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REWRITES = frozenset({200, 404})
 
 _STATUS = re.compile(r"([0-9]{3})(!?)")
@@ -107,6 +107,7 @@ class _Destination:
             raise BadRuleError('The destination has a "." or ".." between slashes.')
         self._path = Template(path, names, as_written)
         self._query = Template(query, names, as_written, neutral) if mark else None
+        self.has_query = bool(mark)
         self._fragment = Template(fragment, names, as_written, neutral) if hash_ else None
 
     def path_and_query(self, captures: Captures, query: str | None) -> tuple[str, str | None]:
@@ -209,6 +210,8 @@ class Redirects:
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
+        self.read_query = any(rule.parameters or rule.destination.has_query for rule in rules)
+        """Whether a decision may depend on the query of a request."""
         self._index = Index([rule.pattern for rule in rules])
 
     def match(self, path: str, query: str | None, host: str) -> Match | None:
