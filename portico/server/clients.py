@@ -146,7 +146,7 @@ class Clients:
                 break
             connection = Connection(transport, peer, self._loop, self._responder, self._closed)
             self._connections[connection.fd] = connection
-            arrived.append((connection, connection.first_octets()))
+            arrived.append((connection, connection.receive()))
             is_short = connection.fd >= self._scarce  # the system gives the lowest that is free
             if is_short or not acceptor.has_more():
                 break

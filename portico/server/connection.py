@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from portico.http.content import ContentChanged, Outgoing
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
+from portico.server import states
 from portico.server.net.loop import READ, WRITE
 from portico.server.net.progress import Progress
 from portico.server.net.send_queue import SendQueue
@@ -38,11 +39,6 @@ RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
 REQUESTS_AT_ONCE = 8
 """Pipelined requests answered before other connections are served: some 60 us of work."""
-CONTENT_RATE = 1024
-"""Octets of a request's content that must come in a second, on average. A client that pauses has
-`head_timeout` to go on."""
-LINGER_LIMIT = 1 << 20
-"""Octets dropped after the last response; then the client is reset."""
 
 
 class Connection:
@@ -78,9 +74,8 @@ class Connection:
         responder: Responder,
         on_close: Callable[[Connection], None],
     ) -> None:
-        """`peer` is the client's address, for the log."""
         self._transport = transport
-        self._peer = peer
+        self._peer = peer  # the client's address, for the log
         self._loop = loop
         self._responder = responder
         self._on_close = on_close
@@ -99,10 +94,6 @@ class Connection:
         self._reply: Reply | None = None  # what the send queue holds; None: interim responses
         self._began = 0.0  # when its request was taken up
         self._progress = Progress()
-
-    def first_octets(self) -> bytes:
-        """Return what has arrived already, for `start`: mostly a whole request."""
-        return self._receive()
 
     def start(self, data: bytes) -> None:
         """Serve what has arrived since the connection was accepted, then wait for more."""
@@ -141,7 +132,8 @@ class Connection:
         if self._send_queue is not None:
             if self._reply is not None:
                 content_sent = self._send_queue.sent - self._send_queue.framing_sent
-                self._count_cut(self._reply, max(0, content_sent - self._reply.head.length))
+                length = max(0, content_sent - self._reply.head.length)
+                self._responder.cut_short(self._peer, self._reply, length)
             if self._send_queue.ends_with_connection:
                 self._transport.reset_when_closed()
             self._end_queue()
@@ -186,12 +178,12 @@ class Connection:
 
     def _on_more(self, _events: int) -> None:
         """HEAD and CONTENT: take more of it."""
-        if data := self._receive():
+        if data := self.receive():
             responder = self._responder
             responder.freshness.begin_round()  # what came with it may be younger than this turn
             if self.state == CONTENT:
                 latest = self._deadline(CONTENT)
-                self.deadline = min(self.deadline + len(data) / CONTENT_RATE, latest)
+                self.deadline = min(self.deadline + len(data) / states.CONTENT_RATE, latest)
             self._take(data)
         elif self.state != CLOSED:
             self._enter(self.state)
@@ -209,13 +201,13 @@ class Connection:
 
     def _on_linger(self, _events: int) -> None:
         """LINGER: drop whatever comes, until the client closes."""
-        self._dropped += len(self._receive())
-        if self._dropped > LINGER_LIMIT:
+        self._dropped += len(self.receive())
+        if self._dropped > states.LINGER_LIMIT:
             self.close()
         elif self.state != CLOSED:
             self._enter(LINGER)
 
-    def _receive(self) -> bytes:
+    def receive(self) -> bytes:
         """Return what has arrived, perhaps nothing; close at the end or on an error."""
         try:
             data = self._transport.receive(RECEIVE)
@@ -226,8 +218,6 @@ class Connection:
         if not data:
             self.close()
         return data
-
-    # Requests
 
     def _take(self, data: bytes) -> None:
         """Answer the requests in what was received, one by one, as far as they are whole."""
@@ -306,7 +296,6 @@ class Connection:
         return self.state in {IDLE, CONTENT}
 
     def _wait(self, waiting: Waiting) -> None:
-        """Go on when a thread has done what must be done first."""
         self._waiting = waiting
 
         def work() -> None:
@@ -336,7 +325,6 @@ class Connection:
             self._take(b"")
 
     def _refuse(self, error: ProtocolError) -> None:
-        """Answer what is no request, then end."""
         self._give_up_waiting()
         received, self._buffer = self._buffer, b""
         self._send(self._responder.refuse(error, received))
@@ -381,7 +369,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
-            self._count_cut(reply, 0)
+            self._responder.cut_short(self._peer, reply, 0)
             self.close()
             return
         if sent == reply.size:
@@ -399,7 +387,6 @@ class Connection:
         self._flush()
 
     def _end_queue(self) -> None:
-        """Let go of the send queue and what it holds."""
         if self._send_queue is not None:
             self._send_queue.close()
             if self._send_queue.is_stream:
@@ -438,23 +425,19 @@ class Connection:
         """SEND: send more of the reply, then go on with what had arrived."""
         send_queue = self._send_queue
         if send_queue is not None and send_queue.needs_step:
-            self._step(send_queue, events)
+            self._expect_progress()  # the client waits for us, not we for it
+            if events & ~(READ | WRITE):
+                self.close()  # the client has gone
+            elif self._responder.streams.take_step(self._responder.now):
+                try:
+                    send_queue.step()
+                except OSError:
+                    self.close()
             if self.state == CLOSED or send_queue.needs_step:
                 return
         self._flush()
         if self.state in {IDLE, CONTENT}:
             self._take(b"")
-
-    def _step(self, send_queue: SendQueue, events: int) -> None:
-        """Let the stream in the queue go on, unless enough others have done so in this turn."""
-        self._expect_progress()  # the client waits for us, not we for it
-        if events & ~(READ | WRITE):
-            self.close()  # the client has gone
-        elif self._responder.streams.take_step(self._responder.now):
-            try:
-                send_queue.step()
-            except OSError:
-                self.close()
 
     def _sent(self, reply: Reply, length: int, began: float = 0.0) -> None:
         """Count a reply that is out, with `length` octets of content, and go on.
@@ -474,15 +457,6 @@ class Connection:
             self._enter(IDLE)
         else:
             self.deadline = responder.idle_deadline
-
-    def _count_cut(self, reply: Reply, length: int) -> None:
-        """Count and log an exchange that ended after `length` octets of content."""
-        responder = self._responder
-        responder.requests += 1
-        if responder.counters is not None:
-            responder.counters.cut_short(reply.status, length)
-        if responder.log is not None:
-            responder.log.add(self._peer, reply.log_text, length)
 
     def _finish(self, *, linger: bool) -> None:
         """End the connection after its last reply. Linger if the client may be sending still."""
@@ -515,8 +489,6 @@ class Connection:
             return before != 0
         return True
 
-    # States
-
     def _enter(self, state: int) -> None:
         """Enter `state`, with a new deadline: set what it waits for and what happens then.
 
@@ -539,7 +511,6 @@ class Connection:
         self._watched = events
 
     def _deadline(self, state: int) -> float:
-        """Return until when `state` may last, from now on."""
         return self._responder.now + self._responder.time_limits[state]
 
     # What each state waits for, and what happens then; `states` describes them.

@@ -251,6 +251,14 @@ class Responder:
             response.content = ()
         return self._reply(response, None, request, line)
 
+    def cut_short(self, peer: str, reply: Reply, length: int) -> None:
+        """Count and log an exchange with `peer` that ended after `length` octets of content."""
+        self.requests += 1
+        if self.counters is not None:
+            self.counters.cut_short(reply.status, length)
+        if self.log is not None:
+            self.log.add(peer, reply.log_text, length)
+
     def _still_holds(self, reply: Reply) -> bool:
         """Return whether a kept reply is ready to be sent; if it is outdated, forget it."""
         if reply.checked == self.freshness.round or self.is_current(reply):

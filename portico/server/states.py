@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 IDLE, HEAD, QUEUED, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
+CONTENT_RATE = 1024
+"""Octets of a request's content that must come in a second, on average. A client that pauses has
+`head_timeout` to go on."""
+LINGER_LIMIT = 1 << 20
+"""Octets dropped after the last response; then the client is reset."""
 LINGER_SECONDS = 2.0
 """How long a client has to close when its system has the whole of the last response."""
 LOOKS = 8

@@ -109,7 +109,7 @@ class Desk:
         connection = Connection(transport, "client", self.loop, self.responder, self._closed)
         self.connections[connection.fd] = connection
         self.clients.append(client)
-        connection.start(connection.first_octets())
+        connection.start(connection.receive())
         return connection
 
     def _closed(self, connection: Connection) -> None:

@@ -10,9 +10,9 @@ import pytest
 from portico.config.config import Config
 from portico.http.content import Octets
 from portico.http.message import ProtocolError, RequestHead, Response
-from portico.server.connection import CONTENT_RATE, Connection
+from portico.server.connection import Connection
 from portico.server.net.loop import READ
-from portico.server.states import CONTENT, IDLE, LINGER, WAIT
+from portico.server.states import CONTENT, CONTENT_RATE, IDLE, LINGER, WAIT
 from portico.site.origin.open_file import Waiting
 from tests.server.clients import chunked, get, request
 from tests.server.inside import Answers, Desk

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from portico.server.connection import LINGER_LIMIT
 from portico.server.embedded import Server
 from portico.server.responder import DISCARD_LIMIT
-from portico.server.states import LINGER
+from portico.server.states import LINGER, LINGER_LIMIT
 from tests.server.clients import Client, chunked, eventually, get, in_pieces, request
 from tests.server.conftest import Connect
 from tests.server.inside import states
