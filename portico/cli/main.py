@@ -7,7 +7,6 @@ of the operator (one clear line, no traceback), 130 for Ctrl+C. What belongs to 
 
 from __future__ import annotations
 
-import _signal  # importing signal takes a millisecond
 import os
 import sys
 from importlib import import_module
@@ -49,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         if argv is None:  # the process ends, so one more Ctrl+C is no error
-            _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+            import signal
+
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _flush()
 
 
