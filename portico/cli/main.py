@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
+        if argv is None:  # the process ends, so one more Ctrl+C is no error
+            import signal
+
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _flush()
 
 

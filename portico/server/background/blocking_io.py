@@ -8,10 +8,10 @@ Limits: THREADS jobs of a place run at once, and QUEUE_LIMIT more may wait.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from portico.server.background.threads import Threads
+from portico.server.net.loop import report_bug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,9 @@ class BlockingIO:
     def _run(self, job: Job) -> None:
         work, done = job
         try:
-            with contextlib.suppress(OSError):  # the request meets it again when it goes on
-                work()
-        finally:
-            self._call(done)
+            work()
+        except OSError:
+            pass  # the request meets it again when it goes on
+        except Exception:  # noqa: BLE001
+            report_bug()
+        self._call(done)
