@@ -274,6 +274,7 @@ def test_rules_that_are_not_kept_in_memory_are_read(root: Path) -> None:
     known = reader.book.redirects
     age(root / "_redirects")
     assert not reader.holds()
+    settle_all(root)
     assert reader.read() == (1, None)
     assert reader.book.redirects is known
     assert reader.holds()
