@@ -141,6 +141,7 @@ class Folder:
         return found
 
     def _find(self, names: tuple[str, ...]) -> Found:
+        """Look until nothing changes meanwhile. Raises Waiting."""
         path = self._below + os.sep.join(names)
         file = path + _INDEX if names[-1] == "" else path
         known = self._known(file)
