@@ -6,22 +6,18 @@ import os
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import field_lines
 from portico.http.message import Response
 from portico.site.compression.cache import CompressionCache
+from portico.site.origin.etags import tag_of
 from portico.site.origin.folder import Folder
 from portico.site.origin.freshness import Dependencies
 from portico.site.origin.open_file import FileSlice
-from portico.site.origin.protocol import tag_of
 from portico.site.site import Site
 from tests.site.on_disk import settle
-
-if TYPE_CHECKING:
-    from portico.site.origin.protocol import Submit
 
 _LISTS = {"Vary"}
 """Fields that may come in several lines."""
@@ -35,14 +31,13 @@ class Client:
         root: Path,
         hosts: tuple[str, ...] | None = None,
         *,
-        submit: Submit | None = None,
         copies: CompressionCache | None = None,
         memory: int = 1 << 20,
         **options: object,
     ) -> None:
         self.root = root
         self.reports: list[str] = []
-        self.folder = Folder(str(root), memory, submit)
+        self.folder = Folder(str(root), memory)
         config = Config.of(**options)
         self.site = Site(self.folder, config, hosts, copies, self.reports.append)
         self.dependencies: Dependencies = None

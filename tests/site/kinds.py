@@ -5,10 +5,10 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
+from portico.site.origin.etags import tag_of
 from portico.site.origin.folder import SMALL
-from portico.site.origin.protocol import tag_of
 from tests.site.asking import Client, age, settle_all
-from tests.site.compression.copying import ByHand, text
+from tests.site.compression.copying import text
 
 DATE = 1_000_000_000
 PLAIN = text(5000)
@@ -39,7 +39,7 @@ KINDS = {
 
 
 def make_client(root: Path) -> Client:
-    """A client of a site with all kinds, the large ones hashed."""
+    """A client of a site with all kinds."""
     root.mkdir()
     for name, octets in {
         "alone.bin": PLAIN,
@@ -54,10 +54,4 @@ def make_client(root: Path) -> Client:
         (root / name).write_bytes(octets)
         age(root / name, DATE)
     settle_all(root)
-    hand = ByHand()
-    client = Client(root, submit=hand.submit)
-    for path in ("/large.bin", "/large.html"):
-        client.ask(path, "Accept-Encoding: gzip")
-    client.ask("/large.html")
-    hand.run()
-    return client
+    return Client(root)

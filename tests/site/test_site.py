@@ -367,6 +367,38 @@ def test_what_is_refused_ends_the_connection(client: Client) -> None:
         assert not client.ask(path).close
 
 
+@pytest.mark.parametrize(
+    ("rules", "path", "expected"),
+    [
+        ("", "/page.html", True),
+        ("", "/page", True),
+        ("", "/large.bin", True),
+        ("", "/with%20index/", True),
+        ("", "/none", True),
+        ("", "/.env", True),
+        ("", "/folder", False),  # a redirect keeps the query
+        ("", "/folder/", False),  # a listing is sorted by it
+        ("", "/%", False),  # ends the connection
+        ("/x /page.html 200\n/y /page.html 302", "/x", True),
+        ("/x /page.html 200\n/y /page.html 302", "/page.html", True),
+        ("/x /page.html 200\n/y /page.html 302", "/y", False),
+        ("/x p=1 /page.html 200", "/x", False),
+        ("/x p=1 /page.html 200", "/page.html", False),
+        ("/page.html /page.html?x=1 302!", "/page.html?x=1", False),
+    ],
+)
+def test_whether_a_response_is_the_same_for_any_query(
+    client: Client, rules: str, path: str, expected: bool
+) -> None:
+    (client.root / "_redirects").write_text(rules)
+    for query in ("", "?b", "?N=D&v=1"):
+        assert client.ask(path + query if "?" not in path else path).any_query is expected
+    if expected:
+        first, second = (client.ask(f"{path}?{query}") for query in ("b", "N=D"))
+        assert (first.status, first.fields) == (second.status, second.fields)
+        assert content(first) == content(second)
+
+
 def test_nothing_tells_where_the_site_lies(client: Client) -> None:
     for path in ANY_PATHS:
         response = client.ask(path)

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from portico.http.content import ByteSource
     from portico.site.origin.freshness import Dependency
-    from portico.site.origin.protocol import Submit
 
+    Submit = Callable[[Iterator[None]], bool]
+    """Hands over a background job, in bounded steps; returns False when too many are queued."""
     Key = tuple[bytes, str]
     """The digest of an original, and a content coding."""
 

@@ -3,7 +3,8 @@
 Rule: a state has the same tag from the first response on, after a restart, and on every worker.
 Up to HASHED_UP_TO it is made of the content's SHA-256, so replicas agree on it whatever dates their
 files have. The tag of a larger file is made of its size and modification time, because hashing it
-would keep a processor busy for seconds; replicas agree on that if they preserve the time.
+would keep a processor busy for seconds; replicas agree on that if they preserve the time. So is the
+tag of a smaller one that changes whenever it is hashed, such as a log.
 
 A file of more than a few KiB is hashed in a thread, and the request waits for it; what was hashed
 is remembered by the file's fingerprint.
@@ -12,6 +13,7 @@ is remembered by the file's fingerprint.
 from __future__ import annotations
 
 import contextlib
+import os
 from _thread import allocate_lock
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -20,8 +22,6 @@ from portico.bounded import BoundedCache
 from portico.site.origin.fingerprint import Disturbed, Fingerprint, fingerprint, is_settled
 
 if TYPE_CHECKING:
-    import os
-
     from portico.site.origin.open_file import OpenFile
 
 HASHED_UP_TO = 8 << 20
@@ -85,7 +85,7 @@ class Digests:
         digest = begin()
         for position in range(0, status.st_size, _PIECE):
             digest.update(file.read(_PIECE, position))
-        if file.changed():
+        if fingerprint(os.fstat(file.fd)) != fingerprint(status):
             raise Disturbed
         self._remember(status, digest.digest())
         return digest.digest()

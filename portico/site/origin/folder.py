@@ -64,6 +64,8 @@ SMALL = 65536
 """Bytes up to which a file is read into memory at once. Above, sendfile costs less."""
 _SETTLING_SECONDS = 0.1
 """How long a thread waits until a file of middle size that has just changed can be hashed."""
+_HASHES = 2
+"""Times that a file is hashed in one look-up, if it changes meanwhile."""
 _TRIES = 32
 """Looks at a path before giving up because what it leads to changes during each of them."""
 _DOUBTS = 2
@@ -116,7 +118,7 @@ class Folder:
         """Where the folder lies when its symlinks are followed."""
         if os.path.normpath(self._below) == self.real_path:
             self._below = os.path.join(self.real_path, "")  # so both spell a folder the same way
-        self._doubts = 0
+        self._doubts = self._hashes_left = 0
         self._small: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
         self._open: BoundedCache[str, File] = BoundedCache(
             min(open_files, memory // 2 // _OVERHEAD)
@@ -126,19 +128,26 @@ class Folder:
         self.mounts = mounts or RemoteMounts(self.real_path)
         """The remote file systems in it."""
 
-    def look_up(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (outcomes)
+    def look_up(self, names: tuple[str, ...]) -> Found:
         """Return what is at the path `names`: see `protocol`. Raises Waiting."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
         place = self.mounts.place_of(names)
         if place is not None and not self._may_wait:
             raise Waiting(place)
+        found = self._find(names)
+        if place is not None and not isinstance(found, Directory | Failed):
+            found.dependencies = None  # to check them would be one more look
+        return found
+
+    def _find(self, names: tuple[str, ...]) -> Found:
+        """Look until nothing changes meanwhile. Raises Waiting."""
         path = self._below + os.sep.join(names)
         file = path + _INDEX if names[-1] == "" else path
         known = self._known(file)
         if known is not None:
             return known
-        self._doubts = _DOUBTS
+        self._doubts, self._hashes_left = _DOUBTS, _HASHES
         for _ in range(_TRIES):
             try:
                 return self._look(names, path, file)
@@ -183,6 +192,8 @@ class Folder:
             is_file = isinstance(found, File)
         if is_file or file == path:
             return found
+        if not self._may_wait and (place := self.mounts.place_in((*names[:-1], ""))) is not None:
+            raise Waiting(place)
         entries = self._entries(path)
         return Directory(iter(list(entries)) if self._may_wait else entries)
 
@@ -212,15 +223,21 @@ class Folder:
             found.digest = self._digests.recall(status) or self._hash(file, status)
         found.etag = tag_of_large(status) if found.digest is None else tag_of(found.digest)
         found.codings, siblings = self._siblings(path, status.st_mtime_ns)
-        found.dependencies = None if is_remote else (file.dependency, *folders, *siblings)
+        found.dependencies = (file.dependency, *folders, *siblings)
         memory = self._small if status.st_size <= SMALL else self._open
         memory.put(path, found)
         return found
 
-    def _hash(self, file: OpenFile, status: os.stat_result) -> bytes:
-        """Return the digest of a file of middle size. Raises Waiting or Disturbed."""
+    def _hash(self, file: OpenFile, status: os.stat_result) -> bytes | None:
+        """Return the digest of a file of middle size; None if it is being written all the time.
+
+        Raises Waiting or Disturbed.
+        """
         if not self._may_wait:
             raise Waiting(file.place)
+        if not self._hashes_left:
+            return None
+        self._hashes_left -= 1
         end = time.monotonic() + _SETTLING_SECONDS
         while not is_settled(status) and time.monotonic() < end:
             time.sleep(0.01)  # or its next change might leave the fingerprint as it is

@@ -59,6 +59,14 @@ class RemoteMounts:
         path = os.sep.join(names) + os.sep
         return next((place for place in self._places if path.startswith(place)), None)
 
+    def place_in(self, names: tuple[str, ...]) -> str | None:
+        """Return a remote place that is an entry of the folder at the path `names`, if any."""
+        folder = os.sep.join(names)
+        for place in self._places:
+            if place.startswith(folder) and os.sep not in place[len(folder) : -1]:
+                return place
+        return None
+
 
 def _mount(line: str) -> tuple[str, str]:
     """Return the mount point and the file system type on a line of the table."""

@@ -9,13 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from portico.http.content import ByteSource
     from portico.site.origin.freshness import Dependencies, Freshness
-
-    Submit = Callable[[Iterator[None]], bool]
-    """Hands over a background job, in bounded steps; returns False when too many are queued."""
 
 
 class File:

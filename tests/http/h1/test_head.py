@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, HeadParser
+from portico.http.h1.head import (
+    FIELDS_LIMIT,
+    HEAD_LIMIT,
+    TARGET_LIMIT,
+    HeadParser,
+    without_query,
+)
 from portico.http.message import ProtocolError
 from tests.http.h1 import field_cases, framing_cases, start_line_cases
-from tests.http.h1.cases import HeadCase, having, sized, target
+from tests.http.h1.cases import HeadCase, having, sized, start, target
 from tests.http.h1.feeding import NEXT, Read, bytewise, read_head
 
 CASES = (*start_line_cases.CASES, *field_cases.CASES, *framing_cases.CASES)
@@ -174,3 +180,49 @@ def test_a_field_that_matters_makes_no_template() -> None:
     keys = {parser.key(having(b"Range: bytes=%d-" % number)) for number in range(9)}
     assert len(keys) == 9
     assert len(parser._templates) == 0
+
+
+# Keys without their query
+
+
+@pytest.mark.parametrize(
+    ("line", "bare"),
+    [
+        (b"GET /a?b HTTP/1.1", b"GET /a HTTP/1.1"),
+        (b"GET /? HTTP/1.1", b"GET / HTTP/1.1"),
+        (b"GET /a??b?c=/d HTTP/1.0", b"GET /a HTTP/1.0"),
+        (b'HEAD //a%3F!~|{"?"|!~%3f HTTP/1.1', b'HEAD //a%3F!~|{" HTTP/1.1'),
+        (b"OPTIONS /a?b HTTP/1.1", b"OPTIONS /a HTTP/1.1"),
+    ],
+)
+def test_a_key_without_its_query_is_that_of_the_bare_target(line: bytes, bare: bytes) -> None:
+    parser = HeadParser(frozenset({"range"}))
+    for fields in (b"Host: a.example", b"X: ?\r\nRange: bytes=0-\r\nHost: b.example"):
+        assert without_query(parser.key(start(line, fields))) == parser.key(start(bare, fields))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # no query
+        *(b"GET /a HTTP/1.1", b"GET /%3F HTTP/1.1", b"OPTIONS * HTTP/1.1"),
+        # not valid
+        *(b"GET /a?b", b"GET /a? HTTP/2.0", b"GET /a?b HTTP/1.1 ", b"GET /a?b  HTTP/1.1"),
+        *(b"GET /a?b#c HTTP/1.1", b"GET /a#?b HTTP/1.1", b"GET ?b HTTP/1.1", b"GET * ?b HTTP/1.1"),
+        *(b"GET /a?b c HTTP/1.1", b"GET /a b?c HTTP/1.1", b"GET /a?\xc3\xa9 HTTP/1.1"),
+        *(b"GET /a?\0 HTTP/1.1", b"GET /a?b\n HTTP/1.1", b"GET /a?b HTTP/1.1\n", b" /a?b HTTP/1.1"),
+        *(b"G?T /a HTTP/1.1", b"GET /a HTTP/1.1?b", b"GET a?b HTTP/1.1", b"GET /a\x7f?b HTTP/1.1"),
+        # valid, but in a form that is rare
+        *(b"GET http://a/?b HTTP/1.1", b"get /a?b HTTP/1.1"),
+    ],
+)
+def test_a_key_without_a_query_or_that_is_not_valid_has_none_to_remove(line: bytes) -> None:
+    assert without_query((line, ("host", "a.example"))) is None
+
+
+def test_a_target_beyond_the_limit_is_refused_with_its_query() -> None:
+    parser = HeadParser()
+    longest = b"/?" + b"q" * (TARGET_LIMIT - 2)
+    for path, status in ((longest, 0), (longest + b"q", 414)):
+        assert read_head([target(path)]).status == status
+        assert without_query(parser.key(target(path))) is None

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from portico.http.h1.head import HeadParser
+from portico.http.h1.grammar import QUERY_LINE
+from portico.http.h1.head import HeadParser, without_query
 from portico.http.h1.serialize import field_lines, status_line
 from portico.http.message import CHUNKED
 from tests.http.h1 import wire
@@ -87,6 +88,44 @@ def test_an_accepted_head_written_again_means_the_same(data: bytes) -> None:
     fields = head["fields"]
     assert isinstance(fields, tuple)
     assert attributes(HeadParser().parse(line + field_lines(fields) + b"\r\n")) == head
+
+
+@THOROUGH
+@given(
+    st.sampled_from((b"GET", b"HEAD", b"OPTIONS", b"CONNECT", b"get", b"G?T", b"")),
+    st.text('/a.%?#"~\x7f *', max_size=5) | st.just("http://b/"),
+    st.text('?/a=&#"~|%\x00\n \xff', max_size=5),
+    st.sampled_from((b" HTTP/1.1", b" HTTP/1.0", b" HTTP/1.2", b" HTTP/2.0", b" HTTP/1.1\n", b"")),
+)
+def test_without_its_query_a_head_means_the_same(
+    method: bytes, path: str, query: str, version: bytes
+) -> None:
+    """Only what is valid loses its query, and it loses no more than that."""
+    line = method + f" {path}?{query}".encode("latin-1") + version
+    parser, host = HeadParser(), ("host", "a.example")
+    key = without_query((line, host))
+    assert (key is not None) == (QUERY_LINE.fullmatch(line) is not None)
+    if key is None:
+        return
+    bare, whole = parser.interpret(key), parser.interpret((line, host))
+    assert bare.query is None
+    assert whole.query is not None
+    assert whole.target == f"{bare.target}?{whole.query}"
+    expected = attributes(whole) | {"target": bare.target, "query": None}
+    assert attributes(bare) == expected
+
+
+@THOROUGH
+@given(wire.valid_head(), st.text('?/a=&"~|%', max_size=8))
+def test_any_query_in_a_valid_head_is_removed(head: bytes, query: str) -> None:
+    parser = HeadParser()
+    bare = head.replace(b"/a?b=c ", b"/a ")
+    method, target, version = bare.partition(b"\r\n")[0].split(b" ")
+    asked = head.replace(
+        head.partition(b"\r\n")[0], b"%b %b?%b %b" % (method, target, query.encode(), version), 1
+    )
+    expected = None if target.startswith(b"http") else parser.key(bare)
+    assert without_query(parser.key(asked)) == expected
 
 
 @THOROUGH

@@ -16,9 +16,10 @@ import brotli
 import zstandard
 
 from portico.http.content import Octets
+from portico.site.origin.etags import tag_of
 from portico.site.origin.freshness import Dependency, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
-from portico.site.origin.protocol import File, tag_of
+from portico.site.origin.protocol import File
 from tests.site.on_disk import PATIENCE
 
 MEMORY = 1 << 22

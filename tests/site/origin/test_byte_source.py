@@ -10,7 +10,7 @@ import pytest
 
 from portico.http.content import ByteSource, ContentChanged, Octets, Outgoing
 from portico.site.origin.freshness import Freshness
-from portico.site.origin.open_file import TAIL, FileSlice, OpenFile, open_file
+from portico.site.origin.open_file import TAIL, FileSlice, OpenFile, Waiting, open_file
 
 CONTENT = bytes(range(256)) * 20
 SIZE = len(CONTENT)
@@ -89,6 +89,11 @@ def test_a_file_that_changes_says_so(tmp_path: Path) -> None:
     assert source.has_changed()
     assert source.read() == CONTENT[:-1]
     last = source.slice(SIZE - TAIL, SIZE).outgoing()
+    with pytest.raises((ContentChanged, Waiting)) as raised:
+        last.file_part(TAIL)
+    if isinstance(raised.value, Waiting):  # what is not there is not in memory either
+        assert raised.value.work is not None
+        raised.value.work()
     with pytest.raises(ContentChanged):
         last.file_part(TAIL)
 

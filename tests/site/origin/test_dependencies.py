@@ -12,7 +12,6 @@ import pytest
 from portico.http.message import Response
 from portico.site.origin.folder import SMALL
 from tests.site.asking import Client, age, content, fields, settle_all
-from tests.site.compression.copying import ByHand
 
 PAGE = b"<p>page"
 LARGE = b"l" * (SMALL + 1)
@@ -199,10 +198,8 @@ def shown(response: Response) -> tuple[int, dict[str, str], bytes]:
 @pytest.mark.parametrize("memory", [1 << 20, 0], ids=["", "without memory"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_answer_holds_until_what_would_change_it(root: Path, change: Change, memory: int) -> None:
-    hand = ByHand()
-    client = Client(root, submit=hand.submit, memory=memory, listing=False, spa=change.spa)
+    client = Client(root, memory=memory, listing=False, spa=change.spa)
     client.ask(change.path, *change.lines)
-    hand.run()
     before = shown(client.ask(change.path, *change.lines))
     assert client.holds()
     assert client.holds()
@@ -211,12 +208,11 @@ def test_answer_holds_until_what_would_change_it(root: Path, change: Change, mem
     assert not client.holds()
     after = shown(client.ask(change.path, *change.lines))
     assert after != before
-    fresh = Client(root, submit=hand.submit, listing=False, spa=change.spa)
+    fresh = Client(root, listing=False, spa=change.spa)
     fresh.ask(change.path, *change.lines)
     settle_all(root)
     fresh.ask(change.path, *change.lines)
     client.ask(change.path, *change.lines)
-    hand.run()
     assert shown(client.ask(change.path, *change.lines)) == shown(
         fresh.ask(change.path, *change.lines)
     )

@@ -206,7 +206,7 @@ def folder_of(root: Path, count: int) -> Iterator[Entry]:
     (root / "folder").mkdir()
     for number in range(count):
         (root / "folder" / str(number)).touch()
-    found = Folder(str(root), 0).look_up(("folder", ""))
+    found = Folder(str(root), 0, may_wait=False).look_up(("folder", ""))
     assert isinstance(found, Directory)
     return found.entries
 

@@ -34,7 +34,7 @@ ORDERS = st.builds(
 
 
 def look(root: Path, *names: str) -> Iterator[Entry]:
-    found = Folder(str(root), 0).look_up((*names, ""))
+    found = Folder(str(root), 0, may_wait=False).look_up((*names, ""))
     assert isinstance(found, Directory)
     return found.entries
 
@@ -225,7 +225,7 @@ def test_links_that_lead_out_are_left_out_whenever_they_are_read(tmp_path: Path)
     root = made(tmp_path / "site", 3)
     (root / "out").symlink_to(tmp_path)
     (root / "in").symlink_to(root / "1")
-    folder = Folder(str(root), 0)
+    folder = Folder(str(root), 0, may_wait=False)
     found = folder.look_up(("",))
     assert isinstance(found, Directory)
     folder.freshness.begin_round()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portico.site.compression.cache import CompressionCache
-from portico.site.origin.protocol import tag_of
+from portico.site.origin.etags import tag_of
 from tests.site.asking import Client, age, content, fields, settle_all, vary
 from tests.site.compression.copying import DECODE, MEMORY, ByHand, text
 
@@ -31,7 +31,7 @@ def copying(tmp_path: Path, hand: ByHand) -> Client:
     for path in root.iterdir():
         age(path)
     settle_all(root)
-    return Client(root, submit=hand.submit, copies=CompressionCache(MEMORY, hand.submit))
+    return Client(root, copies=CompressionCache(MEMORY, hand.submit))
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])

@@ -425,6 +425,44 @@ def test_the_first_of_all_rules_decides_as_if_each_were_tried(
     assert (match and match.forced) == (expected and expected.forced)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", False),
+        ("/a /b\n/c/* /d/:splat 200\n/e /f#g 302!\n/h /404.html 404", False),
+        ("/a /b\n/a p=1 /c", True),
+        ("/a p=:p /c/:p", True),
+        ("/a /a?x=1 302", True),  # those who come with it are not redirected
+        ("/a /b?x=1 302", True),
+    ],
+)
+def test_whether_queries_are_read(text: str, expected: bool) -> None:
+    assert rules(text).read_query is expected
+
+
+visible = st.none() | st.text('abx=1&?/%"|', max_size=8)
+
+
+@THOROUGH
+@given(files, paths, visible, visible, asked_hosts)
+def test_where_queries_are_not_read_they_decide_nothing_but_where_a_redirect_leads(
+    text: str, path: str, one: str | None, other: str | None, host: str
+) -> None:
+    redirects, _ = parse_redirects(text)
+    if redirects.read_query:
+        return
+    first, second = (redirects.match(path, query, host) for query in (one, other))
+    if first is None or second is None:
+        assert first is second
+    else:
+        assert (first.line, first.status, first.forced) == (
+            second.line,
+            second.status,
+            second.forced,
+        )
+        assert first.status not in {200, 404} or first.location == second.location
+
+
 @THOROUGH
 @given(files, st.text("abx.jpg/", max_size=8), st.data())
 def test_no_encoding_of_a_path_dodges_a_rule(text: str, path: str, data: st.DataObject) -> None:
