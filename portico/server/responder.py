@@ -3,7 +3,7 @@
 1. The whole head, if it was answered before.
 2. Its key (see `http.h1.head`), if that was.
 3. Parsing, and the site's answer; kept for the next time if its dependencies are known. If the
-   loop would have to wait for a disk, a thread decides: `Undecided` is raised, and `reply` makes
+   loop would have to wait for a disk, a thread decides: `Undecided` is raised, and `resume` makes
    the reply when that is done.
 
 Where the site answers with a sink, the request's content goes there, and `finish` makes the reply.
@@ -13,6 +13,7 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     Answer = tuple[Response | ContentSink, Dependencies]
     Work = Callable[[], object]
+    Decided = tuple[Reply | None, RequestContent | None]
     Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 DISCARD_LIMIT = 65536
@@ -152,9 +154,23 @@ class Responder:
         self.draining = True
         self.reply_cache = ReplyCache(0, self.reply_cache.open_files)
 
-    def wait(self, place: object, work: Work, done: Callable[[], None]) -> bool:
-        """Have a thread do `work`, then the loop call `done`; False if too many wait already."""
-        return self._wait is not None and self._wait(place, work, done)
+    def wait(
+        self, waiting: Waiting, is_wanted: Callable[[], bool], done: Callable[[], None]
+    ) -> bool:
+        """Have a thread do the work of `waiting`, then the loop call `done`, if it is still wanted.
+
+        Return False if too many wait already.
+        """
+
+        def work() -> None:
+            if waiting.work is not None and is_wanted():
+                waiting.work()
+
+        def end() -> None:
+            if is_wanted():
+                done()
+
+        return self._wait is not None and self._wait(waiting.place, work, end)
 
     def is_current(self, reply: Reply) -> bool:
         """Return whether `reply` still holds; if so it is ready to be sent."""
@@ -164,7 +180,7 @@ class Responder:
         self.reply_cache.touch(reply)
         return True
 
-    def reply_to(self, head: bytes) -> tuple[Reply | None, RequestContent | None]:
+    def reply_to(self, head: bytes) -> Decided:
         """Return the reply to a complete head, and the content that follows it.
 
         The reply is None if it is made only when the content is complete. Raises Undecided.
@@ -196,7 +212,7 @@ class Responder:
         except Waiting as waiting:
             work = partial(self._decide_in_thread, decision)
             raise Undecided(waiting.place, work, decision) from None
-        reply, content = self.reply(decision)
+        reply, content = self._reply_to(decision)
         if reply is not None and content is None and reply.dependencies is not None:
             is_bare = bare is not None and reply.any_query
             self._keep(bare if bare is not None and is_bare else key, reply)
@@ -204,7 +220,18 @@ class Responder:
                 reply_cache.keep_head(head, reply)
         return reply, content
 
-    def reply(self, decision: Decision) -> tuple[Reply | None, RequestContent | None]:
+    def resume(self, decision: Decision) -> Decided:
+        """Return what `reply_to` does, now that a thread has decided.
+
+        The loop decides once more, because it shares open files among all replies; a thread opens
+        one for each. Where the loop would still have to wait, the thread's answer is sent.
+        """
+        if isinstance(decision.answer, Response) and not decision.answer.is_stream:
+            with suppress(Waiting):
+                self._decide(decision, self.handler.answer)
+        return self._reply_to(decision)
+
+    def _reply_to(self, decision: Decision) -> Decided:
         """Return the reply to a request that is decided, and the content that follows it."""
         request, line, answer = decision.request, decision.line, decision.answer
         if self.counters is not None:
