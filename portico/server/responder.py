@@ -13,7 +13,6 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,8 +79,8 @@ class Decision:
 
     __slots__ = ("answer", "dependencies", "line", "request")
 
-    def __init__(self, key: HeadKey, request: RequestHead) -> None:
-        self.line = request_line_of(key)
+    def __init__(self, line: bytes, request: RequestHead) -> None:
+        self.line = line
         self.request = request
         self.answer: Response | ContentSink
         self.dependencies: Dependencies = None
@@ -206,29 +205,29 @@ class Responder:
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
-        decision = Decision(key, request)
-        try:
-            self._decide(decision, self.handler.answer)
-        except Waiting as waiting:
-            work = partial(self._decide_in_thread, decision)
-            raise Undecided(waiting.place, work, decision) from None
+        decision = Decision(request_line_of(key), request)
+        waiting = self._decide(decision, self.handler.answer)
+        if waiting is not None:
+            raise Undecided(waiting.place, partial(self._decide_in_thread, decision), decision)
         reply, content = self._reply_to(decision)
         if reply is not None and content is None and reply.dependencies is not None:
-            is_bare = bare is not None and reply.any_query
-            self._keep(bare if bare is not None and is_bare else key, reply)
-            if not is_bare or self.log is None:  # else its log line has this query
-                reply_cache.keep_head(head, reply)
+            self._keep(key, bare, request, reply)
+            reply_cache.keep_head(head, reply)  # unless a copy was kept
         return reply, content
 
     def resume(self, decision: Decision) -> Decided:
         """Return what `reply_to` does, now that a thread has decided.
 
         The loop decides once more, because it shares open files among all replies; a thread opens
-        one for each. Where the loop would still have to wait, the thread's answer is sent.
+        one for each. The thread's answer is sent where the loop fails or would still have to wait.
         """
-        if isinstance(decision.answer, Response) and not decision.answer.is_stream:
-            with suppress(Waiting):
-                self._decide(decision, self.handler.answer)
+        answer = decision.answer
+        if isinstance(answer, Response) and not answer.is_stream:
+            own = Decision(decision.line, decision.request)
+            if self._decide(own, self.handler.answer) is None and (
+                isinstance(own.answer, Response) and own.answer.status < 500
+            ):
+                decision = own
         return self._reply_to(decision)
 
     def _reply_to(self, decision: Decision) -> Decided:
@@ -259,7 +258,13 @@ class Responder:
             return None
         return self._reply(response, None, content.request, content.request_line)
 
-    def _keep(self, key: HeadKey, reply: Reply) -> None:
+    def _keep(self, key: HeadKey, bare: HeadKey | None, request: RequestHead, reply: Reply) -> None:
+        """Keep a reply by its key, or for any query by the `bare` one, with the log line of that."""
+        if bare is not None and reply.any_query:
+            key = bare
+            if self.log is not None:
+                line = request_line_of(bare)
+                reply = reply.with_log_text(self.log.describe(line, request, reply.status))
         if not self.draining:
             self.reply_cache.keep(key, reply)
 
@@ -293,18 +298,21 @@ class Responder:
         self.reply_cache.drop(reply)
         return False
 
-    def _decide(self, decision: Decision, answer: Callable[[RequestHead], Answer]) -> None:
-        """Decide what is answered. Raises Waiting."""
+    def _decide(
+        self, decision: Decision, answer: Callable[[RequestHead], Answer]
+    ) -> Waiting | None:
+        """Decide what is answered; return what has to be waited for before that can be decided."""
         try:
             decision.answer, decision.dependencies = answer(decision.request)
         except ProtocolError as error:
             decision.answer = self.handler.refuse(error)
-        except Waiting:
-            raise
+        except Waiting as waiting:
+            return waiting.with_traceback(None)  # whose frames hold open files
         except Exception:  # noqa: BLE001
             report_bug()
             problem = ProtocolError(500, "The fault is on this side.")
             decision.answer = self.handler.refuse(problem)
+        return None
 
     def _decide_in_thread(self, decision: Decision) -> None:
         """In a thread: decide, however long that takes."""

@@ -47,8 +47,8 @@ def drain(send_queue: SendQueue, pair: Pair, dice: random.Random) -> bytes:
         try:
             done = send_queue.flush(sender)
         except Waiting as waiting:
-            assert waiting.work is not None
-            waiting.work()
+            if waiting.work is not None:
+                waiting.work()
         while True:
             try:
                 got += receiver.recv(dice.randint(1, 9000))
