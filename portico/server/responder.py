@@ -259,7 +259,7 @@ class Responder:
         return self._reply(response, None, content.request, content.request_line)
 
     def _keep(self, key: HeadKey, bare: HeadKey | None, request: RequestHead, reply: Reply) -> None:
-        """Keep a reply by its key, or for any query by the `bare` one, with the log line of that."""
+        """Keep a reply by its key; or for any query by the `bare` one, with its log line."""
         if bare is not None and reply.any_query:
             key = bare
             if self.log is not None:

@@ -17,6 +17,7 @@ from portico.http.message import RequestHead, Response
 from portico.server.connection import Connection
 from portico.server.states import IDLE, LINGER, WAIT
 from portico.site.origin import open_file as open_file_module
+from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
 from portico.site.origin.open_file import READ_AHEAD, OpenFile, Waiting
 from portico.site.site import Site
@@ -186,11 +187,15 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def files(file: Path, threads: Threads) -> Iterator[Desk]:
     """Serves the folder of `file`."""
-    site = Site(Folder(str(file.parent), 1 << 20, may_wait=False))
-    slow = Site(Folder(str(file.parent), 0))
-    desk = Desk(Config.of(send_timeout=10), site, threads.submit, slow.answer)
+    digests = Digests()
+    folder = Folder(str(file.parent), 1 << 20, may_wait=False, digests=digests)
+    slow = Site(Folder(str(file.parent), 0, digests=digests))
+    desk = Desk(Config.of(send_timeout=10), Site(folder), threads.submit, slow.answer)
     yield desk
     desk.close()
+    threads.waiting.clear()
+    for _ in range(2):
+        folder.expire()
 
 
 def receive(client: socket.socket) -> bytes:
