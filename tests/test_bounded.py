@@ -157,5 +157,12 @@ def test_a_doorkeeper_forgets() -> None:
     doorkeeper = Doorkeeper()
     assert not doorkeeper.admit("first")
     for number in range(5000):
-        doorkeeper.admit(number)
+        doorkeeper.admit(str(number))
     assert not doorkeeper.admit("first")
+
+
+def test_a_doorkeeper_remembers_about_half_as_many_keys_as_it_has_slots() -> None:
+    doorkeeper = Doorkeeper(1 << 12)
+    for number in range(1 << 11):
+        doorkeeper.admit(str(number))
+    assert sum(doorkeeper.admit(str(number)) for number in range(1 << 11)) > 1 << 10

@@ -3,14 +3,10 @@
 Each state has a deadline, after which the connection is closed. Requests that arrive together
 (pipelining) are answered one by one, and nothing is received while a response waits to be sent, so
 a client that does not read its responses costs a bounded amount of memory.
-
-A response goes out with one call if there is room for all of it; else what is left waits in a
-`SendQueue` for room, or for a thread that reads it from the disk.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,7 +29,7 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Transport
     from portico.server.reply_cache import Reply
     from portico.server.request_content import RequestContent
-    from portico.server.responder import Decision, Responder
+    from portico.server.responder import Decided, Responder
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
@@ -48,7 +44,6 @@ class Connection:
         "_began",
         "_buffer",
         "_content",
-        "_decision",
         "_dropped",
         "_loop",
         "_on_close",
@@ -87,8 +82,7 @@ class Connection:
         self._buffer = b""  # received, and not looked at yet
         self._scanned = 0  # octets of it in which no head ends
         self._content: RequestContent | None = None
-        self._waiting: Waiting | None = None  # what a thread does
-        self._decision: Decision | None = None  # what it decides
+        self._waiting: Waiting | None = None  # what a thread does, as long as that is wanted
         self._dropped = 0  # octets, while lingering
         self._send_queue: SendQueue | None = None
         self._reply: Reply | None = None  # what the send queue holds; None: interim responses
@@ -104,11 +98,10 @@ class Connection:
 
     def expire(self) -> None:
         """Act on the deadline: a request that was begun is refused, the rest ends silently."""
-        if self.state == HEAD:
-            self._refuse(ProtocolError(408, "The request did not arrive in time."))
-        elif self.state == CONTENT:
-            self._fail(ProtocolError(408, "The content did not arrive in time."))
-        elif self.state == WAIT and self._send_queue is None:
+        if self.state in {HEAD, CONTENT}:
+            what = "request" if self.state == HEAD else "content"
+            self._fail(ProtocolError(408, f"The {what} did not arrive in time."))
+        elif self.state == WAIT:
             self._fail(ProtocolError(503, "The disk is too slow at this moment."))
         elif self.state not in {SEND, LINGER} or not self._client_still_reads():
             self.close()
@@ -128,16 +121,17 @@ class Connection:
         if self.state == CLOSED:
             return
         self.state = CLOSED
-        self._give_up_waiting()
+        self._waiting = None
         if self._send_queue is not None:
             if self._reply is not None:
-                content_sent = self._send_queue.sent - self._send_queue.framing_sent
-                length = max(0, content_sent - self._reply.head.length)
+                length = self._send_queue.content_sent(self._reply.head.length)
                 self._responder.cut_short(self._peer, self._reply, length)
             if self._send_queue.ends_with_connection:
                 self._transport.reset_when_closed()
-            self._end_queue()
-        self._abort_content()
+            self._end_queue(self._send_queue)
+        if self._content is not None:
+            self._content.abort()
+            self._content = None
         if self._watched is not None:
             self._loop.forget(self.fd)
         self._transport.close()
@@ -153,8 +147,7 @@ class Connection:
             self._enter(IDLE)
             return
         except OSError:
-            self.close()
-            return
+            data = b""
         if data:
             self._begin(data)
         else:
@@ -257,17 +250,15 @@ class Connection:
     def _answer(self, head: bytes) -> None:
         """Send the reply to a complete head, or take the request's content first."""
         try:
-            reply, content = self._responder.reply_to(head)
+            self._reply_with(self._responder.reply_to(head))
         except Undecided as undecided:
-            self._decision = undecided.decision
+            self._began = self._responder.now
             self._wait(undecided)
-            return
-        self._reply_with(reply, content)
 
-    def _reply_with(self, reply: Reply | None, content: RequestContent | None) -> None:
-        self._content = content
+    def _reply_with(self, decided: Decided, began: float = 0.0) -> None:
+        reply, self._content = decided
         if reply is not None:
-            self._send(reply)
+            self._send(reply, began)
         elif self._content is not None:
             self._enter(CONTENT)
             if interim := self._content.interim:
@@ -297,65 +288,51 @@ class Connection:
 
     def _wait(self, waiting: Waiting) -> None:
         self._waiting = waiting
-
-        def work() -> None:
-            if self._waiting is waiting and waiting.work is not None:  # the client is still there
-                waiting.work()
-
-        if self._responder.wait(waiting.place, work, partial(self._on_done, waiting)):
+        if self._responder.wait(waiting, lambda: self._waiting is waiting, self._on_done):
             self._enter(WAIT)
-        elif self._send_queue is None:
-            self._fail(ProtocolError(503, "Too many wait for the disk at this moment."))
+            self.deadline = self._deadline(WAIT)  # each piece of a file that is sent has its own
         else:
-            self.close()
+            self._fail(ProtocolError(503, "Too many wait for the disk at this moment."))
 
-    def _on_done(self, waiting: Waiting) -> None:
-        """WAIT: a thread has done its work. What was given up meanwhile stays so."""
-        if self._waiting is not waiting:
-            return
-        self._waiting = None
+    def _on_done(self) -> None:
+        """WAIT: a thread has done its work."""
+        waiting, self._waiting = self._waiting, None
         if self._send_queue is not None:
             self._on_room(WRITE)
             return
         self._enter(IDLE)
-        if self._decision is not None:
-            decision, self._decision = self._decision, None
-            self._reply_with(*self._responder.reply(decision))
+        if isinstance(waiting, Undecided):
+            self._reply_with(self._responder.resume(waiting.decision), self._began)
         if self.state in {IDLE, CONTENT}:
             self._take(b"")
 
     def _refuse(self, error: ProtocolError) -> None:
-        self._give_up_waiting()
         received, self._buffer = self._buffer, b""
         self._send(self._responder.refuse(error, received))
 
     def _fail(self, error: ProtocolError) -> None:
         """End the exchange under way, with an answer unless it has one."""
-        content, decision = self._content, self._decision
-        if decision is not None:
-            self._give_up_waiting()
-            self._send(self._responder.refuse_request(error, decision.request, decision.line))
+        content, waiting, self._waiting = self._content, self._waiting, None
+        if self._send_queue is not None:
+            self.close()
+        elif isinstance(waiting, Undecided):
+            decision = waiting.decision
+            reply = self._responder.refuse_request(error, decision.request, decision.line)
+            self._send(reply, self._began)
         elif content is None:
             self._refuse(error)
         elif content.is_answered:
             self._finish(linger=True)
         else:
             reply = self._responder.refuse_request(error, content.request, content.request_line)
-            self._abort_content()
-            self._send(reply)
-
-    def _give_up_waiting(self) -> None:
-        self._waiting = self._decision = None
-
-    def _abort_content(self) -> None:
-        if self._content is not None:
-            self._content.abort()
+            content.abort()
             self._content = None
+            self._send(reply)
 
     # Replies
 
-    def _send(self, reply: Reply) -> None:
-        """Send a reply; what there is no room for waits in the send queue.
+    def _send(self, reply: Reply, began: float = 0.0) -> None:
+        """Send a reply; what there is no room for waits in the send queue. `began`: see `_sent`.
 
         The last reply and the connection's end, which follows it at once, go in one segment.
         """
@@ -373,9 +350,9 @@ class Connection:
             self.close()
             return
         if sent == reply.size:
-            self._sent(reply, reply.length)
+            self._sent(reply, reply.length, began)
             return
-        self._began = self._responder.now
+        self._began = began or self._responder.now
         self._queue(SendQueue(reply.outgoing(), sent), reply)
 
     def _queue(self, send_queue: SendQueue, reply: Reply | None) -> None:
@@ -386,12 +363,11 @@ class Connection:
             self._responder.streams.begin()
         self._flush()
 
-    def _end_queue(self) -> None:
-        if self._send_queue is not None:
-            self._send_queue.close()
-            if self._send_queue.is_stream:
-                self._responder.streams.end()
-            self._send_queue = self._reply = None
+    def _end_queue(self, send_queue: SendQueue) -> None:
+        send_queue.close()
+        if send_queue.is_stream:
+            self._responder.streams.end()
+        self._send_queue = self._reply = None
 
     def _flush(self) -> None:
         """Send what the send queue holds, as far as there is room."""
@@ -409,12 +385,11 @@ class Connection:
             self._wait(waiting)
             return
         if is_done:
-            self._end_queue()
+            self._end_queue(send_queue)
             if reply is None:
                 self._enter(CONTENT)
             else:
-                sent = send_queue.sent - send_queue.framing_sent - reply.head.length
-                self._sent(reply, sent, self._began)
+                self._sent(reply, send_queue.content_sent(reply.head.length), self._began)
         else:
             goes_on = self.state != SEND or send_queue.sent > before
             self._enter(SEND)

@@ -3,7 +3,7 @@
 1. The whole head, if it was answered before.
 2. Its key (see `http.h1.head`), if that was.
 3. Parsing, and the site's answer; kept for the next time if its dependencies are known. If the
-   loop would have to wait for a disk, a thread decides: `Undecided` is raised, and `reply` makes
+   loop would have to wait for a disk, a thread decides: `Undecided` is raised, and `resume` makes
    the reply when that is done.
 
 Where the site answers with a sink, the request's content goes there, and `finish` makes the reply.
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     Answer = tuple[Response | ContentSink, Dependencies]
     Work = Callable[[], object]
+    Decided = tuple[Reply | None, RequestContent | None]
     Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 DISCARD_LIMIT = 65536
@@ -78,8 +79,8 @@ class Decision:
 
     __slots__ = ("answer", "dependencies", "line", "request")
 
-    def __init__(self, key: HeadKey, request: RequestHead) -> None:
-        self.line = request_line_of(key)
+    def __init__(self, line: bytes, request: RequestHead) -> None:
+        self.line = line
         self.request = request
         self.answer: Response | ContentSink
         self.dependencies: Dependencies = None
@@ -152,9 +153,23 @@ class Responder:
         self.draining = True
         self.reply_cache = ReplyCache(0, self.reply_cache.open_files)
 
-    def wait(self, place: object, work: Work, done: Callable[[], None]) -> bool:
-        """Have a thread do `work`, then the loop call `done`; False if too many wait already."""
-        return self._wait is not None and self._wait(place, work, done)
+    def wait(
+        self, waiting: Waiting, is_wanted: Callable[[], bool], done: Callable[[], None]
+    ) -> bool:
+        """Have a thread do the work of `waiting`, then the loop call `done`, if it is still wanted.
+
+        Return False if too many wait already.
+        """
+
+        def work() -> None:
+            if waiting.work is not None and is_wanted():
+                waiting.work()
+
+        def end() -> None:
+            if is_wanted():
+                done()
+
+        return self._wait is not None and self._wait(waiting.place, work, end)
 
     def is_current(self, reply: Reply) -> bool:
         """Return whether `reply` still holds; if so it is ready to be sent."""
@@ -164,7 +179,7 @@ class Responder:
         self.reply_cache.touch(reply)
         return True
 
-    def reply_to(self, head: bytes) -> tuple[Reply | None, RequestContent | None]:
+    def reply_to(self, head: bytes) -> Decided:
         """Return the reply to a complete head, and the content that follows it.
 
         The reply is None if it is made only when the content is complete. Raises Undecided.
@@ -190,21 +205,32 @@ class Responder:
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
-        decision = Decision(key, request)
-        try:
-            self._decide(decision, self.handler.answer)
-        except Waiting as waiting:
-            work = partial(self._decide_in_thread, decision)
-            raise Undecided(waiting.place, work, decision) from None
-        reply, content = self.reply(decision)
+        decision = Decision(request_line_of(key), request)
+        waiting = self._decide(decision, self.handler.answer)
+        if waiting is not None:
+            raise Undecided(waiting.place, partial(self._decide_in_thread, decision), decision)
+        reply, content = self._reply_to(decision)
         if reply is not None and content is None and reply.dependencies is not None:
-            is_bare = bare is not None and reply.any_query
-            self._keep(bare if bare is not None and is_bare else key, reply)
-            if not is_bare or self.log is None:  # else its log line has this query
-                reply_cache.keep_head(head, reply)
+            self._keep(key, bare, request, reply)
+            reply_cache.keep_head(head, reply)  # unless a copy was kept
         return reply, content
 
-    def reply(self, decision: Decision) -> tuple[Reply | None, RequestContent | None]:
+    def resume(self, decision: Decision) -> Decided:
+        """Return what `reply_to` does, now that a thread has decided.
+
+        The loop decides once more, because it shares open files among all replies; a thread opens
+        one for each. The thread's answer is sent where the loop fails or would still have to wait.
+        """
+        answer = decision.answer
+        if isinstance(answer, Response) and not answer.is_stream:
+            own = Decision(decision.line, decision.request)
+            if self._decide(own, self.handler.answer) is None and (
+                isinstance(own.answer, Response) and own.answer.status < 500
+            ):
+                decision = own
+        return self._reply_to(decision)
+
+    def _reply_to(self, decision: Decision) -> Decided:
         """Return the reply to a request that is decided, and the content that follows it."""
         request, line, answer = decision.request, decision.line, decision.answer
         if self.counters is not None:
@@ -232,7 +258,13 @@ class Responder:
             return None
         return self._reply(response, None, content.request, content.request_line)
 
-    def _keep(self, key: HeadKey, reply: Reply) -> None:
+    def _keep(self, key: HeadKey, bare: HeadKey | None, request: RequestHead, reply: Reply) -> None:
+        """Keep a reply by its key; or for any query by the `bare` one, with its log line."""
+        if bare is not None and reply.any_query:
+            key = bare
+            if self.log is not None:
+                line = request_line_of(bare)
+                reply = reply.with_log_text(self.log.describe(line, request, reply.status))
         if not self.draining:
             self.reply_cache.keep(key, reply)
 
@@ -266,18 +298,21 @@ class Responder:
         self.reply_cache.drop(reply)
         return False
 
-    def _decide(self, decision: Decision, answer: Callable[[RequestHead], Answer]) -> None:
-        """Decide what is answered. Raises Waiting."""
+    def _decide(
+        self, decision: Decision, answer: Callable[[RequestHead], Answer]
+    ) -> Waiting | None:
+        """Decide what is answered; return what has to be waited for before that can be decided."""
         try:
             decision.answer, decision.dependencies = answer(decision.request)
         except ProtocolError as error:
             decision.answer = self.handler.refuse(error)
-        except Waiting:
-            raise
+        except Waiting as waiting:
+            return waiting.with_traceback(None)  # whose frames hold open files
         except Exception:  # noqa: BLE001
             report_bug()
             problem = ProtocolError(500, "The fault is on this side.")
             decision.answer = self.handler.refuse(problem)
+        return None
 
     def _decide_in_thread(self, decision: Decision) -> None:
         """In a thread: decide, however long that takes."""

@@ -107,7 +107,7 @@ def test_the_defaults() -> None:
         "idle_timeout": 60.0,
         "send_timeout": 30.0,
         "grace": 5.0,
-        "cache_size": 8 * 1024 * 1024,
+        "cache_size": 64 * 1024 * 1024,
         "config": "",
     }
 

@@ -25,7 +25,41 @@ from portico.site.origin.freshness import Dependencies, Freshness
 from portico.site.pages import errors
 
 if TYPE_CHECKING:
-    from portico.server.responder import Wait
+    from portico.server.responder import Answer, Wait
+
+
+class Threads:
+    """Takes work, if it has room, and does it when it is told to."""
+
+    def __init__(self) -> None:
+        self.has_room = True
+        self.waiting: list[tuple[Callable[[], object], Callable[[], None]]] = []
+
+    def submit(
+        self, _place: object, work: Callable[[], object], done: Callable[[], None], /
+    ) -> bool:
+        self.waiting.append((work, done))
+        return self.has_room
+
+    def run(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for work, done in waiting:
+            work()
+            done()
+
+
+def statuses(client: socket.socket) -> list[int]:
+    """The statuses of the responses that have come; the end of the connection is 0."""
+    said, ended = b"", False
+    while not ended:
+        try:
+            piece = client.recv(1 << 16)
+        except BlockingIOError:
+            break
+        said += piece
+        ended = not piece
+    found = [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]]
+    return [*found, 0] if ended else found
 
 
 def worker_of(server: Server) -> Worker:
@@ -87,8 +121,15 @@ class Answers:
 class Desk:
     """A responder without a worker: connections are socket pairs, and turns are made by hand."""
 
-    def __init__(self, config: Config, handler: Handler, wait: Wait | None = None) -> None:
-        self.responder = Responder(config, handler, ReplyCache(1 << 20), wait=wait)
+    def __init__(
+        self,
+        config: Config,
+        handler: Handler,
+        wait: Wait | None = None,
+        in_thread: Callable[[RequestHead], Answer] | None = None,
+    ) -> None:
+        cache = ReplyCache(1 << 20)
+        self.responder = Responder(config, handler, cache, wait=wait, in_thread=in_thread)
         self.loop = Loop()
         self.connections: dict[int, Connection] = {}
         self.clients: list[socket.socket] = []

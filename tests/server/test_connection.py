@@ -76,8 +76,6 @@ def test_head_has_the_fields_of_get_and_no_content(client: Client, path: str) ->
     assert bare.content == b""
     for answer in (whole, bare):
         del answer.fields["date"]
-        if path == "/large.bin":  # its tag is another one once the file has been hashed
-            answer.fields.pop("etag", None)
     assert bare.fields == whole.fields
     assert int(bare.fields["content-length"]) == len(whole.content)
     assert client.ask(get("/small.txt")).content == b"small"

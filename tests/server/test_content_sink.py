@@ -15,7 +15,7 @@ from portico.server.net.loop import READ
 from portico.server.states import CONTENT, CONTENT_RATE, IDLE, LINGER, WAIT
 from portico.site.origin.open_file import Waiting
 from tests.server.clients import chunked, get, request
-from tests.server.inside import Answers, Desk
+from tests.server.inside import Answers, Desk, Threads, statuses
 
 LENGTH = "Content-Length: 9"
 CODED = "Transfer-Encoding: chunked"
@@ -51,26 +51,6 @@ class Collecting:
         self.aborted += 1
 
 
-class Threads:
-    """Takes work, if it has room, and does it when it is told to."""
-
-    def __init__(self) -> None:
-        self.has_room = True
-        self.waiting: list[tuple[Callable[[], object], Callable[[], None]]] = []
-
-    def submit(
-        self, _place: object, work: Callable[[], object], done: Callable[[], None], /
-    ) -> bool:
-        self.waiting.append((work, done))
-        return self.has_room
-
-    def run(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for work, done in waiting:
-            work()
-            done()
-
-
 @pytest.fixture
 def sink() -> Collecting:
     return Collecting()
@@ -95,20 +75,6 @@ def desk(sink: Collecting, threads: Threads) -> Iterator[Desk]:
 
 def put(*lines: str, version: str = "1.1") -> bytes:
     return request("PUT", "/new.txt", *lines, version=version)
-
-
-def statuses(client: socket.socket) -> list[int]:
-    """The statuses of the responses that have come; the end of the connection is 0."""
-    said, ended = b"", False
-    while not ended:
-        try:
-            piece = client.recv(1 << 16)
-        except BlockingIOError:
-            break
-        said += piece
-        ended = not piece
-    found = [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]]
-    return [*found, 0] if ended else found
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

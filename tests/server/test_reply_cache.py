@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from portico.http.content import Content, Octets
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head
-from portico.server.reply_cache import Reply, ReplyCache
-from portico.site.origin.folder import SMALL, TINY
+from portico.server.reply_cache import INLINE, Reply, ReplyCache
 from portico.site.origin.freshness import NEVER, Dependencies, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
 
@@ -60,11 +58,11 @@ def test_a_reply_tells_the_client_whether_the_connection_goes_on(connection: byt
 
 
 def test_longer_content_stands_beside_the_head() -> None:
-    assert reply(b"x" * TINY).content == ()
-    made = reply(b"x" * (TINY + 1))
+    assert reply(b"x" * INLINE).content == ()
+    made = reply(b"x" * (INLINE + 1))
     made.refresh(1, 1, DATE)
-    assert made.octets == (b"x" * (TINY + 1),)
-    assert made.content == (Octets(b"x" * (TINY + 1)),)
+    assert made.octets == (b"x" * (INLINE + 1),)
+    assert made.content == (Octets(b"x" * (INLINE + 1)),)
     assert len(made.data) == made.head.length
 
 
@@ -94,10 +92,11 @@ def test_a_reply_without_dependencies_never_holds() -> None:
 
 
 def kept(reply_cache: ReplyCache, path: str, made: Reply | None = None) -> tuple[bytes, Reply]:
-    """Keep a reply by its key and, since it is offered twice, by its head."""
+    """Keep a reply by its key and by its head, both of which come twice."""
     head = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode("ascii")
     made = made or reply()
-    reply_cache.keep(HeadParser().key(head), made)
+    for _ in range(2):
+        reply_cache.keep(HeadParser().key(head), made)
     for _ in range(2):
         reply_cache.keep_head(head, made)
     return head, made
@@ -111,7 +110,8 @@ def open_reply(path: Path) -> Reply:
 def test_a_head_is_kept_when_it_comes_again() -> None:
     reply_cache = ReplyCache(1 << 20)
     made = reply()
-    reply_cache.keep((b"GET / HTTP/1.1",), made)
+    for _ in range(2):
+        reply_cache.keep((b"GET / HTTP/1.1",), made)
     reply_cache.keep_head(b"once", made)
     assert not reply_cache.heads
     reply_cache.keep_head(b"once", made)
@@ -129,35 +129,60 @@ def test_a_flood_pushes_out_the_least_recently_used() -> None:
     assert unused not in reply_cache.heads
 
 
-def test_little_of_a_file_is_read_when_it_is_sent(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"short")
-    made = open_reply(path)
-    assert made.must_be_loaded
-    assert made.load()
-    assert not made.must_be_loaded
-    assert made.octets == (b"short",)
-    made.unload()
-    assert made.must_be_loaded
-    path.write_bytes(b"cut")
-    assert not made.load()
-    path.write_bytes(bytes(SMALL + 1))
-    assert not open_reply(path).must_be_loaded
+def test_a_reply_is_kept_when_its_key_comes_again() -> None:
+    reply_cache = ReplyCache(1 << 20)
+    key = (b"GET / HTTP/1.1",)
+    reply_cache.keep(key, reply())
+    assert reply_cache.find(key) is None
+    again = reply()
+    reply_cache.keep(key, again)
+    assert reply_cache.find(key) is again
 
 
-def test_what_is_read_makes_the_dependency_look_again(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    os.utime(path, (1, 1))
-    time.sleep(0.06)
-    freshness = Freshness()
-    opened, _ = open_file(str(path), os.O_RDONLY, freshness)
-    made = bare((opened.dependency,), FileSlice(opened, 0, 3))
-    assert freshness.holds(made.dependencies)
-    path.write_bytes(b"new")
-    assert freshness.holds(made.dependencies)
-    assert made.load()
-    assert not freshness.holds(made.dependencies)
+def test_a_flood_of_keys_that_come_once_keeps_nothing() -> None:
+    reply_cache = ReplyCache(1 << 20)
+    _, in_use = kept(reply_cache, "/in-use")
+    made = reply()
+    for number in range(5000):
+        reply_cache.keep((b"GET /%d HTTP/1.1" % number,), made)
+    assert len(reply_cache) <= 1 + 50  # a few share their hashes with others
+    assert in_use in reply_cache._entries
+
+
+def test_contents_are_kept_within_the_limit_and_given_back_when_they_are_not_used() -> None:
+    content = b"x" * 65536
+    reply_cache = ReplyCache(1 << 20)
+    replies = [kept(reply_cache, f"/{number}", reply(content))[1] for number in range(50)]
+    assert all(each.octets == (content,) for each in replies)
+    assert 10 < len(reply_cache) < (1 << 20) // len(content)
+    for _ in range(2):
+        reply_cache.touch(replies[-1])
+        reply_cache.expire()
+    assert list(reply_cache._entries) == [replies[-1]]
+    for _ in range(2):
+        reply_cache.expire()
+    assert len(reply_cache) == reply_cache._weight == 0
+    assert not reply_cache.heads
+
+
+def test_a_reply_is_found_for_any_query_only_if_it_is_the_same_for_all() -> None:
+    reply_cache = ReplyCache(1 << 20)
+    for any_query in (True, False):
+        key = (b"GET /%d HTTP/1.1" % any_query,)
+        made = Reply(200, Head(200, [], b""), (), (), any_query=any_query)
+        for _ in range(2):
+            reply_cache.keep(key, made)
+        assert reply_cache.find(key) is made
+        assert reply_cache.find_for_any_query(key) is (made if any_query else None)
+
+
+def test_a_copy_with_another_log_text_shares_the_rest() -> None:
+    made = reply(b"x" * (INLINE + 1))
+    made.refresh(1, 1, DATE)
+    copied = made.with_log_text(("other", "text"))
+    assert (made.log_text, copied.log_text) == (("", ""), ("other", "text"))
+    assert copied.data is made.data
+    assert copied.octets is made.octets
 
 
 def test_no_memory_keeps_nothing() -> None:

@@ -12,11 +12,11 @@ from portico.config.config import Config
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.send_queue import BURST, LONG_BURST
-from portico.server.reply_cache import LOADED_LIMIT, Reply, ReplyCache
+from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import QUIET_SECONDS, Bursts
 from portico.server.telemetry.access_log import AccessLog
-from portico.site.origin.folder import OPEN_FILES, Folder
+from portico.site.origin.folder import OPEN_FILES, SMALL, Folder
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.protocol import Found
 from portico.site.site import Site
@@ -46,7 +46,7 @@ def ask(responder: Responder, head: bytes) -> Reply:
 
 def test_a_head_that_differs_in_what_cannot_matter_gets_the_same_reply(folder: Path) -> None:
     responder = responder_of(folder)
-    for number in range(3):  # what is asked for once is not worth to be kept
+    for number in range(4):  # what comes once is not kept
         known = ask(responder, get("/file.txt", f"Cookie: a={number}"))
     assert ask(responder, get("/file.txt", "User-Agent: b")) is known
 
@@ -155,13 +155,15 @@ def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) 
 
 def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
     for number in range(20):
-        (tmp_path / f"{number}.bin").write_bytes(bytes(5000))
+        (tmp_path / f"{number}.bin").write_bytes(bytes(SMALL + 1))
     time.sleep(0.06)  # until the files' fingerprints can be relied on
     folder = Folder(str(tmp_path), 1 << 20)
     responder = responder_of(folder)
     before = descriptors()
-    for number in range(20):
-        assert ask(responder, get(f"/{number}.bin")).octets == (bytes(5000),)
+    for _ in range(3):
+        for number in range(20):
+            assert ask(responder, get(f"/{number}.bin")).length == SMALL + 1
+    assert len(responder.reply_cache) == 20
     assert descriptors() == before + 20
     for _ in range(2):
         responder.reply_cache.expire()
@@ -169,23 +171,56 @@ def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
     assert descriptors() == before
 
 
-def test_little_is_kept_at_hand_of_what_was_read(tmp_path: Path) -> None:
-    count = 2 * LOADED_LIMIT // 30_000
-    for number in range(count):
-        (tmp_path / f"{number}.bin").write_bytes(bytes(30_000))
-    time.sleep(0.06)
-    responder = responder_of(tmp_path)
-    replies = [ask(responder, get(f"/{number}.bin")) for number in range(count)]
-    loaded = [reply for reply in replies if reply.octets]
-    assert LOADED_LIMIT - 30_000 <= sum(reply.length for reply in loaded) <= LOADED_LIMIT
-    assert loaded[-1] is replies[-1]
-    responder.freshness.begin_round()
-    assert ask(responder, get("/0.bin")).octets == (bytes(30_000),)
-
-
-def test_few_replies_are_at_hand_however_short(folder: Path) -> None:
-    (folder / "file.bin").write_bytes(bytes(5000))
+def test_small_files_are_kept_in_memory_and_none_of_them_open(tmp_path: Path) -> None:
+    (tmp_path / "small.bin").write_bytes(bytes(SMALL))
     time.sleep(0.06)  # until the file's fingerprint can be relied on
-    responder = responder_of(folder, open_files=8)
-    replies = [ask(responder, get("/file.bin", f"Range: bytes={at}-{at}")) for at in range(100)]
-    assert sum(reply.octets != () for reply in replies) == 8
+    responder = responder_of(tmp_path)
+    before = descriptors()
+    replies = [ask(responder, get("/small.bin")) for _ in range(3)]
+    assert replies[0] is not replies[1] is replies[2]
+    assert replies[2].octets == (bytes(SMALL),)
+    assert descriptors() == before
+
+
+def queries(responder: Responder, path: str) -> list[Reply]:
+    """The replies to a path with five queries, each asked once."""
+    return [ask(responder, get(f"{path}?v={number}")) for number in range(5)]
+
+
+@pytest.mark.parametrize("path", ["/file.txt", "/none"])
+def test_one_reply_is_kept_for_all_queries(folder: Path, path: str) -> None:
+    responder = responder_of(folder)
+    assert len({id(reply) for reply in queries(responder, path)[1:]}) == 1
+    assert len(responder.reply_cache) == 1
+    without = ask(responder, get(path))
+    assert without is queries(responder, path)[0]
+    (folder / "file.txt").write_bytes(b"changed")
+    (folder / "none").write_bytes(b"changed")
+    responder.begin_turn(responder.now)
+    assert ask(responder, get(f"{path}?new")).data.endswith(b"changed")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/folder/", 200), ("/folder", 301)])
+def test_what_the_query_can_change_is_not_shared(folder: Path, path: str, status: int) -> None:
+    """A listing is sorted by it, a redirect keeps it."""
+    (folder / "folder").mkdir()
+    responder = responder_of(folder)
+    for _ in range(3):
+        replies = queries(responder, path)
+        assert {reply.status for reply in replies} == {status}
+        assert len({id(reply) for reply in replies}) == 5
+    assert status == 200 or b"/folder/?v=4\r\n" in replies[4].data
+
+
+def test_each_log_line_has_its_own_query(folder: Path) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        responder = responder_of(folder, AccessLog(null, "common", color=False))
+        for _ in range(3):
+            for number, reply in enumerate(queries(responder, "/file.txt")):
+                assert f'"GET /file.txt?v={number} HTTP/1.1" 200 ' in reply.log_text[0]
+        assert len(responder.reply_cache) == 1
+        assert not responder.reply_cache.heads
+        assert '"GET /file.txt HTTP/1.1"' in ask(responder, get("/file.txt")).log_text[0]
+    finally:
+        os.close(null)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -89,11 +88,7 @@ def test_more_clients_than_descriptors(site: Path, taken: int) -> None:
 
     Without descriptors taken by others the server keeps its bound; with them `accept` fails.
     """
-    digest = sha256((site / "large.bin").read_bytes()).hexdigest()
     with serving(site, taken) as process, ExitStack() as stack:
-        with Client(process.url) as client:  # once it is hashed, it need not be opened anew
-            head = request("HEAD", "/large.bin")
-            eventually(lambda: client.ask(head, method="HEAD").fields["etag"][1:-1] in digest)
         clients: list[Client] = []
         for _ in range(CLIENTS):
             clients.append(stack.enter_context(Client(process.url, receive_buffer=4096)))
@@ -133,9 +128,8 @@ def test_who_is_served_goes_on_without_any_descriptor_left(tmp_path: Path) -> No
     """Also one that does not take a reply at once; nothing that it needs is opened only then."""
     size = 1 << 24
     (tmp_path / "huge.bin").write_bytes(bytes(size))
-    head = request("HEAD", "/huge.bin", "Want-Repr-Digest: sha-256=1")
     with serving(tmp_path, 0) as process, Client(process.url, receive_buffer=4096) as client:
-        eventually(lambda: "repr-digest" in client.ask(head, method="HEAD").fields)
+        assert client.ask(request("HEAD", "/huge.bin"), method="HEAD").status == 200
         process.take_all()
         for _ in range(2):
             client.send(get("/huge.bin"))

@@ -47,10 +47,10 @@ class SendQueue:
         """Whether only the end of the connection tells the client where the content ends."""
         return bool(self._pieces) and self._pieces[-1].ends_with_connection
 
-    @property
-    def framing_sent(self) -> int:
-        """The octets among those sent that frame content, and are no part of it."""
-        return self._framing + (self._pieces[-1].framing_sent if self._pieces else 0)
+    def content_sent(self, head_length: int) -> int:
+        """Return how many octets of content went out, without a head and what frames it."""
+        framing = self._framing + (self._pieces[-1].framing_sent if self._pieces else 0)
+        return max(0, self.sent - framing - head_length)
 
     def flush(self, transport: Transport, most: int = BURST) -> bool:  # noqa: C901, PLR0912 (hot)
         """Send what there is room for, about `most` octets; return True when nothing is left.

@@ -151,37 +151,34 @@ def test_the_server_stops_while_a_read_hangs(root: Path, disk: SlowDisk, connect
     server.stop()
 
 
-def test_a_cold_file_is_read_beside_the_loop(tmp_path: Path) -> None:
+def test_a_cold_file_is_not_read_by_the_loop(tmp_path: Path) -> None:
     """With the system's own word for it: on a disk, not in memory."""
     waited = 0
     for number in range(20):
         path = tmp_path / f"cold-{number}"
         path.write_bytes(os.urandom(8192))
-        opened, _ = open_file(str(path), os.O_RDONLY, Freshness())
+        opened, _ = open_file(str(path), os.O_RDONLY, Freshness(), may_wait=False)
         try:
             os.preadv(opened.fd, (bytearray(1),), 0, os.RWF_NOWAIT)
         except OSError:
             pytest.skip("this file system cannot say what is in memory")
         os.fsync(opened.fd)
         os.posix_fadvise(opened.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        opened.may_wait = False
         try:
             octets = opened.read_now(8192, 0)
-        except Waiting as waiting:
+        except Waiting:
             waited += 1
-            waiting.work()
-            octets = opened.read_now(8192, 0)
+            octets = opened.read(8192, 0)
         assert octets == path.read_bytes()
     assert waited
 
 
-def test_what_was_read_is_not_asked_for_again_for_a_while(
+def test_what_was_in_memory_is_not_asked_for_again_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(8192))
-    opened, _ = open_file(str(path), os.O_RDONLY, Freshness())
-    opened.may_wait = False
+    opened, _ = open_file(str(path), os.O_RDONLY, Freshness(), may_wait=False)
     asked = []
     ask = os.preadv
 
@@ -190,15 +187,15 @@ def test_what_was_read_is_not_asked_for_again_for_a_while(
         return ask(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "preadv", preadv)
-    opened.be_warm(0, 0)
-    for _ in range(3):
-        with_waiting = opened.expect(0, 8192)
-        assert with_waiting == 8192
-    assert len(asked) <= 2
     monkeypatch.setattr(open_file_module, "_WARM_SECONDS", -1.0)
-    opened.be_warm(0, 8192)
-    opened.expect(0, 8192)
-    assert len(asked) > 2
+    for count in (1, 2):
+        assert opened.sendable_to(0, 8192) == 8192
+        assert len(asked) == 2 * count  # its first byte and its last
+    monkeypatch.setattr(open_file_module, "_WARM_SECONDS", 10.0)
+    for _ in range(3):
+        assert opened.sendable_to(0, 8192) == 8192
+        assert opened.sendable_to(100, 100) == 200
+    assert len(asked) == 6
 
 
 def test_a_look_up_that_may_wait_does(root: Path, disk: SlowDisk) -> None:

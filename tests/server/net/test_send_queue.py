@@ -16,7 +16,7 @@ from portico.server.net import transport
 from portico.server.net.send_queue import BURST, SendQueue
 from portico.server.net.transport import Plain
 from portico.site.origin.freshness import Freshness
-from portico.site.origin.open_file import TAIL, FileSlice, OpenFile, open_file
+from portico.site.origin.open_file import TAIL, FileSlice, OpenFile, Waiting, open_file
 from tests.server.net.conftest import Pair
 
 
@@ -44,7 +44,11 @@ def drain(send_queue: SendQueue, pair: Pair, dice: random.Random) -> bytes:
     got = b""
     done = False
     while not done:
-        done = send_queue.flush(sender)
+        try:
+            done = send_queue.flush(sender)
+        except Waiting as waiting:
+            if waiting.work is not None:
+                waiting.work()
         while True:
             try:
                 got += receiver.recv(dice.randint(1, 9000))

@@ -38,9 +38,7 @@ def test_each_piece_is_a_chunk_and_a_step(pair: Pair) -> None:
             said.append(receiver.recv(99))
     said.append(receiver.recv(99))
     assert said == [b"head", b"3\r\none\r\n", b"12\r\ntwotwotwotwotwotwo\r\n", b"0\r\n\r\n"]
-    assert send_queue.sent - send_queue.framing_sent == len(
-        b"head" + b"one" + b"twotwotwotwotwotwo"
-    )
+    assert send_queue.content_sent(len(b"head")) == len(b"one" + b"twotwotwotwotwotwo")
 
 
 def test_without_chunks_the_pieces_are_all(pair: Pair) -> None:
@@ -49,7 +47,7 @@ def test_without_chunks_the_pieces_are_all(pair: Pair) -> None:
     while not send_queue.flush(sender):
         send_queue.step()
     assert receiver.recv(99) == b"headonetwo"
-    assert (send_queue.sent, send_queue.framing_sent) == (10, 0)
+    assert (send_queue.sent, send_queue.content_sent(4)) == (10, 6)
 
 
 @pytest.mark.parametrize("room", range(1, 15))
@@ -76,7 +74,7 @@ def test_content_is_told_from_framing_at_any_point(room: int) -> None:
             send_queue.step()
     sent = b"7\r\ncontent\r\n0\r\n\r\n"[:room]
     assert send_queue.sent == 4 + room
-    assert send_queue.sent - send_queue.framing_sent - 4 == len(sent[3:10])
+    assert send_queue.content_sent(4) == len(sent[3:10])
 
 
 def test_a_stream_that_cannot_go_on_has_no_last_chunk(

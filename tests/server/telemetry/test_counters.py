@@ -121,7 +121,7 @@ def counted(site: Path) -> Iterator[Counted]:
 
 
 def test_the_ways_to_a_reply(site: Path, counted: Counted) -> None:
-    """A head is looked up by itself from the third time on, its key from the second."""
+    """A reply is kept the second time: its key is known from the third, a head from the fourth."""
     url, cells = counted
     eventually(lambda: is_settled((site / "small.txt").stat()))  # or it is looked at anew each time
     with Client(url) as client:
@@ -138,9 +138,9 @@ def test_the_ways_to_a_reply(site: Path, counted: Counted) -> None:
         cells[cell] for cell in (counters.KNOWN_HEADS, counters.KNOWN_KEYS, counters.MISSES)
     )
     assert total == sum(cells[100:]) - 1  # what is no request was not looked up
-    assert cells[counters.MISSES] <= 4
+    assert cells[counters.MISSES] <= 5
     assert cells[counters.KNOWN_KEYS] >= 9
-    assert cells[counters.KNOWN_HEADS] >= 8
+    assert cells[counters.KNOWN_HEADS] >= 7
 
 
 def test_a_download_that_is_cut_short(counted: Counted) -> None:
