@@ -64,6 +64,12 @@ _STATUS = {
     errno.ENFILE: 503,
     errno.ENOMEM: 503,
     errno.EAGAIN: 503,
+    # A file system whose server or daemon is gone for now.
+    errno.ENOTCONN: 503,
+    errno.ECONNABORTED: 503,
+    errno.ECONNREFUSED: 503,
+    errno.ETIMEDOUT: 503,
+    errno.EHOSTUNREACH: 503,
     errno.ENOSPC: 507,
     errno.EDQUOT: 507,
 }

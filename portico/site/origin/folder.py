@@ -24,6 +24,7 @@ import os
 import stat
 import time
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
@@ -40,7 +41,7 @@ from portico.site.origin.fingerprint import (
     real_path,
     status_of,
 )
-from portico.site.origin.freshness import Dependency, Freshness
+from portico.site.origin.freshness import NEVER, Dependencies, Dependency, Freshness, merge
 from portico.site.origin.mounts import RemoteMounts
 from portico.site.origin.open_file import FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
@@ -74,6 +75,8 @@ OPEN_FILES = 64
 """Descriptors of files kept open for reuse, unless more are granted."""
 _OVERHEAD = 1024
 """Approximate bytes of memory that a kept file takes besides its content."""
+_FEW_NAMES = 256
+"""Names of a remote folder that are read to find siblings; beyond that each is asked for."""
 _FOLDERS = 1024
 """Folders whose dependencies are shared by the files in them."""
 
@@ -114,6 +117,9 @@ class Folder:
         # release. And not abspath(), which takes "link/.." for "." where the system follows link.
         self._below = os.path.join(os.getcwd(), root, "")
         self._root = (0, 0)
+        self._root_checked = NEVER  # in which round
+        self._listed: dict[str, frozenset[str] | None] = {}  # see _paths_in
+        self._listed_in = NEVER  # in which round
         self.real_path = os.path.realpath(self._below)
         """Where the folder lies when its symlinks are followed."""
         if os.path.normpath(self._below) == self.real_path:
@@ -180,15 +186,16 @@ class Folder:
         """Return the file, or its coded form, or the folder at `path` if that ends with a slash."""
         if file != path:
             names = (*names[:-1], _INDEX)
+        is_remote = self.mounts.place_of(names) is not None
         try:
             status = os.stat(file)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            found: Found = self._absent(file, names)
+            found: Found = self._absent(file, names, is_remote=is_remote)
             is_file = isinstance(found, Precompressed) or not isinstance(error, FileNotFoundError)
         else:
-            found = self._present(file, names, status)
+            found = self._present(file, names, status, is_remote=is_remote)
             is_file = isinstance(found, File)
         if is_file or file == path:
             return found
@@ -197,20 +204,21 @@ class Folder:
         entries = self._entries(path)
         return Directory(iter(list(entries)) if self._may_wait else entries)
 
-    def _present(self, path: str, names: tuple[str, ...], status: os.stat_result) -> Found:
+    def _present(
+        self, path: str, names: tuple[str, ...], status: os.stat_result, *, is_remote: bool
+    ) -> Found:
         """Open, ask the descriptor where it lies, read, and check that nothing changed."""
         if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
             return SlashRedirect((PathDependency(path, status, self.freshness),))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
-        is_remote = self.mounts.place_of(names) is not None
         file, status = open_file(
             path, OPENING, self.freshness, may_wait=self._may_wait, is_remote=is_remote
         )
         real = real_path(file.fd, path)
         if not stat.S_ISREG(status.st_mode) or not self._contains(real):
             return Missing(None)
-        folders = self._folders_above(real, path)
+        folders = [] if is_remote else self._folders_above(real, path)
         content = FileSlice(file, 0, status.st_size)
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
@@ -222,7 +230,11 @@ class Folder:
         elif status.st_size <= HASHED_UP_TO:
             found.digest = self._digests.recall(status) or self._hash(file, status)
         found.etag = tag_of_large(status) if found.digest is None else tag_of(found.digest)
-        found.codings, siblings = self._siblings(path, status.st_mtime_ns)
+        found.codings, siblings = self._siblings(
+            path, names, status.st_mtime_ns, is_remote=is_remote
+        )
+        if is_remote:
+            return found
         found.dependencies = (file.dependency, *folders, *siblings)
         memory = self._small if status.st_size <= SMALL else self._open
         memory.put(path, found)
@@ -243,24 +255,32 @@ class Folder:
             time.sleep(0.01)  # or its next change might leave the fingerprint as it is
         return self._digests.of_file(file, status)
 
-    def _absent(self, path: str, names: tuple[str, ...]) -> Missing | Precompressed:
+    def _absent(
+        self, path: str, names: tuple[str, ...], *, is_remote: bool
+    ) -> Missing | Precompressed:
         """Nothing is at `path`: find out what shows when that changes, and its coded forms."""
         folder = os.path.dirname(path)
+        dependencies: Dependencies = None
         try:
-            dependency = self._folder(folder)
+            if not is_remote:
+                dependencies = (self._folder(folder),)
+            elif not rulebook.is_rules_file(names):
+                self._paths_in(folder)  # in case there is no such folder
         except Disturbed:
-            dependency = PathDependency(folder, os.stat(folder), self.freshness)
+            dependencies = (PathDependency(folder, os.stat(folder), self.freshness),)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            return Missing((PathDependency(folder, None, self.freshness),), in_folder=False)
-        codings, siblings = self._siblings(path, None)
+            if not is_remote:
+                dependencies = (PathDependency(folder, None, self.freshness),)
+            return Missing(dependencies, in_folder=False)
+        codings, siblings = self._siblings(path, names, None, is_remote=is_remote)
         # What leads out of the root is missing, whichever coding the client takes.
         codings = tuple(
             [each for each in codings if self._contains(os.path.realpath(path + SUFFIXES[each]))]
         )
-        dependencies: tuple[Dependency, ...] = (dependency, *siblings)
-        if os.path.lexists(path):
+        dependencies = merge(dependencies, tuple(siblings))
+        if dependencies is not None and os.path.lexists(path):
             if os.path.exists(path):
                 raise Disturbed  # it has just appeared
             # A symlink whose target does not exist yet.
@@ -268,16 +288,18 @@ class Folder:
         return Precompressed(names, codings, dependencies) if codings else Missing(dependencies)
 
     def _siblings(
-        self, path: str, modified_ns: int | None
+        self, path: str, names: tuple[str, ...], modified_ns: int | None, *, is_remote: bool
     ) -> tuple[tuple[str, ...], list[PathDependency]]:
         """Return the codings in which the file at `path` has siblings, and their dependencies.
 
         A sibling that is older than `modified_ns` was made from something else.
         """
         codings, dependencies = [], []
-        if not path.endswith(_CODED):
+        if not path.endswith(_CODED) and not rulebook.is_rules_file(names):
+            beside = self._paths_in(os.path.dirname(path)) if is_remote else None
+            exists = os.path.lexists if beside is None else beside.__contains__
             for coding, suffix in SUFFIXES.items():
-                if not os.path.lexists(path + suffix):
+                if not exists(path + suffix):
                     continue
                 try:
                     status = os.stat(path + suffix)
@@ -289,6 +311,24 @@ class Folder:
                 if modified_ns is None or status.st_mtime_ns >= modified_ns:
                     codings.append(coding)
         return tuple(codings), dependencies
+
+    def _paths_in(self, folder: str) -> frozenset[str] | None:
+        """Return the paths in a remote folder; None if they are many or secret. Raises OSError.
+
+        They are asked for once in a round: that takes less time than to ask for each sibling.
+        """
+        if self._listed_in != self.freshness.round:
+            self._listed_in = self.freshness.round
+            self._listed = {}
+        if folder not in self._listed:
+            try:
+                with closing(os.scandir(folder)) as entries:
+                    paths = frozenset([each.path for each in islice(entries, _FEW_NAMES + 1)])
+            except PermissionError:
+                self._listed[folder] = None
+            else:
+                self._listed[folder] = paths if len(paths) <= _FEW_NAMES else None
+        return self._listed[folder]
 
     def _folders_above(self, real: str, path: str) -> list[Dependency]:
         """Return the folders from the root to what lies at the real path `real`."""
@@ -353,7 +393,10 @@ class Folder:
 
         The first times it does not, raises Disturbed: the root may just have been replaced.
         """
+        if self._root_checked == self.freshness.round and is_below(real, self.real_path):
+            return True
         status = os.stat(self._below)
+        self._root_checked = self.freshness.round
         root = status.st_dev, status.st_ino
         if root != self._root or not is_below(real, self.real_path):
             self._root, self.real_path = root, os.path.realpath(self._below)
