@@ -36,7 +36,7 @@ class Decisions:
     def __init__(self) -> None:
         self.made: list[str] = []
         self.problem: Exception | None = None
-        self.is_warm = False
+        self.by_the_loop: Response | None = None
 
     def in_thread(self, head: RequestHead) -> Answer:
         self.made.append(head.target)
@@ -45,9 +45,11 @@ class Decisions:
         return Response(200, [("Content-Length", "6")], (Octets(b"thread"),)), None
 
     def in_loop(self, head: RequestHead) -> Response:
-        if head.path == "/cold" and not self.is_warm:
+        if head.path != "/cold":
+            return Response(204, [])
+        if self.by_the_loop is None:
             raise Waiting("disk")
-        return Response(204, [])
+        return self.by_the_loop
 
 
 @pytest.fixture
@@ -84,13 +86,14 @@ def test_the_reply_comes_when_a_thread_has_decided(desk: Desk, threads: Threads)
     assert connection.state == IDLE
 
 
+@pytest.mark.parametrize(("by_the_loop", "expected"), [(204, 204), (404, 404), (503, 200)])
 def test_the_loop_answers_itself_if_it_can_by_then(
-    desk: Desk, threads: Threads, decisions: Decisions
+    desk: Desk, threads: Threads, decisions: Decisions, by_the_loop: int, expected: int
 ) -> None:
     client, _ = desk.connect(COLD)
-    decisions.is_warm = True
+    decisions.by_the_loop = Response(by_the_loop, [("Content-Length", "0")])
     threads.run()
-    assert statuses(client) == [204]
+    assert statuses(client) == [expected]
 
 
 @pytest.mark.parametrize("head", [get("/cold", "Connection: close"), get("/cold", version="1.0")])
