@@ -186,7 +186,7 @@ def test_a_folder_of_many_names_is_not_read_to_find_siblings(
 
 @pytest.mark.parametrize(
     ("path", "status", "most"),
-    [("/small.txt", 200, 25), ("/none", 404, 20), ("/folder/none", 404, 36), ("/folder/", 200, 36)],
+    [("/small.txt", 200, 18), ("/none", 404, 13), ("/folder/none", 404, 28), ("/folder/", 200, 29)],
 )
 def test_few_questions_are_asked(
     slow_mount: SlowMount, tmp_path: Path, path: str, status: int, most: int

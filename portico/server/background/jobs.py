@@ -1,4 +1,4 @@
-"""Jobs that run in the background: hashes of large files, compression. No request waits for them.
+"""Jobs that run in the background: compression. No request waits for them.
 
 A job is an iterator, and each of its steps a piece of work of some milliseconds; between two steps
 it can be stopped. One thread runs the jobs in order, so that only one at a time holds its working

@@ -218,7 +218,8 @@ class Folder:
         real = real_path(file.fd, path)
         if not stat.S_ISREG(status.st_mode) or not self._contains(real):
             return Missing(None)
-        folders = [] if is_remote else self._folders_above(real, path)
+        is_forgotten = is_remote and not rulebook.is_rules_file(names)
+        folders = [] if is_forgotten else self._folders_above(real, path)
         content = FileSlice(file, 0, status.st_size)
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
@@ -233,7 +234,7 @@ class Folder:
         found.codings, siblings = self._siblings(
             path, names, status.st_mtime_ns, is_remote=is_remote
         )
-        if is_remote:
+        if is_forgotten:
             return found
         found.dependencies = (file.dependency, *folders, *siblings)
         memory = self._small if status.st_size <= SMALL else self._open
@@ -262,9 +263,9 @@ class Folder:
         folder = os.path.dirname(path)
         dependencies: Dependencies = None
         try:
-            if not is_remote:
+            if not is_remote or rulebook.is_rules_file(names):
                 dependencies = (self._folder(folder),)
-            elif not rulebook.is_rules_file(names):
+            else:
                 self._paths_in(folder)  # in case there is no such folder
         except Disturbed:
             dependencies = (PathDependency(folder, os.stat(folder), self.freshness),)

@@ -1,7 +1,8 @@
 """File systems where any call may block: network mounts, and FUSE daemons.
 
 They are recognized by their type in /proc/self/mountinfo (proc(5)). What lies there is looked at by
-threads only, and nothing that is found there is reused, because to check it would be one more look.
+threads only, and nothing that is found there is reused, because to check it would be one more look;
+except the rules files of the site, which each request needs.
 
 Limits: recognized on Linux only. A symlink from elsewhere that leads there is not noticed, nor is
 what is mounted later, until `refresh`.
