@@ -18,7 +18,7 @@ class ContentChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
     """Content is no longer what was announced, so its message must not be completed."""
 
 
-_NOTHING = memoryview(b"")
+NOTHING = memoryview(b"")
 
 
 class Outgoing:
@@ -36,7 +36,7 @@ class Outgoing:
     """Whether only the end of the connection tells the client where the content ends."""
 
     def __init__(self, octets: bytes = b"") -> None:
-        self.memory = memoryview(octets) if octets else _NOTHING
+        self.memory = memoryview(octets) if octets else NOTHING
         self.is_done = not octets
         """Whether all was sent."""
 
@@ -50,7 +50,7 @@ class Outgoing:
         if count < len(self.memory):
             self.memory = self.memory[count:]
         else:
-            self.memory = _NOTHING
+            self.memory = NOTHING
             self.is_done = not self.needs_step
 
     def file_part(self, _most: int) -> tuple[int, int, int] | None:

@@ -17,7 +17,7 @@ import time
 from _thread import start_new_thread
 from typing import TYPE_CHECKING
 
-from portico.http.content import ContentChanged, Outgoing
+from portico.http.content import NOTHING, ContentChanged, Outgoing
 from portico.site.origin.fingerprint import PathDependency, read_at
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ class OpenFile:
 
     def _is_warm(self, start: int, end: int, looked_at: int) -> bool:
         """Return whether bytes are in memory; `looked_at` of them are asked for at either end."""
-        size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
         begin, behind, until = self._warm
-        end = min(end, size)
         if begin <= start and end <= behind and time.monotonic() < until:
             return True
+        size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
+        end = min(end, size)
         for offset in {start, max(start, end - looked_at)}:
             if not self._is_in_memory(min(looked_at, end - offset), offset):
                 return False
@@ -209,7 +209,7 @@ class OutgoingFile(Outgoing):
     __slots__ = ("_end", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
 
     def __init__(self, part: FileSlice) -> None:
-        super().__init__()
+        self.memory = NOTHING
         self._file = part.file
         self._offset = part.offset
         self._end = part.offset + part.count
@@ -233,23 +233,23 @@ class OutgoingFile(Outgoing):
         None when the next ones are in `memory` now. Raises ContentChanged, OSError, or Waiting when
         a thread has to read the file first.
         """
-        file, offset = self._file, self._offset
+        file, offset, octets = self._file, self._offset, self._read
         left = self._end - offset
-        if self._read is None and offset >= self._sendable_to:
-            self._sendable_to = file.sendable_to(offset, left)
-            if self._sendable_to <= offset:
-                raise Waiting(file.place, self._read_ahead)
-        if self._read is None and left <= TAIL:
-            self._read = self._read_checked(left)
-        if self._read is not None:
-            if not self._read:
-                raise ContentChanged
-            self.memory, self._read = memoryview(self._read), None
-            self._stopped_at = 0
-            return None
-        count = min(most, left - TAIL, self._sendable_to - offset)
-        self._stopped_at = offset + count
-        return file.fd, offset, count
+        if octets is None:
+            if offset >= self._sendable_to:
+                self._sendable_to = file.sendable_to(offset, left)
+                if self._sendable_to <= offset:
+                    raise Waiting(file.place, self._read_ahead)
+            if left > TAIL:
+                count = min(most, left - TAIL, self._sendable_to - offset)
+                self._stopped_at = offset + count
+                return file.fd, offset, count
+            octets = self._read_checked(left)
+        if not octets:
+            raise ContentChanged
+        self.memory, self._read = memoryview(octets), None
+        self._stopped_at = 0
+        return None
 
     def _read_ahead(self) -> None:
         """In a thread: read the next octets."""
