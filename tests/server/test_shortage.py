@@ -112,6 +112,8 @@ def test_more_clients_than_descriptors(site: Path, taken: int) -> None:
 def test_who_is_connected_can_still_be_shown_files(site: Path) -> None:
     """Connections do not use up the descriptors that their own requests need."""
     with serving(site, 0) as process, ExitStack() as stack:
+        with Client(process.url) as client:  # to be hashed, a file is opened once more
+            assert client.ask(request("HEAD", "/large.bin"), method="HEAD").status == 200
         clients = [
             stack.enter_context(Client(process.url, receive_buffer=4096)) for _ in range(CLIENTS)
         ]
