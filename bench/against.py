@@ -3,8 +3,8 @@
 Both servers run at the same time and take turns under load in short slices, A B, B A, and so on, so
 that whatever slows the machine for a while slows both.  The result of a pair of slices is the ratio
 of their CPU time per request, and the result of the comparison is the median of these ratios.
-After every few rounds both servers are started anew: where a process lies in memory, and the seed
-of its hashes, can make it a per cent faster or slower for as long as it lives.
+For every pair both servers are started anew: where a process lies in memory, and the seed of its
+hashes, can make it a tenth faster or slower for as long as it lives.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.scenarios import Scenario
 SCENARIOS = ["small", "browser", "connect", "missing", "conditional", "files-8k", "100k", "10m"]
 ROUNDS = 20
 SECONDS = 0.5
-ROUNDS_PER_START = 5
+ROUNDS_PER_START = 1
 CONFIDENCE = 0.95
 
 

@@ -51,7 +51,7 @@ _NOT_ETAGC = re.compile(r"[^!#-~\x80-\xff]")
 class Validators:
     """The validators of the selected representation as it is now (RFC 9110, 8.8)."""
 
-    __slots__ = ("etag", "exists", "last_modified", "tags")
+    __slots__ = ("etag", "exists", "last_modified")
 
     def __init__(self, etag: str | None, last_modified: int | None, *, exists: bool = True) -> None:
         self.etag = etag
@@ -60,7 +60,11 @@ class Validators:
         """The date of Last-Modified in seconds since the epoch; None if there is none."""
         self.exists = exists
         """Whether there is a current representation."""
-        self.tags = () if etag is None else (etag,)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The entity tag, if there is one."""
+        return () if self.etag is None else (self.etag,)
 
 
 NOTHING = Validators(None, None, exists=False)

@@ -71,10 +71,6 @@ class RequestHead:
                 found = value if found is None else f"{found}, {value}"
         return found
 
-    def all(self, name: str) -> list[str]:
-        """The values of field `name` (lower case), one for each line."""
-        return [value for key, value in self.fields if key == name]
-
 
 class Response:
     """A complete answer: everything is decided before the first octet is sent.

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
 
+REPORTS = 1000
+"""Mistakes in the rules of a remote site that are reported; each is reported once."""
 EXPIRE_SWEEPS = 60
 """Sweeps after which memories let go of what was not used."""
 
@@ -231,7 +233,7 @@ def _once(report: Report) -> Report:
     reported: set[str] = set()
 
     def report_once(text: str) -> None:
-        if text not in reported:
+        if text not in reported and len(reported) < REPORTS:
             reported.add(text)
             report(text)
 
