@@ -33,6 +33,7 @@ from portico.site.site import LOOPBACK_HOSTS, Site
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from portico.http.content_sink import ContentSink
     from portico.site.origin.freshness import Dependencies
 
 INTRO = """\
@@ -120,8 +121,13 @@ class Explanation:
             response, dependencies = self.site.answer(request)
             self.show_response(response, dependencies)
 
-    def show_response(self, response: Response, dependencies: Dependencies = None) -> None:
+    def show_response(
+        self, response: Response | ContentSink, dependencies: Dependencies = None
+    ) -> None:
         """Show the head of a response, and what is known of its content."""
+        if not isinstance(response, Response):
+            show("\n    The content of the request would be taken.")
+            return
         show(f"\n    HTTP/1.1 {response.status} {REASONS.get(response.status, '')}".rstrip())
         for name, value in response.fields:
             show(f"    {name}: {printable(value)}")

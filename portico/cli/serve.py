@@ -25,7 +25,7 @@ from portico.cli.terminal import (
     say,
     wants_color,
 )
-from portico.config.config import Config, ConfigError, check_root
+from portico.config.config import Config, ConfigError, check_root, check_writing
 from portico.config.options import LIMITS, OPTIONS, OTHER, cores
 
 TYPE_CHECKING = False
@@ -66,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
     flags = parse(argv)
     config = Config.load(flags, os.environ)
     root = check_root(config)
+    check_writing(config)
 
     from portico.server.net.listeners import BindError, bind_anew, discard
     from portico.server.processes.systemd import inherited_sockets
@@ -200,6 +201,7 @@ class _Program:
 
         config = Config.load(self._flags, os.environ)
         check_root(config)
+        check_writing(config)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
         return Generation(_for_workers(config), self.inherited or bind_anew(config, held))

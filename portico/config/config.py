@@ -43,6 +43,11 @@ class Config:
     cors: bool
     immutables: tuple[str, ...]
     compress: bool
+    allows: tuple[str, ...]
+    max_upload: int
+    keep_free: int
+    sync: bool
+    insecure_writes: bool
     host: str
     port: int
     listens: tuple[str, ...]
@@ -230,6 +235,26 @@ def suggestion(word: str, known: Iterable[str]) -> str:
         best = max(similarity.values())
         close = [name for name in names if similarity[name] == best > _SIMILAR]
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def check_writing(config: Config) -> None:
+    """Raise ConfigError if clients could write who should not, or if this system cannot do it."""
+    if not config.allows:
+        return
+    if os.open not in os.supports_dir_fd:
+        raise ConfigError("--allow needs a system that opens files beneath a folder (openat)")
+    hosts = [address.rpartition(":")[0] for address in config.listens] or [config.host]
+    if config.insecure_writes or all(map(_is_local, hosts)):
+        return
+    raise ConfigError(
+        "anyone who reaches this server could write with --allow; listen on 127.0.0.1 only, "
+        "or accept that with --insecure-writes"
+    )
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this machine reaches an address. Before a unix socket may be a proxy."""
+    return host.strip("[]") in {"localhost", "::1"} or host.startswith("127.")
 
 
 def check_root(config: Config) -> str:

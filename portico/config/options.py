@@ -215,6 +215,18 @@ def _workers(raw: object) -> int:
     return 0 if raw == "auto" else _within(raw, 0, MAX_WORKERS)
 
 
+_RIGHTS = ("create", "replace", "delete")
+
+
+def _rights(raw: object) -> tuple[str, ...]:
+    """Return rights to write, each once; "write" is all of them."""
+    items = [right for item in _list(raw) for right in _list(item)]
+    found = {right for item in items for right in (_RIGHTS if item == "write" else (item,))}
+    if not found <= set(_RIGHTS):
+        raise ValueError
+    return tuple(right for right in _RIGHTS if right in found)
+
+
 SWITCH = Kind("bool", "", "yes or no", _switch)
 FOLDER = Kind("str", "DIR", "the path of a folder", _path)
 FILE = Kind("str", "FILE", "the path of a file", _path)
@@ -225,6 +237,7 @@ ADDRESSES = Kind(
     "tuple[str, ...]", "ADDRESS", "a list of HOST:PORT, :PORT (everywhere) or unix:PATH", _addresses
 )
 ADDRESS = Kind("str", "ADDRESS", "HOST:PORT, :PORT (everywhere) or unix:PATH", _address)
+RIGHTS = Kind("tuple[str, ...]", "RIGHTS", "create, replace, delete, or write for all", _rights)
 URL_PATH = Kind("str", "PATH", "a path such as /-/health, without % and ?", _url_path)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
@@ -253,7 +266,7 @@ class Option:
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind in {HOSTS, GLOBS, ADDRESSES}
+        return self.kind in {HOSTS, GLOBS, ADDRESSES, RIGHTS}
 
     @property
     def positional(self) -> bool:
@@ -282,7 +295,7 @@ class Option:
         return str(self.default) if self.default != () else ""
 
 
-SERVING, NETWORK, LOG = "What is served", "Network", "Log and colour"
+SERVING, WRITING, NETWORK, LOG = "What is served", "Writing", "Network", "Log and colour"
 WATCH, LIMITS, OTHER = "Metrics and health", "Limits", "Configuration and help"
 
 DAY = 86_400
@@ -302,6 +315,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("cors", SWITCH, SERVING, "Let scripts of every origin read the answers.", default=False),
     Option("immutable", GLOBS, SERVING, "Paths whose content never changes; repeatable.", ()),
     Option("compress", SWITCH, SERVING, "Compress text in the background.", default=True),
+    Option("allow", RIGHTS, WRITING, "What clients may do: {values}.", ()),
+    Option("max_upload", SIZE, WRITING, "Size of one upload; 0 is any.", 1 << 30),
+    Option("keep_free", SIZE, WRITING, "Space on the disk that uploads leave free.", 256 << 20),
+    Option("sync", SWITCH, WRITING, "Answer when an upload is safely on the disk.", default=True),
+    Option("insecure_writes", SWITCH, WRITING, "Let anyone write from anywhere.", default=False),
     Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "127.0.0.1"),
     Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
     Option("listen", ADDRESSES, NETWORK, "Listen here, not on host and port; repeatable.", ()),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
+RECEIVE_CONTENT = 128 << 10
+"""The same for a request's content, so that a large one needs few calls."""
 REQUESTS_AT_ONCE = 8
 """Pipelined requests answered before other connections are served: some 60 us of work."""
 
@@ -202,8 +204,9 @@ class Connection:
 
     def receive(self) -> bytes:
         """Return what has arrived, perhaps nothing; close at the end or on an error."""
+        most = RECEIVE if self._content is None else RECEIVE_CONTENT
         try:
-            data = self._transport.receive(RECEIVE)
+            data = self._transport.receive(most)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError:

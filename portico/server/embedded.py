@@ -9,7 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from portico.config.config import Config, ConfigError, check_root
+from portico.config.config import Config, ConfigError, check_root, check_writing
 from portico.server.net.listeners import bind, url_of
 from portico.server.worker import Worker
 
@@ -45,6 +45,7 @@ class Server:
         if self._config.metrics:
             raise ConfigError("a Server has no metrics: the option is for the command line")
         check_root(self._config)
+        check_writing(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._asked_to_stop = threading.Lock()

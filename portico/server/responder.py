@@ -82,8 +82,13 @@ class Decision:
     def __init__(self, line: bytes, request: RequestHead) -> None:
         self.line = line
         self.request = request
-        self.answer: Response | ContentSink
+        self.answer: Response | ContentSink | None = None
         self.dependencies: Dependencies = None
+
+    def abandon(self) -> None:
+        """Let go of what was decided, since the client has gone."""
+        if self.answer is not None and not isinstance(self.answer, Response):
+            self.answer.abort()
 
 
 class Undecided(Waiting):
@@ -168,6 +173,8 @@ class Responder:
         def end() -> None:
             if is_wanted():
                 done()
+            elif isinstance(waiting, Undecided):
+                waiting.decision.abandon()
 
         return self._wait is not None and self._wait(waiting.place, work, end)
 
@@ -235,6 +242,7 @@ class Responder:
         request, line, answer = decision.request, decision.line, decision.answer
         if self.counters is not None:
             self.counters.missed()
+        assert answer is not None  # noqa: S101 (it is decided)
         if not isinstance(answer, Response):
             return None, RequestContent(answer, request, line, is_answered=False)
         if self.streams.is_full and any(piece.is_stream for piece in answer.content):

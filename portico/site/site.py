@@ -2,15 +2,16 @@
 
 Each stage returns the Response, or None to pass the request on:
 
-1. method: GET, HEAD and OPTIONS are allowed; other methods get 405 or 501.
+1. method: GET, HEAD and OPTIONS are allowed, and what --allow adds; others get 405 or 501.
 2. health: the path of --health.
 3. authority: a host that is not one of ours gets 421.
 4. options: OPTIONS gets the allowed methods; this is also the CORS preflight.
-5. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
+5. writing: PUT and DELETE (see `uploads`), unless another site's page has sent them.
+6. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
    no file can have gets 400.
-6. look-up: what the origin has at the path; /about also finds about.html.
-7. representation: of a file (see `representation`), or the listing of a folder.
-8. page: 404; for a single-page application its page, for people the site's own error page.
+7. look-up: what the origin has at the path; /about also finds about.html.
+8. representation: of a file (see `representation`), or the listing of a folder.
+9. page: 404; for a single-page application its page, for people the site's own error page.
 
 To add a stage, write a method with the same signature and list it in `Site._run_stages`. All is
 decided before the first byte is sent. With the Response come the dependencies of the decision:
@@ -41,18 +42,21 @@ from portico.site.representation.select import Selected, Selector, Unacceptable,
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
+from portico.site.uploads import WRITE_FIELDS, is_cross_site, methods_of
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable
 
+    from portico.http.content_sink import ContentSink
     from portico.http.message import Field
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Found, Origin
     from portico.site.representation.select import Note
     from portico.site.rules.rulebook import Report
+    from portico.site.uploads import Uploads
 
-    Stage = Callable[[RequestHead, "Context"], Response | None]
+    Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
 
 FIELDS_READ = (
     frozenset({"accept", "accept-encoding", "range", "sec-fetch-mode"})
@@ -112,6 +116,7 @@ class Site:
         report: Report = warn,
         *,
         note: Note = silent,
+        uploads: Uploads | None = None,
     ) -> None:
         self.freshness: Freshness = origin.freshness
         """When everything that depends on this site has to be checked again."""
@@ -125,12 +130,18 @@ class Site:
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
+        self._uploads = uploads
+        self._allowed = (
+            *errors.READS,
+            *(() if uploads is None else methods_of(self._config.allows)),
+        )
         self._is_stopping = False
 
     @property
     def fields_read(self) -> frozenset[str]:
         """The fields that can change a response of this site."""
-        return FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
+        fields = FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
+        return fields if self._uploads is None else fields | WRITE_FIELDS
 
     def read_rules(self) -> None:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
@@ -141,19 +152,25 @@ class Site:
         """From now on answer 503 at the path of --health, because the server is about to stop."""
         self._is_stopping = True
 
-    def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
-        """Return the Response to `request`, and its dependencies. Raises Waiting."""
+    def answer(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
+        """Return the response to `request`, and its dependencies; or what takes its content.
+
+        Raises Waiting.
+        """
         context = Context()
         try:
             response = self._run_stages(request, context)
         except ProtocolError as problem:
             response, context.dependencies = self.refuse(problem, request), None
+        if not isinstance(response, Response):
+            return response, None
         # Redirects keep the query, and listings are sorted by it.
         is_fixed = response.status not in REDIRECTS and not isinstance(context.found, Directory)
         response.any_query = is_fixed and not context.reads_query
         if request.method == "HEAD":
             response.content = ()
-        self._add_cors(response)
+        if self._config.cors:
+            errors.add_cors(response, self._allowed if request.method == "OPTIONS" else ())
         dependencies = context.dependencies
         return response, None if dependencies is None else tuple(dict.fromkeys(dependencies))
 
@@ -164,15 +181,17 @@ class Site:
         """
         response = error(problem.status, request, problem.detail)
         response.close = True
-        self._add_cors(response)
+        if self._config.cors:
+            errors.add_cors(response)
         return response
 
-    def _run_stages(self, request: RequestHead, context: Context) -> Response:
+    def _run_stages(self, request: RequestHead, context: Context) -> Response | ContentSink:
         stages: tuple[Stage, ...] = (
             self._check_method,
             self._answer_health,
             self._check_authority,
             self._answer_options,
+            self._write,
             self._apply_rules,
             self._look_up,
             self._represent,
@@ -187,7 +206,9 @@ class Site:
     # 1. Method
 
     def _check_method(self, request: RequestHead, _context: Context) -> Response | None:
-        return None if request.method in errors.ALLOWED else errors.refuse_method(request)
+        if request.method in self._allowed:
+            return None
+        return errors.refuse_method(request, self._allowed)
 
     # 2. Health
 
@@ -217,13 +238,20 @@ class Site:
     # 4. OPTIONS and CORS
 
     def _answer_options(self, request: RequestHead, _context: Context) -> Response | None:
-        return errors.options() if request.method == "OPTIONS" else None
+        return errors.options(self._allowed) if request.method == "OPTIONS" else None
 
-    def _add_cors(self, response: Response) -> None:
-        if self._config.cors:
-            errors.add_cors(response)
+    # 5. Writing
 
-    # 5. Rules
+    def _write(self, request: RequestHead, context: Context) -> Response | ContentSink | None:
+        if self._uploads is None or request.method in errors.READS:
+            return None
+        context.dependencies = None
+        if is_cross_site(request):
+            self._note("Writing: a page of another site has sent this.")
+            return error(403, request, "A page of another site cannot change what is here.")
+        return self._uploads.answer(request, frozenset(self._config.allows))
+
+    # 6. Rules
 
     def _apply_rules(self, request: RequestHead, context: Context) -> Response | None:
         context.names = path_names(request.path)
@@ -253,7 +281,7 @@ class Site:
         context.rewrite = match.status
         return None
 
-    # 6. Look-up
+    # 7. Look-up
 
     def _look_up(self, _request: RequestHead, context: Context) -> None:
         if context.found is None:
@@ -263,7 +291,7 @@ class Site:
                 context.found = self._resolver.content(context.names, context.found)
                 context.depend_on(context.found.dependencies)
 
-    # 7. Representation
+    # 8. Representation
 
     def _represent(self, request: RequestHead, context: Context) -> Response | None:
         found = context.found
@@ -325,7 +353,7 @@ class Site:
         path = "/" + "/".join(path_names(request.path))
         return IMMUTABLE if self._immutable.match(path) else NO_CACHE
 
-    # 8. Page
+    # 9. Page
 
     def _answer_missing(self, request: RequestHead, context: Context) -> Response:
         if self._config.spa and _is_navigation(request):

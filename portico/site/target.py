@@ -12,6 +12,9 @@ import re
 
 from portico.http.message import ProtocolError
 
+STAGING = ".portico"
+"""The folder in the root for what is being written; a dotfile, so it is never served."""
+
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

@@ -113,7 +113,8 @@ class Client:
     def answer(self, method: str = "GET") -> Answer:
         """Read one response to a request of `method`."""
         status, fields = self.head()
-        return Answer(status, fields, b"" if method == "HEAD" else self.content(fields))
+        is_empty = method == "HEAD" or status in {204, 304}
+        return Answer(status, fields, b"" if is_empty else self.content(fields))
 
     def head(self) -> tuple[int, dict[str, str]]:
         """Read the status and the fields of one response."""

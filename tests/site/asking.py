@@ -51,6 +51,7 @@ class Client:
         self.site.freshness.begin_round()
         request = self._parser.parse(head.encode("ascii"))
         response, self.dependencies = self.site.answer(request)
+        assert isinstance(response, Response)
         field_lines(response.fields)  # raises if they would split the message
         return response
 

@@ -203,9 +203,11 @@ class LinkChecker:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
         try:
             request = self._parser.parse(head.encode("ascii"))
-            return self._site.answer(request)[0]
+            response, _ = self._site.answer(request)
         except ProtocolError as error:
             return self._site.refuse(error)
+        assert isinstance(response, Response)  # noqa: S101 (it is a GET)
+        return response
 
     def _read(self, path: str) -> Page | None:
         """Return the page that is served at `path`; None if it is too large."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from portico.http.content_sink import ContentSink
     from portico.http.message import RequestHead, Response
     from portico.site.origin.freshness import Dependencies
     from portico.site.site import Site
@@ -23,7 +24,7 @@ class Sites:
         self._make = make
         self._idle: list[Site] = []
 
-    def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
+    def answer(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
         """Return the response to `request`, however long that takes. Raises ProtocolError.
 
         It has no dependencies: what depends on them is known to the threads only.

@@ -115,12 +115,12 @@ class _Page:
         return response
 
     def _answer(self, request: RequestHead) -> Response:
-        if request.method not in errors.ALLOWED:
-            return errors.refuse_method(request)
+        if request.method not in errors.READS:
+            return errors.refuse_method(request, errors.READS)
         if not self._is_ours(host_name(request.authority)):
             return errors.error(421, request, "This is not a host of this server.")
         if request.method == "OPTIONS":
-            return errors.options()
+            return errors.options(errors.READS)
         if request.path != PATH:
             return errors.error(404, request, f"The metrics are at {PATH}.")
         text, media_type = self._collector.render(request.get("accept") or "")

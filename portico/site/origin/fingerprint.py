@@ -60,6 +60,7 @@ _STATUS = {
     errno.ENXIO: 404,
     errno.EACCES: 403,
     errno.EPERM: 403,
+    errno.EROFS: 403,
     errno.EMFILE: 503,
     errno.ENFILE: 503,
     errno.ENOMEM: 503,

@@ -21,12 +21,12 @@ from portico.site.fields import varying
 from portico.site.pages.styles import NOTICE, content_security_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from portico.http.message import RequestHead
 
-ALLOWED = ("GET", "HEAD", "OPTIONS")
-ALLOW: Field = ("Allow", ", ".join(ALLOWED))
+READS = ("GET", "HEAD", "OPTIONS")
+"""The methods that are always allowed."""
 
 # Methods that are registered (RFC 9110, 9 and RFC 5789): known, but not allowed on files.
 _KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "PATCH", "POST", "PUT", "TRACE"})
@@ -44,7 +44,6 @@ _CORS: tuple[Field, ...] = (
 )
 # And to OPTIONS (WHATWG Fetch, "CORS-preflight request"). "*" does not include Authorization.
 _PREFLIGHT: tuple[Field, ...] = (
-    ("Access-Control-Allow-Methods", ", ".join(ALLOWED)),
     ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "7200"),
 )
@@ -134,16 +133,17 @@ def error(
     return _page(status, detail, fields)
 
 
-def refuse_method(request: RequestHead) -> Response:
+def refuse_method(request: RequestHead, allowed: Sequence[str]) -> Response:
     """Return 405 with the allowed methods, or 501 (RFC 9110, 9.1 and 15.5.6)."""
     if request.method in _KNOWN_METHODS:
-        return error(405, request, f"{request.method} is not allowed here.", [ALLOW])
+        allow = ("Allow", ", ".join(allowed))
+        return error(405, request, f"{request.method} is not allowed here.", [allow])
     return error(501, request, f"This server does not know {request.method}.")
 
 
-def options() -> Response:
+def options(allowed: Sequence[str]) -> Response:
     """Return the answer to OPTIONS: the allowed methods, the same everywhere (RFC 9110, 9.3.7)."""
-    return Response(204, [ALLOW, _CACHE])
+    return Response(204, [("Allow", ", ".join(allowed)), _CACHE])
 
 
 def redirect(status: int, location: str) -> Response:
@@ -157,10 +157,14 @@ def unstored(status: int, kind: str, content: bytes) -> Response:
     return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (Octets(content),))
 
 
-def add_cors(response: Response) -> None:
-    """Let scripts of any origin read the response, unless the site's rules say otherwise."""
+def add_cors(response: Response, allowed: Sequence[str] = ()) -> None:
+    """Let scripts of any origin read the response, unless the site's rules say otherwise.
+
+    `allowed` are the methods that a response to OPTIONS tells them.
+    """
     present = {name.lower() for name, _ in response.fields}
-    fields = (*_CORS, *_PREFLIGHT) if response.status == 204 else _CORS
+    methods = ("Access-Control-Allow-Methods", ", ".join(allowed))
+    fields = (*_CORS, methods, *_PREFLIGHT) if allowed else _CORS
     added = [field for field in fields if field[0].lower() not in present]
     response.fields = [*response.fields, *added]
 

@@ -17,6 +17,7 @@ import pytest
 
 from portico import Server
 from portico.http.h1.head import HeadParser
+from portico.http.message import Response
 from portico.server.background import blocking_io
 from portico.server.background.blocking_io import BlockingIO
 from portico.site.origin import open_file as open_file_module
@@ -217,6 +218,7 @@ def test_rules_that_are_cold_are_read_when_they_are_there(root: Path, disk: Slow
             site.answer(request)
     disk.may_read.set()
     response, _ = site.answer(request)
+    assert isinstance(response, Response)
     assert ("X-Rule", "yes") in response.fields
 
 

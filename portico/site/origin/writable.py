@@ -1,0 +1,380 @@
+"""Writing below a folder: files and folders are made, replaced and deleted in one step each.
+
+Rules:
+- Whole. A file is written without a name, or under a hidden one, and takes its place in one step,
+  so nobody sees a part of it. With `sync` it is on the disk before the call returns, and so is its
+  name.
+- Beneath. A path is walked from the root, one folder at a time, and no symlink is followed. What is
+  changed is named within the folder that is held open, so swapping a folder above gains nothing.
+- One writer. What decides about a change (`check`) is asked, and the change made, while the folder
+  is locked (flock), so that of two changes the second sees the first, in whichever process.
+
+A hidden file that a killed process left is found unlocked, and removed by `sweep`.
+
+Limits: a lock binds those who take it; other programs' changes may come between, and then the last
+one stays. Where the system has no flock for folders (some network file systems), changes of several
+processes are not ordered. Needs a system with openat and linkat: any POSIX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from base64 import b32encode
+from typing import TYPE_CHECKING
+
+from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
+from portico.site.target import STAGING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Check = Callable[["Current"], None]
+    Names = tuple[str, ...]
+
+IS_SUPPORTED = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+"""Whether this system has what writing needs."""
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_HIDDEN = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | _NO_LINK
+_NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | getattr(os, "O_CLOEXEC", 0)
+_HAS_NAMELESS = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+_NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+_TRIES = 8
+"""Times that a change is tried when a folder vanishes, or a name appears, in its middle."""
+
+
+class Refused(Exception):  # noqa: N818 (what the caller answers, not an error of ours)
+    """The change is not made; `status` is the response's, `detail` a sentence for people."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class Current:
+    """What has the name that is to be changed, while its folder is locked."""
+
+    __slots__ = ("_folder", "_name", "status")
+
+    def __init__(self, folder: int, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self.status: os.stat_result | None = None
+        """None if there is nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            self.status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a regular file is there."""
+        return self.status is not None and stat.S_ISREG(self.status.st_mode)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether a folder is there."""
+        return self.status is not None and stat.S_ISDIR(self.status.st_mode)
+
+    def has_sibling(self, name: str) -> bool:
+        """Return whether there is another `name` beside it."""
+        try:
+            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def tag(self) -> str:
+        """Return the entity tag of the file, which is read for that unless it is large."""
+        fd = os.open(self._name, os.O_RDONLY | _NO_LINK, dir_fd=self._folder)
+        with open(fd, "rb") as file:
+            return tag_of_open(file.fileno())
+
+
+def tag_of_open(fd: int) -> str:
+    """Return the entity tag of an open file: see `etags`. Raises OSError."""
+    from hashlib import sha256
+
+    status = os.fstat(fd)
+    if status.st_size > HASHED_UP_TO:
+        return tag_of_large(status)
+    return tag_of(sha256(os.pread(fd, HASHED_UP_TO + 1, 0)).digest())
+
+
+class NewFile:
+    """A file that is being written and has no name yet. To be closed in any case.
+
+    A process that dies leaves nothing, or a hidden file that `WritableFolder.sweep` finds.
+    """
+
+    __slots__ = ("_hidden", "_staging", "fd")
+
+    def __init__(self, fd: int, staging: int | None = None, hidden: str = "") -> None:
+        self.fd = fd
+        self._staging = staging  # the folder of its hidden name, which this object closes
+        self._hidden = hidden
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Append `pieces`. Raises OSError."""
+        while pieces:
+            count = os.writev(self.fd, pieces[:512])
+            while pieces and count >= len(pieces[0]):
+                count -= len(pieces.pop(0))
+            if count:
+                pieces[0] = pieces[0][count:]
+
+    def sync(self) -> None:
+        """Bring what was written to the disk. Raises OSError."""
+        getattr(os, "fdatasync", os.fsync)(self.fd)
+
+    def status(self) -> os.stat_result:
+        """Return its status. Raises OSError."""
+        return os.fstat(self.fd)
+
+    def link(self, folder: int, name: str) -> None:
+        """Give it a name that is free. Raises FileExistsError."""
+        if self._staging is None:
+            os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=folder)
+        else:
+            os.link(
+                self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=folder,
+                follow_symlinks=False,
+            )  # fmt: skip
+
+    def replace(self, folder: int, name: str, staging: int) -> None:
+        """Take the place of the file called `name`. `staging` is where hidden names may be."""
+        if self._staging is None:
+            self._hidden, self._staging = _hidden_name(), os.dup(staging)
+            os.link(f"/proc/self/fd/{self.fd}", self._hidden, dst_dir_fd=staging)
+        os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=folder)
+        self._hidden = ""
+
+    def close(self) -> None:
+        """Close it; without a name it is gone."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self._staging is not None:
+            if self._hidden:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._hidden, dir_fd=self._staging)
+            os.close(self._staging)
+            self._staging = None
+
+
+class WritableFolder:
+    """Changes what is below `root`. For threads, since each call waits for the disk.
+
+    Names are as in `target.path_names`, and safe by form. Calls raise Refused, or OSError.
+    """
+
+    def __init__(self, root: str, *, sync: bool = True) -> None:
+        self._root = os.path.join(os.getcwd(), root, "")
+        self._sync = sync
+
+    def begin(self, names: Names) -> NewFile:
+        """Return a new file, on the file system where a file called `names` will be."""
+        with self._folder(names[:-1], as_far_as_it_goes=True) as folder:
+            if _HAS_NAMELESS:
+                try:
+                    fd = os.open(".", _NAMELESS, 0o666, dir_fd=folder)
+                except OSError as error:
+                    if error.errno not in _NO_NAMELESS:
+                        raise
+                else:
+                    _lock(fd)  # for when it gets a hidden name
+                    return NewFile(fd)
+            hidden = _hidden_name()
+            staging = self._staging(folder)
+            try:
+                fd = os.open(hidden, _HIDDEN, 0o666, dir_fd=staging)
+            except BaseException:
+                os.close(staging)
+                raise
+            _lock(fd)
+            return NewFile(fd, staging, hidden)
+
+    def look(self, names: Names, check: Check) -> None:
+        """Tell `check` what has a name, without changing anything."""
+        with self._folder(names[:-1], as_far_as_it_goes=True) as folder:
+            _lock(folder)
+            check(self._current(folder, names[-1]))
+
+    def put(self, names: Names, file: NewFile, check: Check) -> bool:
+        """Give a file its place, and its folders above as needed; return whether its name is new.
+
+        `check` is told what has the name at this moment, and raises to leave that alone.
+        """
+        if self._sync:
+            os.fsync(file.fd)
+        for _ in range(_TRIES):
+            try:
+                return self._put(names, file, check)
+            except (FileExistsError, FileNotFoundError):
+                continue  # another program has made the name, or removed a folder above
+            except IsADirectoryError:
+                raise Refused(409, "There is a folder of that name.") from None
+        raise Refused(409, "What is there changes all the time.")
+
+    def _put(self, names: Names, file: NewFile, check: Check) -> bool:
+        with self._folder(names[:-1], make=True) as folder:
+            _lock(folder)
+            current = self._current(folder, names[-1])
+            check(current)
+            if current.status is None:
+                file.link(folder, names[-1])
+            else:
+                staging = self._staging(folder)
+                try:
+                    file.replace(folder, names[-1], staging)
+                finally:
+                    os.close(staging)
+            if self._sync:
+                os.fsync(folder)
+            return current.status is None
+
+    def make_folder(self, names: Names, check: Check) -> None:
+        """Make a folder, and those above as needed."""
+        with self._folder(names[:-1], make=True) as above:
+            _lock(above)
+            current = self._current(above, names[-1])
+            check(current)
+            if current.status is not None:
+                raise Refused(409, "There is a file of that name.")
+            os.mkdir(names[-1], dir_fd=above)
+            if self._sync:
+                os.fsync(above)
+
+    def delete(self, names: Names, check: Check) -> None:
+        """Delete a file or an empty folder. `check` raises for what is missing."""
+        with self._folder(names[:-1]) as folder:
+            _lock(folder)
+            current = self._current(folder, names[-1])
+            check(current)
+            try:
+                if current.is_folder:
+                    os.rmdir(names[-1], dir_fd=folder)
+                else:
+                    os.unlink(names[-1], dir_fd=folder)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise Refused(409, "The folder is not empty.") from None
+                raise
+            if self._sync:
+                os.fsync(folder)
+
+    def free(self) -> int:
+        """Return the bytes that are free on the root's file system."""
+        status = os.statvfs(self._root)
+        return status.f_bavail * status.f_frsize
+
+    def sweep(self) -> None:
+        """Remove the hidden files that killed processes left."""
+        with contextlib.suppress(OSError):
+            root = os.open(self._root, _FOLDER)
+            try:
+                staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=root)
+            finally:
+                os.close(root)
+            try:
+                for name in os.listdir(staging):
+                    if name.startswith(_PREFIX):
+                        _remove_if_left(name, staging)
+            finally:
+                os.close(staging)
+
+    @contextlib.contextmanager
+    def _folder(
+        self, names: Names, *, make: bool = False, as_far_as_it_goes: bool = False
+    ) -> Iterator[int]:
+        """Hold the folder called `names` open. `make` makes what is missing of it."""
+        try:
+            fd = os.open(self._root, _FOLDER)
+        except FileNotFoundError:
+            raise Refused(503, "The folder of this site is not there.") from None
+        try:
+            for name in names:
+                try:
+                    below = os.open(name, _FOLDER | _NO_LINK, dir_fd=fd)
+                except FileNotFoundError:
+                    if as_far_as_it_goes:
+                        break
+                    if not make:
+                        raise
+                    below = self._make_below(fd, name)
+                except OSError as error:
+                    if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                        _refuse_as_folder(fd, name)
+                    raise
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _make_below(self, folder: int, name: str) -> int:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+            if self._sync:
+                os.fsync(folder)
+        return os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
+
+    def _current(self, folder: int, name: str) -> Current:
+        current = Current(folder, name)
+        if current.status is not None and not (current.is_file or current.is_folder):
+            raise Refused(403, "What has that name is no plain file: it is left alone.")
+        return current
+
+    def _staging(self, folder: int) -> int:
+        """Open where files on the file system of `folder` may have hidden names."""
+        root = os.open(self._root, _FOLDER)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(STAGING, 0o700, dir_fd=root)
+            staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=root)
+        except PermissionError:
+            return os.dup(folder)  # nothing may be made in the root
+        finally:
+            os.close(root)
+        if os.fstat(staging).st_dev == os.fstat(folder).st_dev:
+            return staging
+        os.close(staging)
+        return os.dup(folder)  # another file system is mounted here
+
+
+_PREFIX = ".new-"
+
+
+def _hidden_name() -> str:
+    return _PREFIX + b32encode(os.urandom(10)).decode().lower()
+
+
+def _lock(fd: int) -> None:
+    """Lock an open file or folder until it is closed."""
+    with contextlib.suppress(ImportError, OSError):
+        from fcntl import LOCK_EX, flock
+
+        flock(fd, LOCK_EX)
+
+
+def _remove_if_left(name: str, staging: int) -> None:
+    """Remove a hidden file unless its writer lives, which holds its lock."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    with contextlib.suppress(OSError):
+        fd = os.open(name, os.O_RDONLY | _NO_LINK, dir_fd=staging)
+        try:
+            flock(fd, LOCK_EX | LOCK_NB)
+            os.unlink(name, dir_fd=staging)
+        finally:
+            os.close(fd)
+
+
+def _refuse_as_folder(above: int, name: str) -> None:
+    """Refuse a name in a path that is not that of a folder."""
+    status = os.stat(name, dir_fd=above, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        raise Refused(403, "The path leads through a symbolic link, which is not followed here.")
+    raise Refused(409, "There is a file in the place of a folder of that path.")
