@@ -30,6 +30,7 @@ COMMANDS = {
     "check": "portico.cli.check.command",
     "compress": "portico.cli.compress.command",
     "explain": "portico.cli.explain",
+    "passwd": "portico.cli.passwd",
 }
 """The commands besides serving, each a module with `run(argv)`, which returns an exit code.
 

@@ -67,6 +67,7 @@ def run(argv: Sequence[str]) -> int:
     config = Config.load(flags, os.environ)
     root = check_root(config)
     check_writing(config)
+    check_users(config)
 
     from portico.server.net.listeners import BindError, bind_anew, discard
     from portico.server.processes.systemd import inherited_sockets
@@ -202,6 +203,7 @@ class _Program:
         config = Config.load(self._flags, os.environ)
         check_root(config)
         check_writing(config)
+        check_users(config)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
         return Generation(_for_workers(config), self.inherited or bind_anew(config, held))
@@ -230,6 +232,15 @@ def _for_workers(config: Config) -> Config:
     """Return the configuration for workers, with what this process and its terminal decide."""
     color = "always" if wants_color(config.color, STDOUT) else "never"
     return Config({**config.settings(), "color": color, "workers": config.workers or cores()})
+
+
+def check_users(config: Config) -> None:
+    """Raise ConfigError for the first mistake in the file of --users."""
+    if config.users:
+        from portico.site.users import read_users
+
+        for mistake in read_users(config.users)[2]:
+            raise ConfigError(mistake)
 
 
 def _no_reload() -> None:

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from portico.config.options import Block
+
 _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.attribute)}
 
 _SIMILAR = 0.6
@@ -44,6 +46,9 @@ class Config:
     immutables: tuple[str, ...]
     compress: bool
     allows: tuple[str, ...]
+    users: str
+    accesses: tuple[Block, ...]
+    trust_uploads: bool
     max_upload: int
     keep_free: int
     sync: bool
@@ -190,6 +195,8 @@ def _from_file(path: str) -> dict[str, object]:
         found["root"] = os.path.join(folder, str(found["root"]))
     if isinstance(addresses := found.get("listen"), tuple):
         found["listen"] = tuple([_from_folder(folder, address) for address in addresses])
+    if "users" in found:
+        found["users"] = os.path.join(folder, str(found["users"]))
     if "metrics" in found:
         found["metrics"] = _from_folder(folder, str(found["metrics"]))
     return found
@@ -239,17 +246,27 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 def check_writing(config: Config) -> None:
     """Raise ConfigError if clients could write who should not, or if this system cannot do it."""
+    named = [name for _, given in config.accesses for name in given if name != "anonymous"]
+    if named and not config.users:
+        raise ConfigError(f"--access names {named[0]!r}, but there is no file of --users")
     if not config.allows:
         return
     if os.open not in os.supports_dir_fd:
         raise ConfigError("--allow needs a system that opens files beneath a folder (openat)")
     hosts = [address.rpartition(":")[0] for address in config.listens] or [config.host]
-    if config.insecure_writes or all(map(_is_local, hosts)):
+    if config.insecure_writes or all(map(_is_local, hosts)) or not _anyone_may_write(config):
         return
     raise ConfigError(
-        "anyone who reaches this server could write with --allow; listen on 127.0.0.1 only, "
-        "or accept that with --insecure-writes"
+        "anyone who reaches this server could write with --allow; give passwords with --users, "
+        "listen on 127.0.0.1 only, or accept that with --insecure-writes"
     )
+
+
+def _anyone_may_write(config: Config) -> bool:
+    """Whether somebody without a password has a right to write."""
+    if not config.accesses:
+        return not config.users
+    return any(block[1].get("anonymous", frozenset()) - {"read"} for block in config.accesses)
 
 
 def _is_local(host: str) -> bool:

@@ -227,6 +227,31 @@ def _rights(raw: object) -> tuple[str, ...]:
     return tuple(right for right in _RIGHTS if right in found)
 
 
+Block = tuple[str, dict[str, frozenset[str]]]
+"""Of [[access]]: a path pattern, and the rights of anonymous, users and named users."""
+
+
+def _access(raw: object) -> tuple[Block, ...]:
+    """Return blocks, given as tables, or each as a text: `/inbox/* anonymous=create`."""
+    return tuple(_block(item) for item in (raw if isinstance(raw, list | tuple) else [raw]))
+
+
+def _block(raw: object) -> Block:
+    if isinstance(raw, str):
+        path, *members = raw.split()
+        raw = {"path": path, **dict(member.partition("=")[::2] for member in members)}
+    if not isinstance(raw, dict) or "path" not in raw:
+        raise ValueError("each block needs a path, such as /inbox/*")
+    (path,) = _globs([raw["path"]])
+    rights = {
+        name: frozenset(["read"] * ("read" in (items := _list(given))))
+        | frozenset(_rights([item for item in items if item != "read"]))
+        for name, given in raw.items()
+        if name != "path"
+    }
+    return path, rights
+
+
 SWITCH = Kind("bool", "", "yes or no", _switch)
 FOLDER = Kind("str", "DIR", "the path of a folder", _path)
 FILE = Kind("str", "FILE", "the path of a file", _path)
@@ -238,6 +263,9 @@ ADDRESSES = Kind(
 )
 ADDRESS = Kind("str", "ADDRESS", "HOST:PORT, :PORT (everywhere) or unix:PATH", _address)
 RIGHTS = Kind("tuple[str, ...]", "RIGHTS", "create, replace, delete, or write for all", _rights)
+ACCESS = Kind(
+    "tuple[Block, ...]", "BLOCK", "a pattern and rights: /inbox/* anonymous=create", _access
+)
 URL_PATH = Kind("str", "PATH", "a path such as /-/health, without % and ?", _url_path)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
@@ -261,12 +289,13 @@ class Option:
     @property
     def attribute(self) -> str:
         """The attribute of Config: in the plural if the flag may be repeated."""
-        return self.name + "s" if self.repeatable else self.name
+        ending = "es" if self.name.endswith("s") else "s"
+        return self.name + ending if self.repeatable else self.name
 
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind in {HOSTS, GLOBS, ADDRESSES, RIGHTS}
+        return self.kind in {HOSTS, GLOBS, ADDRESSES, RIGHTS, ACCESS}
 
     @property
     def positional(self) -> bool:
@@ -316,6 +345,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("immutable", GLOBS, SERVING, "Paths whose content never changes; repeatable.", ()),
     Option("compress", SWITCH, SERVING, "Compress text in the background.", default=True),
     Option("allow", RIGHTS, WRITING, "What clients may do: {values}.", ()),
+    Option("users", FILE, WRITING, "The file of those who have a password; see passwd.", ""),
+    Option("access", ACCESS, WRITING, "Who may do what at some paths; repeatable.", ()),
+    Option("trust_uploads", SWITCH, WRITING, "Let uploaded pages run scripts.", default=False),
     Option("max_upload", SIZE, WRITING, "Size of one upload; 0 is any.", 1 << 30),
     Option("keep_free", SIZE, WRITING, "Space on the disk that uploads leave free.", 256 << 20),
     Option("sync", SWITCH, WRITING, "Answer when an upload is safely on the disk.", default=True),

@@ -42,6 +42,7 @@ class RequestHead:
         "keep_alive",
         "method",
         "path",
+        "peer",
         "query",
         "target",
         "version",
@@ -60,6 +61,8 @@ class RequestHead:
         """Host and port as the client names them: from an absolute-form target, else from Host."""
         self.content_length = 0
         """Octets of content that follow; CHUNKED when only its coding tells."""
+        self.peer = ""
+        """The client's address, for what depends on who asks; "" where that is nobody."""
         self.keep_alive = True
         self.expects_continue = False
 

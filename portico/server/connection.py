@@ -253,7 +253,7 @@ class Connection:
     def _answer(self, head: bytes) -> None:
         """Send the reply to a complete head, or take the request's content first."""
         try:
-            self._reply_with(self._responder.reply_to(head))
+            self._reply_with(self._responder.reply_to(head, self._peer))
         except Undecided as undecided:
             self._began = self._responder.now
             self._wait(undecided)

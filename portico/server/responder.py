@@ -186,8 +186,8 @@ class Responder:
         self.reply_cache.touch(reply)
         return True
 
-    def reply_to(self, head: bytes) -> Decided:
-        """Return the reply to a complete head, and the content that follows it.
+    def reply_to(self, head: bytes, peer: str = "") -> Decided:
+        """Return the reply to a complete head from `peer`, and the content that follows it.
 
         The reply is None if it is made only when the content is complete. Raises Undecided.
         """
@@ -212,6 +212,7 @@ class Responder:
             request = self._parser.interpret(key)
         except ProtocolError as error:
             return self.refuse(error, head), None
+        request.peer = peer
         decision = Decision(request_line_of(key), request)
         waiting = self._decide(decision, self.handler.answer)
         if waiting is not None:

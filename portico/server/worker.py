@@ -27,7 +27,6 @@ from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
 from portico.site.rules.rulebook import warn
 from portico.site.site import LOOPBACK_HOSTS, Site
-from portico.site.uploads import Uploads
 
 if TYPE_CHECKING:
     import socket
@@ -77,19 +76,22 @@ class Worker:
         )
         copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
-        uploads = _uploads(config)
-        self._site = Site(self._folder, config, hosts, copies, report, uploads=uploads)
+        users = None
+        if config.users:
+            from portico.site.users import Users  # which takes OpenSSL, and time
+
+            users = Users(config.users, report)
+        self._site = Site(self._folder, config, hosts, copies, report, users=users, may_wait=False)
         self._site.read_rules()
-        if uploads is not None:
-            self._jobs.submit(uploads.sweep())
+        if config.allows:
+            self._jobs.submit(self._site.sweep())
         mounts = self._folder.mounts
         report_in_threads = _once(report) if mounts.cover_root else _drop
 
         def new_site() -> Site:
             """Return the same site, for a thread."""
             folder = Folder(config.root, 0, digests=digests, mounts=mounts)
-            uploads = _uploads(config, may_wait=True)
-            return Site(folder, config, hosts, copies, report_in_threads, uploads=uploads)
+            return Site(folder, config, hosts, copies, report_in_threads, users=users)
 
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)
@@ -223,10 +225,6 @@ class Worker:
         self._responder.reply_cache.expire()
         self._folder.expire()
         self._folder.mounts.refresh()
-
-
-def _uploads(config: Config, *, may_wait: bool = False) -> Uploads | None:
-    return Uploads(config, may_wait=may_wait) if config.allows else None
 
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:

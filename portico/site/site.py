@@ -6,12 +6,13 @@ Each stage returns the Response, or None to pass the request on:
 2. health: the path of --health.
 3. authority: a host that is not one of ours gets 421.
 4. options: OPTIONS gets the allowed methods; this is also the CORS preflight.
-5. writing: PUT and DELETE (see `uploads`), unless another site's page has sent them.
-6. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
+5. access: who may not, gets 401, or 403 when it is known who that is (see `access`, `users`).
+6. writing: PUT and DELETE (see `uploads`), unless another site's page has sent them.
+7. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
    no file can have gets 400.
-7. look-up: what the origin has at the path; /about also finds about.html.
-8. representation: of a file (see `representation`), or the listing of a folder.
-9. page: 404; for a single-page application its page, for people the site's own error page.
+8. look-up: what the origin has at the path; /about also finds about.html.
+9. representation: of a file (see `representation`), or the listing of a folder.
+10. page: 404; for a single-page application its page, for people the site's own error page.
 
 To add a stage, write a method with the same signature and list it in `Site._run_stages`. All is
 decided before the first byte is sent. With the Response come the dependencies of the decision:
@@ -29,7 +30,8 @@ from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.http.status import REDIRECTS
-from portico.site.fields import varying, without
+from portico.site.access import ANONYMOUS, READ, Access, TooManyGuesses
+from portico.site.fields import private, sandboxed, varying, without
 from portico.site.origin.fingerprint import status_of
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
@@ -42,19 +44,19 @@ from portico.site.representation.select import Selected, Selector, Unacceptable,
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
-from portico.site.uploads import WRITE_FIELDS, is_cross_site, methods_of
+from portico.site.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field
     from portico.site.compression.cache import CompressionCache
-    from portico.site.origin.protocol import Found, Origin
+    from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
     from portico.site.rules.rulebook import Report
-    from portico.site.uploads import Uploads
+    from portico.site.users import Users
 
     Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
 
@@ -70,6 +72,14 @@ LOOPBACK_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 """Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
+
+# The rights of which one is needed for a method.
+_RIGHTS = {
+    "GET": {READ},
+    "HEAD": {READ},
+    "PUT": {"create", "replace"},
+    "DELETE": {"delete"},
+}
 
 # Fields of a representation that do not apply to a page sent in its place. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
@@ -91,6 +101,8 @@ class Context:
         """What is there."""
         self.reads_query = True
         """Whether the decision may depend on the query."""
+        self.user: str | None = None
+        """Who has sent the request; None for somebody unknown."""
         self.rewrite: int | None = None
         """The status of the rule that rewrites the path: 200, or 404 for an error page."""
 
@@ -116,8 +128,10 @@ class Site:
         report: Report = warn,
         *,
         note: Note = silent,
-        uploads: Uploads | None = None,
+        users: Users | None = None,
+        may_wait: bool = True,
     ) -> None:
+        """Without `may_wait` Waiting is raised where a thread has to decide."""
         self.freshness: Freshness = origin.freshness
         """When everything that depends on this site has to be checked again."""
         self._config = config or Config.of()
@@ -130,23 +144,29 @@ class Site:
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
-        self._uploads = uploads
-        self._allowed = (
-            *errors.READS,
-            *(() if uploads is None else methods_of(self._config.allows)),
-        )
+        self._may_wait = may_wait
+        self._users = users
+        self._access = Access(self._config)
+        self._uploads = Uploads(self._config, may_wait=may_wait)
+        self._allowed = (*errors.READS, *methods_of(self._config.allows))
         self._is_stopping = False
 
     @property
     def fields_read(self) -> frozenset[str]:
         """The fields that can change a response of this site."""
         fields = FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
-        return fields if self._uploads is None else fields | WRITE_FIELDS
+        if self._users is not None:
+            fields |= {"authorization"}
+        return fields | WRITE_FIELDS if self._config.allows else fields
 
     def read_rules(self) -> None:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
         with suppress(Waiting):  # then a thread reads them for the first request
             self._rules.bring_up_to_date()
+
+    def sweep(self) -> Iterator[None]:
+        """Remove what uploads of killed processes left behind; a job for the background."""
+        return self._uploads.sweep()
 
     def fail_health_checks(self) -> None:
         """From now on answer 503 at the path of --health, because the server is about to stop."""
@@ -171,6 +191,9 @@ class Site:
             response.content = ()
         if self._config.cors:
             errors.add_cors(response, self._allowed if request.method == "OPTIONS" else ())
+        if self._depends_on_user(request, context):
+            response.fields = private(response.fields)
+            context.dependencies = None
         dependencies = context.dependencies
         return response, None if dependencies is None else tuple(dict.fromkeys(dependencies))
 
@@ -191,6 +214,7 @@ class Site:
             self._answer_health,
             self._check_authority,
             self._answer_options,
+            self._check_access,
             self._write,
             self._apply_rules,
             self._look_up,
@@ -240,18 +264,50 @@ class Site:
     def _answer_options(self, request: RequestHead, _context: Context) -> Response | None:
         return errors.options(self._allowed) if request.method == "OPTIONS" else None
 
-    # 5. Writing
+    # 5. Access
+
+    def _check_access(self, request: RequestHead, context: Context) -> Response | None:
+        if self._access.is_open:
+            return None
+        context.names = path_names(request.path)
+        try:
+            if self._users is not None:
+                context.user = self._users.who(request, may_wait=self._may_wait)
+        except TooManyGuesses as problem:
+            self._note("Access: too many wrong passwords from this address.")
+            return error(429, request, fields=[("Retry-After", str(problem.seconds))])
+        rights = self._access.rights(context.names, context.user)
+        allowed = ", ".join(sorted(rights)) or "nothing"
+        self._note("Access: %s may do this here: %s.", context.user or ANONYMOUS, allowed)
+        return None if rights & _RIGHTS[request.method] else self._deny(request, context)
+
+    def _deny(self, request: RequestHead, context: Context) -> Response:
+        """Return 403, or 401 with a challenge where a password could help (RFC 9110, 11.6.1)."""
+        if context.user is not None or self._users is None:
+            return error(403, request)
+        challenge = ("WWW-Authenticate", 'Basic realm="Portico", charset="UTF-8"')
+        return error(401, request, fields=[challenge])
+
+    def _depends_on_user(self, request: RequestHead, context: Context) -> bool:
+        """Whether who asks may have made a difference to the response."""
+        if self._access.is_open:
+            return False
+        known = request.get("authorization") is not None
+        return known or not self._access.is_the_same_for_all(context.names)
+
+    # 6. Writing
 
     def _write(self, request: RequestHead, context: Context) -> Response | ContentSink | None:
-        if self._uploads is None or request.method in errors.READS:
+        if request.method in errors.READS:
             return None
         context.dependencies = None
         if is_cross_site(request):
             self._note("Writing: a page of another site has sent this.")
             return error(403, request, "A page of another site cannot change what is here.")
-        return self._uploads.answer(request, frozenset(self._config.allows))
+        rights = self._access.rights(path_names(request.path), context.user)
+        return self._uploads.answer(request, rights)
 
-    # 6. Rules
+    # 7. Rules
 
     def _apply_rules(self, request: RequestHead, context: Context) -> Response | None:
         context.names = path_names(request.path)
@@ -281,17 +337,21 @@ class Site:
         context.rewrite = match.status
         return None
 
-    # 7. Look-up
+    # 8. Look-up
 
-    def _look_up(self, _request: RequestHead, context: Context) -> None:
+    def _look_up(self, request: RequestHead, context: Context) -> Response | None:
         if context.found is None:
             context.found = self._resolver.find(context.names)
             context.depend_on(context.found.dependencies)
             if context.rewrite is not None:
                 context.found = self._resolver.content(context.names, context.found)
                 context.depend_on(context.found.dependencies)
+        found = context.found
+        if isinstance(found, File | Precompressed) and not self._may_read(found.names, context):
+            return self._deny(request, context)  # a rule, or a clean URL, leads there
+        return None
 
-    # 8. Representation
+    # 9. Representation
 
     def _represent(self, request: RequestHead, context: Context) -> Response | None:
         found = context.found
@@ -312,11 +372,25 @@ class Site:
 
     def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
         try:
-            response = answer_listing(request, context.names, found.entries)
+            response = answer_listing(request, context.names, self._readable(found, context))
         except OSError as problem:
             return self._error(status_of(problem), request)
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)
         return response
+
+    def _may_read(self, names: tuple[str, ...], context: Context) -> bool:
+        return self._access.is_open or READ in self._access.rights(names, context.user)
+
+    def _readable(self, found: Directory, context: Context) -> Iterator[Entry]:
+        """Return the entries of a folder that may be read by who asks."""
+        if self._access.is_open:
+            return found.entries
+        folder = context.names[:-1]
+        return (
+            entry
+            for entry in found.entries
+            if self._may_read((*folder, entry.name, *([""] if entry.is_folder else [])), context)
+        )
 
     def _representation(
         self, request: RequestHead, found: File | Precompressed, cache: str, context: Context
@@ -329,6 +403,8 @@ class Site:
         now = time.time()
         fields = fields_of(selected, cache, now)
         fields = self._with_rules(request, fields + repr_digest(request, selected))
+        if not self._config.trust_uploads and self._access.some_may_write(found.names):
+            fields = sandboxed(fields)
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
@@ -353,7 +429,7 @@ class Site:
         path = "/" + "/".join(path_names(request.path))
         return IMMUTABLE if self._immutable.match(path) else NO_CACHE
 
-    # 9. Page
+    # 10. Page
 
     def _answer_missing(self, request: RequestHead, context: Context) -> Response:
         if self._config.spa and _is_navigation(request):

@@ -147,6 +147,7 @@ def test_files_are_deleted(client: Client, root: Path) -> None:
         ("/file.txt", ["If-None-Match: *"], 412),
         ("/file.txt", ["If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT"], 412),
         ("/new.txt", ["If-Match: *"], 412),
+        ("/none/file.txt", ["If-Match: *"], 412),
     ],
 )
 @pytest.mark.parametrize("expects", [False, True], ids=["", "expects"])

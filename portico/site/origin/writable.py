@@ -22,7 +22,6 @@ import contextlib
 import errno
 import os
 import stat
-from base64 import b32encode
 from typing import TYPE_CHECKING
 
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
@@ -60,13 +59,15 @@ class Current:
 
     __slots__ = ("_folder", "_name", "status")
 
-    def __init__(self, folder: int, name: str) -> None:
+    def __init__(self, folder: int | None, name: str) -> None:
+        """`folder` is its open folder; None if there is no such folder."""
         self._folder = folder
         self._name = name
         self.status: os.stat_result | None = None
         """None if there is nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            self.status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if folder is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self.status = os.stat(name, dir_fd=folder, follow_symlinks=False)
 
     @property
     def is_file(self) -> bool:
@@ -80,11 +81,7 @@ class Current:
 
     def has_sibling(self, name: str) -> bool:
         """Return whether there is another `name` beside it."""
-        try:
-            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
+        return Current(self._folder, name).status is not None
 
     def tag(self) -> str:
         """Return the entity tag of the file, which is read for that unless it is large."""
@@ -198,9 +195,12 @@ class WritableFolder:
 
     def look(self, names: Names, check: Check) -> None:
         """Tell `check` what has a name, without changing anything."""
-        with self._folder(names[:-1], as_far_as_it_goes=True) as folder:
-            _lock(folder)
-            check(self._current(folder, names[-1]))
+        try:
+            with self._folder(names[:-1]) as folder:
+                _lock(folder)
+                check(self._current(folder, names[-1]))
+        except FileNotFoundError:
+            check(Current(None, names[-1]))
 
     def put(self, names: Names, file: NewFile, check: Check) -> bool:
         """Give a file its place, and its folders above as needed; return whether its name is new.
@@ -348,7 +348,7 @@ _PREFIX = ".new-"
 
 
 def _hidden_name() -> str:
-    return _PREFIX + b32encode(os.urandom(10)).decode().lower()
+    return _PREFIX + os.urandom(12).hex()
 
 
 def _lock(fd: int) -> None:

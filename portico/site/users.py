@@ -1,0 +1,305 @@
+"""Users and their passwords: the file of --users, and who sent a request (RFC 7617, RFC 6750).
+
+Each line of the file is `name:hash`: a password by scrypt, argon2id or bcrypt, or the SHA-256 of a
+token. `portico passwd` makes such lines. Blank lines and those that begin with # are skipped.
+
+Rules:
+- The file is looked at for each request with credentials, so who was removed from it is out with
+  the next one. If it cannot be read, nobody is known.
+- A password is verified by a thread, at most VERIFICATIONS at a time. Those that were right are
+  remembered, under a hash with a key of this process, until the file changes.
+- An unknown name costs as much as a known one, and comparisons take constant time.
+- Who guesses is slowed down: an address has GUESSES wrong passwords, and a new one every
+  GUESS_SECONDS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import time
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING
+
+from portico.bounded import BoundedCache
+from portico.config.config import ConfigError
+from portico.site.access import TooManyGuesses
+from portico.site.origin.fingerprint import fingerprint
+from portico.site.origin.open_file import Waiting
+
+if TYPE_CHECKING:
+    from portico.http.message import RequestHead
+    from portico.site.origin.fingerprint import Fingerprint
+    from portico.site.rules.rulebook import Report
+
+PLACE = "passwords"
+"""What threads that verify passwords have in common (see `Waiting`)."""
+VERIFICATIONS = 2
+"""Passwords verified at once: each takes some 0.2 s of a processor and 32 MiB."""
+REMEMBERED = 1024
+"""Credentials that are remembered as right."""
+GUESSES = 20
+"""Wrong passwords that an address may send in a short time: people mistype."""
+GUESS_SECONDS = 3.0
+"""After how long it may send one more."""
+ADDRESSES = 4096
+"""Addresses of which wrong passwords are counted."""
+FILE_LIMIT = 4 << 20
+"""Bytes of the file of users."""
+_MEMORY_LIMIT = 256 << 20
+"""Bytes of memory that a scrypt line may ask for."""
+
+_NAME = re.compile(r"[^\x00-\x20\x7f:]{1,128}")
+_SCRYPT = re.compile(
+    r"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,3}),p=([0-9]{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
+)
+_TOKEN = re.compile(r"\$token\$([0-9a-f]{64})")
+_LN, _R, _P = 15, 8, 3  # what OWASP recommends for 32 MiB
+
+
+class Users:
+    """The users in the file at `path`. Thread-safe.
+
+    `report` receives the mistakes in the file, when it has changed.
+    """
+
+    def __init__(self, path: str, report: Report) -> None:
+        self._path = os.path.join(os.getcwd(), path)
+        self._report = report
+        self._lock = Lock()
+        self._verifications = BoundedSemaphore(VERIFICATIONS)
+        self._key = os.urandom(32)
+        self._read: Fingerprint | None = None  # the state of the file that was read
+        self._hashes: dict[str, str] = {}
+        self._tokens: dict[bytes, str] = {}
+        self._right: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
+        self._guesses: BoundedCache[str, tuple[float, float]] = BoundedCache(ADDRESSES)
+
+    def who(self, request: RequestHead, *, may_wait: bool) -> str | None:
+        """Return the name of the user who sent `request`; None if that is nobody known.
+
+        Raises Waiting where a thread has to find out, unless `may_wait`, and TooManyGuesses.
+        """
+        credentials = request.get("authorization")
+        if credentials is None:
+            return None
+        self._bring_up_to_date(may_wait=may_wait)
+        scheme, _, value = credentials.partition(" ")
+        if scheme.lower() == "bearer":
+            name = self._tokens.get(hashlib.sha256(value.strip().encode()).digest())
+            if name is None:
+                self._check_guesses(request.peer)
+                self._count_guess(request.peer)
+            return name
+        named = _basic(value) if scheme.lower() == "basic" else None
+        if named is None:
+            return None
+        name, password = named
+        key = hmac.digest(
+            self._key, f"{name}:{password}".encode("utf-8", "surrogatepass"), "sha256"
+        )
+        known = self._right.get(key)
+        if known is not None:
+            return known
+        if not may_wait:
+            raise Waiting(PLACE)
+        return self._verify(name, password, key, request.peer)
+
+    def _verify(self, name: str, password: str, key: bytes, peer: str) -> str | None:
+        self._check_guesses(peer)
+        hashed, state = self._hashes.get(name), self._read
+        with self._verifications:
+            is_right = verify(password, hashed or _nobody())
+        if hashed is None or not is_right:
+            self._count_guess(peer)
+            return None
+        with self._lock:
+            if self._read == state:  # or the user may have been removed meanwhile
+                self._right.put(key, name)
+        return name
+
+    def _bring_up_to_date(self, *, may_wait: bool) -> None:
+        try:
+            now = fingerprint(os.stat(self._path))
+        except OSError:
+            now = None
+        if now is not None and now == self._read:
+            return
+        if not may_wait:
+            raise Waiting(PLACE)
+        with self._lock:
+            self._hashes, self._tokens, self._read = {}, {}, None
+            self._right = BoundedCache(REMEMBERED)
+            try:
+                self._hashes, self._tokens, mistakes = read_users(self._path)
+            except ConfigError as problem:
+                mistakes = [str(problem)]
+            else:
+                self._read = now
+        for mistake in mistakes:
+            self._report(mistake)
+
+    # The brake: a bucket of guesses for each address, as (guesses left, when that was so).
+
+    def _guesses_left(self, peer: str) -> float:
+        left, then = self._guesses.get(_network(peer)) or (float(GUESSES), 0.0)
+        return min(GUESSES, left + (time.monotonic() - then) / GUESS_SECONDS)
+
+    def _check_guesses(self, peer: str) -> None:
+        with self._lock:
+            left = self._guesses_left(peer)
+        if left < 1:
+            raise TooManyGuesses(1 + int((1 - left) * GUESS_SECONDS))
+
+    def _count_guess(self, peer: str) -> None:
+        with self._lock:
+            left = self._guesses_left(peer)
+            self._guesses.put(_network(peer), (max(0.0, left - 1), time.monotonic()))
+
+
+def read_users(path: str) -> tuple[dict[str, str], dict[bytes, str], list[str]]:
+    """Return the hashed passwords by name, the names by token, and what is wrong with the file.
+
+    Raises ConfigError if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(FILE_LIMIT + 1).decode()
+    except OSError as problem:
+        raise ConfigError(f"{path}: {problem.strerror}; --users must name a file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8; save it so") from None
+    if len(text) > FILE_LIMIT:
+        raise ConfigError(f"{path}: is larger than {FILE_LIMIT >> 20} MiB")
+    hashes: dict[str, str] = {}
+    tokens: dict[bytes, str] = {}
+    mistakes = []
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
+        if not line or line.startswith("#"):
+            continue
+        name, colon, hashed = line.partition(":")
+        token = _TOKEN.fullmatch(hashed)
+        wrong = "is not name:hash" if not colon else _what_is_wrong(name, hashed)
+        if not wrong and not token and name in hashes:
+            wrong = f"has another password for {name!r}; the first one counts"
+        if wrong:
+            mistakes.append(f"{path}, line {number}: {wrong}")
+        elif token:
+            tokens[bytes.fromhex(token[1])] = name
+        else:
+            hashes[name] = hashed
+    return hashes, tokens, mistakes
+
+
+def is_name(name: str) -> bool:
+    """Return whether a user may have this name: no colon, no white space, no control character."""
+    return bool(_NAME.fullmatch(name)) and name not in {"anonymous", "users", "path"}
+
+
+def _what_is_wrong(name: str, hashed: str) -> str:
+    """Return why a line cannot be used; "" if it can."""
+    if not is_name(name):
+        return f"{name!r} cannot be the name of a user"
+    needed = ""
+    if scrypt := _SCRYPT.fullmatch(hashed):
+        cost, block, _ = (int(number) for number in scrypt.groups()[:3])
+        if not 1 <= cost <= 24 or block < 1 or 128 * block << cost > _MEMORY_LIMIT:
+            return f"would take more than {_MEMORY_LIMIT >> 20} MiB to verify"
+    elif hashed.startswith("$argon2id$"):
+        needed = "" if _has("argon2") else "argon2-cffi"
+    elif re.match(r"\$2[aby]\$", hashed):
+        needed = "" if _has("bcrypt") else "bcrypt"
+    elif not _TOKEN.fullmatch(hashed):
+        return f"is no safe hash; make a new line with: portico passwd {name}"
+    return f"needs {needed}: pip install {needed}" if needed else ""
+
+
+def _has(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def hash_password(password: str) -> str:
+    """Return what the file has for a password: scrypt, in PHC form."""
+    salt = os.urandom(16)
+    hashed = _scrypt(password, salt, _LN, _R, _P, 32)
+    return f"$scrypt$ln={_LN},r={_R},p={_P}${_encode(salt)}${_encode(hashed)}"
+
+
+def hash_token(token: str) -> str:
+    """Return what the file has for a token, which has 256 random bits and needs no slow hash."""
+    return "$token$" + hashlib.sha256(token.encode()).hexdigest()
+
+
+def verify(password: str, hashed: str) -> bool:
+    """Return whether `password` is the one of a line of the file."""
+    scrypt = _SCRYPT.fullmatch(hashed)
+    if scrypt:
+        cost, block, parallel = (int(number) for number in scrypt.groups()[:3])
+        salt, known = _decode(scrypt[4]), _decode(scrypt[5])
+        return hmac.compare_digest(
+            _scrypt(password, salt, cost, block, parallel, len(known)), known
+        )
+    if hashed.startswith("$argon2id$"):
+        from argon2 import PasswordHasher
+        from argon2.exceptions import Argon2Error, InvalidHashError
+
+        try:
+            return PasswordHasher().verify(hashed, password)
+        except (Argon2Error, InvalidHashError):
+            return False
+    import bcrypt
+
+    try:  # it has always ignored what comes after 72 bytes; newer versions raise instead
+        return bool(bcrypt.checkpw(password.encode()[:72], hashed.encode()))
+    except ValueError:
+        return False
+
+
+def _scrypt(password: str, salt: bytes, cost: int, block: int, parallel: int, length: int) -> bytes:
+    memory = 128 * block * ((1 << cost) + parallel + 2)
+    return hashlib.scrypt(
+        password.encode("utf-8", "surrogatepass"),
+        salt=salt, n=1 << cost, r=block, p=parallel, maxmem=memory, dklen=length,
+    )  # fmt: skip
+
+
+def _nobody() -> str:
+    """Return a hash that no password has, which takes as long as one of `portico passwd`."""
+    return f"$scrypt$ln={_LN},r={_R},p={_P}${_encode(bytes(16))}${_encode(bytes(32))}"
+
+
+def _basic(value: str) -> tuple[str, str] | None:
+    """Return name and password of the Basic scheme (RFC 7617); None where that is malformed."""
+    try:
+        octets = b64decode(value.strip(), validate=True)
+    except (Base64Error, ValueError):
+        return None
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        text = octets.decode("latin-1")  # what older clients send
+    name, colon, password = text.partition(":")
+    return (name, password) if colon else None
+
+
+def _network(peer: str) -> str:
+    """Return what counts as one address: of IPv6 the first 64 bits."""
+    if ":" not in peer:
+        return peer
+    from ipaddress import IPv6Address
+
+    return IPv6Address(peer.partition("%")[0]).exploded[:19]
+
+
+def _encode(octets: bytes) -> str:
+    return b64encode(octets).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return b64decode(text + "=" * (-len(text) % 4))
