@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from portico.http import digests
 from portico.http.conditional import NOTHING, PROCEED, Validators, evaluate, is_conditional
-from portico.http.message import CHUNKED, ProtocolError, Response
+from portico.http.message import ProtocolError, Response
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.fingerprint import status_of
@@ -46,6 +46,8 @@ _PIECE = 256 << 10
 """Bytes that are held until a thread writes them."""
 _SYNCED = 32 << 20
 """Bytes after which they are brought to the disk, so that the end need not wait long for that."""
+_FREE_SECONDS = 0.5
+"""For how long it is not asked again how much space there is."""
 _NAME_OCTETS = 255
 """Octets of a name: what most file systems take."""
 _UNWRITABLE = '<>:"|?*\\'
@@ -60,6 +62,16 @@ class Uploads:
         self.folder = WritableFolder(config.root, sync=config.sync)
         self.config = config
         self._may_wait = may_wait
+        self._free = 0
+        self._free_until = 0.0
+
+    def free(self) -> int:
+        """Return the bytes that were free on the disk within the last second."""
+        now = time.monotonic()
+        if now >= self._free_until:
+            self._free_until = now + _FREE_SECONDS
+            self._free = self.folder.free()
+        return self._free
 
     def answer(self, request: RequestHead, rights: frozenset[str]) -> Response | ContentSink:
         """Return the response to a request, or what takes its content. Raises Waiting."""
@@ -122,6 +134,7 @@ class Upload:
         self._request = request
         self._rights = rights
         self._names = writable_names(request.path)
+        self._names_of_folder = self._names[:-1] if self._names[-1] == "" else ()
         self._most = uploads.config.max_upload
         self._refuse_by_form()
         self._claims = claimed_digests(request)
@@ -146,7 +159,7 @@ class Upload:
             raise Refused(415, "Content-Encoding is not undone here.")
         if 0 < self._most < request.content_length:
             raise Refused(413, _too_large(self._most))
-        if self._names[-1] == "" and request.content_length:
+        if self._names_of_folder and request.content_length > 0:
             raise Refused(400, "A folder has no content.")
 
     # What the connection calls
@@ -204,26 +217,20 @@ class Upload:
                 self._close()
 
     def _prepare(self) -> None:
-        if self._names[-1] == "":
-            return
-        self._uploads.folder.look(self._names, self._check)
-        length = self._request.content_length
-        self._check_space(0 if length == CHUNKED else length)
-        self._file = self._uploads.folder.begin(self._names)
+        self._uploads.folder.look(self._names_of_folder or self._names, self._check)
+        self._check_space(max(0, self._request.content_length))
 
     def _store(self) -> None:
-        """Write what is held."""
+        """Write what is held, because more follows."""
         if self._file is None:
+            if self._names_of_folder:
+                raise Refused(400, "A folder has no content.")
             self._prepare()
-        if self._file is None:
-            return
-        pieces, self._pieces = self._pieces, []
-        for name, digest in self._hashes.items():
-            if name in self._claims or self._taken <= HASHED_UP_TO:
-                for piece in pieces:
-                    digest.update(piece)
+            self._file = self._uploads.folder.begin(self._names)
+        self._hash_held()
         self._unsynced += self._held
         self._held = 0
+        pieces, self._pieces = self._pieces, []
         self._file.write(pieces)
         if self._unsynced >= _SYNCED:
             self._unsynced = 0
@@ -233,31 +240,43 @@ class Upload:
 
     def _commit(self) -> None:
         """Store the whole, and make the response."""
-        self._store()
-        self._check_digests()
-        if self._file is None:
-            self._uploads.folder.make_folder(self._names[:-1], self._check)
+        folder = self._uploads.folder
+        if self._names_of_folder:
+            folder.make_folder(self._names_of_folder, self._check)
             self._response = Response(201, [("Content-Length", "0")])
             return
-        is_new = self._uploads.folder.put(self._names, self._file, self._check)
-        self._response = stored(self._names, self._tag(self._file), is_new=is_new)
+        if self._file is not None:
+            self._store()
+            self._check_digests()
+            is_new = folder.put(self._names, self._file, self._check)
+        else:
+            self._hash_held()
+            self._check_digests()
+            self._check_space(self._held)
+            is_new = folder.put_octets(self._names, self._pieces, self._check)
+        self._response = stored(self._names, self._tag(), is_new=is_new)
 
-    def _tag(self, file: NewFile) -> str:
-        if self._taken > HASHED_UP_TO:
-            return tag_of_large(file.status())
+    def _hash_held(self) -> None:
+        for name, digest in self._hashes.items():
+            if name in self._claims or self._taken <= HASHED_UP_TO:
+                for piece in self._pieces:
+                    digest.update(piece)
+
+    def _tag(self) -> str:
+        if self._taken > HASHED_UP_TO and self._file is not None:
+            return tag_of_large(self._file.status())
         return tag_of(self._hashes["sha-256"].digest())
 
     def _check(self, current: Current) -> None:
         """Raise Refused unless the file may take the place of what is there."""
-        name = self._names[-1] or self._names[-2]
         if current.is_folder:
-            status = 405 if self._names[-1] == "" else 409
+            status = 405 if self._names_of_folder else 409
             raise Refused(status, "There is a folder of that name.")
         check_conditions(self._request, current)
         right = "create" if current.status is None else "replace"
         if right not in self._rights:
             raise Refused(403, f"It is not allowed to {right} files here.")
-        if "replace" not in self._rights and _is_coded_sibling(name, current):
+        if "replace" not in self._rights and _is_coded_sibling(self._names[-1], current):
             raise Refused(403, "It would change what is sent for a file that exists.")
 
     def _check_digests(self) -> None:
@@ -266,7 +285,7 @@ class Upload:
                 raise Refused(400, f"The content does not have the {name} digest that was sent.")
 
     def _check_space(self, length: int) -> None:
-        if self._uploads.folder.free() - length < self._uploads.config.keep_free:
+        if self._uploads.free() - length < self._uploads.config.keep_free:
             raise Refused(507, "There is not enough space left on the disk.")
 
     def _close(self) -> None:

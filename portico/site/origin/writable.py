@@ -140,12 +140,13 @@ class NewFile:
                 follow_symlinks=False,
             )  # fmt: skip
 
-    def replace(self, folder: int, name: str, staging: int) -> None:
-        """Take the place of the file called `name`. `staging` is where hidden names may be."""
+    def replace(self, opened: _Opened, name: str) -> None:
+        """Take the place of the file called `name`."""
         if self._staging is None:
-            self._hidden, self._staging = _hidden_name(), os.dup(staging)
-            os.link(f"/proc/self/fd/{self.fd}", self._hidden, dst_dir_fd=staging)
-        os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=folder)
+            _lock(self.fd)  # or it could be swept in the moment in which it has a hidden name
+            self._hidden, self._staging = _hidden_name(), opened.staging()
+            os.link(f"/proc/self/fd/{self.fd}", self._hidden, dst_dir_fd=self._staging)
+        os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=opened.folder)
         self._hidden = ""
 
     def close(self) -> None:
@@ -173,32 +174,15 @@ class WritableFolder:
 
     def begin(self, names: Names) -> NewFile:
         """Return a new file, on the file system where a file called `names` will be."""
-        with self._folder(names[:-1], as_far_as_it_goes=True) as folder:
-            if _HAS_NAMELESS:
-                try:
-                    fd = os.open(".", _NAMELESS, 0o666, dir_fd=folder)
-                except OSError as error:
-                    if error.errno not in _NO_NAMELESS:
-                        raise
-                else:
-                    _lock(fd)  # for when it gets a hidden name
-                    return NewFile(fd)
-            hidden = _hidden_name()
-            staging = self._staging(folder)
-            try:
-                fd = os.open(hidden, _HIDDEN, 0o666, dir_fd=staging)
-            except BaseException:
-                os.close(staging)
-                raise
-            _lock(fd)
-            return NewFile(fd, staging, hidden)
+        with self._open(names[:-1], as_far_as_it_goes=True) as opened:
+            return opened.new_file()
 
     def look(self, names: Names, check: Check) -> None:
         """Tell `check` what has a name, without changing anything."""
         try:
-            with self._folder(names[:-1]) as folder:
-                _lock(folder)
-                check(self._current(folder, names[-1]))
+            with self._open(names[:-1]) as opened:
+                _lock(opened.folder)
+                check(_current(opened.folder, names[-1]))
         except FileNotFoundError:
             check(Current(None, names[-1]))
 
@@ -209,61 +193,68 @@ class WritableFolder:
         """
         if self._sync:
             os.fsync(file.fd)
+        return self._tried(lambda: self._put(names, file, check))
+
+    def put_octets(self, names: Names, pieces: list[bytes], check: Check) -> bool:
+        """Do the same with a file that is made of `pieces`: `begin`, `write` and `put` in one."""
+        return self._tried(lambda: self._put(names, pieces, check))
+
+    def _put(self, names: Names, what: NewFile | list[bytes], check: Check) -> bool:
+        with self._open(names[:-1], make=True) as opened:
+            file = what if isinstance(what, NewFile) else opened.new_file()
+            try:
+                if not isinstance(what, NewFile):
+                    file.write([*what])
+                    if self._sync:
+                        os.fsync(file.fd)
+                _lock(opened.folder)
+                current = _current(opened.folder, names[-1])
+                check(current)
+                if current.status is None:
+                    file.link(opened.folder, names[-1])
+                else:
+                    file.replace(opened, names[-1])
+                self._synced(opened.folder)
+            finally:
+                if file is not what:
+                    file.close()
+            return current.status is None
+
+    def _tried(self, put: Callable[[], bool]) -> bool:
         for _ in range(_TRIES):
             try:
-                return self._put(names, file, check)
+                return put()
             except (FileExistsError, FileNotFoundError):
                 continue  # another program has made the name, or removed a folder above
             except IsADirectoryError:
                 raise Refused(409, "There is a folder of that name.") from None
         raise Refused(409, "What is there changes all the time.")
 
-    def _put(self, names: Names, file: NewFile, check: Check) -> bool:
-        with self._folder(names[:-1], make=True) as folder:
-            _lock(folder)
-            current = self._current(folder, names[-1])
-            check(current)
-            if current.status is None:
-                file.link(folder, names[-1])
-            else:
-                staging = self._staging(folder)
-                try:
-                    file.replace(folder, names[-1], staging)
-                finally:
-                    os.close(staging)
-            if self._sync:
-                os.fsync(folder)
-            return current.status is None
-
     def make_folder(self, names: Names, check: Check) -> None:
         """Make a folder, and those above as needed."""
-        with self._folder(names[:-1], make=True) as above:
-            _lock(above)
-            current = self._current(above, names[-1])
+        with self._open(names[:-1], make=True) as opened:
+            _lock(opened.folder)
+            current = _current(opened.folder, names[-1])
             check(current)
             if current.status is not None:
                 raise Refused(409, "There is a file of that name.")
-            os.mkdir(names[-1], dir_fd=above)
-            if self._sync:
-                os.fsync(above)
+            os.mkdir(names[-1], dir_fd=opened.folder)
+            self._synced(opened.folder)
 
     def delete(self, names: Names, check: Check) -> None:
         """Delete a file or an empty folder. `check` raises for what is missing."""
-        with self._folder(names[:-1]) as folder:
-            _lock(folder)
-            current = self._current(folder, names[-1])
+        with self._open(names[:-1]) as opened:
+            _lock(opened.folder)
+            current = _current(opened.folder, names[-1])
             check(current)
             try:
-                if current.is_folder:
-                    os.rmdir(names[-1], dir_fd=folder)
-                else:
-                    os.unlink(names[-1], dir_fd=folder)
+                remove = os.rmdir if current.is_folder else os.unlink
+                remove(names[-1], dir_fd=opened.folder)
             except OSError as error:
                 if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise Refused(409, "The folder is not empty.") from None
                 raise
-            if self._sync:
-                os.fsync(folder)
+            self._synced(opened.folder)
 
     def free(self) -> int:
         """Return the bytes that are free on the root's file system."""
@@ -272,76 +263,105 @@ class WritableFolder:
 
     def sweep(self) -> None:
         """Remove the hidden files that killed processes left."""
-        with contextlib.suppress(OSError):
-            root = os.open(self._root, _FOLDER)
-            try:
-                staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=root)
-            finally:
-                os.close(root)
-            try:
-                for name in os.listdir(staging):
-                    if name.startswith(_PREFIX):
-                        _remove_if_left(name, staging)
-            finally:
-                os.close(staging)
+        with contextlib.suppress(OSError), self._open((STAGING,)) as opened:
+            for name in os.listdir(opened.folder):
+                if name.startswith(_PREFIX):
+                    _remove_if_left(name, opened.folder)
+
+    def _synced(self, folder: int) -> None:
+        """Bring the names in a folder to the disk."""
+        if self._sync:
+            os.fsync(folder)
 
     @contextlib.contextmanager
-    def _folder(
+    def _open(
         self, names: Names, *, make: bool = False, as_far_as_it_goes: bool = False
-    ) -> Iterator[int]:
+    ) -> Iterator[_Opened]:
         """Hold the folder called `names` open. `make` makes what is missing of it."""
         try:
-            fd = os.open(self._root, _FOLDER)
+            root = os.open(self._root, _FOLDER)
         except FileNotFoundError:
             raise Refused(503, "The folder of this site is not there.") from None
+        folder = root
         try:
             for name in names:
                 try:
-                    below = os.open(name, _FOLDER | _NO_LINK, dir_fd=fd)
+                    below = os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
                 except FileNotFoundError:
                     if as_far_as_it_goes:
                         break
                     if not make:
                         raise
-                    below = self._make_below(fd, name)
+                    below = self._make_below(folder, name)
                 except OSError as error:
                     if error.errno in {errno.ENOTDIR, errno.ELOOP}:
-                        _refuse_as_folder(fd, name)
+                        _refuse_as_folder(folder, name)
                     raise
-                os.close(fd)
-                fd = below
-            yield fd
+                if folder != root:
+                    os.close(folder)
+                folder = below
+            yield _Opened(root, folder)
         finally:
-            os.close(fd)
+            if folder != root:
+                os.close(folder)
+            os.close(root)
 
     def _make_below(self, folder: int, name: str) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=folder)
-            if self._sync:
-                os.fsync(folder)
+            self._synced(folder)
         return os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
 
-    def _current(self, folder: int, name: str) -> Current:
-        current = Current(folder, name)
-        if current.status is not None and not (current.is_file or current.is_folder):
-            raise Refused(403, "What has that name is no plain file: it is left alone.")
-        return current
 
-    def _staging(self, folder: int) -> int:
-        """Open where files on the file system of `folder` may have hidden names."""
-        root = os.open(self._root, _FOLDER)
+class _Opened:
+    """The root and a folder below it, as descriptors, while both are held open."""
+
+    __slots__ = ("folder", "root")
+
+    def __init__(self, root: int, folder: int) -> None:
+        self.root = root
+        self.folder = folder
+
+    def new_file(self) -> NewFile:
+        """Return a new file on the folder's file system."""
+        if _HAS_NAMELESS:
+            try:
+                fd = os.open(".", _NAMELESS, 0o666, dir_fd=self.folder)
+            except OSError as error:
+                if error.errno not in _NO_NAMELESS:
+                    raise
+            else:
+                return NewFile(fd)
+        hidden, staging = _hidden_name(), self.staging()
         try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(STAGING, 0o700, dir_fd=root)
-            staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=root)
+            fd = os.open(hidden, _HIDDEN, 0o666, dir_fd=staging)
+        except BaseException:
+            os.close(staging)
+            raise
+        _lock(fd)
+        return NewFile(fd, staging, hidden)
+
+    def staging(self) -> int:
+        """Open where files on this file system may have hidden names."""
+        try:
+            try:
+                staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=self.root)
+            except FileNotFoundError:
+                os.mkdir(STAGING, 0o700, dir_fd=self.root)
+                staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=self.root)
         except PermissionError:
-            return os.dup(folder)  # nothing may be made in the root
-        finally:
-            os.close(root)
-        if os.fstat(staging).st_dev == os.fstat(folder).st_dev:
+            return os.dup(self.folder)  # nothing may be made in the root
+        if os.fstat(staging).st_dev == os.fstat(self.folder).st_dev:
             return staging
         os.close(staging)
-        return os.dup(folder)  # another file system is mounted here
+        return os.dup(self.folder)  # another file system is mounted here
+
+
+def _current(folder: int, name: str) -> Current:
+    current = Current(folder, name)
+    if current.status is not None and not (current.is_file or current.is_folder):
+        raise Refused(403, "What has that name is no plain file: it is left alone.")
+    return current
 
 
 _PREFIX = ".new-"
