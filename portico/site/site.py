@@ -44,7 +44,7 @@ from portico.site.representation.select import Selected, Selector, Unacceptable,
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
-from portico.site.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
+from portico.site.uploads.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
 
 if TYPE_CHECKING:
     import re

@@ -122,10 +122,6 @@ class NewFile:
             if count:
                 pieces[0] = pieces[0][count:]
 
-    def sync(self) -> None:
-        """Bring what was written to the disk. Raises OSError."""
-        getattr(os, "fdatasync", os.fsync)(self.fd)
-
     def status(self) -> os.stat_result:
         """Return its status. Raises OSError."""
         return os.fstat(self.fd)
@@ -255,6 +251,11 @@ class WritableFolder:
                     raise Refused(409, "The folder is not empty.") from None
                 raise
             self._synced(opened.folder)
+
+    def sync(self, file: NewFile) -> None:
+        """Bring what was written so far to the disk."""
+        if self._sync:
+            getattr(os, "fdatasync", os.fsync)(file.fd)
 
     def free(self) -> int:
         """Return the bytes that are free on the root's file system."""

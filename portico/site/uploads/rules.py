@@ -1,0 +1,161 @@
+"""What an upload must obey: names, digests, conditions, rights. No I/O but what `Current` asks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from portico.http import digests
+from portico.http.conditional import NOTHING, PROCEED, Validators, evaluate, is_conditional
+from portico.site.compression.encoders import SUFFIXES
+from portico.site.origin.writable import Current, Refused
+from portico.site.rules.rulebook import is_rules_file
+from portico.site.target import is_hidden, path_names
+
+if TYPE_CHECKING:
+    import hashlib
+    from collections.abc import Iterable
+
+    from portico.http.message import Field, RequestHead
+
+NAME_OCTETS = 255
+"""Octets of a name: what most file systems take."""
+_UNWRITABLE = '<>:"|?*\\'
+"""Characters that other systems do not allow in names."""
+
+
+def writable_names(path: str) -> tuple[str, ...]:
+    """Return the names in a path that may be written; the last is "" for a folder.
+
+    Raises Refused for what would not be served, or not have the same name on another system, and
+    ProtocolError for what is no path.
+    """
+    names = path_names(path)
+    if names == ("",):
+        raise Refused(405, "The site's own folder cannot be changed.")
+    if is_hidden(names) or is_rules_file(names):
+        raise Refused(403, "A name that is not served cannot be written.")
+    for name in names[:-1] if names[-1] == "" else names:
+        check_name(name)
+    return names
+
+
+def check_name(name: str) -> None:
+    """Raise Refused for a name that not every system allows."""
+    if not name:
+        raise Refused(400, "A name in the path is empty.")
+    if len(name.encode("utf-8", "surrogateescape")) > NAME_OCTETS:
+        raise Refused(400, f"A name has more than {NAME_OCTETS} bytes.")
+    if not name.isprintable() or any(letter in _UNWRITABLE for letter in name):
+        raise Refused(400, "A name has characters that not every system allows.")
+    if name[-1] in ". ":
+        raise Refused(400, "A name cannot end with a dot or a space.")
+
+
+def claimed_digests(request: RequestHead) -> dict[str, bytes]:
+    """Return the digests that the content must have, by algorithm (RFC 9530). Raises Refused.
+
+    No content coding is accepted, so Content-Digest and Repr-Digest mean the same.
+    """
+    claims: dict[str, bytes] = {}
+    for field in sorted(digests.SENT):
+        value = request.get(field)
+        if value is None:
+            continue
+        try:
+            found = digests.claimed(value)
+        except ValueError:
+            raise Refused(400, f"{field.title()} is malformed.") from None
+        if any(claims.get(name, digest) != digest for name, digest in found.items()):
+            raise Refused(400, "Content-Digest and Repr-Digest contradict each other.")
+        claims |= found
+    return claims
+
+
+def check_content_fields(request: RequestHead) -> None:
+    """Raise Refused for content that is not the whole of a file as it is."""
+    if request.get("content-range") is not None:
+        raise Refused(400, "A part of a file cannot be put (RFC 9110, 14.5).")
+    if request.get("content-encoding") not in {None, "identity"}:
+        raise Refused(415, "Content-Encoding is not undone here.")
+
+
+class Terms:
+    """On which terms a file may take its name; `check` is called while its folder is locked."""
+
+    def __init__(
+        self, method: str, fields: Iterable[Field], name: str, rights: frozenset[str]
+    ) -> None:
+        """`fields` are those of the request, with its conditions; `rights` what it may do."""
+        self._method = method
+        self._fields = tuple(fields)
+        self._name = name
+        self._rights = rights
+
+    def check(self, current: Current) -> None:
+        """Raise Refused unless the file may take the place of what is there."""
+        if current.is_folder:
+            raise Refused(409, "There is a folder of that name.")
+        check_conditions(self._method, self._fields, current)
+        right = "create" if current.status is None else "replace"
+        if right not in self._rights:
+            raise Refused(403, f"It is not allowed to {right} files here.")
+        if "replace" not in self._rights and _is_coded_sibling(self._name, current):
+            raise Refused(403, "It would change what is sent for a file that exists.")
+
+
+def check_conditions(method: str, fields: Iterable[Field], current: Current) -> None:
+    """Raise Refused unless the request's conditions hold (RFC 9110, 13)."""
+    if not is_conditional(fields):
+        return
+    validators = NOTHING
+    if current.status is not None:
+        tag = current.tag() if current.is_file else None
+        validators = Validators(tag, int(current.status.st_mtime))
+    found: dict[str, str] = {}
+    for name, value in fields:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    if evaluate(found.get, method, validators, time.time()) != PROCEED:
+        raise Refused(412, "What is there is not what the condition asks for.")
+
+
+class Hashes:
+    """The digests of content that comes in pieces, and whether they are those that were sent."""
+
+    def __init__(self, claims: dict[str, bytes], *, most: int) -> None:
+        """SHA-256 is made of up to `most` bytes, those of `claims` of any number."""
+        import hashlib
+
+        self._claims = claims
+        self._most = most
+        self._taken = 0
+        self._hashes: dict[str, hashlib._Hash] = {
+            name: hashlib.new(name.replace("-", "")) for name in {"sha-256", *claims}
+        }
+
+    def update(self, pieces: Iterable[bytes]) -> None:
+        """Take the next pieces."""
+        for piece in pieces:
+            self._taken += len(piece)
+            for name, digest in self._hashes.items():
+                if name in self._claims or self._taken <= self._most:
+                    digest.update(piece)
+
+    def check(self) -> None:
+        """Raise Refused unless all that were sent are right."""
+        for name, claimed in self._claims.items():
+            if self._hashes[name].digest() != claimed:
+                raise Refused(400, f"The content does not have the {name} digest that was sent.")
+
+    @property
+    def sha256(self) -> bytes | None:
+        """The SHA-256 digest; None if it was too much to be hashed."""
+        return self._hashes["sha-256"].digest() if self._taken <= self._most else None
+
+
+def _is_coded_sibling(name: str, current: Current) -> bool:
+    """Whether a file would be taken for a coded form of one that exists, and sent in its place."""
+    return any(
+        name.endswith(suffix) and current.has_sibling(name.removesuffix(suffix))
+        for suffix in SUFFIXES.values()
+    )

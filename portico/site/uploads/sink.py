@@ -1,0 +1,164 @@
+"""What takes the content of an upload from the connection, and gives it to threads."""
+
+from __future__ import annotations
+
+import time
+from _thread import allocate_lock
+from typing import TYPE_CHECKING, Protocol
+
+from portico.http.message import ProtocolError, Response
+from portico.site.origin.fingerprint import status_of
+from portico.site.origin.open_file import Waiting
+from portico.site.origin.writable import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PLACE = "uploads"
+"""What threads that write have in common (see `Waiting`): reads do not queue behind them."""
+PIECE = 256 << 10
+"""Bytes that are held until a thread stores them."""
+HOLD_SECONDS = 0.5
+"""For how long bytes of an upload that can be resumed are held."""
+
+
+class Store(Protocol):
+    """Where the content of one request goes. For threads, one call at a time.
+
+    Calls raise Refused, or OSError.
+    """
+
+    keeps_parts: bool
+    """Whether what was stored is of use, even if no more comes."""
+
+    def prepare(self) -> None:
+        """Look whether the content can be stored, before it comes."""
+        ...
+
+    def store(self, pieces: list[bytes]) -> None:
+        """Store some of the content; more follows."""
+        ...
+
+    def commit(self, pieces: list[bytes]) -> Response:
+        """Store the rest; return the response once all that it says is safe."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open, after `commit` or instead of it."""
+        ...
+
+
+class Upload:
+    """Takes the content of one request; a `ContentSink`. Its store is at work in threads.
+
+    `most` is the number of bytes that may come (0: any). `refuse` makes a response of a status and
+    a sentence.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        most: int,
+        refuse: Callable[[Refused], Response],
+        interim: Sequence[Response] = (),
+    ) -> None:
+        self.interim = interim
+        self._store = store
+        self._most = most
+        self._refuse = refuse
+        self._pieces: list[bytes] = []
+        self._held = 0  # bytes in them
+        self._held_since = 0.0
+        self._taken = 0  # bytes in all
+        self._lock = allocate_lock()
+        self._is_working = self._is_aborted = self._is_closed = False
+        self._response: Response | None = None
+        self._refusal: Refused | None = None
+
+    def write(self, octets: bytes) -> None:
+        """Take some of the content. Raises ProtocolError to refuse it, or Waiting."""
+        if self._refusal is not None:
+            raise ProtocolError(self._refusal.status, self._refusal.detail)
+        if self._most and self._taken + len(octets) > self._most:
+            raise ProtocolError(413, too_large(self._most))
+        if self._held and (self._held + len(octets) > PIECE or self._is_held_for_long()):
+            raise Waiting(PLACE, self._store_held)
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._pieces.append(octets)
+        self._held += len(octets)
+        self._taken += len(octets)
+
+    def finish(self) -> Response:
+        """Return the response, since the content is complete. Raises Waiting."""
+        if self._refusal is not None:
+            return self._refuse(self._refusal)
+        if self._response is None:
+            raise Waiting(PLACE, self._commit)
+        return self._response
+
+    def abort(self) -> None:
+        """Let go of what was taken: the rest does not come."""
+        with self._lock:
+            self._is_aborted = True
+            if self._is_working:
+                return  # the thread closes
+        self._close()
+
+    def _is_held_for_long(self) -> bool:
+        """Whether a part should be stored, lest it be lost when the connection is."""
+        return self._store.keeps_parts and time.monotonic() - self._held_since > HOLD_SECONDS
+
+    def _store_held(self) -> None:
+        self._run(lambda: self._store.store(self._take_pieces()))
+
+    def _commit(self) -> None:
+        def commit() -> None:
+            self._response = self._store.commit(self._take_pieces())
+
+        self._run(commit)
+
+    def _take_pieces(self) -> list[bytes]:
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        return pieces
+
+    def _run(self, what: Callable[[], None]) -> None:
+        """Do a piece of work, in a thread, and keep what comes of it."""
+        with self._lock:
+            if self._is_aborted:
+                return
+            self._is_working = True
+        try:
+            what()
+        except (Refused, OSError) as problem:
+            self._refusal = as_refused(problem)
+        finally:
+            with self._lock:
+                self._is_working = False
+                is_aborted = self._is_aborted
+            if is_aborted or self._response is not None or self._refusal is not None:
+                self._close()
+
+    def _close(self) -> None:
+        self._pieces = []
+        if not self._is_closed:
+            self._is_closed = True
+            self._store.close()
+
+
+def as_refused(problem: Refused | OSError) -> Refused:
+    """Return what a client is told of an error of the operating system."""
+    if isinstance(problem, Refused):
+        return problem
+    status = status_of(problem)
+    detail = {
+        403: "The server may not write there.",
+        404: "There is nothing of that name.",
+        507: "There is not enough space left on the disk.",
+    }.get(status, "It could not be stored.")
+    return Refused(status, detail)
+
+
+def too_large(most: int) -> str:
+    """Return the sentence for 413."""
+    return f"At most {most:,} bytes can be stored in one file."
