@@ -78,6 +78,7 @@ _RIGHTS = {
     "GET": {READ},
     "HEAD": {READ},
     "PUT": {"create", "replace"},
+    "POST": {"create"},
     "DELETE": {"delete"},
 }
 

@@ -61,6 +61,8 @@ _STATUS = {
     errno.EACCES: 403,
     errno.EPERM: 403,
     errno.EROFS: 403,
+    errno.EEXIST: 409,
+    errno.EISDIR: 409,
     errno.EMFILE: 503,
     errno.ENFILE: 503,
     errno.ENOMEM: 503,

@@ -182,6 +182,14 @@ class WritableFolder:
         except FileNotFoundError:
             check(Current(None, names[-1]))
 
+    def check_folder(self, names: Names) -> None:
+        """Raise Refused unless there is a folder called `names`."""
+        try:
+            with self._open(names):
+                return
+        except FileNotFoundError:
+            raise Refused(404, "There is no folder of that name.") from None
+
     def put(self, names: Names, file: NewFile, check: Check) -> bool:
         """Give a file its place, and its folders above as needed; return whether its name is new.
 
@@ -215,6 +223,34 @@ class WritableFolder:
                 if file is not what:
                     file.close()
             return current.status is None
+
+    def put_all(
+        self, folder: Names, files: list[tuple[str, NewFile]], check: Callable[[str, Current], None]
+    ) -> None:
+        """Give several files their names in one folder, which exists: all of them or none."""
+        if self._sync:
+            for _, file in files:
+                os.fsync(file.fd)
+        with self._open(folder) as opened:
+            _lock(opened.folder)
+            found = {name: _current(opened.folder, name) for name, _ in files}
+            for name, current in found.items():
+                check(name, current)
+            former = _Former(opened)
+            try:
+                for name, file in files:
+                    if found[name].status is None:
+                        file.link(opened.folder, name)
+                        former.created.append(name)
+                    else:
+                        former.keep(name)
+                        file.replace(opened, name)
+            except BaseException:
+                former.restore()
+                raise
+            finally:
+                former.close()
+            self._synced(opened.folder)
 
     def _tried(self, put: Callable[[], bool]) -> bool:
         for _ in range(_TRIES):
@@ -356,6 +392,42 @@ class _Opened:
             return staging
         os.close(staging)
         return os.dup(self.folder)  # another file system is mounted here
+
+
+class _Former:
+    """What was in a folder before several names were changed, to take that back."""
+
+    def __init__(self, opened: _Opened) -> None:
+        self.created: list[str] = []
+        """Names that are new."""
+        self._folder = opened.folder
+        self._staging = opened.staging()
+        self._kept: dict[str, str] = {}
+
+    def keep(self, name: str) -> None:
+        """Keep the file that is called `name` under a hidden one."""
+        hidden = _hidden_name()
+        os.link(
+            name, hidden,
+            src_dir_fd=self._folder, dst_dir_fd=self._staging, follow_symlinks=False,
+        )  # fmt: skip
+        self._kept[name] = hidden
+
+    def restore(self) -> None:
+        """Bring back what was there, as far as the system lets us."""
+        for name in self.created:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._folder)
+        for name, hidden in self._kept.items():
+            with contextlib.suppress(OSError):
+                os.replace(hidden, name, src_dir_fd=self._staging, dst_dir_fd=self._folder)
+
+    def close(self) -> None:
+        """Let go of what was kept."""
+        for hidden in self._kept.values():
+            with contextlib.suppress(OSError):
+                os.unlink(hidden, dir_fd=self._staging)
+        os.close(self._staging)
 
 
 def _current(folder: int, name: str) -> Current:

@@ -33,11 +33,16 @@ def writable_names(path: str) -> tuple[str, ...]:
     names = path_names(path)
     if names == ("",):
         raise Refused(405, "The site's own folder cannot be changed.")
+    check_served(names[:-1] if names[-1] == "" else names)
+    return names
+
+
+def check_served(names: tuple[str, ...]) -> None:
+    """Raise Refused unless names would be served, and every system has them."""
     if is_hidden(names) or is_rules_file(names):
         raise Refused(403, "A name that is not served cannot be written.")
-    for name in names[:-1] if names[-1] == "" else names:
+    for name in names:
         check_name(name)
-    return names
 
 
 def check_name(name: str) -> None:

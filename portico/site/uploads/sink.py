@@ -135,9 +135,11 @@ class Upload:
         finally:
             with self._lock:
                 self._is_working = False
-                is_aborted = self._is_aborted
-            if is_aborted or self._response is not None or self._refusal is not None:
-                self._close()
+            self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        if self._is_aborted or self._response is not None or self._refusal is not None:
+            self._close()
 
     def _close(self) -> None:
         self._pieces = []

@@ -27,7 +27,7 @@ class Space:
         """Raise Refused unless there is room for `length` bytes."""
         now = time.monotonic()
         if now >= self._look_again_at:
-            self._look_again_at = now + LOOK_SECONDS
             self._free = self._folder.free()
+            self._look_again_at = now + LOOK_SECONDS
         if self._free - length < self._keep_free:
             raise Refused(507, "There is not enough space left on the disk.")

@@ -9,10 +9,13 @@ from portico.http.message import Response
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.writable import Current, Refused, WritableFolder
 from portico.site.pages import errors
+from portico.site.target import path_names
+from portico.site.uploads.form import Form, is_form
 from portico.site.uploads.rules import (
     Terms,
     check_conditions,
     check_content_fields,
+    check_served,
     claimed_digests,
     writable_names,
 )
@@ -28,8 +31,20 @@ if TYPE_CHECKING:
     from portico.http.message import RequestHead
     from portico.site.uploads.sink import Store
 
-WRITE_FIELDS = digests.SENT | {"content-encoding", "content-range", "origin", "sec-fetch-site"}
+    Answer = Callable[[RequestHead, frozenset[str]], Response | ContentSink]
+
+WRITE_FIELDS = digests.SENT | {
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "origin",
+    "sec-fetch-site",
+}
 """Fields of a request that matter here, besides its conditions."""
+
+
+_METHODS = {"create": ("PUT", "POST"), "replace": ("PUT",), "delete": ("DELETE",)}
+"""The methods that a right allows."""
 
 
 class Uploads:
@@ -44,9 +59,13 @@ class Uploads:
 
     def answer(self, request: RequestHead, rights: frozenset[str]) -> Response | ContentSink:
         """Return the response to a request, or what takes its content. Raises Waiting."""
-        answer = self._put if request.method == "PUT" else self._delete
+        answers: dict[str, Answer] = {
+            "PUT": self._put,
+            "POST": self._post,
+            "DELETE": self._delete,
+        }
         try:
-            return answer(request, rights)
+            return answers[request.method](request, rights)
         except (Refused, OSError) as problem:
             return self._refuse(request)(as_refused(problem))
 
@@ -60,9 +79,7 @@ class Uploads:
         check_content_fields(request)
         if not rights & {"create", "replace"}:
             raise Refused(403, "Nothing may be written here.")
-        most = self._config.max_upload
-        if 0 < most < request.content_length:
-            raise Refused(413, too_large(most))
+        self._check_length(request)
         store: Store
         if names[-1] == "":
             store = NewFolder(self._folder, names[:-1])
@@ -73,10 +90,33 @@ class Uploads:
             claims = claimed_digests(request)
             length = max(0, request.content_length)
             store = WholeFile(self._folder, self._space, names, terms, claims, length)
+        return self._upload(store, request)
+
+    def _post(self, request: RequestHead, rights: frozenset[str]) -> Upload:
+        names = path_names(request.path)
+        if names[-1] != "":
+            raise Refused(405, "A form can be sent to a folder, at a path that ends with a slash.")
+        if not is_form(request):
+            raise Refused(415, "What is sent to a folder must be a form: multipart/form-data.")
+        if "create" not in rights:
+            raise Refused(403, "No file can be created here.")
+        check_served(names[:-1])
+        check_content_fields(request)
+        self._check_length(request)
+        wants_page = is_page(request)
+        store = Form(self._folder, self._space, names[:-1], request, rights, wants_page=wants_page)
+        return self._upload(store, request)
+
+    def _check_length(self, request: RequestHead) -> None:
+        if 0 < self._config.max_upload < request.content_length:
+            raise Refused(413, too_large(self._config.max_upload))
+
+    def _upload(self, store: Store, request: RequestHead) -> Upload:
+        """Return what takes the content. Where the client waits for 100, it is judged before."""
         if request.expects_continue:
             self._need_disk()
             store.prepare()
-        return Upload(store, most, self._refuse(request))
+        return Upload(store, self._config.max_upload, self._refuse(request))
 
     def _delete(self, request: RequestHead, rights: frozenset[str]) -> Response:
         def check(current: Current) -> None:
@@ -110,8 +150,12 @@ class Uploads:
 
 def methods_of(rights: Iterable[str]) -> tuple[str, ...]:
     """Return the methods that these rights allow."""
-    methods = {"create": "PUT", "replace": "PUT", "delete": "DELETE"}
-    return tuple(dict.fromkeys([methods[right] for right in rights]))
+    return tuple(dict.fromkeys([method for right in rights for method in _METHODS[right]]))
+
+
+def is_page(request: RequestHead) -> bool:
+    """Whether a person's browser has sent a form: it wants to see a page then."""
+    return "text/html" in (request.get("accept") or "").lower()
 
 
 def is_cross_site(request: RequestHead) -> bool:

@@ -1,0 +1,182 @@
+"""POST of a form: each file in it is stored in a folder (RFC 7578). All of them, or none.
+
+The content is parsed by the `multipart` library, the extra `upload`.
+
+Limits: MOST_FILES files in one form, since each is held open; fields that are no files are dropped,
+and so are files without a name, which browsers send for an empty choice.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import TYPE_CHECKING
+
+from portico.http.content import Octets
+from portico.http.message import Response
+from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
+from portico.site.origin.writable import Current, Refused, WritableFolder
+from portico.site.pages.errors import redirect
+from portico.site.target import encode_path
+from portico.site.uploads.rules import Hashes, Terms, check_served
+
+if TYPE_CHECKING:
+    from multipart import PushMultipartParser
+
+    from portico.http.message import RequestHead
+    from portico.site.origin.writable import NewFile
+    from portico.site.uploads.space import Space
+
+MOST_FILES = 100
+"""Files in one form."""
+MOST_PARTS = 1000
+"""Parts of one form, with those that are no files."""
+_MISSING = "This server takes no forms: it lacks the extra upload (pip install multipart)."
+
+
+class Form:
+    """The files in a form are stored in one folder; a `sink.Store`."""
+
+    keeps_parts = False
+
+    def __init__(
+        self,
+        folder: WritableFolder,
+        space: Space,
+        names: tuple[str, ...],
+        request: RequestHead,
+        rights: frozenset[str],
+        *,
+        wants_page: bool,
+    ) -> None:
+        """`names` are those of the folder; `wants_page` says that a person has sent the form."""
+        self._folder = folder
+        self._space = space
+        self._names = names
+        self._fields = request.fields
+        self._rights = rights
+        self._wants_page = wants_page
+        self._length = max(0, request.content_length)
+        self._parser = _parser(request.get("content-type") or "")
+        self._parts: list[_Part] = []
+        self._part: _Part | None = None  # the one that comes now, if it is a file
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Look whether there is such a folder."""
+        self._is_prepared = True
+        self._folder.check_folder(self._names)
+        self._space.check(self._length)
+
+    def store(self, pieces: list[bytes]) -> None:
+        """Take some of the form."""
+        from multipart import MultipartError
+
+        if not self._is_prepared:
+            self.prepare()
+        self._space.check(0)
+        try:
+            for piece in pieces:
+                for event in self._parser.parse(piece):
+                    self._take(event)
+        except MultipartError as problem:
+            raise Refused(400, f"The form is malformed: {problem}") from None
+
+    def commit(self, pieces: list[bytes]) -> Response:
+        """Take the rest, and give the files their names."""
+        self.store([*pieces, b""])
+        if not self._parts:
+            raise Refused(400, "There is no file in the form.")
+        self._folder.put_all(
+            self._names, [(part.name, part.file) for part in self._parts], self._check
+        )
+        if self._wants_page:
+            return redirect(303, "./")
+        files = [part.told(self._names) for part in self._parts]
+        content = (json.dumps({"files": files}) + "\n").encode()
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+        return Response(201, fields, (Octets(content),))
+
+    def close(self) -> None:
+        """Let go of the files; those without a name are gone."""
+        for part in self._parts:
+            part.file.close()
+
+    def _take(self, event: object) -> None:
+        """Take what the parser has found: the head of a part, some of its content, or its end."""
+        if isinstance(event, bytes | bytearray):
+            if self._part is not None:
+                self._part.write(bytes(event))
+        elif event is None:
+            self._part = None
+        else:
+            self._begin(getattr(event, "filename", None))
+
+    def _begin(self, filename: str | None) -> None:
+        self._part = None
+        if not filename:
+            return
+        name = _name_of(filename)
+        if len(self._parts) == MOST_FILES:
+            raise Refused(413, f"At most {MOST_FILES} files can be stored by one form.")
+        if any(part.name == name for part in self._parts):
+            raise Refused(409, "Two files in the form have the same name.")
+        check_served((*self._names, name))
+        self._part = _Part(name, self._folder.begin((*self._names, name)))
+        self._parts.append(self._part)
+
+    def _check(self, name: str, current: Current) -> None:
+        if current.status is not None and "replace" not in self._rights:
+            raise Refused(409, f"There is something called {name} already.")
+        Terms("POST", self._fields, name, self._rights).check(current)
+
+
+class _Part:
+    """A file in the form."""
+
+    def __init__(self, name: str, file: NewFile) -> None:
+        self.name = name
+        self.file = file
+        self._hashes = Hashes({}, most=HASHED_UP_TO)
+        self._size = 0
+
+    def write(self, octets: bytes) -> None:
+        """Append some of its content."""
+        self._size += len(octets)
+        self._hashes.update([octets])
+        self.file.write([octets])
+
+    def told(self, folder: tuple[str, ...]) -> dict[str, object]:
+        """Return what the response says of it."""
+        digest = self._hashes.sha256
+        return {
+            "name": self.name,
+            "path": encode_path((*folder, self.name)),
+            "size": self._size,
+            "etag": tag_of_large(self.file.status()) if digest is None else tag_of(digest),
+        }
+
+
+def is_form(request: RequestHead) -> bool:
+    """Whether the content of a request is a form with files."""
+    kind = (request.get("content-type") or "").partition(";")[0]
+    return kind.strip().lower() == "multipart/form-data"
+
+
+def _parser(content_type: str) -> PushMultipartParser:
+    try:
+        from multipart import MultipartError, PushMultipartParser, parse_options_header
+    except ImportError:
+        raise Refused(501, _MISSING) from None
+    _, options = parse_options_header(content_type)
+    try:
+        return PushMultipartParser(
+            options.get("boundary", ""), max_segment_count=MOST_PARTS, strict=True
+        )
+    except MultipartError as problem:
+        raise Refused(400, f"The form is malformed: {problem}") from None
+
+
+def _name_of(filename: str) -> str:
+    """Return the name for a file in a form: the last of a path, which some browsers send."""
+    return unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2])
