@@ -50,6 +50,7 @@ class Config:
     accesses: tuple[Block, ...]
     trust_uploads: bool
     max_upload: int
+    upload_expiry: float
     keep_free: int
     sync: bool
     insecure_writes: bool

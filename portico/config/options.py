@@ -349,6 +349,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("access", ACCESS, WRITING, "Who may do what at some paths; repeatable.", ()),
     Option("trust_uploads", SWITCH, WRITING, "Let uploaded pages run scripts.", default=False),
     Option("max_upload", SIZE, WRITING, "Size of one upload; 0 is any.", 1 << 30),
+    Option("upload_expiry", SECONDS, WRITING, "Time to go on with a broken upload.", float(DAY)),
     Option("keep_free", SIZE, WRITING, "Space on the disk that uploads leave free.", 256 << 20),
     Option("sync", SWITCH, WRITING, "Answer when an upload is safely on the disk.", default=True),
     Option("insecure_writes", SWITCH, WRITING, "Let anyone write from anywhere.", default=False),

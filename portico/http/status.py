@@ -9,6 +9,7 @@ from __future__ import annotations
 REASONS: dict[int, str] = {
     # Informational
     100: "Continue",
+    104: "Upload Resumption Supported",  # draft-ietf-httpbis-resumable-upload
     # Successful
     200: "OK",
     201: "Created",
@@ -41,6 +42,7 @@ REASONS: dict[int, str] = {
     428: "Precondition Required",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
+    460: "Checksum Mismatch",  # tus 1.0
     # Server error
     500: "Internal Server Error",
     501: "Not Implemented",

@@ -27,6 +27,7 @@ from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
 from portico.site.rules.rulebook import warn
 from portico.site.site import LOOPBACK_HOSTS, Site
+from portico.site.uploads.uploads import Uploads
 
 if TYPE_CHECKING:
     import socket
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 REPORTS = 1000
 """Mistakes in the rules of a remote site that are reported; each is reported once."""
+UPLOAD_SWEEPS = 1200
+"""Sweeps after which uploads are removed that nobody has gone on with: ten minutes."""
 EXPIRE_SWEEPS = 60
 """Sweeps after which memories let go of what was not used."""
 
@@ -81,17 +84,23 @@ class Worker:
             from portico.site.users import Users  # which takes OpenSSL, and time
 
             users = Users(config.users, report)
-        self._site = Site(self._folder, config, hosts, copies, report, users=users, may_wait=False)
+        uploads = self._uploads = Uploads(config)
+        self._site = Site(
+            self._folder, config, hosts, copies, report,
+            users=users, uploads=uploads, may_wait=False,
+        )  # fmt: skip
         self._site.read_rules()
         if config.allows:
-            self._jobs.submit(self._site.sweep())
+            self._jobs.submit(uploads.sweep())
         mounts = self._folder.mounts
         report_in_threads = _once(report) if mounts.cover_root else _drop
 
         def new_site() -> Site:
             """Return the same site, for a thread."""
             folder = Folder(config.root, 0, digests=digests, mounts=mounts)
-            return Site(folder, config, hosts, copies, report_in_threads, users=users)
+            return Site(
+                folder, config, hosts, copies, report_in_threads, users=users, uploads=uploads
+            )
 
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)
@@ -206,6 +215,8 @@ class Worker:
         self._sweeps += 1
         if self._sweeps % EXPIRE_SWEEPS == 0:
             self._expire()
+        if self._config.allows and self._sweeps % UPLOAD_SWEEPS == 0:
+            self._jobs.submit(self._uploads.sweep())
 
     def _observe(self) -> None:
         """Write down how many connections, streams and jobs there are."""

@@ -44,6 +44,7 @@ from portico.site.representation.select import Selected, Selector, Unacceptable,
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names
+from portico.site.uploads.resumable import upload_id
 from portico.site.uploads.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ _RIGHTS = {
     "GET": {READ},
     "HEAD": {READ},
     "PUT": {"create", "replace"},
-    "POST": {"create"},
+    "POST": {"create", "replace"},
+    "PATCH": {"create", "replace"},
     "DELETE": {"delete"},
 }
 
@@ -130,6 +132,7 @@ class Site:
         *,
         note: Note = silent,
         users: Users | None = None,
+        uploads: Uploads | None = None,
         may_wait: bool = True,
     ) -> None:
         """Without `may_wait` Waiting is raised where a thread has to decide."""
@@ -148,7 +151,7 @@ class Site:
         self._may_wait = may_wait
         self._users = users
         self._access = Access(self._config)
-        self._uploads = Uploads(self._config, may_wait=may_wait)
+        self._uploads = uploads or Uploads(self._config)
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
         self._is_stopping = False
 
@@ -164,10 +167,6 @@ class Site:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
         with suppress(Waiting):  # then a thread reads them for the first request
             self._rules.bring_up_to_date()
-
-    def sweep(self) -> Iterator[None]:
-        """Remove what uploads of killed processes left behind; a job for the background."""
-        return self._uploads.sweep()
 
     def fail_health_checks(self) -> None:
         """From now on answer 503 at the path of --health, because the server is about to stop."""
@@ -231,7 +230,7 @@ class Site:
     # 1. Method
 
     def _check_method(self, request: RequestHead, _context: Context) -> Response | None:
-        if request.method in self._allowed:
+        if request.method in self._allowed or self._is_for_upload(request):
             return None
         return errors.refuse_method(request, self._allowed)
 
@@ -263,7 +262,11 @@ class Site:
     # 4. OPTIONS and CORS
 
     def _answer_options(self, request: RequestHead, _context: Context) -> Response | None:
-        return errors.options(self._allowed) if request.method == "OPTIONS" else None
+        if request.method != "OPTIONS":
+            return None
+        response = errors.options(self._allowed)
+        response.fields = [*response.fields, *self._uploads.options()]
+        return response
 
     # 5. Access
 
@@ -277,6 +280,8 @@ class Site:
         except TooManyGuesses as problem:
             self._note("Access: too many wrong passwords from this address.")
             return error(429, request, fields=[("Retry-After", str(problem.seconds))])
+        if upload_id(context.names) is not None:
+            return None  # whoever knows its name
         rights = self._access.rights(context.names, context.user)
         allowed = ", ".join(sorted(rights)) or "nothing"
         self._note("Access: %s may do this here: %s.", context.user or ANONYMOUS, allowed)
@@ -299,14 +304,22 @@ class Site:
     # 6. Writing
 
     def _write(self, request: RequestHead, context: Context) -> Response | ContentSink | None:
-        if request.method in errors.READS:
+        if request.method in errors.READS and not self._is_for_upload(request):
             return None
         context.dependencies = None
-        if is_cross_site(request):
+        if request.method not in errors.READS and is_cross_site(request):
             self._note("Writing: a page of another site has sent this.")
             return error(403, request, "A page of another site cannot change what is here.")
-        rights = self._access.rights(path_names(request.path), context.user)
-        return self._uploads.answer(request, rights)
+        user = context.user
+        return self._uploads.answer(
+            request, lambda names: self._access.rights(names, user), may_wait=self._may_wait
+        )
+
+    def _is_for_upload(self, request: RequestHead) -> bool:
+        """Whether an upload is asked for, cancelled or gone on with: see `uploads.resumable`."""
+        if not self._config.allows or request.method not in {"HEAD", "PATCH", "DELETE", "POST"}:
+            return False
+        return upload_id(path_names(request.path)) is not None
 
     # 7. Rules
 

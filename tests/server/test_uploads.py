@@ -202,10 +202,10 @@ def test_the_client_that_waits_for_100_gets_it(client: Client, root: Path) -> No
 @pytest.mark.parametrize(
     ("allow", "statuses", "allowed"),
     [
-        ("create", [201, 403, 405], "GET, HEAD, OPTIONS, PUT, POST"),
-        ("replace", [403, 204, 405], "GET, HEAD, OPTIONS, PUT"),
+        ("create", [201, 403, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH"),
+        ("replace", [403, 204, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH"),
         ("delete", [405, 405, 204], "GET, HEAD, OPTIONS, DELETE"),
-        ("create,replace", [201, 204, 405], "GET, HEAD, OPTIONS, PUT, POST"),
+        ("create,replace", [201, 204, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH"),
     ],
 )
 def test_only_what_is_allowed(

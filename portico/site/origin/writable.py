@@ -106,12 +106,19 @@ class NewFile:
     A process that dies leaves nothing, or a hidden file that `WritableFolder.sweep` finds.
     """
 
-    __slots__ = ("_hidden", "_staging", "fd")
+    __slots__ = ("_hidden", "_keeps_hidden", "_staging", "fd")
 
-    def __init__(self, fd: int, staging: int | None = None, hidden: str = "") -> None:
+    def __init__(
+        self, fd: int, staging: int | None = None, hidden: str = "", *, keeps_hidden: bool = False
+    ) -> None:
+        """`staging` is the folder in which its hidden name is; `close` closes both.
+
+        With `keeps_hidden` it has the hidden name on, unless it has taken another.
+        """
         self.fd = fd
-        self._staging = staging  # the folder of its hidden name, which this object closes
+        self._staging = staging
         self._hidden = hidden
+        self._keeps_hidden = keeps_hidden
 
     def write(self, pieces: list[bytes]) -> None:
         """Append `pieces`. Raises OSError."""
@@ -136,10 +143,10 @@ class NewFile:
                 follow_symlinks=False,
             )  # fmt: skip
 
-    def replace(self, opened: _Opened, name: str) -> None:
+    def replace(self, opened: Opened, name: str) -> None:
         """Take the place of the file called `name`."""
         if self._staging is None:
-            _lock(self.fd)  # or it could be swept in the moment in which it has a hidden name
+            lock(self.fd)  # or it could be swept in the moment in which it has a hidden name
             self._hidden, self._staging = _hidden_name(), opened.staging()
             os.link(f"/proc/self/fd/{self.fd}", self._hidden, dst_dir_fd=self._staging)
         os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=opened.folder)
@@ -151,7 +158,7 @@ class NewFile:
             os.close(self.fd)
             self.fd = -1
         if self._staging is not None:
-            if self._hidden:
+            if self._hidden and not self._keeps_hidden:
                 with contextlib.suppress(OSError):
                     os.unlink(self._hidden, dir_fd=self._staging)
             os.close(self._staging)
@@ -170,14 +177,14 @@ class WritableFolder:
 
     def begin(self, names: Names) -> NewFile:
         """Return a new file, on the file system where a file called `names` will be."""
-        with self._open(names[:-1], as_far_as_it_goes=True) as opened:
+        with self.beneath(names[:-1], as_far_as_it_goes=True) as opened:
             return opened.new_file()
 
     def look(self, names: Names, check: Check) -> None:
         """Tell `check` what has a name, without changing anything."""
         try:
-            with self._open(names[:-1]) as opened:
-                _lock(opened.folder)
+            with self.beneath(names[:-1]) as opened:
+                lock(opened.folder)
                 check(_current(opened.folder, names[-1]))
         except FileNotFoundError:
             check(Current(None, names[-1]))
@@ -185,7 +192,7 @@ class WritableFolder:
     def check_folder(self, names: Names) -> None:
         """Raise Refused unless there is a folder called `names`."""
         try:
-            with self._open(names):
+            with self.beneath(names):
                 return
         except FileNotFoundError:
             raise Refused(404, "There is no folder of that name.") from None
@@ -204,14 +211,14 @@ class WritableFolder:
         return self._tried(lambda: self._put(names, pieces, check))
 
     def _put(self, names: Names, what: NewFile | list[bytes], check: Check) -> bool:
-        with self._open(names[:-1], make=True) as opened:
+        with self.beneath(names[:-1], make=True) as opened:
             file = what if isinstance(what, NewFile) else opened.new_file()
             try:
                 if not isinstance(what, NewFile):
                     file.write([*what])
                     if self._sync:
                         os.fsync(file.fd)
-                _lock(opened.folder)
+                lock(opened.folder)
                 current = _current(opened.folder, names[-1])
                 check(current)
                 if current.status is None:
@@ -231,8 +238,8 @@ class WritableFolder:
         if self._sync:
             for _, file in files:
                 os.fsync(file.fd)
-        with self._open(folder) as opened:
-            _lock(opened.folder)
+        with self.beneath(folder) as opened:
+            lock(opened.folder)
             found = {name: _current(opened.folder, name) for name, _ in files}
             for name, current in found.items():
                 check(name, current)
@@ -264,8 +271,8 @@ class WritableFolder:
 
     def make_folder(self, names: Names, check: Check) -> None:
         """Make a folder, and those above as needed."""
-        with self._open(names[:-1], make=True) as opened:
-            _lock(opened.folder)
+        with self.beneath(names[:-1], make=True) as opened:
+            lock(opened.folder)
             current = _current(opened.folder, names[-1])
             check(current)
             if current.status is not None:
@@ -275,8 +282,8 @@ class WritableFolder:
 
     def delete(self, names: Names, check: Check) -> None:
         """Delete a file or an empty folder. `check` raises for what is missing."""
-        with self._open(names[:-1]) as opened:
-            _lock(opened.folder)
+        with self.beneath(names[:-1]) as opened:
+            lock(opened.folder)
             current = _current(opened.folder, names[-1])
             check(current)
             try:
@@ -300,7 +307,7 @@ class WritableFolder:
 
     def sweep(self) -> None:
         """Remove the hidden files that killed processes left."""
-        with contextlib.suppress(OSError), self._open((STAGING,)) as opened:
+        with contextlib.suppress(OSError), self.beneath((STAGING,)) as opened:
             for name in os.listdir(opened.folder):
                 if name.startswith(_PREFIX):
                     _remove_if_left(name, opened.folder)
@@ -311,9 +318,9 @@ class WritableFolder:
             os.fsync(folder)
 
     @contextlib.contextmanager
-    def _open(
+    def beneath(
         self, names: Names, *, make: bool = False, as_far_as_it_goes: bool = False
-    ) -> Iterator[_Opened]:
+    ) -> Iterator[Opened]:
         """Hold the folder called `names` open. `make` makes what is missing of it."""
         try:
             root = os.open(self._root, _FOLDER)
@@ -337,7 +344,7 @@ class WritableFolder:
                 if folder != root:
                     os.close(folder)
                 folder = below
-            yield _Opened(root, folder)
+            yield Opened(root, folder)
         finally:
             if folder != root:
                 os.close(folder)
@@ -345,12 +352,12 @@ class WritableFolder:
 
     def _make_below(self, folder: int, name: str) -> int:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
+            os.mkdir(name, 0o700 if name == STAGING else 0o777, dir_fd=folder)
             self._synced(folder)
         return os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
 
 
-class _Opened:
+class Opened:
     """The root and a folder below it, as descriptors, while both are held open."""
 
     __slots__ = ("folder", "root")
@@ -375,7 +382,7 @@ class _Opened:
         except BaseException:
             os.close(staging)
             raise
-        _lock(fd)
+        lock(fd)
         return NewFile(fd, staging, hidden)
 
     def staging(self) -> int:
@@ -397,7 +404,7 @@ class _Opened:
 class _Former:
     """What was in a folder before several names were changed, to take that back."""
 
-    def __init__(self, opened: _Opened) -> None:
+    def __init__(self, opened: Opened) -> None:
         self.created: list[str] = []
         """Names that are new."""
         self._folder = opened.folder
@@ -444,7 +451,7 @@ def _hidden_name() -> str:
     return _PREFIX + os.urandom(12).hex()
 
 
-def _lock(fd: int) -> None:
+def lock(fd: int) -> None:
     """Lock an open file or folder until it is closed."""
     with contextlib.suppress(ImportError, OSError):
         from fcntl import LOCK_EX, flock

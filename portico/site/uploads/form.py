@@ -9,7 +9,6 @@ and so are files without a name, which browsers send for an empty choice.
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import TYPE_CHECKING
 
 from portico.http.content import Octets
@@ -18,7 +17,7 @@ from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.writable import Current, Refused, WritableFolder
 from portico.site.pages.errors import redirect
 from portico.site.target import encode_path
-from portico.site.uploads.rules import Hashes, Terms, check_served
+from portico.site.uploads.rules import Hashes, Terms, check_served, name_of
 
 if TYPE_CHECKING:
     from multipart import PushMultipartParser
@@ -116,7 +115,7 @@ class Form:
         self._part = None
         if not filename:
             return
-        name = _name_of(filename)
+        name = name_of(filename)
         if len(self._parts) == MOST_FILES:
             raise Refused(413, f"At most {MOST_FILES} files can be stored by one form.")
         if any(part.name == name for part in self._parts):
@@ -175,8 +174,3 @@ def _parser(content_type: str) -> PushMultipartParser:
         )
     except MultipartError as problem:
         raise Refused(400, f"The form is malformed: {problem}") from None
-
-
-def _name_of(filename: str) -> str:
-    """Return the name for a file in a form: the last of a path, which some browsers send."""
-    return unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2])

@@ -45,6 +45,13 @@ def check_served(names: tuple[str, ...]) -> None:
         check_name(name)
 
 
+def name_of(filename: str) -> str:
+    """Return the name for a file that a client calls so: the last of a path, in NFC."""
+    import unicodedata
+
+    return unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2])
+
+
 def check_name(name: str) -> None:
     """Raise Refused for a name that not every system allows."""
     if not name:
@@ -57,13 +64,15 @@ def check_name(name: str) -> None:
         raise Refused(400, "A name cannot end with a dot or a space.")
 
 
-def claimed_digests(request: RequestHead) -> dict[str, bytes]:
+def claimed_digests(
+    request: RequestHead, names: Iterable[str] = ("content-digest", "repr-digest")
+) -> dict[str, bytes]:
     """Return the digests that the content must have, by algorithm (RFC 9530). Raises Refused.
 
-    No content coding is accepted, so Content-Digest and Repr-Digest mean the same.
+    No content coding is accepted, so for a whole file Content-Digest and Repr-Digest mean the same.
     """
     claims: dict[str, bytes] = {}
-    for field in sorted(digests.SENT):
+    for field in names:
         value = request.get(field)
         if value is None:
             continue

@@ -61,8 +61,12 @@ class Upload:
         most: int,
         refuse: Callable[[Refused], Response],
         interim: Sequence[Response] = (),
+        *,
+        on_close: Callable[[], None],
     ) -> None:
+        """`on_close` is called once, when no more will be stored."""
         self.interim = interim
+        self._on_close = on_close
         self._store = store
         self._most = most
         self._refuse = refuse
@@ -146,6 +150,7 @@ class Upload:
         if not self._is_closed:
             self._is_closed = True
             self._store.close()
+            self._on_close()
 
 
 def as_refused(problem: Refused | OSError) -> Refused:

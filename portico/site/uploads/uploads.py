@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.http import digests
@@ -10,7 +12,22 @@ from portico.site.origin.open_file import Waiting
 from portico.site.origin.writable import Current, Refused, WritableFolder
 from portico.site.pages import errors
 from portico.site.target import path_names
+from portico.site.uploads import resumable
 from portico.site.uploads.form import Form, is_form
+from portico.site.uploads.parts import Parts
+from portico.site.uploads.resumable import (
+    TUS_VERSION,
+    Append,
+    Door,
+    Rejected,
+    creates,
+    is_tus,
+    limit_field,
+    method_of,
+    rejection,
+    tus_fields,
+    upload_id,
+)
 from portico.site.uploads.rules import (
     Terms,
     check_conditions,
@@ -24,138 +41,244 @@ from portico.site.uploads.space import Space
 from portico.site.uploads.whole import NewFolder, WholeFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from portico.config.config import Config
     from portico.http.content_sink import ContentSink
-    from portico.http.message import RequestHead
+    from portico.http.message import Field, RequestHead
+    from portico.site.uploads.resumable import RightsFor
     from portico.site.uploads.sink import Store
 
-    Answer = Callable[[RequestHead, frozenset[str]], Response | ContentSink]
-
-WRITE_FIELDS = digests.SENT | {
-    "content-encoding",
-    "content-range",
-    "content-type",
-    "origin",
-    "sec-fetch-site",
-}
+WRITE_FIELDS = (
+    digests.SENT
+    | resumable.FIELDS
+    | {"content-encoding", "content-range", "origin", "sec-fetch-site"}
+)
 """Fields of a request that matter here, besides its conditions."""
 
 
-_METHODS = {"create": ("PUT", "POST"), "replace": ("PUT",), "delete": ("DELETE",)}
-"""The methods that a right allows."""
+_METHODS = {
+    "create": ("PUT", "POST", "PATCH"),
+    "replace": ("PUT", "POST", "PATCH"),
+    "delete": ("DELETE",),
+}
+"""The methods that a right allows; an upload that was begun can always be cancelled."""
+MOST_AT_ONCE = 256
+"""Uploads under way at once, in one worker: each may hold a descriptor and half a MiB."""
 
 
 class Uploads:
-    """Takes requests that change the files below one folder."""
+    """Takes requests that change the files below one folder. Thread-safe."""
 
-    def __init__(self, config: Config, *, may_wait: bool) -> None:
-        """Without `may_wait`, Waiting is raised where the response depends on the disk."""
-        self._config = config
-        self._may_wait = may_wait
-        self._folder = WritableFolder(config.root, sync=config.sync)
-        self._space = Space(self._folder, config.keep_free)
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = WritableFolder(config.root, sync=config.sync)
+        self.space = Space(self.folder, config.keep_free)
+        self.parts = Parts(self.folder, sync=config.sync)
+        self._lock = allocate_lock()
+        self._under_way = 0
 
-    def answer(self, request: RequestHead, rights: frozenset[str]) -> Response | ContentSink:
-        """Return the response to a request, or what takes its content. Raises Waiting."""
-        answers: dict[str, Answer] = {
-            "PUT": self._put,
-            "POST": self._post,
-            "DELETE": self._delete,
-        }
+    def answer(
+        self, request: RequestHead, rights_for: RightsFor, *, may_wait: bool
+    ) -> Response | ContentSink:
+        """Return the response to a request, or what takes its content.
+
+        `rights_for` tells what its client may do with a path. Without `may_wait`, Waiting is raised
+        where the response depends on the disk.
+        """
+        one = _One(self, request, rights_for, may_wait=may_wait)
         try:
-            return answers[request.method](request, rights)
+            return one.answer()
         except (Refused, OSError) as problem:
-            return self._refuse(request)(as_refused(problem))
+            return self.refuse(as_refused(problem), request)
+
+    def options(self) -> list[Field]:
+        """Return the fields of the response to OPTIONS that tell how files can be uploaded."""
+        if not {"create", "replace"} & {*self.config.allows}:
+            return []
+        most = self.config.max_upload
+        return [*tus_fields(most), limit_field(most, self.config.upload_expiry)]
 
     def sweep(self) -> Iterator[None]:
-        """Remove what killed processes left behind; a job for the background."""
-        self._folder.sweep()
+        """Remove what killed processes left behind, and what has expired. For the background."""
+        self.folder.sweep()
+        yield
+        self.parts.expire(self.config.upload_expiry)
         yield
 
-    def _put(self, request: RequestHead, rights: frozenset[str]) -> Upload:
+    def refuse(self, problem: Refused, request: RequestHead) -> Response:
+        """Return the response that refuses a request."""
+        if isinstance(problem, Rejected):
+            response = rejection(problem)
+        else:
+            response = errors.error(problem.status, request, problem.detail)
+            if is_tus(request):
+                response.fields = [*response.fields, ("Tus-Resumable", TUS_VERSION)]
+        if self.config.cors:
+            errors.add_cors(response)
+        return response
+
+    def upload(self, store: Store, request: RequestHead, interim: Sequence[Response]) -> Upload:
+        """Return what takes the content of a request."""
+        with self._lock:
+            if self._under_way >= MOST_AT_ONCE:
+                raise Rejected(503, "Too many uploads are under way.", [("Retry-After", "1")])
+            self._under_way += 1
+        most, refuse = self.config.max_upload, partial(self.refuse, request=request)
+        return Upload(store, most, refuse, interim, on_close=self._ended)
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+
+
+class _One:
+    """One request, on its way to a response or a sink."""
+
+    def __init__(
+        self, uploads: Uploads, request: RequestHead, rights_for: RightsFor, *, may_wait: bool
+    ) -> None:
+        self._uploads = uploads
+        self._request = request
+        self._rights_for = rights_for
+        self._may_wait = may_wait
+
+    def answer(self) -> Response | ContentSink:
+        """Return the response to the request, or what takes its content."""
+        request = self._request
+        name = upload_id(path_names(request.path))
+        if name is not None:
+            return self._go_on(name)
+        if request.method == "DELETE":
+            return self._delete()
+        if request.method == "PUT":
+            return self._put()
+        if request.method == "POST":
+            return self._post()
+        raise Refused(405, "Only an upload that was begun can be gone on with so.")
+
+    def _put(self) -> Upload:
+        request, uploads = self._request, self._uploads
         names = writable_names(request.path)
-        check_content_fields(request)
-        if not rights & {"create", "replace"}:
-            raise Refused(403, "Nothing may be written here.")
-        self._check_length(request)
+        rights = self._rights_to_store(names)
+        if creates(request):
+            return self._begin(names, rights)
         store: Store
         if names[-1] == "":
-            store = NewFolder(self._folder, names[:-1])
+            store = NewFolder(uploads.folder, names[:-1])
             if request.content_length > 0:
                 raise Refused(400, "A folder has no content.")
         else:
             terms = Terms(request.method, request.fields, names[-1], rights)
-            claims = claimed_digests(request)
-            length = max(0, request.content_length)
-            store = WholeFile(self._folder, self._space, names, terms, claims, length)
-        return self._upload(store, request)
+            store = WholeFile(
+                uploads.folder, uploads.space, names, terms,
+                claimed_digests(request), max(0, request.content_length),
+            )  # fmt: skip
+        return self._take(store)
 
-    def _post(self, request: RequestHead, rights: frozenset[str]) -> Upload:
+    def _post(self) -> Upload:
+        request, uploads = self._request, self._uploads
         names = path_names(request.path)
         if names[-1] != "":
-            raise Refused(405, "A form can be sent to a folder, at a path that ends with a slash.")
+            raise Refused(405, "Files can be sent to a folder, at a path that ends with a slash.")
+        if creates(request):
+            names = (*names[:-1], self._door().file_name())
+            check_served(names)
+            return self._begin(names, self._rights_to_store(names))
         if not is_form(request):
             raise Refused(415, "What is sent to a folder must be a form: multipart/form-data.")
+        check_served(names[:-1])
+        rights = self._rights_to_store(names)
         if "create" not in rights:
             raise Refused(403, "No file can be created here.")
-        check_served(names[:-1])
-        check_content_fields(request)
-        self._check_length(request)
-        wants_page = is_page(request)
-        store = Form(self._folder, self._space, names[:-1], request, rights, wants_page=wants_page)
-        return self._upload(store, request)
+        wants_page = "text/html" in (request.get("accept") or "").lower()
+        return self._take(
+            Form(uploads.folder, uploads.space, names[:-1], request, rights, wants_page=wants_page)
+        )
 
-    def _check_length(self, request: RequestHead) -> None:
-        if 0 < self._config.max_upload < request.content_length:
-            raise Refused(413, too_large(self._config.max_upload))
-
-    def _upload(self, store: Store, request: RequestHead) -> Upload:
-        """Return what takes the content. Where the client waits for 100, it is judged before."""
-        if request.expects_continue:
-            self._need_disk()
-            store.prepare()
-        return Upload(store, self._config.max_upload, self._refuse(request))
-
-    def _delete(self, request: RequestHead, rights: frozenset[str]) -> Response:
+    def _delete(self) -> Response:
         def check(current: Current) -> None:
             if current.status is None or (is_folder and not current.is_folder):
                 raise Refused(404, "There is nothing of that name.")
             check_conditions(request.method, request.fields, current)
 
+        request = self._request
         names = writable_names(request.path)
         is_folder = names[-1] == ""
-        if "delete" not in rights:
+        if "delete" not in self._rights_for(names):
             raise Refused(403, "Nothing may be deleted here.")
         self._need_disk()
-        self._folder.delete(names[:-1] if is_folder else names, check)
+        self._uploads.folder.delete(names[:-1] if is_folder else names, check)
         return Response(204, [])
+
+    # Uploads that can be resumed
+
+    def _begin(self, names: tuple[str, ...], rights: frozenset[str]) -> Upload:
+        """Begin an upload, which may bring content at once."""
+        uploads = self._uploads
+        door = self._door()
+        note = door.new_note(names)
+        self._need_disk()
+        uploads.folder.look(names, Terms("PUT", note.conditions, names[-1], rights).check)
+        uploads.space.check(note.length or 0)
+        name = uploads.parts.create(note)
+        return self._append(door, name, is_creation=True)
+
+    def _go_on(self, name: str) -> Response | Upload:
+        """Answer a request for the URL of an upload."""
+        method = method_of(self._request)
+        door = self._door()
+        self._need_disk()
+        if method == "PATCH":
+            return self._append(door, name, is_creation=False)
+        with self._uploads.parts.open(name) as part:
+            if method == "HEAD":
+                part.sync()
+                return door.head_response(part)
+            if method == "DELETE":
+                part.remove()
+                return Response(204, [("Tus-Resumable", TUS_VERSION)] if door.is_tus else [])
+        raise Refused(405, "An upload can be asked for its offset, appended to, and cancelled.")
+
+    def _append(self, door: Door, name: str, *, is_creation: bool) -> Upload:
+        uploads = self._uploads
+        store = Append(
+            uploads.parts, uploads.space, door, name, self._rights_for, is_creation=is_creation
+        )
+        return uploads.upload(store, self._request, door.interim(name) if is_creation else ())
+
+    def _door(self) -> Door:
+        config = self._uploads.config
+        return Door(self._request, config.max_upload, config.upload_expiry)
+
+    # What all have in common
+
+    def _rights_to_store(self, names: tuple[str, ...]) -> frozenset[str]:
+        """Return the rights to a path. Raises Refused unless something may be stored there."""
+        request, most = self._request, self._uploads.config.max_upload
+        rights = self._rights_for(names)
+        if not rights & {"create", "replace"}:
+            raise Refused(403, "Nothing may be written here.")
+        check_content_fields(request)
+        if 0 < most < request.content_length:
+            raise Refused(413, too_large(most))
+        return rights
+
+    def _take(self, store: Store) -> Upload:
+        """Return what takes the content. Where the client waits for 100, it is judged before."""
+        if self._request.expects_continue:
+            self._need_disk()
+            store.prepare()
+        return self._uploads.upload(store, self._request, ())
 
     def _need_disk(self) -> None:
         if not self._may_wait:
             raise Waiting(PLACE)
 
-    def _refuse(self, request: RequestHead) -> Callable[[Refused], Response]:
-        """Return what makes the response that refuses `request`."""
-
-        def refuse(problem: Refused) -> Response:
-            response = errors.error(problem.status, request, problem.detail)
-            if self._config.cors:
-                errors.add_cors(response)
-            return response
-
-        return refuse
-
 
 def methods_of(rights: Iterable[str]) -> tuple[str, ...]:
     """Return the methods that these rights allow."""
     return tuple(dict.fromkeys([method for right in rights for method in _METHODS[right]]))
-
-
-def is_page(request: RequestHead) -> bool:
-    """Whether a person's browser has sent a form: it wants to see a page then."""
-    return "text/html" in (request.get("accept") or "").lower()
 
 
 def is_cross_site(request: RequestHead) -> bool:
