@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.site.origin.fingerprint import is_below, status_of
 from portico.site.rules.rulebook import is_rules_file
@@ -51,29 +51,14 @@ class Item:
         """Whether requests can lead to it, as far as its path tells."""
         self.is_served = self.is_file and self.is_reachable
 
-    def is_readable(self) -> bool:
-        """Return whether this user has the right to read it."""
-        mode = os.R_OK | os.X_OK if self.is_folder else os.R_OK
-        effective = os.access in os.supports_effective_ids
-        return os.access(self.path, mode, effective_ids=effective)
 
-
-class Folder:
+class Folder(NamedTuple):
     """A folder and its items, sorted by name."""
 
-    def __init__(self, names: Names, path: str, root: str) -> None:
-        self.shown = "/".join(names)
-        self.items: list[Item] = []
-        self.problem: OSError | None = None
-        """Why its names cannot be read."""
-        try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    is_link = entry.is_symlink()
-                    self.items.append(Item((*names, entry.name), entry.path, root, is_link=is_link))
-        except OSError as problem:
-            self.problem = problem
-        self.items.sort(key=lambda item: item.name)
+    shown: str
+    items: list[Item]
+    problem: OSError | None
+    """Why its names cannot be read."""
 
 
 def walk(root: str, *, through_links: bool = True) -> Iterator[Folder]:
@@ -93,9 +78,17 @@ def walk(root: str, *, through_links: bool = True) -> Iterator[Folder]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        folder = Folder(names, path, root)
-        yield folder
-        below = [item for item in folder.items if item.is_folder and item.is_reachable]
+        items: list[Item] = []
+        problem = None
+        try:
+            with os.scandir(path) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    is_link = entry.is_symlink()
+                    items.append(Item((*names, entry.name), entry.path, root, is_link=is_link))
+        except OSError as error:
+            problem = error
+        yield Folder("/".join(names), items, problem)
+        below = [item for item in items if item.is_folder and item.is_reachable]
         folders += [(item.names, item.path) for item in reversed(below) if not item.is_link]
         if through_links:
             links += [(item.names, item.path) for item in below if item.is_link]

@@ -2,7 +2,7 @@
 
 Rule: wherever the server decides something, the code that decides it is asked; nothing goes over a
 network. Exit codes: 0 when nothing is found, 1 when anything is, 2 for a mistake of the operator.
-Limits: those of the modules that look (names, leaks, compressed, contents, link_checker, rules).
+Limits: those of the modules that look (names, contents, links, rules).
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from portico.cli.check.compressed import check_compressed
-from portico.cli.check.contents import Contents
-from portico.cli.check.findings import FINDINGS_LIMIT, KINDS, Findings
-from portico.cli.check.leaks import check_leak
-from portico.cli.check.link_checker import LinkChecker
-from portico.cli.check.names import check_collisions, check_name
+from portico.cli.check.contents import check_compressed, check_content
+from portico.cli.check.findings import KINDS, Findings
+from portico.cli.check.links import Links
+from portico.cli.check.names import check_collisions, check_name, check_secret
 from portico.cli.check.rules import check_rules
 from portico.cli.terminal import (
     BOLD,
@@ -39,15 +37,11 @@ from portico.cli.walk import walk
 from portico.config.config import Config, check_root
 from portico.config.options import OPTIONS
 from portico.site.origin.folder import Folder
-from portico.site.origin.protocol import Missing
-from portico.site.rules.rulebook import is_rules_file
-from portico.site.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from portico.cli.check.findings import Finding, Location
-    from portico.site.origin.protocol import Found
+    from portico.cli.check.findings import Finding
 
 INTRO = """\
 Tell what would surprise on a site when Portico serves it. With no options at
@@ -86,25 +80,20 @@ def run(argv: Sequence[str]) -> int:
     ignored, strict, as_json = given.pop("ignore"), given.pop("strict"), given.pop("json")
     config = Config.load(given, os.environ)
     root = check_root(config)
-    findings, files = check(root, config, ignored, strict=strict)
+    found, files = check(root, config, ignored, strict=strict)
     if as_json:
-        show(_as_json(root, files, findings))
+        show(_as_json(root, files, found))
     else:
-        show(_as_text(files, findings, color=wants_color(config.color, STDOUT)))
-    return FOUND if findings.total else STOPPED
+        show(_as_text(files, found, color=wants_color(config.color, STDOUT)))
+    return FOUND if found else STOPPED
 
 
 def check(
     root: str, config: Config, ignored: Collection[str], *, strict: bool
-) -> tuple[Findings, int]:
-    """Return what is found in the folder `root`, and how many files lie in it."""
-    findings = Findings(ignored if strict else [*ignored, "redirected"])
-    site = _site(Folder(root, _MEMORY), config)
-    fragments = not config.spa  # there, scripts make the elements
-    checker = LinkChecker(site, root, findings, strict=strict, fragments=fragments)
-    fallback = "index.html" if config.spa else None
-    links = not {"link", "redirected"} <= findings.ignored
-    contents = Contents(checker, findings, fallback=fallback, links=links)
+) -> tuple[dict[str, list[Finding]], int]:
+    """Return what is found in the folder `root`, by kind, and how many files lie in it."""
+    findings = Findings(ignored)
+    links = Links(Folder(root, _MEMORY), config, findings, strict=strict)
     files = 0
     for folder in walk(root):
         check_collisions(folder.items, findings)
@@ -112,26 +101,14 @@ def check(
         for item in folder.items:
             files += item.is_file
             check_name(item, findings)
-            is_leak = check_leak(item, findings)
-            if (item.is_served and not is_leak) or item.is_rules_file:
-                contents.check(item)
-    without_rules = LinkChecker(_site(_WithoutRules(root, _MEMORY), config), root, findings)
-    check_rules(root, findings, checker, without_rules)
-    checker.check_fragments()
-    return findings, files
-
-
-def _site(folder: Folder, config: Config) -> Site:
-    """Return the site as the server would have it. What is wrong with its rules is found here."""
-    return Site(folder, config, report=lambda _text: None)
-
-
-class _WithoutRules(Folder):
-    """A folder as if it held no rules of its own."""
-
-    def look_up(self, names: tuple[str, ...]) -> Found:
-        """Return what `names` stand for, unless it is a rules file."""
-        return Missing(()) if is_rules_file(names) else super().look_up(names)
+            is_secret = check_secret(item, findings)
+            if item.is_reachable:
+                links.know(item)
+            if (item.is_served and not is_secret) or item.is_rules_file:
+                check_content(item, links, findings)
+    check_rules(root, links, findings)
+    links.check()
+    return findings.by_kind(), files
 
 
 def _parser() -> Parser:
@@ -150,58 +127,58 @@ def _parser() -> Parser:
     return parser
 
 
-def _as_text(files: int, findings: Findings, *, color: bool) -> str:
+def _as_text(files: int, found: dict[str, list[Finding]], *, color: bool) -> str:
     """Return one line for each finding, grouped by kind, and a last one that sums up."""
-    lines: list[str] = []
-    for kind in KINDS:
-        found = [finding for finding in findings.sorted() if finding.kind == kind]
-        if not found:
-            continue
-        lines += [""] * bool(lines) + [f"{paint(kind, BOLD, color=color)}: {KINDS[kind]}"]
-        for finding in found:
-            where = paint(_shown(finding.location), CYAN, color=color)
-            lines.append(f"  {where}: {printable(_sentences(finding))}")
-        rest = findings.counts[kind] - FINDINGS_LIMIT
-        lines += [f"  ... and {rest} more."] if rest > 0 else []
     seen = count(files, "file")
-    if not findings.total:
+    if not found:
         return paint(f"Nothing found in {seen}.", GREEN, color=color)
-    parts = [f"{findings.counts[kind]} {kind}" for kind in KINDS if kind in findings.counts]
-    total = count(findings.total, "finding")
-    summary = f"{total} in {seen}: {', '.join(parts)}."
-    return "\n".join([*lines, "", paint(summary, YELLOW, color=color)])
+    lines: list[str] = []
+    for kind, findings in found.items():
+        lines.append(f"{paint(kind, BOLD, color=color)}: {KINDS[kind]}")
+        lines += [*[_line(finding, color=color) for finding in findings], ""]
+    total = count(sum(map(len, found.values())), "finding")
+    parts = ", ".join([f"{len(findings)} {kind}" for kind, findings in found.items()])
+    summary = f"{total} in {seen}: {parts}."
+    return "\n".join([*lines, paint(summary, YELLOW, color=color)])
 
 
-def _sentences(finding: Finding) -> str:
-    """Return what a finding is, what to do, and where else it is."""
-    text = f"{finding.what} {finding.cure}"
-    if finding.count == 1:
-        return text
-    shown = finding.also[:_SHOWN_LOCATIONS]
-    rest = finding.count - 1 - len(shown)
-    return f"{text} Also in {', '.join(map(_shown, shown))}" + (
-        f" and {rest} more." if rest else "."
-    )
+def _line(finding: Finding, *, color: bool) -> str:
+    """Return where a finding is, what it is, what to do, and where else it is."""
+    first, *also = [_shown(*location) for location in finding.places.kept]
+    where = paint(first, CYAN, color=color)
+    line = f"  {where}: {printable(f'{finding.what} {finding.cure}')}"
+    if not also:
+        return line
+    rest = finding.places.count - 1 - _SHOWN_LOCATIONS
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{line} Also in {', '.join(also[:_SHOWN_LOCATIONS])}{more}."
 
 
-def _shown(location: Location) -> str:
-    path, line = location
+def _shown(path: str, line: int | None) -> str:
     return printable(path if line is None else f"{path}:{line}")
 
 
-def _as_json(root: str, files: int, findings: Findings) -> str:
+def _as_json(root: str, files: int, found: dict[str, list[Finding]]) -> str:
     """Return all findings for programs; docs/check.md tells what each key means."""
-    found = [
-        {
-            "kind": finding.kind,
-            "path": finding.location[0],
-            "line": finding.location[1],
-            "what": finding.what,
-            "cure": finding.cure,
-            "count": finding.count,
-            "also": [{"path": path, "line": line} for path, line in finding.also],
-        }
-        for finding in findings.sorted()
-    ]
-    report = {"root": root, "files": files, "counts": findings.counts, "findings": found}
+    report = {
+        "root": root,
+        "files": files,
+        "counts": {kind: len(findings) for kind, findings in found.items()},
+        "findings": [
+            {
+                "kind": kind,
+                **_location(*places.kept[0]),
+                "what": what,
+                "cure": cure,
+                "count": places.count,
+                "also": [_location(*location) for location in places.kept[1:]],
+            }
+            for findings in found.values()
+            for kind, what, cure, places in findings
+        ],
+    }
     return json.dumps(report, indent=2)
+
+
+def _location(path: str, line: int | None) -> dict[str, object]:
+    return {"path": path, "line": line}

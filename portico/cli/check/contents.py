@@ -1,131 +1,141 @@
-"""What lies in a site's files: text that is not UTF-8, unknown types, links.
+"""What lies in a site's files: text that is not UTF-8, unknown types, stale compressed files.
 
-Rule: a file is judged by the Content-Type with which it is served. Text is read once.
-Limit: files above PARSE_LIMIT are not searched for links.
+Rule: a file is judged by the Content-Type with which it is served. A compressed file that is not
+older than its original is sent in its place, so it must decode to the same octets.
+Limits: files above PARSE_LIMIT are not searched for links; br and zstd are decoded only where a
+library for them is installed.
 """
 
 from __future__ import annotations
 
 import codecs
+import gzip
+import os
 from typing import TYPE_CHECKING
 
-from portico.cli.check.link_checker import PARSE_LIMIT, url_of
-from portico.cli.check.link_extraction import Page, css_links, is_own, manifest_links
+from portico.cli.check.findings import Places
+from portico.cli.check.links import PARSE_LIMIT
+from portico.site.compression.encoders import SUFFIXES
 from portico.site.representation.media import UNKNOWN, media_type
 from portico.site.target import encode_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
     from portico.cli.check.findings import Findings
-    from portico.cli.check.link_checker import LinkChecker
+    from portico.cli.check.links import Links
     from portico.cli.walk import Item
 
-_PIECE = 1 << 18
-_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 _UTF8_BY_DEFINITION = frozenset(
-    {"application/json", "application/x-ndjson", "application/yaml", "application/toml", "text/vtt"}
+    {
+        *("application/json", "application/x-ndjson", "application/yaml", "application/toml"),
+        *("text/vtt", "text/html", "application/xhtml+xml"),
+    }
 )
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_MANIFESTS = (".webmanifest", "manifest.json")
+
+_TEXT = "text/plain; charset=utf-8"
+"""What the site's rules are read as."""
+_PIECE = 1 << 18
+_BROTLI_PIECE = 512
+"""Compressed octets that are decoded at a time, since a few of them can stand for megabytes."""
 
 
-class Contents:
-    """Looks into the files of a site.
+def check_content(item: Item, links: Links, findings: Findings) -> None:
+    """Report text that is not UTF-8, or of no known type; give the links in it to `links`.
 
-    `fallback` is the name of the page that is answered for everything that is missing. Without
-    `links`, links are not checked.
+    `item` is a file that is served, or one of the site's rules. Binary data of no known type is no
+    finding: octets of any kind is what it is.
     """
-
-    def __init__(
-        self, checker: LinkChecker, findings: Findings, *, fallback: str | None, links: bool
-    ) -> None:
-        self._checker = checker
-        self._findings = findings
-        self._fallback = fallback
-        self._links = links
-
-    def check(self, item: Item) -> None:
-        """Report what would surprise in a file that is served, or in one of the site's rules."""
-        kind = media_type(item.name)
-        if kind == UNKNOWN and not item.is_rules_file:
-            self._check_type(item)
-            return
-        essence = kind.partition(";")[0]
-        if not (item.is_rules_file or "charset=utf-8" in kind or _is_utf8(essence)):
-            return
-        octets = self._read(item)
-        if octets is None or not self._links or item.is_rules_file:
-            return
-        text, url = octets.decode("utf-8", "replace"), url_of(item.names)
-        if essence in _PAGES:
-            page = Page(text)
-            if item.name == "404.html" or item.shown == self._fallback:
-                self._check_relative_links(item, page)
-            self._checker.check_page(item.shown, url, page)
-        elif essence == "text/css":
-            for link in css_links(text):
-                self._checker.check_link(item.shown, url, link)
-        elif item.name.lower().endswith(_MANIFESTS):
-            for link in manifest_links(text):
-                self._checker.check_link(item.shown, url, link)
-
-    def _check_type(self, item: Item) -> None:
-        """Report a file whose type neither the table nor a rule of the site knows."""
-        suffix = item.name.rpartition(".")[2].lower() if "." in item.name[1:] else ""
-        # .bin means octets of any kind.
-        if suffix != "bin" and self._served_type(item) in {None, UNKNOWN}:
-            which = f'Files that end in ".{suffix}"' if suffix else "Files without a suffix"
-            what = f"{which} are of no known media type; browsers save them ({UNKNOWN})."
-            cure = "Give them another suffix, or set their Content-Type in _headers."
-            self._findings.add("type", (item.shown, None), what, cure)
-
-    def _served_type(self, item: Item) -> str | None:
-        """Return the Content-Type that the file is served with; None if it is not served."""
-        return self._checker.content_type(encode_path(item.names))
-
-    def _read(self, item: Item) -> bytes | None:
-        """Return the content of a text file; None if it is too large or cannot be read.
-
-        Reports text that is not UTF-8.
-        """
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        octets, line = b"", 1
-        is_small = item.status is not None and item.status.st_size <= PARSE_LIMIT
-        try:
-            with open(item.path, "rb") as file:
-                beginning = file.read(2)
-                file.seek(0)
-                piece = beginning
-                while piece:
-                    piece = file.read(_PIECE)
-                    octets += piece if is_small else b""
-                    line += decoder.decode(piece, final=not piece).count("\n")
-        except UnicodeDecodeError as error:
-            line += error.object.count(b"\n", 0, error.start)
-            self._report_charset(item, line, beginning)
-            return None
-        except OSError:
-            return None
-        return octets if is_small else None
-
-    def _report_charset(self, item: Item, line: int, beginning: bytes) -> None:
-        served = None if item.is_rules_file else self._served_type(item)
-        if served is not None and served.lower() != media_type(item.name):
-            return  # a rule of the site sets another type, perhaps with the right charset
-        which = "UTF-16" if beginning in _UTF16 else "not UTF-8"
+    kind = _TEXT if item.is_rules_file else media_type(item.name)
+    essence = kind.partition(";")[0]
+    is_text = "charset=utf-8" in kind or essence in _UTF8_BY_DEFINITION or "+json" in essence
+    if not is_text and (kind != UNKNOWN or item.name.lower().endswith(".bin")):
+        return
+    lines: list[str] = []
+    number, octets, is_utf8, is_small = 1, b"", True, False
+    try:
+        with open(item.path, "rb") as file:
+            is_small = os.fstat(file.fileno()).st_size <= PARSE_LIMIT
+            for number, octets in enumerate(file, 1):  # noqa: B007 (read where it fails)
+                line = octets.decode()
+                lines += [line] * is_small
+    except UnicodeDecodeError:
+        is_utf8 = False
+    except OSError:
+        return  # reported as not readable
+    if is_text and is_utf8:
+        if is_small and not item.is_rules_file:
+            links.read(item, essence, "".join(lines))
+        return
+    served = links.content_type(encode_path(item.names))
+    if served is not None and served.lower() != kind:
+        return  # a rule of the site sets another type, perhaps with the right charset
+    if is_text:
+        which = "UTF-16" if octets.startswith(_UTF16) else "not UTF-8"
         what = f"This is {which}, but it is served as UTF-8, whatever it says of itself."
-        self._findings.add("charset", (item.shown, line), what, "Save it as UTF-8.")
-
-    def _check_relative_links(self, item: Item, page: Page) -> None:
-        """Report the relative links of a page that is answered at any path."""
-        for link in page.links if page.base is None else ():
-            text = link.url.strip()
-            if is_own(text) and text and text[0] not in "/\\#":
-                what = (
-                    f'The link "{text[:200]}" is relative to wherever this page is shown, which '
-                    "is any path of the site."
-                )
-                self._findings.add("link", (item.shown, link.line), what, 'Begin it with "/".')
+        findings.add("charset", Places(item.shown, number), what, "Save it as UTF-8.")
+    elif is_utf8:
+        suffix = item.name.rpartition(".")[2].lower() if "." in item.name[1:] else ""
+        which = f'Files that end in ".{suffix}"' if suffix else "Files without a suffix"
+        what = f"{which} are of no known media type; browsers save them ({UNKNOWN})."
+        cure = "Give them another suffix, or set their Content-Type in _headers."
+        findings.add("type", Places(item.shown), what, cure)
 
 
-def _is_utf8(essence: str) -> bool:
-    return essence in _UTF8_BY_DEFINITION or essence.endswith("+json") or essence in _PAGES
+def check_compressed(items: Sequence[Item], findings: Findings) -> None:
+    """Report compressed files in a folder that are older than their original, or differ from it."""
+    files = {item.name: item for item in items if item.is_served}
+    for item in files.values():
+        for coding, suffix in SUFFIXES.items():
+            original = files.get(item.name.removesuffix(suffix), item)
+            if original is not item and (what := _mismatch(coding, item, original)) is not None:
+                cure = "Write it again with portico compress, or delete it."
+                findings.add("stale", Places(item.shown), what, cure)
+
+
+def _mismatch(coding: str, item: Item, original: Item) -> str | None:
+    """Return what is wrong with a compressed file; None if nothing is."""
+    if item.status is None or original.status is None:
+        return None
+    if item.status.st_mtime_ns < original.status.st_mtime_ns:
+        return f'It is older than "{original.name}", so the server ignores it.'
+    try:
+        with open(item.path, "rb") as source, open(original.path, "rb") as expected:
+            same = all(expected.read(len(piece)) == piece for piece in _decode(coding, source))
+            if not same or expected.read(1):
+                return f'It does not decode to the content of "{original.name}".'
+    except (ImportError, FileNotFoundError, PermissionError):
+        pass  # no library, gone meanwhile, or reported as not readable
+    except Exception as problem:  # noqa: BLE001 (each library has errors of its own)
+        return f"It cannot be decoded ({problem})."
+    return None
+
+
+def _decode(coding: str, source: BinaryIO) -> Iterator[bytes]:
+    """Yield the decoded content of an open file. Raises ImportError if there is no library."""
+    if coding == "br":
+        from brotli import Decompressor
+
+        decompressor = Decompressor()
+        while compressed := source.read(_BROTLI_PIECE):
+            yield decompressor.process(compressed)
+        if not decompressor.is_finished():
+            raise EOFError("it ends too early")
+        return
+    with gzip.GzipFile(fileobj=source) if coding == "gzip" else _zstd_reader(source) as reader:
+        while piece := reader.read(_PIECE):
+            yield piece
+
+
+def _zstd_reader(source: BinaryIO) -> BinaryIO:
+    try:
+        from compression.zstd import ZstdFile
+    except ImportError:
+        from zstandard import ZstdDecompressor
+
+        reader: BinaryIO = ZstdDecompressor().stream_reader(source, read_across_frames=True)
+    else:
+        reader = ZstdFile(source)
+    return reader

@@ -1,4 +1,4 @@
-"""What a check finds: one Finding for each thing to mend, kept in bounded numbers.
+"""What a check finds: one Finding for each thing to mend.
 
 Rule: a finding says where it is, what it is, and what to do about it, in whole sentences. What
 occurs in many places in the same way, such as a broken link in a template, is one finding.
@@ -6,8 +6,7 @@ occurs in many places in the same way, such as a broken link in a template, is o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,7 +16,7 @@ KINDS = {
     "case": "names that macOS and Windows take for one and the same",
     "name": "names and symlinks that cannot be served, or not on every system",
     "access": "what this user has no right to read",
-    "type": "files whose media type is unknown",
+    "type": "text files whose media type is unknown",
     "charset": "text that is not UTF-8, though it is served as such",
     "stale": "compressed files that do not match their original",
     "rule": "lines of _redirects and _headers that are skipped",
@@ -30,9 +29,6 @@ KINDS = {
 MERGED = frozenset({"link", "redirected", "type"})
 """Kinds whose findings are merged if they say the same."""
 
-FINDINGS_LIMIT = 10_000
-"""Findings of one kind that are kept; further ones are only counted."""
-
 LOCATIONS_LIMIT = 20
 """Further locations of one finding that are kept; the rest is only counted."""
 
@@ -40,60 +36,55 @@ Location = tuple[str, int | None]
 """A path below the root, and the line in that file, from 1; None where there is no line."""
 
 
-@dataclass(slots=True)
-class Finding:
+class Places:
+    """Where something occurs: the first locations of all, by path and line."""
+
+    def __init__(self, path: str, line: int | None = None) -> None:
+        self.kept: list[Location] = [(path, line)]
+        """The first location, and as many further ones as are kept."""
+        self.count = 1
+        """All locations."""
+
+    def add(self, other: Places) -> None:
+        """Add all locations of `other`."""
+        self.count += other.count
+        if len(self.kept) <= LOCATIONS_LIMIT:
+            self.kept = sorted(self.kept + other.kept, key=order)[: LOCATIONS_LIMIT + 1]
+
+
+def order(location: Location) -> tuple[str, int]:
+    """Return a key that sorts locations by path and line."""
+    return location[0], location[1] or 0
+
+
+class Finding(NamedTuple):
     """One thing to mend."""
 
     kind: str
-    location: Location
-    """The first location."""
     what: str
     """What it is, and why it would surprise."""
     cure: str
     """What to do."""
-    also: list[Location] = field(default_factory=list)
-    """Further locations of the same, as far as they are kept."""
-    count: int = 1
-    """All locations."""
+    places: Places
 
 
 class Findings:
     """All that was found, except the kinds that are `ignored`."""
 
     def __init__(self, ignored: Collection[str] = ()) -> None:
-        self.ignored = frozenset(ignored)
-        self.counts: dict[str, int] = {}
-        """Findings by kind, including those that are not kept."""
-        self._kept: list[Finding] = []
-        self._merged: dict[tuple[str, str], Finding] = {}
+        self._ignored = frozenset(ignored)
+        self._found: dict[tuple[object, ...], Finding] = {}
 
-    def add(self, kind: str, location: Location, what: str, cure: str) -> None:
-        """Add a finding, or its location to a finding that says the same."""
-        if kind in self.ignored:
-            return
-        known = self._merged.get((kind, what))
-        if known is not None:
-            known.count += 1
-            if len(known.also) < LOCATIONS_LIMIT:
-                known.also.append(location)
-            return
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        if self.counts[kind] > FINDINGS_LIMIT:
-            return
-        finding = Finding(kind, location, what, cure)
-        self._kept.append(finding)
-        if kind in MERGED:
-            self._merged[kind, what] = finding
+    def add(self, kind: str, places: Places, what: str, cure: str) -> None:
+        """Add a finding, or its places to a finding that says the same."""
+        if kind not in self._ignored:
+            key = (kind, what) if kind in MERGED else (kind, what, *places.kept)
+            known = self._found.setdefault(key, Finding(kind, what, cure, places))
+            if known.places is not places:
+                known.places.add(places)
 
-    @property
-    def total(self) -> int:
-        """The number of findings, including those that are not kept."""
-        return sum(self.counts.values())
-
-    def sorted(self) -> list[Finding]:
-        """Return the findings that are kept, by kind, path and line."""
-        order = list(KINDS)
-        return sorted(
-            self._kept,
-            key=lambda each: (order.index(each.kind), each.location[0], each.location[1] or 0),
-        )
+    def by_kind(self) -> dict[str, list[Finding]]:
+        """Return the findings of each kind that has any, by path and line."""
+        found = sorted(self._found.values(), key=lambda each: order(each.places.kept[0]))
+        kinds = [kind for kind in KINDS if any(each.kind == kind for each in found)]
+        return {kind: [each for each in found if each.kind == kind] for kind in kinds}

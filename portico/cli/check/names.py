@@ -1,15 +1,20 @@
-"""Names in a site that would surprise: names that collide or are not served, broken symlinks.
+"""What the name of a file or folder tells: secrets and leftovers, names and symlinks that surprise.
 
 Rule: what the server does is asked of the code that decides it (`site.target`); what other systems
-do is stated here.
+do is stated here. Where the name of a secret has harmless uses too (.pem, .key, .json), the first
+64 KiB of the content have to hold a private key.
+Limit: a secret that has another name, or lies in an archive, is not found.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from portico.cli.check.findings import Places
+from portico.site.compression.encoders import SUFFIXES
 from portico.site.target import is_safe
 
 if TYPE_CHECKING:
@@ -20,6 +25,36 @@ if TYPE_CHECKING:
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_LOOK = 65536
+"""Octets of a file in which a private key is looked for. The largest in use have about 13,000."""
+
+# Each pattern must match a whole name in lower case, without the suffix of a content coding.
+_SECRET_FOLDERS = {
+    r"\.(git|svn|hg|bzr)": "the history of the sources",
+    r"\.(aws|azure)": "credentials of a cloud account",
+    r"\.(gnupg|ssh)": "private keys",
+    r"\.docker": "credentials of a registry",
+    r"\.kube": "credentials of a cluster",
+}
+_SECRET_FILES = {
+    r"\.env.*": "settings with passwords",
+    r"\.htpasswd.*": "passwords",
+    r"\.(npmrc|pypirc|netrc|pgpass|dockercfg|git-credentials)": "passwords",
+    r"_netrc|wp-config\.php.*": "passwords",
+    r"\.(bash|zsh|psql|mysql|python)_history": "commands once typed",
+    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?": "a private key",
+    r".+\.(p12|pfx|jks|keystore|kdbx)": "a store of private keys or passwords",
+    r".+\.(sql|sqlite3?|db|dump)": "a database or its dump",
+    r".+~|#.+#|.+\.(bak|swp|swo|orig|old)": "a leftover of an editor, or a backup",
+}
+_SECRET_CONTENTS = {
+    r".+\.(pem|key|ppk)": (rb"PRIVATE KEY-----|PuTTY-User-Key-File", "a private key"),
+    r".+\.json": (
+        rb'"private_key"\s*:\s*"(?:-----BEGIN|[^"]{16})',
+        "the private key of a service account",
+    ),
+}
 
 
 def check_collisions(items: Sequence[Item], findings: Findings) -> None:
@@ -32,7 +67,7 @@ def check_collisions(items: Sequence[Item], findings: Findings) -> None:
                 f'The name differs from "{known}" only in letters\' case or Unicode form; '
                 "macOS and Windows keep only one of the two."
             )
-            findings.add("case", (item.shown, None), what, "Rename one of them.")
+            findings.add("case", Places(item.shown), what, "Rename one of them.")
 
 
 def fold(name: str) -> str:
@@ -40,18 +75,62 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def check_secret(item: Item, findings: Findings) -> bool:
+    """Report a file or folder that should not lie in a site. Return whether it is one."""
+    meaning = _secret(item)
+    if meaning is None:
+        return False
+    if item.is_hidden:
+        what = f"This looks like {meaning}. It is not served, because its name begins with a dot."
+        cure = "Move it out of the site all the same: another server, or a copy, may show it."
+    else:
+        what = f"This looks like {meaning}, and everybody can read it."
+        cure = "Move it out of the site, and change what it gives away."
+    findings.add("secret", Places(item.shown), what, cure)
+    return True
+
+
+def _secret(item: Item) -> str | None:
+    """Return what the item seems to hold; None for nothing of this kind."""
+    name = item.name.lower()
+    for pattern, meaning in _SECRET_FOLDERS.items():
+        if re.fullmatch(pattern, name):
+            return meaning
+    if not item.is_file or item.leads_out:
+        return None
+    for pattern, (content, meaning) in _SECRET_CONTENTS.items():
+        if re.fullmatch(pattern, name) and re.search(content, _beginning(item)):
+            return meaning
+    for suffix in SUFFIXES.values():
+        name = name.removesuffix(suffix)
+    for pattern, meaning in _SECRET_FILES.items():
+        if re.fullmatch(pattern, name):
+            return meaning
+    return None
+
+
+def _beginning(item: Item) -> bytes:
+    try:
+        with open(item.path, "rb") as file:
+            return file.read(_LOOK)
+    except OSError:
+        return b""
+
+
 def check_name(item: Item, findings: Findings) -> None:
     """Report a name that is not served everywhere, or leads to nothing that is."""
     if item.is_hidden:
         return
     problem = _name_problem(item.name) or _target_problem(item)
+    mode = os.R_OK | os.X_OK if item.is_folder else os.R_OK
+    effective = os.access in os.supports_effective_ids
     if problem is not None:
-        findings.add("name", (item.shown, None), *problem)
-    elif not item.is_readable():
+        findings.add("name", Places(item.shown), *problem)
+    elif not os.access(item.path, mode, effective_ids=effective):
         what = "This user has no right to read it, so the server may not have it either (403)."
         rest = " and to enter it." if item.is_folder else "."
         cure = f"Give the server's user the right to read it{rest}"
-        findings.add("access", (item.shown, None), what, cure)
+        findings.add("access", Places(item.shown), what, cure)
 
 
 def _name_problem(name: str) -> tuple[str, str] | None:

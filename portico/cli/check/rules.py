@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from portico.cli.check.link_checker import OWN, PARSE_LIMIT, resolve, shown_path
-from portico.cli.check.link_extraction import Link
+from portico.cli.check.extraction import Link
+from portico.cli.check.findings import Places
+from portico.cli.check.links import OWN, PARSE_LIMIT, resolve, shown_path
 from portico.site.rules.headers import parse_headers
 from portico.site.rules.pattern import normal_path
 from portico.site.rules.redirects import HOPS_LIMIT, REWRITES, find_cycles, parse_redirects
@@ -18,31 +19,22 @@ from portico.site.rules.rulebook import HEADERS, REDIRECTS
 
 if TYPE_CHECKING:
     from portico.cli.check.findings import Findings
-    from portico.cli.check.link_checker import LinkChecker
+    from portico.cli.check.links import Links
     from portico.site.rules.redirects import Rule
 
 _CAPTURED = "any~"
 """Stands in what a sample of a pattern captures (see `pattern.Pattern.sample`)."""
 
 
-def check_rules(
-    root: str, findings: Findings, checker: LinkChecker, without_rules: LinkChecker
-) -> None:
-    """Report what is wrong with the rules in the folder `root`.
-
-    `checker` asks the site, `without_rules` the same site as if it had no rules.
-    """
+def check_rules(root: str, links: Links, findings: Findings) -> None:
+    """Report what is wrong with the rules in the folder `root`."""
     redirects, problems = parse_redirects(_text(root, REDIRECTS))
     header_problems = parse_headers(_text(root, HEADERS))[1]
     for name, found in ((REDIRECTS, problems), (HEADERS, header_problems)):
         for problem in found:
             what = f"This line is skipped. {problem.why}"
-            findings.add("rule", (name, problem.line), what, "Correct or delete it.")
-
-    def exists(path: str) -> bool:
-        return 0 < without_rules.follow(path, navigates=False).status < 400
-
-    for cycle in find_cycles(redirects, exists):
+            findings.add("rule", Places(name, problem.line), what, "Correct or delete it.")
+    for cycle in find_cycles(redirects, links.has_file):
         others = ", ".join(map(str, cycle.lines[1:]))
         through = f" with line {others}" if others else ""
         what = (
@@ -50,14 +42,12 @@ def check_rules(
             f"than {HOPS_LIMIT} redirects, and never arrives."
         )
         cure = "Have one of these rules lead to where no other one matches."
-        findings.add("loop", (REDIRECTS, cycle.lines[0]), what, cure)
+        findings.add("loop", Places(REDIRECTS, cycle.lines[0]), what, cure)
     for rule in redirects.rules:
-        _check_destination(rule, findings, checker, without_rules)
+        _check_destination(rule, links, findings)
 
 
-def _check_destination(
-    rule: Rule, findings: Findings, checker: LinkChecker, without_rules: LinkChecker
-) -> None:
+def _check_destination(rule: Rule, links: Links, findings: Findings) -> None:
     """Report a rule that leads to nothing in this site."""
     host, path, query = rule.sample()
     found = rule.match(normal_path(path), query, host)
@@ -67,14 +57,12 @@ def _check_destination(
     if target is None:
         return
     if found.status not in REWRITES:
-        if checker.follow(target.path, navigates=True).status:  # else it is part of a loop
-            link = Link(found.location, rule.line, navigates=True)
-            checker.check_link(REDIRECTS, OWN + "/", link)
-    elif without_rules.follow(target.path, navigates=False).status != 200:
-        shown = shown_path(target.path)
-        what = f"The rule answers with the content of {shown}, but there is none."
+        if links.follow(target.path, navigates=True).status:  # else it is part of a loop
+            links.add(REDIRECTS, OWN + "/", Link(found.location, rule.line, navigates=True))
+    elif not links.has_file(target.path):
+        what = f"The rule answers with the content of {shown_path(target.path)}, but there is none."
         cure = "Correct the destination, or add what it names."
-        findings.add("link", (REDIRECTS, rule.line), what, cure)
+        findings.add("link", Places(REDIRECTS, rule.line), what, cure)
 
 
 def _text(root: str, name: str) -> str:

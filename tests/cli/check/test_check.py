@@ -155,6 +155,7 @@ def test_what_may_not_be_read_is_found() -> None:
 
 def test_unknown_types_are_found_by_suffix(tmp_path: Path) -> None:
     write(tmp_path, {"a.xyz": "1", "b.xyz": "2", "sub/c.XYZ": "3", "datei": "4", "d.bin": "5"})
+    write(tmp_path, {"objects.inv": b"# Inventory\nx\xda\xff"})  # binary, for programs
     write(tmp_path, {"LICENSE": "6", "_headers": "/*\n  X-A: b\n", ".hidden": "7"})
     found = check(tmp_path)
     assert places(found, "type") == [("a.xyz", None), ("datei", None)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.cli.check.findings import FINDINGS_LIMIT, KINDS, LOCATIONS_LIMIT, Findings
+from portico.cli.check.findings import KINDS, LOCATIONS_LIMIT, Findings, Places
 from portico.cli.main import main
 from tests.cli.check.checking import check, output, write
 
@@ -154,15 +154,16 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
         assert process.wait(120) == 1
 
 
-def test_what_is_found_is_bounded() -> None:
+def test_what_says_the_same_is_one_finding_with_bounded_places() -> None:
     findings = Findings(ignored=["case"])
-    for number in range(FINDINGS_LIMIT + 10):
-        findings.add("secret", (f"{number}", None), "what", "cure")
-        findings.add("link", ("page", number), "the same", "cure")
-        findings.add("case", ("page", number), "ignored", "cure")
-    kept = findings.sorted()
-    assert len(kept) == FINDINGS_LIMIT + 1
-    assert findings.counts == {"secret": FINDINGS_LIMIT + 10, "link": 1}
-    assert findings.total == FINDINGS_LIMIT + 11
-    assert (kept[-1].kind, kept[-1].count) == ("link", FINDINGS_LIMIT + 10)
-    assert len(kept[-1].also) == LOCATIONS_LIMIT
+    for number in range(100, 0, -1):
+        findings.add("link", Places("page", number), "the same", "cure")
+        findings.add("secret", Places(f"{number:03}"), "the same", "cure")
+        findings.add("case", Places("page", number), "ignored", "cure")
+    found = findings.by_kind()
+    assert list(found) == ["secret", "link"]
+    assert [each.places.kept for each in found["secret"]] == [
+        [(f"{n:03}", None)] for n in range(1, 101)
+    ]
+    (link,) = found["link"]
+    assert (link.places.count, len(link.places.kept)) == (100, LOCATIONS_LIMIT + 1)

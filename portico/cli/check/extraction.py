@@ -1,9 +1,9 @@
 """The links in HTML, CSS and web app manifests, each with its line.
 
 Rule: what a browser would fetch or go to is a link, as it reads the page; where a form is sent to
-is none. Links with a scheme of their own (https:, data:, mailto:) are left out.
+is none. Links to other hosts and with schemes of their own are among them.
 Limit: what scripts add to a page is not known. Sources: HTML Living Standard, "URL attributes",
-"srcset", "The base element"; CSS Syntax Level 3.
+"srcset", "The base element"; CSS Syntax Level 3; W3C, Web App Manifest.
 """
 
 from __future__ import annotations
@@ -22,34 +22,26 @@ MANIFEST_LIMIT = 65536
 SPACES = "".join(map(chr, range(0x21)))
 """What does not count at both ends of a reference: C0 controls and the space (WHATWG URL)."""
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]{2}")
-
-# For each element, the attributes whose URL opens a page or may be one, and those that fetch a
-# part of the page.
-_PAGES = {
-    **dict.fromkeys(("area",), ("href",)),
-    **dict.fromkeys(("embed", "frame", "iframe"), ("src",)),
+# The attributes of each element that hold a URL; the elements whose URL opens a page, or may be
+# one; and the attributes that hold a set of images.
+_URLS = {
     "a": ("href", "xlink:href"),
+    "area": ("href",),
     "object": ("data",),
-}
-_PARTS = {
-    **dict.fromkeys(("audio", "img", "input", "script", "source", "track"), ("src",)),
-    **dict.fromkeys(("feimage", "image", "use"), ("href", "xlink:href")),
     "video": ("src", "poster"),
+    **dict.fromkeys(
+        ("audio", "embed", "frame", "iframe", "img", "input", "script", "source", "track"), ("src",)
+    ),
+    **dict.fromkeys(("feimage", "image", "use"), ("href", "xlink:href")),
 }
+_OPENING = frozenset({"a", "area", "embed", "frame", "iframe", "object"})
 _SETS = {"img": "srcset", "source": "srcset", "link": "imagesrcset"}
 
 # The types of <link> that fetch a part of the page, and those that name only a host.
 _LINKED_PARTS = frozenset(
     {
-        "apple-touch-icon",
-        "apple-touch-icon-precomposed",
-        "icon",
-        "manifest",
-        "mask-icon",
-        "modulepreload",
-        "preload",
-        "stylesheet",
+        *("apple-touch-icon", "apple-touch-icon-precomposed", "icon", "mask-icon"),
+        *("manifest", "modulepreload", "preload", "stylesheet"),
     }
 )
 _LINKED_HOSTS = frozenset({"dns-prefetch", "preconnect"})
@@ -83,11 +75,6 @@ class Link(NamedTuple):
     """Whether it opens a page, as a link to click on; else it fetches a part of one."""
 
 
-def is_own(url: str) -> bool:
-    """Return whether `url` can lead into this site: it has neither a scheme nor a host."""
-    return _SCHEME.match(url.strip(SPACES)) is None
-
-
 class Page(HTMLParser):
     """An HTML page: its links, its base URL, and the fragments that lead to an element in it."""
 
@@ -97,8 +84,9 @@ class Page(HTMLParser):
         self.base: str | None = None
         self.fragments: set[str] = set()
         self._in_style = False
-        # A tag that does not end is none, and to find that out takes quadratic time.
-        self.feed(text[: text.rfind(">") + 1])
+        # A tag that does not end is none, and to find that out takes quadratic time. A comment that
+        # does not end goes on to the end of the page.
+        self.feed(text[: text.rfind(">") + 1] + "-->")
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -112,45 +100,29 @@ class Page(HTMLParser):
             self.base = given.get("href")
         line = self.getpos()[0]
         for url, navigates in _references(tag, given):
-            if is_own(url):
-                self.links.append(Link(url, line, navigates))
+            self.links.append(Link(url, line, navigates))
         if "style" in given:
             self.links.extend(css_links(given["style"], line))
 
-    def handle_endtag(self, tag: str) -> None:
-        """Leave a style element."""
-        if tag == "style":
-            self._in_style = False
+    def handle_endtag(self, _tag: str) -> None:
+        """Note where a style element ends."""
+        self._in_style = False
 
     def handle_data(self, data: str) -> None:
         """Note the links in a style element."""
         if self._in_style:
             self.links.extend(css_links(data, self.getpos()[0]))
 
-    # The base class waits for more, or gives up, where browsers read on: a comment without an end
-    # goes on to the end of the page, and "<![" opens one.
-
-    def parse_comment(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
-        """Return where a comment ends."""
-        end = super().parse_comment(i, report)
-        return len(self.rawdata) if end < 0 else end
-
-    def parse_bogus_comment(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
-        """Return where something ends that is read as a comment."""
-        end = super().parse_bogus_comment(i, report)
-        return len(self.rawdata) if end < 0 else end
-
     def parse_marked_section(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
-        """Return where a marked section ends; HTML has none, so it is read as a comment."""
+        """Return where "<![" ends; HTML has no marked sections, so it is read as a comment."""
         return self.parse_bogus_comment(i, report)
 
 
 def _references(tag: str, given: dict[str, str]) -> Iterator[tuple[str, bool]]:
     """Yield the URLs in a start tag, each with whether it opens a page."""
-    for table, is_page in ((_PAGES, True), (_PARTS, False)):
-        for name in table.get(tag, ()):
-            if name in given:
-                yield given[name], is_page
+    for name in _URLS.get(tag, ()):
+        if name in given:
+            yield given[name], tag in _OPENING
     for url in _SRCSET.findall(given.get(_SETS.get(tag, ""), "")):
         yield url.rstrip(","), False
     if tag == "link" and "href" in given:
@@ -170,7 +142,7 @@ def css_links(text: str, line: int = 1) -> Iterator[Link]:
         url = found["bare"]
         if url is None and found["before"]:
             url = found["double"] if found["double"] is not None else found["single"]
-        if url and is_own(url):
+        if url:
             line += text.count("\n", counted, found.start())
             counted = found.start()
             yield Link(_CSS_ESCAPE.sub(_unescaped, url), line)
@@ -186,25 +158,17 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def manifest_links(text: str) -> Iterator[Link]:
-    """Yield the links in a web app manifest (W3C, Web App Manifest); none if it is no object."""
+    """Yield the links in a web app manifest; none in other JSON."""
+    found: list[dict[str, object]] = []
     try:
-        manifest = json.loads(text)
+        json.loads(text, object_hook=found.append)  # the outermost object comes last
     except (ValueError, RecursionError):
         return
-    shortcuts = _objects(manifest, "shortcuts")
-    urls = [("start_url", manifest), *(("url", shortcut) for shortcut in shortcuts)]
-    for owner in (manifest, *shortcuts):
-        for key in ("icons", "screenshots"):
-            urls += [("src", image) for image in _objects(owner, key)]
-    for key, owner in urls:
-        url = owner.get(key) if isinstance(owner, dict) else None
-        if isinstance(url, str) and is_own(url):
-            at = text.find(f'"{url}"') if len(text) <= MANIFEST_LIMIT else -1
-            line = text.count("\n", 0, at) + 1 if at >= 0 else None
-            yield Link(url, line, navigates=key != "src")
-
-
-def _objects(owner: object, key: str) -> list[dict[str, object]]:
-    """Return the objects in the list under `key`."""
-    listed = owner.get(key) if isinstance(owner, dict) else None
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    is_manifest = found and found[-1].keys() & {"icons", "screenshots", "shortcuts", "start_url"}
+    for each in found if is_manifest else ():
+        for key in ("start_url", "url", "src"):
+            url = each.get(key)
+            if isinstance(url, str):
+                at = text.find(f'"{url}"') if len(text) <= MANIFEST_LIMIT else -1
+                line = text.count("\n", 0, at) + 1 if at >= 0 else None
+                yield Link(url, line, navigates=key != "src")

@@ -1,0 +1,308 @@
+"""The links of a site, followed without a network: the code that answers requests is asked.
+
+1. A reference is resolved as a browser does it, against the URL of the file in which it stands.
+   References to the same target are kept together.
+2. When all files are read, the site is asked for each target, and redirects within the site are
+   followed.
+3. The fragment of a target is looked for in the page that is served.
+
+Limits: other hosts are not visited; what scripts add to a page is not known; a fragment that looks
+like a route of a script ("#/", "#!") is not looked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from copy import copy
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from portico.cli.check.extraction import SPACES, Link, Page, css_links, manifest_links
+from portico.cli.check.findings import Places
+from portico.cli.check.names import fold
+from portico.http.h1.head import HeadParser
+from portico.http.message import ProtocolError, Response
+from portico.site.origin.protocol import File, Precompressed
+from portico.site.representation.select import silent
+from portico.site.resolver import Resolver
+from portico.site.rules.redirects import HOPS_LIMIT
+from portico.site.site import FIELDS_READ, Site
+from portico.site.target import encode_path, is_hidden, path_names
+
+if TYPE_CHECKING:
+    from portico.cli.check.findings import Findings
+    from portico.cli.walk import Item
+    from portico.config.config import Config
+    from portico.site.origin.folder import Folder
+
+OWN = "http://site.invalid"
+"""The origin that this site is taken to have; no link names it (RFC 6761, 6.4)."""
+
+PARSE_LIMIT = 8 << 20
+"""Octets of a file up to which it is searched for links and fragments."""
+
+_REMEMBERED = 64
+"""Answers and pages that are remembered: targets come in the order of their paths."""
+
+_NAVIGATION = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
+_PART = "Accept: */*\r\n"
+
+_DROPPED = re.compile(r"[\t\n\r]")
+_DOT = re.compile(r"%2e", re.IGNORECASE)
+_PATH_SAFE = "/%:@!$&'()*+,;=~"
+_QUERY_SAFE = _PATH_SAFE + "?"
+
+
+class Target(NamedTuple):
+    """Where a reference leads within the site."""
+
+    path: str
+    """Path and query, percent-encoded: a request target."""
+    fragment: str
+
+
+class Outcome(NamedTuple):
+    """What becomes of a request, when its redirects are followed within the site."""
+
+    path: str
+    """The request target of the last request."""
+    status: int = 0
+    """Of the last response; 0 for redirects that go on for ever."""
+    moved: bool = True
+    """Whether a redirect was followed, or leads out of the site."""
+    fragment: str = ""
+    """The fragment that a redirect has added."""
+    is_page: bool = False
+    """Whether the content is HTML."""
+
+
+class Links:
+    """The links of the site in `folder`.
+
+    With `strict`, redirected links are reported as well as broken ones.
+    """
+
+    def __init__(self, folder: Folder, config: Config, findings: Findings, *, strict: bool) -> None:
+        # What is wrong with the site's rules is reported by check_rules.
+        self._site = Site(folder, config, report=lambda _text: None)
+        self._resolver = Resolver(folder, silent, clean_urls=config.clean_urls)
+        self._findings = findings
+        self._strict = strict
+        self._is_spa = config.spa
+        self._parser = HeadParser(FIELDS_READ)
+        self._targets: dict[tuple[Target, bool], Places] = {}
+        """Where the links to each target are; of those that navigate, and of others."""
+        self._folded: dict[str, str] = {}
+        """The path of each file and folder, by the same path folded."""
+        self.follow = lru_cache(_REMEMBERED)(self._follow)
+        self._fragments = lru_cache(_REMEMBERED)(self._read_fragments)
+
+    # 1. Links are collected
+
+    def know(self, item: Item) -> None:
+        """Take note of a file or folder that a link may mean."""
+        self._folded[fold(item.shown)] = item.shown
+
+    def read(self, item: Item, essence: str, text: str) -> None:
+        """Take the links of a file from its text; `essence` is its media type."""
+        is_index = item.name == "index.html"
+        url = OWN + encode_path((*item.names[:-1], "") if is_index else item.names)
+        if essence in {"text/html", "application/xhtml+xml"}:
+            self._read_page(item, url, Page(text))
+        elif essence == "text/css":
+            for link in css_links(text):
+                self.add(item.shown, url, link)
+        elif item.name.lower().endswith((".webmanifest", "manifest.json")):
+            for link in manifest_links(text):
+                self.add(item.shown, url, link)
+
+    def _read_page(self, item: Item, url: str, page: Page) -> None:
+        base = url
+        with contextlib.suppress(ValueError):
+            base = urljoin(url, (page.base or "").strip(SPACES))
+        is_shown_anywhere = page.base is None and (
+            item.name == "404.html" or (self._is_spa and item.shown == "index.html")
+        )
+        for link in page.links:
+            text, places = link.url.strip(SPACES), Places(item.shown, link.line)
+            if text.startswith("#") and base == url:
+                if _lacks(page.fragments, text[1:]):
+                    self._report_fragment(text[1:], url.removeprefix(OWN), places)
+            elif self.add(item.shown, base, link) and is_shown_anywhere and text[0] not in "/\\":
+                what = (
+                    f'The link "{text[:200]}" is relative to wherever this page is shown, which '
+                    "is any path of the site."
+                )
+                self._findings.add("link", places, what, 'Begin it with "/".')
+
+    def add(self, shown: str, base: str, link: Link) -> bool:
+        """Take a link in the file `shown`, relative to the URL `base`.
+
+        Return whether it leads into the site.
+        """
+        if not link.url.strip(SPACES):
+            return False
+        places = Places(shown, link.line)
+        try:
+            target = resolve(base, link.url)
+        except ValueError:
+            self._findings.add("link", places, f"{link.url[:200]!r} is not a URL.", "Correct it.")
+            return False
+        if target is None:
+            return False
+        known = self._targets.setdefault((target, link.navigates), places)
+        if known is not places:
+            known.add(places)
+        return True
+
+    # 2. The site is asked
+
+    def check(self) -> None:
+        """Report the links taken so far that lead to nothing, or to the wrong thing."""
+        for (target, navigates), places in sorted(self._targets.items(), key=lambda each: each[0]):
+            self._check(target, places, navigates=navigates)
+
+    def _check(self, target: Target, places: Places, *, navigates: bool) -> None:
+        outcome = self.follow(target.path, navigates=navigates)
+        shown, end = shown_path(target.path), shown_path(outcome.path)
+        what = ""
+        if outcome.status == 0:
+            what = f"The link to {shown} goes round in redirects and never arrives."
+        elif outcome.status >= 400:
+            through = f" by a redirect to {end}" if outcome.moved else ""
+            what = f"The link to {shown} leads to nothing{through} ({outcome.status})."
+        elif outcome.is_page and not navigates:
+            what = f"The link to {shown} wants a part of a page, but a page is what it gets."
+        if what:
+            self._findings.add("link", places, what, self._cure(outcome))
+            return
+        if outcome.moved and self._strict:
+            what = f"The link to {shown} leads through a redirect."
+            where = f" to {end}" if outcome.status < 300 else ""
+            self._findings.add("redirected", copy(places), what, f"Link straight{where}.")
+        fragment = outcome.fragment or target.fragment
+        if fragment and outcome.is_page and _lacks(self._fragments(outcome.path), fragment):
+            self._report_fragment(fragment, outcome.path, places)
+
+    def content_type(self, path: str) -> str | None:
+        """Return the Content-Type of the file at `path`; None where no file is served."""
+        response = self._ask("HEAD", path, navigates=False)
+        return _fields(response).get("content-type") if response.status == 200 else None
+
+    def has_file(self, path: str) -> bool:
+        """Return whether there is a file for `path`, whatever the site's rules say of it."""
+        try:
+            names = path_names(path.partition("?")[0])
+        except ProtocolError:
+            return False
+        found = self._resolver.content(names, self._resolver.find(names))
+        return isinstance(found, File | Precompressed)
+
+    def _follow(self, path: str, *, navigates: bool) -> Outcome:
+        """Return what becomes of a request for `path`, a request target."""
+        moved, fragment = False, ""
+        for _ in range(HOPS_LIMIT + 1):
+            response = self._ask("HEAD", path, navigates=navigates)
+            status, fields = response.status, _fields(response)
+            if not 300 <= status < 400 or "location" not in fields:
+                kind = fields.get("content-type", "").partition(";")[0].strip().lower()
+                is_page = kind == "text/html" and "content-encoding" not in fields
+                return Outcome(path, status, moved, fragment, is_page)
+            moved = True
+            try:
+                target = resolve(OWN + path, fields["location"])
+            except ValueError:
+                target = None
+            if target is None:  # it leads to another host
+                return Outcome(path, status)
+            path, fragment = target.path, target.fragment or fragment
+        return Outcome(path)
+
+    def _ask(self, method: str, path: str, *, navigates: bool) -> Response:
+        """Return the response to a request, from the code that answers all."""
+        fields = _NAVIGATION if navigates else _PART
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
+        try:
+            response, _ = self._site.answer(self._parser.parse(head.encode("ascii")))
+        except ProtocolError as error:
+            return self._site.refuse(error)
+        assert isinstance(response, Response)  # noqa: S101 (it is a GET)
+        return response
+
+    def _cure(self, outcome: Outcome) -> str:
+        """Return what to do about a link that leads to nothing."""
+        if outcome.status == 0:
+            return "Correct the redirects."
+        try:
+            names = path_names(outcome.path.partition("?")[0])
+        except ProtocolError:
+            return "Correct the link: no file can have this address."
+        if is_hidden(names):
+            return "Rename the file: names that begin with a dot are not served."
+        wanted = "/".join(names).rstrip("/")
+        for suffix in ("", ".html"):  # perhaps it is the name of a page without its .html
+            known = self._folded.get(fold(wanted + suffix), "")
+            similar = known[: len(known) - len(suffix)]
+            if similar not in {"", wanted}:
+                path = encode_path((*similar.split("/"), *[""] * (not names[-1])))
+                if self.follow(path, navigates=False).status == 200:
+                    return f"Write {shown_path(path)}: letters' case and Unicode form count."
+        return "Correct the link, or add what it leads to."
+
+    # 3. Fragments are looked for
+
+    def _read_fragments(self, path: str) -> set[str] | None:
+        """Return the fragments of the page that is served at `path`; None if it is too large."""
+        response = self._ask("GET", path, navigates=True)
+        if sum(map(len, response.content)) > PARSE_LIMIT:
+            return None
+        octets = [octets for piece in response.content for octets in piece.pieces(PARSE_LIMIT)]
+        return Page(b"".join(octets).decode("utf-8", "replace")).fragments
+
+    def _report_fragment(self, fragment: str, path: str, places: Places) -> None:
+        """Report links to a fragment that the page at `path` lacks."""
+        if not self._is_spa:  # there, scripts make the elements
+            name = unquote(fragment.partition(":~:")[0])
+            what = f'The link to "#{name}" finds nothing in {shown_path(path)} that has this id.'
+            cure = "Correct the link, or give the element this id."
+            self._findings.add("link", places, what, cure)
+
+
+def _lacks(fragments: set[str] | None, fragment: str) -> bool:
+    """Return whether a page with these `fragments` shows nothing at `fragment`."""
+    fragment = fragment.partition(":~:")[0]  # a directive follows, which is for the browser
+    leads_anywhere = not fragment or fragment[0] in "/!" or fragment.lower() == "top"
+    known = fragments is None or leads_anywhere or {fragment, unquote(fragment)} & fragments
+    return not known
+
+
+def _fields(response: Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.fields}
+
+
+def resolve(base: str, reference: str) -> Target | None:
+    """Return where `reference` leads from the URL `base`; None for somewhere outside of the site.
+
+    Raises ValueError for what is no URL. Source: WHATWG URL, "URL parsing".
+    """
+    before, _, fragment = _DROPPED.sub("", reference.strip(SPACES)).partition("#")
+    path, mark, query = before.partition("?")
+    path = _DOT.sub(".", path.replace("\\", "/"))
+    parts = urlsplit(urljoin(base, f"{path}{mark}{query}"))
+    if f"{parts.scheme}://{parts.netloc}" != OWN:
+        return None
+    path = quote(parts.path, safe=_PATH_SAFE, errors="replace") or "/"
+    if parts.query:
+        path = f"{path}?{quote(parts.query, safe=_QUERY_SAFE, errors='replace')}"
+    return Target(path, fragment)
+
+
+def shown_path(path: str) -> str:
+    """Return a request target decoded, if that is readable."""
+    try:
+        text = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return path
+    return text if text.isprintable() else path
