@@ -16,6 +16,8 @@ BROWSER_REQUIRED = os.environ.get("PORTICO_REQUIRE_BROWSER") == "1"
 # On a shared machine an example may take any time.
 settings.register_profile("portico", deadline=None)
 settings.load_profile("portico")
+# For who has changed what they test: see tests/http/h1/effort.py.
+settings.register_profile("thorough", deadline=None, max_examples=500)
 # For scripts/mutate: fewer examples, and no search for a smaller one once a test fails.
 settings.register_profile(
     "mutation", deadline=None, max_examples=20, phases=(Phase.explicit, Phase.generate)

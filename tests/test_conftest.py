@@ -37,21 +37,20 @@ def test_a_skipped_browser_test_passes_where_none_is_required(suite: Path) -> No
 
 def test_a_skipped_browser_test_fails_where_it_is_required(suite: Path) -> None:
     (suite / "test_browser.py").write_text(SKIPPED)
-    result = run(suite, "1", "-n2")
+    result = run(suite, "1")
     assert result.returncode == 1
     assert "but this was skipped" in result.stdout
     assert "no Chromium" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("source", "processes"),
-    [(PLAIN, "-n2"), ("import pytest\npytest.importorskip('missing_module')\n", "-n0")],
+    "source", [PLAIN, "import pytest\npytest.importorskip('missing_module')\n"]
 )
 def test_a_run_without_browser_tests_fails_where_they_are_required(
-    suite: Path, source: str, processes: str
+    suite: Path, source: str
 ) -> None:
     (suite / "test_browser.py").write_text(source)
-    result = run(suite, "1", processes)
+    result = run(suite, "1")
     assert result.returncode == 1
     assert "no browser test passed" in result.stdout
 
@@ -59,6 +58,6 @@ def test_a_run_without_browser_tests_fails_where_they_are_required(
 def test_other_skipped_tests_do_not_matter(suite: Path) -> None:
     (suite / "test_browser.py").write_text(PASSED)
     (suite / "test_other.py").write_text(PLAIN)
-    result = run(suite, "1", "-n2")
+    result = run(suite, "1", "-n2")  # the process that decides hears the reports of others
     assert result.returncode == 0, result.stdout
     assert "1 passed, 1 skipped" in result.stdout

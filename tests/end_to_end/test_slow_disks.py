@@ -132,7 +132,7 @@ def assert_all_is_answered(server: Supervised) -> None:
             )
 
 
-@pytest.mark.parametrize("seconds", [0, 0.25])
+@pytest.mark.parametrize("seconds", [0, 0.1])
 def test_a_site_on_a_slow_disk_is_served(
     slow_site: SlowMount, tmp_path: Path, seconds: float
 ) -> None:
@@ -142,8 +142,8 @@ def test_a_site_on_a_slow_disk_is_served(
         assert_all_is_answered(server)
 
 
-def test_a_site_on_a_disk_of_two_seconds_is_served(slow_site: SlowMount, tmp_path: Path) -> None:
-    slow_site.delay(2, "open", "read", "opendir", "readdir")
+def test_a_site_on_a_disk_of_a_second_is_served(slow_site: SlowMount, tmp_path: Path) -> None:
+    slow_site.delay(1, "open", "read", "opendir", "readdir")
     with serving(slow_site.path, tmp_path, "--send-timeout", "60") as server:
         cases = [case for case in CASES if case.path != "/large.bin"]
         with ThreadPoolExecutor(len(cases)) as pool:
@@ -309,7 +309,7 @@ def test_those_who_go_take_their_work_with_them(
         assert mount.asked()["open"] <= 9  # eight were under way
 
 
-@pytest.mark.parametrize("seconds", [0, 0.25])
+@pytest.mark.parametrize("seconds", [0, 0.1])
 @pytest.mark.parametrize(
     ("path", "shown"),
     [("/small.txt", "200 OK"), ("/none", "404 Not Found"), ("/folder/", "200 OK"), ("/old", "302")],

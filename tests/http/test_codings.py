@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.http.codings import IDENTITY, MEMBERS_LIMIT, acceptable, parse_quality
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 
 ALL = ["br", "zstd", "gzip", "identity"]
 QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
@@ -49,7 +49,7 @@ def test_anything_else_is_no_quality(text: str) -> None:
     assert parse_quality(text) is None
 
 
-@THOROUGH
+@EFFORT
 @given(st.text() | st.text(st.sampled_from("01.59"), max_size=6))
 def test_quality_is_read_where_the_grammar_matches_and_nowhere_else(text: str) -> None:
     expected = round(float(text) * 1000) if QVALUE.fullmatch(text) else None
@@ -143,7 +143,7 @@ def quality(coding: str, value: str) -> float | None:
     return None
 
 
-@THOROUGH
+@EFFORT
 @given(values, st.lists(st.sampled_from(ALL), unique=True))
 def test_the_order_is_by_quality_and_then_ours(value: str, available: list[str]) -> None:
     expected = {}
@@ -157,7 +157,7 @@ def test_the_order_is_by_quality_and_then_ours(value: str, available: list[str])
     assert acceptable(value, available) == order
 
 
-@THOROUGH
+@EFFORT
 @given(st.none() | st.text() | values, st.lists(st.sampled_from(ALL), unique=True))
 def test_any_text_selects_from_what_is_at_hand(value: str | None, available: list[str]) -> None:
     ranked = acceptable(value, available)

@@ -28,7 +28,7 @@ from portico.http.conditional import (
     weak_match,
 )
 from portico.http.message import RequestHead
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 
 MODIFIED = 784_111_777
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -72,7 +72,7 @@ def test_the_table_of_comparisons(one: str, other: str, strong: bool, weak: bool
     assert weak_match([other], [one]) is weak
 
 
-@THOROUGH
+@EFFORT
 @given(st.lists(tags), st.lists(tags), tags)
 def test_comparisons_are_symmetric_and_find_what_both_lists_have(
     ones: list[str], others: list[str], shared: str
@@ -109,7 +109,7 @@ def test_lists_of_entity_tags(value: str, expected: list[str] | None) -> None:
     assert entity_tags(value) == expected
 
 
-@THOROUGH
+@EFFORT
 @given(st.lists(tags), st.sampled_from([",", ", ", " ,\t,, "]))
 def test_a_list_that_was_joined_is_taken_apart_again(members: list[str], comma: str) -> None:
     assert entity_tags(comma.join(members)) == members
@@ -280,7 +280,7 @@ def test_every_combination_of_fields(method: str) -> None:
         assert evaluate(present.get, method, CURRENT, NOW) == precedence(method, states), present
 
 
-@THOROUGH
+@EFFORT
 @given(
     st.dictionaries(
         st.sampled_from([*sorted(FIELDS), "range", "accept"]),
@@ -306,7 +306,7 @@ def test_any_text_has_an_outcome_that_fits_its_method(
     assert conditional or result == PROCEED
 
 
-@THOROUGH
+@EFFORT
 @given(st.lists(tags, max_size=5), st.booleans(), tags)
 def test_tags_sent_back_are_recognised(others: list[str], returned: bool, own: str) -> None:
     """A client that lists what it was given is told so: 304, and 206 for a strong tag."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.http.dates import common_log_date, imf_fixdate, parse_http_date
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 
 NOW = 1_700_000_000
 """14 November 2023, 22:13:20."""
@@ -23,7 +23,7 @@ EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-@THOROUGH
+@EFFORT
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_every_date_from_year_1_to_9999(moment: datetime) -> None:
     seconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
@@ -31,7 +31,7 @@ def test_every_date_from_year_1_to_9999(moment: datetime) -> None:
     assert imf_fixdate(seconds) == imf_fixdate(seconds + 0.5) == expected
 
 
-@THOROUGH
+@EFFORT
 @given(st.floats() | st.integers())
 def test_any_number_gives_a_date_of_the_right_form(seconds: float) -> None:
     """RFC 9110, 5.6.7: a damaged time stamp on disk still makes a field that can be parsed."""
@@ -74,7 +74,7 @@ def test_the_log_has_local_time(expected: str) -> None:
     assert common_log_date(784_111_777.9) == expected
 
 
-@THOROUGH
+@EFFORT
 @given(st.integers(0, END_OF_9999))
 def test_the_log_date_against_strftime(seconds: int) -> None:
     """Python leaves the process in the C locale for times, so its month names are English."""
@@ -201,13 +201,13 @@ def test_a_leap_day_belongs_to_the_year_that_is_meant() -> None:
     assert parse_http_date(text, at(2060)) is None
 
 
-@THOROUGH
+@EFFORT
 @given(st.integers(BEGIN_OF_0, END_OF_9999))
 def test_it_inverts_imf_fixdate(seconds: int) -> None:
     assert parse_http_date(imf_fixdate(seconds), NOW) == seconds
 
 
-@THOROUGH
+@EFFORT
 @given(st.integers(BEGIN_OF_0, END_OF_9999))
 def test_the_asctime_form_of_any_date(seconds: int) -> None:
     year, *_ = moment = time.gmtime(seconds)
@@ -215,7 +215,7 @@ def test_the_asctime_form_of_any_date(seconds: int) -> None:
     assert parse_http_date(text, NOW) == seconds
 
 
-@THOROUGH
+@EFFORT
 @given(st.integers(at(1974), at(2073)))
 def test_the_rfc_850_form_of_any_date_near_now(seconds: int) -> None:
     moment = time.gmtime(seconds)
@@ -223,7 +223,7 @@ def test_the_rfc_850_form_of_any_date_near_now(seconds: int) -> None:
     assert parse_http_date(text, NOW) == seconds
 
 
-@THOROUGH
+@EFFORT
 @given(
     st.sampled_from(
         [

@@ -20,7 +20,7 @@ from portico.http.ranges import (
     parse_range,
     unsatisfied_range,
 )
-from tests.http.h1.effort import QUICK, THOROUGH
+from tests.http.h1.effort import EFFORT
 
 Ranges = list[tuple[int, int]]
 
@@ -158,7 +158,7 @@ def asked_for(range_set: str, length: int) -> list[set[int]] | None:
     return selections or None
 
 
-@THOROUGH
+@EFFORT
 @given(range_sets, st.integers(1, 60))
 def test_exactly_the_octets_asked_for_and_each_once(range_set: str, length: int) -> None:
     asked = asked_for(range_set, length)
@@ -178,7 +178,7 @@ def test_exactly_the_octets_asked_for_and_each_once(range_set: str, length: int)
     assert first == sorted(first)
 
 
-@THOROUGH
+@EFFORT
 @given(
     st.text() | range_sets.map("bytes={}".format) | st.text(st.sampled_from("bytes=0123-, ")),
     st.integers(0, 10**12),
@@ -242,7 +242,7 @@ def test_a_media_type_never_splits_a_head(media_type: str) -> None:
         Multipart([(0, 1)], media_type, 2, "b")
 
 
-@QUICK
+@EFFORT
 @given(
     st.binary(min_size=1, max_size=200),
     st.lists(st.tuples(st.integers(0, 199), st.integers(1, 200)), min_size=2, max_size=6),

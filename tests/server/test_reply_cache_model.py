@@ -186,5 +186,5 @@ class CacheAndModel(RuleBasedStateMachine):
 
 def test_it_is_as_its_model() -> None:
     run_state_machine_as_test(
-        CacheAndModel, settings=settings(max_examples=80, stateful_step_count=50, deadline=None)
+        CacheAndModel, settings=settings(max_examples=40, stateful_step_count=50, deadline=None)
     )

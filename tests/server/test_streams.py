@@ -24,7 +24,7 @@ from tests.server.clients import Client, descriptors, eventually, get, request
 from tests.server.conftest import Connect, Serve
 from tests.server.inside import running
 
-MANY = 25_000
+MANY = 12_500
 SOME = 3 * WHOLE
 JSON = "Accept: application/json"
 END = b"</html>\n"

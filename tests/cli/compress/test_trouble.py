@@ -266,7 +266,7 @@ class Run:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    content = text(400_000)
+    content = text(150_000)
     for number in range(40):
         put(tmp_path, f"{number}.js", content)
     return tmp_path

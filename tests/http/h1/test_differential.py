@@ -8,7 +8,7 @@ from hypothesis import given
 from tests.http.h1 import field_cases, framing_cases, start_line_cases, wire
 from tests.http.h1.cases import HeadCase
 from tests.http.h1.differences import DIFFERENCES, Difference
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 from tests.http.h1.parsers import PEERS, by_portico
 
 CASES = (*start_line_cases.CASES, *field_cases.CASES, *framing_cases.CASES)
@@ -57,7 +57,7 @@ def test_every_case_is_read_alike_or_the_difference_is_explained(case: HeadCase)
     assert differences(head) <= explained(head)
 
 
-@THOROUGH
+@EFFORT
 @given(wire.valid_head())
 def test_valid_heads_are_read_alike(head: bytes) -> None:
     differ = differences(head)
@@ -65,7 +65,7 @@ def test_valid_heads_are_read_alike(head: bytes) -> None:
     assert not {kind for _, kind in differ} & {"accepts", "refuses", "content", "method", "target"}
 
 
-@THOROUGH
+@EFFORT
 @given(wire.mutated())
 def test_nearly_valid_heads_are_read_alike_or_the_difference_is_explained(data: bytes) -> None:
     head = complete(data)

@@ -13,7 +13,7 @@ from portico.http.h1.head import HeadParser, without_query
 from portico.http.h1.serialize import field_lines, status_line
 from portico.http.message import CHUNKED
 from tests.http.h1 import wire
-from tests.http.h1.effort import QUICK, THOROUGH
+from tests.http.h1.effort import EFFORT
 from tests.http.h1.feeding import NEXT, Content, attributes, bytewise, cut, read_content, read_head
 
 BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
@@ -25,7 +25,7 @@ values = (
 )
 
 
-@THOROUGH
+@EFFORT
 @given(wire.heads)
 def test_any_octets_give_a_head_or_a_refusal_or_are_waited_for(data: bytes) -> None:
     outcome = read_head([data])
@@ -39,7 +39,7 @@ def test_any_octets_give_a_head_or_a_refusal_or_are_waited_for(data: bytes) -> N
         assert outcome.rest == data
 
 
-@THOROUGH
+@EFFORT
 @given(wire.heads, wire.cuts)
 @example(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\n" + b"X: y\r\n" * 101 + b"\r\n", [20, 40])
 def test_the_cuts_never_change_what_becomes_of_a_head(data: bytes, places: list[int]) -> None:
@@ -52,7 +52,7 @@ def test_the_cuts_never_change_what_becomes_of_a_head(data: bytes, places: list[
             assert outcome == whole
 
 
-@THOROUGH
+@EFFORT
 @given(wire.heads, st.lists(wire.heads, max_size=4))
 def test_what_came_before_never_changes_what_becomes_of_a_head(
     data: bytes, before: list[bytes]
@@ -63,7 +63,7 @@ def test_what_came_before_never_changes_what_becomes_of_a_head(
     assert read_head([data], parser) == read_head([data])
 
 
-@THOROUGH
+@EFFORT
 @given(wire.heads, st.sets(st.sampled_from(("x", "cookie", "range", "accept"))))
 def test_the_fields_kept_never_change_the_meaning(data: bytes, keep: set[str]) -> None:
     every, some = read_head([data]), read_head([data], HeadParser(frozenset(keep)))
@@ -78,7 +78,7 @@ def test_the_fields_kept_never_change_the_meaning(data: bytes, keep: set[str]) -
         assert some.head == every.head
 
 
-@THOROUGH
+@EFFORT
 @given(wire.heads)
 def test_an_accepted_head_written_again_means_the_same(data: bytes) -> None:
     head = read_head([data]).head
@@ -90,7 +90,7 @@ def test_an_accepted_head_written_again_means_the_same(data: bytes) -> None:
     assert attributes(HeadParser().parse(line + field_lines(fields) + b"\r\n")) == head
 
 
-@THOROUGH
+@EFFORT
 @given(
     st.sampled_from((b"GET", b"HEAD", b"OPTIONS", b"CONNECT", b"get", b"G?T", b"")),
     st.text('/a.%?#"~\x7f *', max_size=5) | st.just("http://b/"),
@@ -115,7 +115,7 @@ def test_without_its_query_a_head_means_the_same(
     assert attributes(bare) == expected
 
 
-@THOROUGH
+@EFFORT
 @given(wire.valid_head(), st.text('?/a=&"~|%', max_size=8))
 def test_any_query_in_a_valid_head_is_removed(head: bytes, query: str) -> None:
     parser = HeadParser()
@@ -128,7 +128,7 @@ def test_any_query_in_a_valid_head_is_removed(head: bytes, query: str) -> None:
     assert without_query(parser.key(asked)) == expected
 
 
-@THOROUGH
+@EFFORT
 @given(wire.valid_head(), wire.cuts)
 def test_a_valid_head_is_accepted_and_leaves_what_follows(head: bytes, places: list[int]) -> None:
     outcome = read_head(cut(head + NEXT, places))
@@ -142,7 +142,7 @@ def test_a_valid_head_is_accepted_and_leaves_what_follows(head: bytes, places: l
     assert outcome.head["keep_alive"] != closes
 
 
-@THOROUGH
+@EFFORT
 @given(wire.chunked(), wire.cuts)
 def test_chunks_are_put_together_exactly(coded: tuple[bytes, bytes], places: list[int]) -> None:
     content, sent = coded
@@ -151,7 +151,7 @@ def test_chunks_are_put_together_exactly(coded: tuple[bytes, bytes], places: lis
         assert read_content(CHUNKED, pieces) == Content(content, complete=True, rest=NEXT)
 
 
-@THOROUGH
+@EFFORT
 @given(wire.chunked(), wire.cuts)
 def test_chunks_cut_off_are_never_complete(coded: tuple[bytes, bytes], places: list[int]) -> None:
     """RFC 9112, 8: neither a part of the content nor a missing end passes for the whole."""
@@ -163,7 +163,7 @@ def test_chunks_cut_off_are_never_complete(coded: tuple[bytes, bytes], places: l
         assert content.startswith(outcome.content)
 
 
-@THOROUGH
+@EFFORT
 @given(wire.broken_chunks() | wire.octets, wire.cuts)
 @example(b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n", [200])
 @example(b"0\r\nX:" + b"v" * 20_000 + b"\r\n\r\n", [10_000])
@@ -174,14 +174,14 @@ def test_the_cuts_never_change_what_becomes_of_a_content(data: bytes, places: li
     assert read_content(CHUNKED, bytewise(data)) == whole
 
 
-@QUICK
+@EFFORT
 @given(st.binary(max_size=100), st.integers(0, 120), wire.cuts)
 def test_counted_content_ends_where_it_should(data: bytes, length: int, places: list[int]) -> None:
     outcome = read_content(length, cut(data, places))
     assert outcome == Content(data[:length], complete=length <= len(data), rest=data[length:])
 
 
-@THOROUGH
+@EFFORT
 @given(st.lists(st.tuples(names, values), max_size=5))
 def test_no_field_ever_splits_a_message(fields: list[tuple[str, str]]) -> None:
     try:

@@ -60,7 +60,7 @@ def received(response: Response) -> list[tuple[int, bytes]]:
     return [(int(value[6:].partition("-")[0]), octets) for value, octets in heads]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(
     st.sampled_from(SIZES).flatmap(
         lambda size: st.tuples(st.just(size), st.lists(specs(size + 10), min_size=1, max_size=12))
@@ -103,7 +103,7 @@ def test_parts_are_the_octets_that_were_asked_for(
         assert fields(response)["Content-Length"] == str(len(content(response)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(
     st.sampled_from(SIZES[1:]), st.lists(st.integers(1, 3 * SMALL - 1), max_size=8), st.booleans()
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from portico.site.rules.redirects import HOPS_LIMIT, find_cycles, parse_redirects
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 from tests.site.rules.test_redirects import files, rules
 
 
@@ -57,7 +57,7 @@ def test_a_file_ends_a_chain_unless_the_rule_is_forced() -> None:
     assert len(find_cycles(forced, lambda _: True)) == 1
 
 
-@THOROUGH
+@EFFORT
 @given(files)
 def test_any_file_is_followed_to_an_end(text: str) -> None:
     redirects, _ = parse_redirects(text)

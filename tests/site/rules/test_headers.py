@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from portico.http.h1.grammar import TOKEN
 from portico.http.message import Field
 from portico.site.rules.headers import BLOCKS_LIMIT, LINE_LIMIT, HeaderRules, parse_headers
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 
 OWN: list[Field] = [
     ("Content-Type", "text/html; charset=utf-8"),
@@ -282,7 +282,7 @@ files = st.one_of(st.text(), st.lists(lines, max_size=12).map("\n".join))
 paths = st.one_of(st.text().map("/{}".format), st.sampled_from(["/", "/a", "/a/b,c;d", "/%0D%0A"]))
 
 
-@THOROUGH
+@EFFORT
 @given(files, paths, st.sampled_from(["", "h.example", "x.example"]))
 def test_no_file_makes_an_invalid_field(text: str, path: str, host: str) -> None:
     headers, _ = parse_headers(text)
@@ -299,7 +299,7 @@ def test_no_file_makes_an_invalid_field(text: str, path: str, host: str) -> None
     assert applied == sorted(set(applied))
 
 
-@THOROUGH
+@EFFORT
 @given(files)
 def test_each_line_is_told_at_most_once(text: str) -> None:
     headers, problems = parse_headers(text)

@@ -21,7 +21,7 @@ from portico.site.rules.pattern import (
     rule_lines,
 )
 from portico.site.target import encode_path, path_names
-from tests.http.h1.effort import QUICK, THOROUGH
+from tests.http.h1.effort import EFFORT
 
 NORMAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-F]{2})*")
 
@@ -76,7 +76,7 @@ def test_normal_form(path: str, expected: str) -> None:
     assert normal_path(path) == expected
 
 
-@THOROUGH
+@EFFORT
 @given(st.text())
 def test_the_normal_form_is_visible_ascii_and_stays_itself(text: str) -> None:
     normal = normal_path(text)
@@ -84,7 +84,7 @@ def test_the_normal_form_is_visible_ascii_and_stays_itself(text: str) -> None:
     assert normal_path(normal) == normal
 
 
-@THOROUGH
+@EFFORT
 @given(st.binary(max_size=20), st.data())
 def test_each_spelling_of_an_octet_has_the_same_normal_form(
     octets: bytes, data: st.DataObject
@@ -98,7 +98,7 @@ def test_each_spelling_of_an_octet_has_the_same_normal_form(
     assert unquote_to_bytes(normal_path(path)) == b"/" + octets
 
 
-@QUICK
+@EFFORT
 @given(st.lists(st.text(min_size=1).filter(lambda name: not re.search(r"[/\\\0]|^\.\.?$", name))))
 def test_paths_that_the_site_writes_are_normal_already(names: list[str]) -> None:
     try:
@@ -118,7 +118,7 @@ def test_text_of_a_destination_keeps_what_its_author_encoded() -> None:
     assert as_written("/\\evil\r\n") == "/%5Cevil%0D%0A"
 
 
-@QUICK
+@EFFORT
 @given(st.text())
 def test_neutral_values_hold_no_delimiter(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9\-._~/%]*", neutral(normal_path(text)))
@@ -221,7 +221,7 @@ def test_texts_that_are_no_source(source: str, why: str) -> None:
         Pattern(source)
 
 
-@THOROUGH
+@EFFORT
 @given(sources)
 def test_a_pattern_matches_its_sample(source: str) -> None:
     found = pattern(source)
@@ -231,14 +231,14 @@ def test_a_pattern_matches_its_sample(source: str) -> None:
         assert found.match(path, host) is not None
 
 
-@THOROUGH
+@EFFORT
 @given(st.text())
 def test_any_text_is_a_source_or_refused(text: str) -> None:
     found = pattern(text)
     assert found is None or found.match(*reversed(found.sample())) is not None
 
 
-@THOROUGH
+@EFFORT
 @given(st.lists(sources, max_size=8), st.lists(paths, min_size=1), asked_hosts)
 def test_the_index_leaves_out_nothing_that_matches(
     texts: list[str], asked: list[str], host: str

@@ -19,7 +19,7 @@ from portico.site.rules.redirects import (
     Redirects,
     parse_redirects,
 )
-from tests.http.h1.effort import THOROUGH
+from tests.http.h1.effort import EFFORT
 
 MANUAL = Path(__file__).parents[3] / "docs" / "rules.md"
 
@@ -363,7 +363,7 @@ queries = st.one_of(st.none(), words, st.sampled_from(["id=1", "id=..", "id=%2F%
 asked_hosts = st.sampled_from(["", "h.example", "other.example"])
 
 
-@THOROUGH
+@EFFORT
 @given(files)
 def test_any_text_client_still_reads(text: str) -> None:
     redirects, problems = parse_redirects(text)
@@ -377,7 +377,7 @@ def test_any_text_client_still_reads(text: str) -> None:
     assert all(problem.why.endswith((".", ")")) for problem in problems)
 
 
-@THOROUGH
+@EFFORT
 @given(files, paths, queries, asked_hosts)
 def test_a_location_leads_nowhere_but_where_its_rule_says(
     text: str, path: str, query: str | None, host: str
@@ -397,7 +397,7 @@ def test_a_location_leads_nowhere_but_where_its_rule_says(
     assert not re.search(r"/\.\.?(/|$)", normal_path(split.path))
 
 
-@THOROUGH
+@EFFORT
 @given(files, paths, queries, asked_hosts)
 def test_no_rule_leads_back_to_the_same_request(
     text: str, path: str, query: str | None, host: str
@@ -412,7 +412,7 @@ def test_no_rule_leads_back_to_the_same_request(
     assert not same
 
 
-@THOROUGH
+@EFFORT
 @given(files, paths, queries, asked_hosts)
 def test_the_first_of_all_rules_decides_as_if_each_were_tried(
     text: str, path: str, query: str | None, host: str
@@ -443,7 +443,7 @@ def test_whether_queries_are_read(text: str, expected: bool) -> None:
 visible = st.none() | st.text('abx=1&?/%"|', max_size=8)
 
 
-@THOROUGH
+@EFFORT
 @given(files, paths, visible, visible, asked_hosts)
 def test_where_queries_are_not_read_they_decide_nothing_but_where_a_redirect_leads(
     text: str, path: str, one: str | None, other: str | None, host: str
@@ -463,7 +463,7 @@ def test_where_queries_are_not_read_they_decide_nothing_but_where_a_redirect_lea
         assert first.status not in {200, 404} or first.location == second.location
 
 
-@THOROUGH
+@EFFORT
 @given(files, st.text("abx.jpg/", max_size=8), st.data())
 def test_no_encoding_of_a_path_dodges_a_rule(text: str, path: str, data: st.DataObject) -> None:
     encoded = "".join(
