@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,16 +22,19 @@ from portico.cli.serve import parse
 from portico.cli.terminal import UsageError, wants_color
 from portico.config.config import Config
 from portico.config.options import OPTIONS
+from tests.server.clients import Client, get
+from tests.server.processes.supervised import Supervised
 
 # Long enough for any machine; what is waited for comes in milliseconds.
 PATIENCE = 60
+PAGE = b"<p>Hello"
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "page.html").write_text("<p>Hello")
+    (folder / "page.html").write_bytes(PAGE)
     return folder
 
 
@@ -239,51 +241,18 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 # --- the whole process
 
 
-class Process:
-    """A Portico that runs, with what it has written to stderr so far."""
-
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "portico", *arguments]
-        pipe = subprocess.PIPE
-        self.popen = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-        self.banner = ""
-        assert self.popen.stderr is not None
-        for line in self.popen.stderr:
-            self.banner += line
-            if "Press Ctrl+C" in line:
-                break
-        self.url = next(word for word in self.banner.split() if word.startswith("http://"))
-
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as response:
-            return bytes(response.read())
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
-        """Send a signal, wait, and return exit code, stdout and the rest of stderr."""
-        self.popen.send_signal(number)
-        out, err = self.popen.communicate(timeout=PATIENCE)
-        return self.popen.returncode, out or "", err
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.popen.poll() is None:
-            self.popen.kill()
-        self.popen.communicate()
-
-
 @pytest.fixture
-def running(site: Path) -> Iterator[Process]:
-    with Process(str(site), "--port", "0") as process:
-        yield process
+def running(site: Path, tmp_path: Path) -> Iterator[Supervised]:
+    with Supervised(tmp_path, str(site), "--port", "0") as process:
+        yield process.start()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serves_until_a_signal_and_says_so_in_one_line(
-    running: Process, site: Path, number: signal.Signals
+    running: Supervised, site: Path, number: signal.Signals
 ) -> None:
-    assert running.banner.splitlines() == [
+    banner = running.said
+    assert banner.splitlines() == [
         f"Portico {__version__} serves {site}",
         "",
         f"    {running.url}",
@@ -291,18 +260,17 @@ def test_serves_until_a_signal_and_says_so_in_one_line(
         "Press Ctrl+C to stop.",
     ]
     assert urlsplit(running.url).hostname == "127.0.0.1"
-    assert running.get("page.html") == b"<p>Hello"
-    code, out, err = running.end(number)
-    assert code == 0
-    assert '"GET /page.html HTTP/1.1" 200 8' in out
-    assert out.count("\n") == 1
-    assert err.startswith("Stopped after 1 request in ")
-    assert err.endswith("; every connection closed.\n")
-    assert err.count("\n") == 1
+    assert running.content("/page.html") == PAGE
+    assert running.end(number) == 0
+    assert '"GET /page.html HTTP/1.1" 200 8' in running.logged
+    assert running.logged.count("\n") == 1
+    (said,) = running.said.removeprefix(banner).splitlines()
+    assert said.startswith("Stopped after 1 request in ")
+    assert said.endswith("; every connection closed.")
 
 
 def test_a_port_in_use_is_named(
-    running: Process, site: Path, capsys: pytest.CaptureFixture[str]
+    running: Supervised, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = str(urlsplit(running.url).port)
     assert main([str(site), "--port", port]) == 2
@@ -311,53 +279,45 @@ def test_a_port_in_use_is_named(
     assert port in error
     assert "--port" in error
     assert error.count("\n") == 1
-    assert running.get("page.html") == b"<p>Hello"
+    assert running.content("/page.html") == PAGE
 
 
-def test_options_come_from_the_environment_and_the_file(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options_come_from_the_environment_and_the_file(site: Path, tmp_path: Path) -> None:
     file = tmp_path / "portico.toml"
     file.write_text('root = "site"\nport = 0\naccess_log = false\n')
-    monkeypatch.setenv("PORTICO_CONFIG", str(file))
-    monkeypatch.setenv("PORTICO_HOST", "localhost")
-    with Process() as process:
-        assert f"serves {site}\n" in process.banner
+    environ = {"PORTICO_CONFIG": str(file), "PORTICO_HOST": "localhost"}
+    with Supervised(tmp_path, environ=environ).start() as process:
+        assert f"serves {site}\n" in process.said
         assert process.url.startswith("http://localhost:")
-        assert process.get("page.html") == b"<p>Hello"
-        code, out, _ = process.end()
-        assert (code, out) == (0, "")
+        assert process.content("/page.html") == PAGE
+        assert process.end() == 0
+        assert process.logged == ""
 
 
-def test_beyond_loopback_there_is_a_warning(site: Path) -> None:
-    with Process(str(site), "--port", "0", "--host", "0.0.0.0") as process:
-        assert "Warning: everyone who can reach this machine over the network" in process.banner
-        assert process.get("page.html") == b"<p>Hello"
+def test_beyond_loopback_there_is_a_warning(site: Path, tmp_path: Path) -> None:
+    options = [str(site), "--port", "0", "--host", "0.0.0.0"]
+    with Supervised(tmp_path, *options).start() as process:
+        assert "Warning: everyone who can reach this machine over the network" in process.said
 
 
-def test_each_address_is_shown_and_serves(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_each_address_is_shown_and_serves(site: Path, tmp_path: Path) -> None:
     addresses = ["--listen", "127.0.0.1:0", "--listen", "unix:www", "--listen", "127.0.0.2:0"]
-    with Process(str(site), *addresses) as process:
-        first, unix, second = process.banner.splitlines()[2:5]
-        assert unix == "    unix:www"
+    with Supervised(tmp_path, str(site), *addresses).start() as process:
+        first, unix, second = process.urls
+        assert unix == "unix:www"
         for url in (first, second):
-            with urllib.request.urlopen(url.strip() + "page.html", timeout=PATIENCE) as response:
-                assert response.read() == b"<p>Hello"
-        assert "Warning" not in process.banner
-        assert process.end()[0] == 0
+            with Client(url) as client:
+                assert client.ask(get("/page.html")).content == PAGE
+        assert "Warning" not in process.said
+        assert process.end() == 0
     assert not (tmp_path / "www").exists()
 
 
-def test_one_process_takes_no_harm_from_a_hangup(running: Process) -> None:
-    running.popen.send_signal(signal.SIGHUP)
-    assert running.get("page.html") == b"<p>Hello"
-    code, _, err = running.end()
-    assert code == 0
-    said = "portico: nothing is reloaded: that takes --workers 2 or more, or auto\n"
-    assert err.startswith(said)
+def test_one_process_takes_no_harm_from_a_hangup(running: Supervised) -> None:
+    running.send(signal.SIGHUP)
+    running.hears("portico: nothing is reloaded: that takes --workers 2 or more, or auto\n")
+    assert running.content("/page.html") == PAGE
+    assert running.end() == 0
 
 
 def test_help_for_a_reader_that_has_left_is_no_error() -> None:
@@ -434,6 +394,6 @@ def test_main_puts_signal_handlers_back(site: Path, capfd: pytest.CaptureFixture
     visitor.start()
     assert main([str(site), "--port", str(port), "--no-access-log"]) == 0
     visitor.join()
-    assert answers == [b"<p>Hello"]
+    assert answers == [PAGE]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert "Stopped after 1 request" in capfd.readouterr().err

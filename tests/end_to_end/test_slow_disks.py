@@ -132,7 +132,7 @@ def assert_all_is_answered(server: Supervised) -> None:
             )
 
 
-@pytest.mark.parametrize("seconds", [0, 0.1])
+@pytest.mark.parametrize("seconds", [0, 0.05])
 def test_a_site_on_a_slow_disk_is_served(
     slow_site: SlowMount, tmp_path: Path, seconds: float
 ) -> None:
@@ -309,7 +309,7 @@ def test_those_who_go_take_their_work_with_them(
         assert mount.asked()["open"] <= 9  # eight were under way
 
 
-@pytest.mark.parametrize("seconds", [0, 0.1])
+@pytest.mark.parametrize("seconds", [0, 0.05])
 @pytest.mark.parametrize(
     ("path", "shown"),
     [("/small.txt", "200 OK"), ("/none", "404 Not Found"), ("/folder/", "200 OK"), ("/old", "302")],

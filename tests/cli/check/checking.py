@@ -33,12 +33,13 @@ def write(root: Path, files: Mapping[str, str | bytes]) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def output(*argv: str) -> tuple[int, str]:
-    """The exit code of a run, and what it has written."""
-    written = io.StringIO()
+def output(*argv: str, encoding: str = "utf-8") -> tuple[int, str]:
+    """The exit code of a run, and what it has written in an encoding."""
+    written = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
     with redirect_stdout(written):
         code = run(argv)
-    return code, written.getvalue()
+    written.seek(0)
+    return code, written.read()
 
 
 def check(root: Path, *options: str) -> list[Found]:
