@@ -29,32 +29,28 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LOOK = 65536
 """Octets of a file in which a private key is looked for. The largest in use have about 13,000."""
 
-# Each pattern must match a whole name in lower case, without the suffix of a content coding.
-_SECRET_FOLDERS = {
-    r"\.(git|svn|hg|bzr)": "the history of the sources",
-    r"\.(aws|azure)": "credentials of a cloud account",
-    r"\.(gnupg|ssh)": "private keys",
-    r"\.docker": "credentials of a registry",
-    r"\.kube": "credentials of a cluster",
-}
-_SECRET_FILES = {
-    r"\.env.*": "settings with passwords",
-    r"\.htpasswd.*": "passwords",
-    r"\.(npmrc|pypirc|netrc|pgpass|dockercfg|git-credentials)": "passwords",
-    r"_netrc|wp-config\.php.*": "passwords",
-    r"\.(bash|zsh|psql|mysql|python)_history": "commands once typed",
-    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?": "a private key",
-    r".+\.(p12|pfx|jks|keystore|kdbx)": "a store of private keys or passwords",
-    r".+\.(sql|sqlite3?|db|dump)": "a database or its dump",
-    r".+~|#.+#|.+\.(bak|swp|swo|orig|old)": "a leftover of an editor, or a backup",
-}
-_SECRET_CONTENTS = {
-    r".+\.(pem|key|ppk)": (rb"PRIVATE KEY-----|PuTTY-User-Key-File", "a private key"),
-    r".+\.json": (
-        rb'"private_key"\s*:\s*"(?:-----BEGIN|[^"]{16})',
-        "the private key of a service account",
-    ),
-}
+_KEY = rb"PRIVATE KEY-----|PuTTY-User-Key-File"
+_ACCOUNT = rb'"private_key"\s*:\s*"(?:-----BEGIN|[^"]{16})'
+
+# What must match a whole name in lower case, which ends with "/" if it is a folder's; what it looks
+# like; and what must be in the content, if the name does not tell.
+_SECRETS = (
+    (r"\.(git|svn|hg|bzr)/?", "the history of the sources", b""),
+    (r"\.(aws|azure)/?", "credentials of a cloud account", b""),
+    (r"\.(gnupg|ssh)/?", "private keys", b""),
+    (r"\.docker/?", "credentials of a registry", b""),
+    (r"\.kube/?", "credentials of a cluster", b""),
+    (r"\.env[^/]*", "settings with passwords", b""),
+    (r"\.(npmrc|pypirc|netrc|pgpass|dockercfg|git-credentials)", "passwords", b""),
+    (r"_netrc|(\.htpasswd|wp-config\.php)[^/]*", "passwords", b""),
+    (r"\.(bash|zsh|psql|mysql|python)_history", "commands once typed", b""),
+    (r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?", "a private key", b""),
+    (r".+\.(p12|pfx|jks|keystore|kdbx)", "a store of private keys or passwords", b""),
+    (r".+\.(sql|sqlite3?|db|dump)", "a database or its dump", b""),
+    (r".+~|#.+#|.+\.(bak|swp|swo|orig|old)", "a leftover of an editor, or a backup", b""),
+    (r".+\.(pem|key|ppk)", "a private key", _KEY),
+    (r".+\.json", "the private key of a service account", _ACCOUNT),
+)
 
 
 def check_collisions(items: Sequence[Item], findings: Findings) -> None:
@@ -92,19 +88,13 @@ def check_secret(item: Item, findings: Findings) -> bool:
 
 def _secret(item: Item) -> str | None:
     """Return what the item seems to hold; None for nothing of this kind."""
-    name = item.name.lower()
-    for pattern, meaning in _SECRET_FOLDERS.items():
-        if re.fullmatch(pattern, name):
-            return meaning
-    if not item.is_file or item.leads_out:
+    if not (item.is_file or item.is_folder) or (item.leads_out and not item.is_hidden):
         return None
-    for pattern, (content, meaning) in _SECRET_CONTENTS.items():
-        if re.fullmatch(pattern, name) and re.search(content, _beginning(item)):
-            return meaning
+    name = item.name.lower() + "/" * item.is_folder
     for suffix in SUFFIXES.values():
         name = name.removesuffix(suffix)
-    for pattern, meaning in _SECRET_FILES.items():
-        if re.fullmatch(pattern, name):
+    for pattern, meaning, content in _SECRETS:
+        if re.fullmatch(pattern, name) and (not content or re.search(content, _beginning(item))):
             return meaning
     return None
 
