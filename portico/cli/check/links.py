@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from portico.cli.check.extraction import SPACES, Link, Page, css_links, manifest_links
 from portico.cli.check.findings import Places
 from portico.cli.check.names import fold
+from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.site.origin.protocol import File, Precompressed
@@ -34,7 +35,6 @@ from portico.site.target import encode_path, is_hidden, path_names
 if TYPE_CHECKING:
     from portico.cli.check.findings import Findings
     from portico.cli.walk import Item
-    from portico.config.config import Config
     from portico.site.origin.folder import Folder
 
 OWN = "http://site.invalid"
@@ -85,8 +85,9 @@ class Links:
     """
 
     def __init__(self, folder: Folder, config: Config, findings: Findings, *, strict: bool) -> None:
-        # What is wrong with the site's rules is reported by check_rules.
-        self._site = Site(folder, config, report=lambda _text: None)
+        # Asked as by one who may read everything. check_rules reports what is wrong with rules.
+        served = Config.of(listing=config.listing, clean_urls=config.clean_urls, spa=config.spa)
+        self._site = Site(folder, served, report=lambda _text: None)
         self._resolver = Resolver(folder, silent, clean_urls=config.clean_urls)
         self._findings = findings
         self._strict = strict

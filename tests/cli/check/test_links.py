@@ -223,6 +223,13 @@ def test_options_of_the_server_count(site: Path) -> None:
     assert len(check(site, "--config", str(site.parent / "portico.toml"))) == 2
 
 
+def test_what_needs_a_password_is_there(site: Path) -> None:
+    write(site, {"page.html": '<a href="/blog/"><a href="/none">'})
+    (site.parent / "portico.toml").write_text('users = "users"\naccess = ["/* users=read"]\n')
+    found = check(site, "--config", str(site.parent / "portico.toml"))
+    assert ["/none" in each.what for each in found] == [True]
+
+
 @pytest.mark.parametrize("rules", ["", "/*\n  ! ETag\n"])
 @pytest.mark.parametrize("size", [0, 100_000])
 def test_fragments_are_looked_for_in_what_is_served(site: Path, rules: str, size: int) -> None:
