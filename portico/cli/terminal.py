@@ -73,6 +73,10 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError."""
         raise UsageError(message)
 
+    def _print_message(self, message: str, _file: object = None) -> None:
+        """Write a help text. That of Python 3.11.2 fails if the reader has left."""
+        show(message.removesuffix("\n"))
+
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """Return what lays out all help texts. A given width also spares the import of shutil."""

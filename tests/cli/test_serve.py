@@ -320,12 +320,17 @@ def test_one_process_takes_no_harm_from_a_hangup(running: Supervised) -> None:
     assert running.end() == 0
 
 
-def test_help_for_a_reader_that_has_left_is_no_error() -> None:
+@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_for_a_reader_that_has_left_is_no_error(word: str, unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "portico", "--help"]
+    command = [sys.executable, "-m", "portico", word]
+    environ = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     try:
-        result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+        result = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, check=False, env=environ
+        )
     finally:
         os.close(writer)
     assert (result.returncode, result.stderr) == (0, b"")
