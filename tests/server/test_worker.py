@@ -26,10 +26,10 @@ def _faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests whose head has the word "fault" in it meet one in the responder."""
     answer = Responder.reply_to
 
-    def reply_to(responder: Responder, head: bytes) -> object:
+    def reply_to(responder: Responder, head: bytes, peer: str) -> object:
         if b"fault" in head:
             raise LookupError("on purpose")
-        return answer(responder, head)
+        return answer(responder, head, peer)
 
     monkeypatch.setattr(Responder, "reply_to", reply_to)
 
