@@ -81,6 +81,7 @@ _RIGHTS = {
     "PUT": {"create", "replace"},
     "POST": {"create", "replace"},
     "PATCH": {"create", "replace"},
+    "MKCOL": {"create"},
     "DELETE": {"delete"},
 }
 

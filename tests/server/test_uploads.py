@@ -106,6 +106,21 @@ def test_folders_are_made_and_deleted(client: Client, root: Path) -> None:
     assert not (root / "new").exists()
 
 
+def test_mkcol_makes_one_folder(client: Client, root: Path) -> None:
+    def make(path: str, *lines: str, content: bytes = b"") -> int:
+        return client.ask(request("MKCOL", path, *lines) + content).status
+
+    assert [make("/new"), make("/new"), make("/none/new/"), make("/file.txt")] == [
+        201,
+        405,
+        409,
+        405,
+    ]
+    assert make("/other", "Content-Length: 1", content=b"x") == 415
+    assert make("/new/below/") == 201
+    assert (root / "new" / "below").is_dir()
+
+
 def test_files_are_deleted(client: Client, root: Path) -> None:
     assert delete(client, "/file.txt").status == 204
     assert client.ask(get("/file.txt")).status == 404
@@ -202,10 +217,10 @@ def test_the_client_that_waits_for_100_gets_it(client: Client, root: Path) -> No
 @pytest.mark.parametrize(
     ("allow", "statuses", "allowed"),
     [
-        ("create", [201, 403, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH"),
+        ("create", [201, 403, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH, MKCOL"),
         ("replace", [403, 204, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH"),
         ("delete", [405, 405, 204], "GET, HEAD, OPTIONS, DELETE"),
-        ("create,replace", [201, 204, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH"),
+        ("create,replace", [201, 204, 405], "GET, HEAD, OPTIONS, PUT, POST, PATCH, MKCOL"),
     ],
 )
 def test_only_what_is_allowed(

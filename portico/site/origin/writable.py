@@ -269,16 +269,24 @@ class WritableFolder:
                 raise Refused(409, "There is a folder of that name.") from None
         raise Refused(409, "What is there changes all the time.")
 
-    def make_folder(self, names: Names, check: Check) -> None:
-        """Make a folder, and those above as needed."""
-        with self.beneath(names[:-1], make=True) as opened:
+    def make_folder(self, names: Names, check: Check, *, makes_above: bool) -> None:
+        """Make a folder, and those above if `makes_above`."""
+        with self._above(names, make=makes_above) as opened:
             lock(opened.folder)
             current = _current(opened.folder, names[-1])
             check(current)
             if current.status is not None:
-                raise Refused(409, "There is a file of that name.")
+                raise Refused(405, "There is a file of that name.")
             os.mkdir(names[-1], dir_fd=opened.folder)
             self._synced(opened.folder)
+
+    @contextlib.contextmanager
+    def _above(self, names: Names, *, make: bool) -> Iterator[Opened]:
+        try:
+            with self.beneath(names[:-1], make=make) as opened:
+                yield opened
+        except FileNotFoundError:
+            raise Refused(409, "The folder above is missing.") from None
 
     def delete(self, names: Names, check: Check) -> None:
         """Delete a file or an empty folder. `check` raises for what is missing."""

@@ -29,7 +29,7 @@ READS = ("GET", "HEAD", "OPTIONS")
 """The methods that are always allowed."""
 
 # Methods that are registered (RFC 9110, 9 and RFC 5789): known, but not allowed on files.
-_KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "PATCH", "POST", "PUT", "TRACE"})
+_KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "MKCOL", "PATCH", "POST", "PUT", "TRACE"})
 
 NO_CACHE = "no-cache"
 """Clients may keep a copy, but check with the server before each use, so they see every change."""

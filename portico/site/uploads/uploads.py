@@ -58,7 +58,7 @@ WRITE_FIELDS = (
 
 
 _METHODS = {
-    "create": ("PUT", "POST", "PATCH"),
+    "create": ("PUT", "POST", "PATCH", "MKCOL"),
     "replace": ("PUT", "POST", "PATCH"),
     "delete": ("DELETE",),
 }
@@ -155,6 +155,8 @@ class _One:
             return self._put()
         if request.method == "POST":
             return self._post()
+        if request.method == "MKCOL":
+            return self._make_folder()
         raise Refused(405, "Only an upload that was begun can be gone on with so.")
 
     def _put(self) -> Upload:
@@ -195,6 +197,16 @@ class _One:
         return self._take(
             Form(uploads.folder, uploads.space, names[:-1], request, rights, wants_page=wants_page)
         )
+
+    def _make_folder(self) -> Upload:
+        """MKCOL (RFC 4918, 9.3): a folder, but none above it."""
+        names = writable_names(self._request.path)
+        if self._request.content_length:
+            raise Refused(415, "A folder has no content.")
+        if "create" not in self._rights_for(names):
+            raise Refused(403, "Nothing may be created here.")
+        folder = names[:-1] if names[-1] == "" else names
+        return self._take(NewFolder(self._uploads.folder, folder, makes_above=False))
 
     def _delete(self) -> Response:
         def check(current: Current) -> None:

@@ -108,9 +108,13 @@ class NewFolder:
 
     keeps_parts = False
 
-    def __init__(self, folder: WritableFolder, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: WritableFolder, names: tuple[str, ...], *, makes_above: bool = True
+    ) -> None:
+        """`makes_above` says whether the folders above are made as needed."""
         self._folder = folder
         self._names = names
+        self._makes_above = makes_above
 
     def prepare(self) -> None:
         """Look whether it can be made."""
@@ -124,7 +128,7 @@ class NewFolder:
     def commit(self, pieces: list[bytes]) -> Response:
         """Make the folder."""
         self.store(pieces)
-        self._folder.make_folder(self._names, self._check)
+        self._folder.make_folder(self._names, self._check, makes_above=self._makes_above)
         return Response(201, [("Content-Length", "0")])
 
     def close(self) -> None:
