@@ -25,6 +25,7 @@ from portico.http.h1.grammar import (
     ORIGIN_FORM,
     QUERY_LINE,
     REQUEST_LINE,
+    VALUE_OCTETS,
 )
 from portico.http.message import Field, ProtocolError, RequestHead
 
@@ -45,8 +46,6 @@ _LINE_LIMIT = 512
 _TEMPLATES_CACHED = 256
 _TEMPLATE_LIMIT = 2048
 """Octets of a head kept as a template, so the cache of templates is at most 512 KiB."""
-_VALUE_OCTETS = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
-"""The octets of a field value: see `grammar.FIELD_LINE`."""
 
 _FRAMING = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 """The fields that `interpret` needs."""
@@ -126,7 +125,7 @@ class HeadParser:
                 end >= len(prefix)
                 and head.startswith(prefix)
                 and head.endswith(suffix)
-                and not head[len(prefix) : end].translate(None, _VALUE_OCTETS)
+                and not head[len(prefix) : end].translate(None, VALUE_OCTETS)
             ):
                 return key
         # Lines beyond the limit stay together in the last one, which is then never a cached line.
@@ -177,17 +176,18 @@ class HeadParser:
         request = _request_line(request_line_of(key))
         request.fields = tuple([field for field in key if isinstance(field, tuple)])
         version = request.version
-        framing: dict[str, list[str]] = {name: [] for name in _FRAMING}
+        framing: dict[str, list[str]] = {}
         for name, value in request.fields:
-            if name in framing:
-                framing[name].append(value)
+            if name in _FRAMING:
+                framing.setdefault(name, []).append(value)
+        values = framing.get
         request.content_length = fields.content_length(
-            framing["content-length"], framing["transfer-encoding"], version
+            values("content-length", ()), values("transfer-encoding", ()), version
         )
-        authority = fields.host(framing["host"], version)
+        authority = fields.host(values("host", ()), version)
         request.authority = request.authority or authority
-        request.keep_alive = fields.keep_alive(framing["connection"], version)
-        request.expects_continue = fields.expects_continue(framing["expect"], version)
+        request.keep_alive = fields.keep_alive(values("connection", ()), version)
+        request.expects_continue = fields.expects_continue(values("expect", ()), version)
         return request
 
 

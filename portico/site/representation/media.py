@@ -15,6 +15,8 @@ Limit: only the name counts, never the content.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 UNKNOWN = "application/octet-stream"
 
 # One row: the field value, then its suffixes.
@@ -234,6 +236,7 @@ def media_type(name: str) -> str:
     return _TYPE_OF_NAME.get(name.lower(), UNKNOWN)
 
 
+@lru_cache(maxsize=512)
 def is_compressible(media_type: str) -> bool:
     """Whether content of this type shrinks under a content coding, as text does.
 

@@ -83,7 +83,7 @@ def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]
         fields.append(("Content-Encoding", selected.coding))
     fields.append(("ETag", file.etag))
     fields.append(("Accept-Ranges", "bytes"))
-    fields.append(("Last-Modified", imf_fixdate(min(file.modified, now))))
+    fields.append(("Last-Modified", imf_fixdate(min(file.modified, now) // 1)))
     if selected.varies:
         fields.append(("Vary", "Accept-Encoding"))
     fields.append(("Cache-Control", cache_control))
