@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.bounded import BoundedCache
 from portico.site.origin.freshness import merge
 from portico.site.origin.protocol import (
     Directory,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from portico.site.representation.select import Note
 
 ERROR_PAGE = "404.html"
+_PAGES_KEPT = 256
+"""Folders whose nearest error page is kept."""
 _PAGE_SUFFIX = ".html"
 
 _KINDS = {
@@ -48,6 +51,9 @@ class Resolver:
         self._origin = origin
         self._note = note
         self._clean_urls = clean_urls
+        self._pages: BoundedCache[Names, tuple[File | Precompressed | None, Dependencies]] = (
+            BoundedCache(_PAGES_KEPT)
+        )
 
     def find(self, names: Names) -> Found:
         """Return what is at a path."""
@@ -73,6 +79,13 @@ class Resolver:
     def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Dependencies]:
         """Return the 404.html nearest upward from `names`, and the dependencies of the search."""
         folders = () if is_hidden(names) else names[:-1]
+        known = self._pages.get(folders)
+        if known is None or not self._origin.freshness.holds(known[1]):
+            known = self._nearest_page(folders)
+            self._pages.put(folders, known)
+        return known
+
+    def _nearest_page(self, folders: Names) -> tuple[File | Precompressed | None, Dependencies]:
         nearest = None
         dependencies: Dependencies = ()
         for depth in range(len(folders) + 1):

@@ -32,6 +32,9 @@ from portico.http.message import Field, ProtocolError, RequestHead
 if TYPE_CHECKING:
     from typing import Any
 
+    Meaning = tuple[tuple[Field, ...], str, int, bool, bool]
+    """Fields, authority, length of the content, and what is asked: to keep alive, to continue."""
+
 HEAD_LIMIT = 16384
 """Octets of a request head. Browsers stay below 8 KiB; with large cookies it can be 16."""
 TARGET_LIMIT = 8000
@@ -46,6 +49,9 @@ _LINE_LIMIT = 512
 _TEMPLATES_CACHED = 256
 _TEMPLATE_LIMIT = 2048
 """Octets of a head kept as a template, so the cache of templates is at most 512 KiB."""
+
+_MEANINGS_CACHED = 64
+"""So many combinations of fields that are kept, at most 1 MiB: the clients of a site send few."""
 
 _FRAMING = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 """The fields that `interpret` needs."""
@@ -95,7 +101,14 @@ class HeadParser:
     message. Others are checked and dropped. None keeps every field.
     """
 
-    __slots__ = ("_keep", "_line_doorkeeper", "_lines", "_template_doorkeeper", "_templates")
+    __slots__ = (
+        "_keep",
+        "_line_doorkeeper",
+        "_lines",
+        "_meanings",
+        "_template_doorkeeper",
+        "_templates",
+    )
 
     def __init__(self, keep: frozenset[str] | None = None) -> None:
         self._keep = None if keep is None else keep | _FRAMING
@@ -106,6 +119,7 @@ class HeadParser:
             _TEMPLATES_CACHED
         )
         self._template_doorkeeper = Doorkeeper()
+        self._meanings: BoundedCache[tuple[Any, ...], Meaning] = BoundedCache(_MEANINGS_CACHED)
 
     def parse(self, head: bytes) -> RequestHead:
         """Parse a complete head, with its final empty line. Raises ProtocolError."""
@@ -174,21 +188,41 @@ class HeadParser:
     def interpret(self, key: HeadKey) -> RequestHead:
         """Parse the request line and the framing fields of a key. Raises ProtocolError."""
         request = _request_line(request_line_of(key))
-        request.fields = tuple([field for field in key if isinstance(field, tuple)])
-        version = request.version
-        framing: dict[str, list[str]] = {}
-        for name, value in request.fields:
-            if name in _FRAMING:
-                framing.setdefault(name, []).append(value)
-        values = framing.get
-        request.content_length = fields.content_length(
-            values("content-length", ()), values("transfer-encoding", ()), version
-        )
-        authority = fields.host(values("host", ()), version)
+        lines = (request.version, *key[1:])
+        meaning = self._meanings.get(lines)
+        if meaning is None:
+            meaning = _meaning(lines)
+            self._meanings.put(lines, meaning)
+        request.fields, authority, request.content_length = meaning[:3]
+        request.keep_alive, request.expects_continue = meaning[3:]
         request.authority = request.authority or authority
-        request.keep_alive = fields.keep_alive(values("connection", ()), version)
-        request.expects_continue = fields.expects_continue(values("expect", ()), version)
         return request
+
+
+def _meaning(lines: tuple[Any, ...]) -> Meaning:
+    """Return what the field lines of a key mean; `lines` begins with the version instead.
+
+    Raises ProtocolError.
+    """
+    version, *rest = lines
+    kept = tuple([field for field in rest if field != SKIPPED])
+    framing: dict[str, list[str]] = {}
+    for name, value in kept:
+        if name in _FRAMING:
+            framing.setdefault(name, []).append(value)
+    values = framing.get
+    length = fields.content_length(
+        values("content-length", ()), values("transfer-encoding", ()), version
+    )
+    authority = fields.host(values("host", ()), version)
+    keep_alive = fields.keep_alive(values("connection", ()), version)
+    return (
+        kept,
+        authority,
+        length,
+        keep_alive,
+        fields.expects_continue(values("expect", ()), version),
+    )
 
 
 def request_line_of(key: HeadKey) -> bytes:
