@@ -7,8 +7,9 @@ head as it came, which costs one look-up; and by the head without the fields tha
 
 The content of files up to 64 KiB is kept with their replies. Larger files are kept open.
 
-Limit: what is kept is bounded in bytes, and in files held open. The eldest goes, unless it was used
-since it was the eldest before (second chance): to keep an order of use would cost each request.
+Limit: what is kept is bounded in bytes, and in files held open; what comes only once takes at most
+a quarter of that. The eldest goes, unless it was used since it was the eldest before (second
+chance): to keep an order of use would cost each request.
 """
 
 from __future__ import annotations

@@ -80,6 +80,8 @@ _FEW_NAMES = 256
 """Names of a remote folder that are read to find siblings; beyond that each is asked for."""
 _FOLDERS = 1024
 """Folders whose dependencies are shared by the files in them."""
+_BYTES_PER_NAME = 16
+"""A quarter of the memory is for names that folders lack: four bytes for each that they have."""
 
 # O_NONBLOCK: if a FIFO or a device has just replaced the regular file, do not block in open().
 OPENING = (
@@ -133,7 +135,7 @@ class Folder:
         )
         self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
         self._paths_to: BoundedCache[str, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
-        self._names = KnownNames()
+        self._names = KnownNames(memory // _BYTES_PER_NAME)
         self._digests = digests or Digests()
         self.mounts = mounts or RemoteMounts(self.real_path)
         """The remote file systems in it."""

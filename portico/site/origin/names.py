@@ -8,7 +8,8 @@ it is; of any other, the disk has to be asked. Names are read a few at a time.
 Limits: only hashes are kept, so a missing name that has the hash of another is asked for. Nothing
 is said of folders in which case does not matter or cannot be tried out, of names that are not ASCII
 (there are file systems that take several spellings of them for the same), of folders with more than
-NAMES_LIMIT names, nor where the system cannot read a folder through its descriptor.
+NAMES_LIMIT names or half of those that are kept, nor where the system cannot read a folder through
+its descriptor.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 NAMES_LIMIT = 1 << 16
 """Names of one folder that are read: a quarter of a MiB of hashes."""
-_KEPT = 1 << 19
-"""Names of all folders whose hashes are kept: 2 MiB."""
 _FOLDER_WEIGHT = 64
 """A folder without any names counts as so many."""
 _LOOKS = 8
@@ -75,15 +74,16 @@ UNKNOWN = Names()
 
 
 class KnownNames:
-    """The names in those folders that are looked into again and again."""
+    """The names in those folders that are looked into again and again: at most `limit` names."""
 
-    __slots__ = ("_known", "_looks", "_readings")
+    __slots__ = ("_known", "_looks", "_most", "_readings")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self._known: BoundedCache[FolderDependency, Names] = BoundedCache(
-            _KEPT, lambda _, names: _FOLDER_WEIGHT + len(names)
+            limit, lambda _, names: _FOLDER_WEIGHT + len(names)
         )
-        self._looks: BoundedCache[FolderDependency, int] = BoundedCache(_KEPT // _FOLDER_WEIGHT)
+        self._most = min(NAMES_LIMIT, limit // 2 - _FOLDER_WEIGHT)  # of one folder
+        self._looks: BoundedCache[FolderDependency, int] = BoundedCache(limit // _FOLDER_WEIGHT)
         self._readings: dict[FolderDependency, Iterator[Names | None]] = {}
 
     def of(self, folder: FolderDependency) -> Names:
@@ -105,9 +105,11 @@ class KnownNames:
         """Begin to read the names in `folder`, if that is worth it now."""
         looks = self._looks.get(folder) or 0
         self._looks.put(folder, looks + 1)
-        if looks < _LOOKS or not folder.is_settled or len(self._readings) == _READINGS:
+        if looks < _LOOKS or not folder.is_settled or self._most <= 0:
             return None
-        reading = self._readings[folder] = _read(folder)
+        if len(self._readings) == _READINGS:
+            return None
+        reading = self._readings[folder] = _read(folder, self._most)
         return reading
 
     def give_up(self) -> None:
@@ -115,8 +117,8 @@ class KnownNames:
         self._readings.clear()
 
 
-def _read(folder: FolderDependency) -> Iterator[Names | None]:
-    """Yield None after each step of reading a folder, and its names at the end.
+def _read(folder: FolderDependency, most: int) -> Iterator[Names | None]:
+    """Yield None after each step of reading a folder, and its names at the end, if at most `most`.
 
     Only what is read of the very state that `folder` stands for is true of it.
     """
@@ -126,24 +128,28 @@ def _read(folder: FolderDependency) -> Iterator[Names | None]:
             fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 if fingerprint(os.fstat(fd)) == folder.fingerprint:
-                    names = yield from _read_open(fd)
+                    names = yield from _read_open(fd, most)
             finally:
                 os.close(fd)
     yield names
 
 
-def _read_open(fd: int) -> Generator[None, None, Names]:
+def _read_open(fd: int, most: int) -> Generator[None, None, Names]:
     """Yield after each step of reading the folder that is open as `fd`; return its names."""
     hashes: list[int] = []
     with_case, is_coded = "", False
     with closing(os.scandir(fd)) as entries:
-        while found := [entry.name for entry in islice(entries, _STEP)]:
+        is_last = False
+        while not is_last:
+            found = [entry.name for entry in islice(entries, _STEP)]
+            is_last = len(found) < _STEP
             hashes += [hash(name) & _HASH for name in found]
-            if len(hashes) > NAMES_LIMIT:
+            if len(hashes) > most:
                 return UNKNOWN
             with_case = with_case or next(filter(_has_case, found), "")
             is_coded = is_coded or any(name.lower().endswith(_CODED) for name in found)
-            yield
+            if not is_last:
+                yield
     names = Names(hashes, may_be_coded=is_coded)
     if not hashes or (with_case and _case_matters(with_case.swapcase(), names, fd)):
         return names

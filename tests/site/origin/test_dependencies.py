@@ -198,7 +198,7 @@ def shown(response: Response) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.mark.parametrize(
     ("memory", "looks"),
-    [(1 << 20, names._LOOKS), (0, names._LOOKS), (0, 0)],
+    [(1 << 20, names._LOOKS), (0, names._LOOKS), (1 << 20, 0)],
     ids=["", "without memory", "names of folders read at once"],
 )
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def read(folder: Path) -> Names:
     """What is known of a folder after many looks into it."""
-    known, dependency = KnownNames(), FolderDependency(str(folder), Freshness())
+    known, dependency = KnownNames(1 << 16), FolderDependency(str(folder), Freshness())
     return [known.of(dependency) for _ in range(LOOKS + 10)][-1]
 
 
@@ -47,9 +47,9 @@ def test_a_folder_lacks_what_is_not_in_it(folder: Path) -> None:
 
 
 def test_names_are_read_step_by_step_when_they_have_become_worth_it(folder: Path) -> None:
-    known, dependency = KnownNames(), FolderDependency(str(folder), Freshness())
+    known, dependency = KnownNames(1 << 16), FolderDependency(str(folder), Freshness())
     found = [known.of(dependency) for _ in range(LOOKS + 5)]
-    assert found[: LOOKS + 3] == [UNKNOWN] * (LOOKS + 3)
+    assert found[: LOOKS + 2] == [UNKNOWN] * (LOOKS + 2)
     assert found[-1] is found[-2] is not UNKNOWN
 
 
@@ -79,13 +79,15 @@ def test_nothing_is_said_where_case_cannot_be_tried_out(tmp_path: Path) -> None:
     assert read(tmp_path) is UNKNOWN
 
 
-def test_nothing_is_said_of_too_many_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names_module, "NAMES_LIMIT", STEP)
-    assert read(folder) is UNKNOWN
+@pytest.mark.parametrize("limit", [2 * STEP, 0])
+def test_nothing_is_said_of_too_many_names(folder: Path, limit: int) -> None:
+    known, dependency = KnownNames(limit), FolderDependency(str(folder), Freshness())
+    assert [known.of(dependency) for _ in range(LOOKS + 10)] == [UNKNOWN] * (LOOKS + 10)
+    assert len(known._readings) == 0
 
 
 def test_nothing_is_said_of_a_folder_that_was_replaced(folder: Path) -> None:
-    known, dependency = KnownNames(), FolderDependency(str(folder), Freshness())
+    known, dependency = KnownNames(1 << 16), FolderDependency(str(folder), Freshness())
     folder.rename(folder.with_name("before"))
     folder.mkdir()
     assert [known.of(dependency) for _ in range(20)] == [UNKNOWN] * 20
@@ -93,11 +95,12 @@ def test_nothing_is_said_of_a_folder_that_was_replaced(folder: Path) -> None:
 
 def test_few_folders_are_read_at_once_and_reading_is_given_up(tmp_path: Path) -> None:
     before = descriptors()
-    known, freshness = KnownNames(), Freshness()
+    known, freshness = KnownNames(1 << 16), Freshness()
     for number in range(10):
         folder = tmp_path / str(number)
         folder.mkdir()
-        (folder / "a").touch()
+        for name in range(STEP):
+            (folder / f"a{name}").touch()
         settle(folder)
         dependency = FolderDependency(str(folder), freshness)
         for _ in range(LOOKS + 1):
