@@ -6,10 +6,11 @@ Pure: bytes in, values out. Raises ProtocolError for what breaks the grammar or 
 2. `HeadParser.key` checks the syntax of each line and drops the fields that are not needed.
 3. `HeadParser.interpret` parses the request line and the fields that frame the message.
 
-A caller that has replied to the same key before can stop after step 2. Two bounded caches make that
-step cheap: one of lines already checked, since a browser repeats nearly all of its lines; and one
-of heads that differ in the value of a single field that is not needed, such as a cookie or a
-request number, since then the rest of the head only has to be compared.
+A caller that has replied to the same key before can stop after step 2. What the fields of a key
+mean is kept for step 3, since most requests of a client differ in the request line only. Two
+bounded caches make step 2 cheap: one of lines already checked, since a browser repeats nearly
+all of its lines; and one of heads that differ in the value of a single field that is not needed,
+such as a cookie or a request number, since then the rest of the head only has to be compared.
 """
 
 from __future__ import annotations

@@ -134,6 +134,7 @@ class Folder:
             min(open_files, memory // 2 // _OVERHEAD)
         )
         self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
+        # By the real path of a folder: it and those above, up to the root.
         self._paths_to: BoundedCache[str, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
         self._names = KnownNames(memory // _BYTES_PER_NAME)
         self._digests = digests or Digests()
@@ -435,8 +436,11 @@ class Folder:
         self._root_checked = self.freshness.round
         root = status.st_dev, status.st_ino
         if root != self._root or not is_below(real, self.real_path):
-            self._root, self.real_path = root, os.path.realpath(self._below)
+            self._root, before = root, self.real_path
+            self.real_path = os.path.realpath(self._below)
             self._real_below = os.path.join(self.real_path, "")
+            if self.real_path != before:
+                self._paths_to = BoundedCache(_FOLDERS)
         contained = is_below(real, self.real_path)
         if not contained and self._doubts:
             self._doubts -= 1
