@@ -265,7 +265,19 @@ def test_it_has_no_metrics(site: Path, tmp_path: Path) -> None:
             Server(site, **options)
 
 
-@pytest.mark.parametrize("name", ["workers", "listen", "listens"])
-def test_it_is_one_worker_at_one_address(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="one worker and one address"):
-        Server(tmp_path, **{name: 2})  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("workers", "one worker"),
+        ("listen", "one address"),
+        ("listens", "one address"),
+        ("access_log", "no access log"),
+        ("log_format", "no access log"),
+        ("color", "no access log"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(
+    tmp_path: Path, name: str, instead: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"argument {name}: a Server has {instead}"):
+        Server(tmp_path, **{name: True})  # type: ignore[arg-type]
