@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.config.config import Config
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
@@ -24,6 +25,7 @@ from portico.server.shares import Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.etags import Digests
+from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
 from portico.site.rules.rulebook import warn
 from portico.site.site import LOOPBACK_HOSTS, Site
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
@@ -64,6 +65,8 @@ class Worker:
         `counters` is where things are counted; `on_drain` is called once, by the loop, when the
         worker has ceased to accept.
         """
+        # Whatever becomes of the current folder of the program that this is a part of.
+        config = Config({**config.settings(), "root": absolute(config.root)})
         self._config = config
         self._log = log
         self._counters = counters
@@ -161,8 +164,6 @@ class Worker:
     def stop(self) -> None:
         """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
         self._stops += 1
-        if self._log is not None:
-            self._log.give_up()
         self._loop.wake()
 
     def retire(self) -> None:
@@ -184,10 +185,14 @@ class Worker:
 
     def _end_turn(self) -> None:
         """At the end of each turn of the loop: write the log, and act on `stop` and `retire`."""
-        if self._log is not None:
-            self._log.flush()
-        if not self._stops and not self._retires:
-            return
+        try:
+            if self._log is not None:
+                self._log.flush()
+        finally:
+            if self._stops or self._retires:
+                self._end_soon()
+
+    def _end_soon(self) -> None:
         if self._stops:  # not when retired: other workers serve on
             self._site.fail_health_checks()
         if self._stops > 1:

@@ -257,6 +257,18 @@ def test_a_forked_process_does_not_keep_the_loop_busy(site: Path) -> None:
     assert process.returncode == 0
 
 
+def test_the_program_may_change_its_current_folder(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread looks for large files, the loop for others: in the same folder."""
+    monkeypatch.chdir(site.parent)
+    with Server(site.name) as server:
+        monkeypatch.chdir(tmp_path)
+        with Client(server.url) as client:
+            assert client.ask(get("/small.txt")).content == b"small"
+            assert len(client.ask(get("/large.bin")).content) == 1 << 22
+
+
 def test_it_has_no_metrics(site: Path, tmp_path: Path) -> None:
     file = tmp_path / "portico.toml"
     file.write_text("metrics = '127.0.0.1:0'")

@@ -133,6 +133,15 @@ class FolderDependency(Checked):
         return now == self.fingerprint and self.is_settled
 
 
+def absolute(path: str) -> str:
+    """Return `path` from the root of the file system, by the names that it has.
+
+    Not abspath(), which takes "link/.." for "." where the system follows the link. The current
+    folder is asked only where it matters, since it may have been deleted.
+    """
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+
+
 def is_below(path: str, folder: str) -> bool:
     """Return whether `path` is `folder` or lies in it. Both are real paths."""
     return path == folder or path.startswith(os.path.join(folder, ""))

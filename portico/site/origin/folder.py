@@ -35,6 +35,7 @@ from portico.site.origin.fingerprint import (
     Disturbed,
     FolderDependency,
     PathDependency,
+    absolute,
     fingerprint,
     is_below,
     is_settled,
@@ -117,8 +118,8 @@ class Folder:
         self.freshness = Freshness()
         self._may_wait = may_wait
         # As it was named, not where its symlinks lead today: "current" may lead to the next
-        # release. And not abspath(), which takes "link/.." for "." where the system follows link.
-        self._below = os.path.join(os.getcwd(), root, "")
+        # release.
+        self._below = os.path.join(absolute(root), "")
         self._root = (0, 0)
         self._root_checked = NEVER  # in which round
         self._listed: dict[str, frozenset[str] | None] = {}  # see _paths_in
