@@ -55,6 +55,22 @@ def test_it_can_be_parsed_in_every_form(endpoint: MetricsEndpoint) -> None:
     assert parsed == plain
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=abc",
+        "application/openmetrics-text;version=",
+        "text/plain;version=1.x",
+        'text/plain;version="1.0.0"',
+        "\x80, text/plain;version=1..0;escaping=",
+    ],
+)
+def test_a_form_that_makes_no_sense_is_as_good_as_none(
+    endpoint: MetricsEndpoint, accept: str
+) -> None:
+    assert scrape_text(endpoint.url, f"Accept: {accept}")[1].startswith("text/plain; version=0.0.4")
+
+
 def test_names_and_values(endpoint: MetricsEndpoint) -> None:
     worker = endpoint.counters.add()
     worker.serves()
