@@ -58,9 +58,11 @@ class Worker:
         log: AccessLog | None = None,
         counters: Counters | None = None,
         report: Report = warn,
+        tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
     ) -> None:
-        """`report` is told what is wrong with the site's own rules, now and when they change.
+        """`report` is told what is wrong with the disk, and unless others have told it, with the
+        site's own rules, now and when they change.
 
         `counters` is where things are counted; `on_drain` is called once, by the loop, when the
         worker has ceased to accept.
@@ -82,21 +84,22 @@ class Worker:
         )
         copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
+        of_rules = report if tells_of_rules else _drop
         users = None
         if config.users:
             from portico.site.users import Users  # which takes OpenSSL, and time
 
-            users = Users(config.users, report)
+            users = Users(config.users, of_rules)
         uploads = self._uploads = Uploads(config)
         self._site = Site(
-            self._folder, config, hosts, copies, report,
+            self._folder, config, hosts, copies, of_rules,
             users=users, uploads=uploads, may_wait=False,
         )  # fmt: skip
         self._site.read_rules()
         if config.allows:
             self._jobs.submit(uploads.sweep())
         mounts = self._folder.mounts
-        report_in_threads = _once(report) if mounts.cover_root else _drop
+        report_in_threads = _once(of_rules) if mounts.cover_root else _drop
 
         def new_site() -> Site:
             """Return the same site, for a thread."""
@@ -115,6 +118,7 @@ class Worker:
             counters=counters,
             wait=self._blocking_io.submit,
             in_thread=Sites(new_site).answer,
+            report=report,
         )
         self._clients = Clients(
             self._loop,
@@ -264,4 +268,4 @@ def _once(report: Report) -> Report:
 
 
 def _drop(_text: str) -> None:
-    """Say nothing: the site of the loop reports the same."""
+    """Say nothing: another site reports the same."""

@@ -380,7 +380,7 @@ class Site:
             path = encode_path(context.names if found.is_folder else context.names[:-1])
             return redirect(301, f"{path}{'/' * found.is_folder}{query}")
         if isinstance(found, Failed):
-            return self._error(found.status, request)
+            return self._failed(found.status, request, found.cause)
         if isinstance(found, Directory) and self._config.listing and not context.rewrite:
             return self._listing(request, found, context)
         return None
@@ -389,8 +389,13 @@ class Site:
         try:
             response = answer_listing(request, context.names, self._readable(found, context))
         except OSError as problem:
-            return self._error(status_of(problem), request)
+            return self._failed(status_of(problem), request, problem)
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)
+        return response
+
+    def _failed(self, status: int, request: RequestHead, cause: OSError | None) -> Response:
+        response = self._error(status, request)
+        response.cause = cause
         return response
 
     def _may_read(self, names: tuple[str, ...], context: Context) -> bool:

@@ -153,7 +153,6 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
     if config.access_log:
         color = config.color == "always"
         log = AccessLog(STDOUT, config.log_format, color=color, report=control.warn)
-    report = control.warn if arguments["number"] == 0 else _drop
     counters = None
     if arguments["counters"] is not None:
         from portico.server.telemetry.counters import adopt
@@ -161,12 +160,15 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         counters = adopt(arguments["counters"])
         if counters is None:
             control.warn("metrics are not counted: this version has others; restart the server")
-    on_drain = partial(control.send, LEAVING)
-    return Worker(config, listeners, log=log, counters=counters, report=report, on_drain=on_drain)
-
-
-def _drop(_text: str) -> None:
-    """Say nothing: the first worker reports the same."""
+    return Worker(
+        config,
+        listeners,
+        log=log,
+        counters=counters,
+        report=control.warn,
+        tells_of_rules=arguments["number"] == 0,
+        on_drain=partial(control.send, LEAVING),
+    )
 
 
 def _handle_signals(drain: Callable[[], None]) -> None:

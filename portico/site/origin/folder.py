@@ -171,7 +171,7 @@ class Folder:
                 if (status := status_of(error)) == 404:
                     return Missing((PathDependency(path, None, self.freshness),))
                 self.expire()  # frees descriptors, in case there were none left
-                return Failed(status)
+                return Failed(status, error.with_traceback(None))  # frames hold open files
             except ValueError:  # no valid name on this system, such as one with a lone surrogate
                 return Missing(None)
         return Failed(503)

@@ -215,7 +215,7 @@ class OutgoingFile(Outgoing):
     replaced (written elsewhere, then renamed) never shows this.
     """
 
-    __slots__ = ("_end", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
+    __slots__ = ("_end", "_failure", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
 
     def __init__(self, part: FileSlice) -> None:
         self.memory = NOTHING
@@ -226,6 +226,7 @@ class OutgoingFile(Outgoing):
         self._sendable_to = 0  # up to here the kernel need not wait for a disk
         self._stopped_at = 0  # the end of what was last given to the kernel
         self._read: bytes | None = None  # by a thread; empty if it failed
+        self._failure: OSError | None = None
 
     def advance(self, count: int) -> None:
         """Note that the next `count` octets were sent."""
@@ -255,7 +256,7 @@ class OutgoingFile(Outgoing):
                 return file.fd, offset, count
             octets = self._read_checked(left)
         if not octets:
-            raise ContentChanged
+            raise self._failure or ContentChanged
         self.memory, self._read = memoryview(octets), None
         self._stopped_at = 0
         return None
@@ -264,8 +265,8 @@ class OutgoingFile(Outgoing):
         """In a thread: read the next octets."""
         try:
             self._read = self._read_checked(min(READ_AHEAD, self._end - self._offset))
-        except OSError:
-            self._read = b""
+        except OSError as problem:
+            self._failure, self._read = problem.with_traceback(None), b""
 
     def _read_checked(self, count: int) -> bytes:
         """Return the next `count` octets, or none if they are not what was announced."""

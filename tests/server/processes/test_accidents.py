@@ -99,6 +99,18 @@ def test_a_worker_that_does_not_react_is_replaced(site: Path, tmp_path: Path) ->
         assert portico.end() == 0
 
 
+def test_a_disk_that_fails_is_told_to_the_operator_once(tmp_path: Path) -> None:
+    """No process has anything at the begin of its memory, so the system cannot read it there."""
+    with Supervised(tmp_path, "/proc/self", "--port", "0") as portico:
+        portico.start()
+        for _ in range(3):
+            portico.content("/mem")
+        assert portico.end() == 0
+    assert portico.logged.count(" 500 ") == 3
+    told = "portico: 'GET /mem HTTP/1.1' could not be answered: Input/output error\n"
+    assert portico.said.count("error") == portico.said.count(told) == 1
+
+
 # --- signals while it starts: it waits for its configuration in a FIFO
 
 
