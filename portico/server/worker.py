@@ -61,9 +61,9 @@ class Worker:
         tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
     ) -> None:
-        """`report` is told what is wrong with the disk, and unless others have told it, with the
-        site's own rules, now and when they change.
+        """`report` is told what is wrong with the disk, and with the site's own rules.
 
+        It is not told of the rules without `tells_of_rules`, because another worker tells of them.
         `counters` is where things are counted; `on_drain` is called once, by the loop, when the
         worker has ceased to accept.
         """

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from contextlib import closing
@@ -93,6 +94,10 @@ OPENING = (
     | getattr(os, "O_BINARY", 0)
 )
 
+# File systems of Windows know a file by more than one name: GIT~1 may be .git, and "_headers." the
+# rules file. Such a name is taken only if a listing of its folder has it.
+_ALIAS = re.compile(r"~[0-9]|[. ]$|::\$")
+
 _INDEX = "index.html"
 _CODED = tuple(SUFFIXES.values())
 
@@ -150,6 +155,11 @@ class Folder:
         if place is not None and not self._may_wait:
             raise Waiting(place)
         found = self._find(names)
+        if any(map(_ALIAS.search, names)) and not isinstance(found, Missing | Failed):
+            if not self._may_wait:
+                raise Waiting(self._root[0])
+            if not self._are_listed(names):
+                return Missing(None)
         if place is not None and not isinstance(found, Directory | Failed):
             found.dependencies = None  # to check them would be one more look
         return found
@@ -175,6 +185,20 @@ class Folder:
             except ValueError:  # no valid name on this system, such as one with a lone surrogate
                 return Missing(None)
         return Failed(503)
+
+    def _are_listed(self, names: tuple[str, ...]) -> bool:
+        """Return whether what may be an alias is a name that is really there."""
+        path = self._below
+        for name in names:
+            if _ALIAS.search(name):
+                try:
+                    with closing(os.scandir(path)) as entries:
+                        if all(entry.name != name for entry in entries):
+                            return False
+                except OSError:
+                    return False
+            path = os.path.join(path, name)
+        return True
 
     def _known(self, path: str) -> File | None:
         """Return a file that is kept and has not changed."""
