@@ -7,6 +7,7 @@ repaired: ambiguity in one of these fields is how requests are smuggled (RFC 911
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from portico.http.message import CHUNKED, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]|[0-9.]+")
 
 _match_host = lru_cache(maxsize=64)(HOST.fullmatch)
 """A server has few names, and each request has one of them."""
@@ -58,6 +61,22 @@ def host(values: Sequence[str], version: int) -> str:
     if not _match_host(values[0]):
         raise ProtocolError(400, "The Host header is not a valid host.")
     return values[0]
+
+
+def is_ip_address(host: str) -> bool:
+    """Return whether `host` is an IPv4 address, or an IPv6 address in brackets.
+
+    That is, in the forms of RFC 3986, 3.2.2: browsers write all others so before they send them.
+    """
+    if not _ADDRESS.fullmatch(host):  # names need not import what follows
+        return False
+    from ipaddress import IPv4Address, IPv6Address
+
+    try:
+        _ = IPv6Address(host[1:-1]) if host[0] == "[" else IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def host_name(authority: str) -> str:

@@ -17,18 +17,19 @@ from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
 from portico.server.clients import Clients
-from portico.server.net.listeners import host_of, is_loopback
+from portico.server.net.listeners import is_loopback
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
+from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.etags import Digests
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
 from portico.site.rules.rulebook import warn
-from portico.site.site import LOOPBACK_HOSTS, Site
+from portico.site.site import Site
 from portico.site.uploads.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -248,11 +249,10 @@ class Worker:
 
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:
-    """Return the hosts that requests may name; None for any."""
+    """Return the names that requests may have as host; None for any."""
     if not all(map(is_loopback, listeners)) and not config.allow_hosts:
         return None
-    own = [host_of(listener) for listener in listeners if is_loopback(listener)]
-    return (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
+    return (*LOOPBACK_HOSTS, *config.allow_hosts)
 
 
 def _once(report: Report) -> Report:

@@ -285,12 +285,6 @@ def is_loopback(listener: socket.socket) -> bool:
     return bool(host == "::1" or host.startswith(("127.", "::ffff:127.")))
 
 
-def host_of(listener: socket.socket) -> str:
-    """Return the address of a listening TCP socket as the host of a URL."""
-    host = str(listener.getsockname()[0])
-    return f"[{host}]" if ":" in host else host
-
-
 def is_local(listener: socket.socket) -> bool:
     """Whether only this machine can connect to it."""
     return is_unix(listener) or is_loopback(listener)

@@ -156,7 +156,7 @@ def test_a_page_of_the_web_cannot_read_them(endpoint: MetricsEndpoint) -> None:
         assert client.ask(b"GET /metrics HTTP/1.0\r\n\r\n").status == 200
 
 
-@pytest.mark.parametrize("allowed", ["watch.test", "*"])
+@pytest.mark.parametrize("allowed", ["watch.test", "*.test", "*"])
 def test_allowed_hosts_are_answered(allowed: str) -> None:
     with closing(start(allow_hosts=[allowed])) as endpoint, Client(endpoint.url) as client:
         assert status_for(client, "watch.test") == 200
