@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from portico.server.telemetry.output import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 READ = 0x001
 """Ready to be read; EPOLLIN."""
@@ -33,6 +33,8 @@ EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
 
 _EVENTS_AT_ONCE = 512
 """Descriptors handled in a turn: bounds how long timers and signals wait."""
+LONG_TURN = 0.001
+"""Seconds. If a turn takes longer, the next is interrupted each time that so many have passed."""
 
 
 class SelectorPoller:
@@ -97,6 +99,11 @@ class Loop:
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
+        self._forgotten: set[int] = set()  # in this turn
+        self._late: dict[int, Callable[[int], None]] = {}  # their new handlers, from the next turn
+        self._on_long_turn: Callable[[], None] | None = None
+        self._interrupted = 0.0  # when that was called last
+        self._count = _EVENTS_AT_ONCE  # handlers to call between two looks at the clock
         self._stopped = False
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -107,23 +114,26 @@ class Loop:
     def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         """Call `handler` whenever `fd` is ready for one of `events`, or broken."""
         self._poller.register(fd, events)
-        self._handlers[fd] = handler
+        self.handle(fd, handler)
 
     def change(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         """Wait for other events of a watched descriptor, or with another handler."""
         self._poller.modify(fd, events)
-        self._handlers[fd] = handler
+        self.handle(fd, handler)
 
     def handle(self, fd: int, handler: Callable[[int], None]) -> None:
         """Replace the handler of a watched descriptor; it waits for the same events."""
-        self._handlers[fd] = handler
+        # Of one that had another owner in this turn, what is ready may be the other's.
+        (self._late if fd in self._forgotten else self._handlers)[fd] = handler
 
     def forget(self, fd: int) -> None:
         """Stop watching `fd`; before it is closed as well.
 
         epoll drops a closed descriptor by itself only if no forked process has a copy of it.
         """
-        del self._handlers[fd]
+        if self._late.pop(fd, None) is None:
+            del self._handlers[fd]
+        self._forgotten.add(fd)
         self._poller.unregister(fd)
 
     def soon(self, fd: int, call: Callable[[], None]) -> None:
@@ -151,21 +161,27 @@ class Loop:
         """Let `run` return at the end of this turn."""
         self._stopped = True
 
-    def run(
+    def run(  # noqa: C901 (hot)
         self,
         *,
         on_turn: Callable[[float], None] | None = None,
+        on_long_turn: Callable[[], None] | None = None,
         on_turn_end: Callable[[], None] | None = None,
         on_bug: Callable[[int], None] | None = None,
     ) -> None:
         """Turn until stopped. What raises has a bug of ours: reported, and the rest goes on.
 
-        `on_turn(now)` is called when a turn begins, `on_turn_end()` when it ends, `on_bug(fd)` when
-        a handler has raised.
+        `on_turn(now)` is called when a turn begins, `on_long_turn()` for each LONG_TURN that it
+        lasts, `on_turn_end()` when it ends, `on_bug(fd)` when a handler has raised.
         """
         poll = self._poller.poll
         handlers = self._handlers
+        self._on_long_turn = on_long_turn
         while not self._stopped:
+            if self._forgotten:
+                self._forgotten.clear()
+                handlers.update(self._late)
+                self._late.clear()
             ready = poll(self._timeout(), _EVENTS_AT_ONCE)
             self.now = now = time.monotonic()
             if on_turn is not None:
@@ -173,22 +189,42 @@ class Loop:
                     on_turn(now)
                 except Exception:  # noqa: BLE001
                     report_bug()
-            for fd, events in ready:
-                handler = handlers.get(fd)
-                if handler is None:
-                    continue
-                try:
-                    handler(events)
-                except Exception:  # noqa: BLE001
-                    report_bug()
-                    if on_bug is not None:
-                        _run_guarded(partial(on_bug, fd))
+            for part in (ready,) if len(ready) <= self._count else self._parts(ready):
+                for fd, events in part:
+                    handler = handlers.get(fd)
+                    if handler is None:
+                        continue  # closed in this turn
+                    try:
+                        handler(events)
+                    except Exception:  # noqa: BLE001
+                        report_bug()
+                        if on_bug is not None:
+                            _run_guarded(partial(on_bug, fd))
+            if len(ready) > 1:
+                spent = time.monotonic() - now
+                self._count = _EVENTS_AT_ONCE
+                if spent > LONG_TURN:
+                    self._count = max(1, int(len(ready) * LONG_TURN / spent))
             self._run_due(on_bug)
             if on_turn_end is not None:
                 try:
                     on_turn_end()
                 except Exception:  # noqa: BLE001
                     report_bug()
+
+    def _parts(self, ready: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+        """Yield what is ready in parts, each LONG_TURN of work by the last turn's measure."""
+        count = self._count
+        for start in range(0, len(ready), count):
+            yield ready[start : start + count]
+            self._look_at_clock()
+
+    def _look_at_clock(self) -> None:
+        """Call `on_long_turn` if the turn has lasted long since that was done last."""
+        since = max(self.now, self._interrupted)
+        if self._on_long_turn is not None and time.monotonic() - since > LONG_TURN:
+            _run_guarded(self._on_long_turn)
+            self._interrupted = time.monotonic()
 
     def close(self) -> None:
         """Give back the loop's own descriptors."""
@@ -208,11 +244,13 @@ class Loop:
         """Make the calls that were put off for now."""
         while self._calls:
             _run_guarded(self._calls.popleft())
+            self._look_at_clock()
         if self._soon:
             calls, self._soon = self._soon, []
             for fd, call in calls:
                 if not _run_guarded(call) and on_bug is not None:
                     _run_guarded(partial(on_bug, fd))
+                self._look_at_clock()
         while self._timers and self._timers[0][0] <= self.now:
             _run_guarded(heapq.heappop(self._timers)[2])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.server.net.loop import READ, WRITE, Loop
+from portico.server.net.loop import LONG_TURN, READ, WRITE, Loop
 
 pytestmark = pytest.mark.usefixtures("any_poller")
 
@@ -269,3 +269,59 @@ def test_no_exception_ends_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.run(on_turn=lambda _: fail("turn"), on_turn_end=end)
     loop.close()
     assert set(calls) == {"turn", "call", "timer", "end of turn"}
+
+
+def test_a_newcomer_is_not_told_what_its_predecessor_was(diary: Diary) -> None:
+    """It has got the descriptor of one that was closed in the same turn, and was ready as well."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    fds = {ours.fileno() for ours, _ in pairs}
+
+    def replace_other(_events: int) -> None:
+        diary.note("called")
+        for ours, theirs in pairs:
+            diary.loop.forget(ours.fileno())
+            ours.close()
+            theirs.close()
+        pairs[:] = [socket.socketpair() for _ in range(2)]
+        for ours, _ in pairs:
+            diary.loop.watch(ours.fileno(), READ, diary.noting("told"))
+
+    for ours, theirs in pairs:
+        diary.loop.watch(ours.fileno(), READ, replace_other)
+        theirs.send(b"x")
+    assert diary.run() == ["turn", "called", "rest"]
+    assert fds & {ours.fileno() for ours, _ in pairs}
+    pairs[0][1].send(b"x")
+    assert diary.run() == ["turn", "told", "rest"]
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+@pytest.mark.parametrize("how", ["ready", "soon", "call"])
+def test_a_long_turn_is_interrupted_between_handlers(diary: Diary, how: str) -> None:
+    """After each handler that takes long; that they do shows in the first turn."""
+    loop, pairs = diary.loop, [socket.socketpair() for _ in range(20)]
+
+    def handle(*_: object) -> None:
+        time.sleep(LONG_TURN)
+        diary.note("handled")
+
+    for _ in range(2):
+        diary.entries.clear()
+        loop._stopped = False
+        for ours, theirs in pairs:
+            if how == "soon":
+                loop.soon(ours.fileno(), handle)
+            elif how == "call":
+                loop.call(handle)
+            else:
+                if ours.fileno() not in loop._handlers:
+                    loop.watch(ours.fileno(), READ, handle)
+                theirs.send(b"x")
+        loop.run(on_long_turn=diary.noting("long"), on_turn_end=loop.stop)
+    assert diary.entries.count("handled") == len(pairs)
+    assert diary.entries[-10:] == ["handled", "long"] * 5
+    for pair in pairs:
+        for end in pair:
+            end.close()
