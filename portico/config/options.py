@@ -368,7 +368,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("max_connections", CONNECTIONS, LIMITS, "Connections open at once, per worker.", 4096),
     Option("head_timeout", SECONDS, LIMITS, "Until a request's head is complete.", 10.0),
     Option("idle_timeout", SECONDS, LIMITS, "Until an idle connection is closed.", 60.0),
-    Option("send_timeout", SECONDS, LIMITS, "Until a client that reads nothing is given up.", 30.0),
+    Option("send_timeout", SECONDS, LIMITS, "Until a client that reads nothing is given up.", 60.0),
     Option("grace", SECONDS, LIMITS, "Time to finish what is being sent when stopped.", 5.0),
     Option("cache_size", SIZE, LIMITS, "Memory for ready replies, per worker; 0: none.", 64 << 20),
     Option("config", FILE, OTHER, "Read options from this TOML file.", ""),

@@ -1,7 +1,10 @@
 """All clients of one loop: accepted, served, and dropped when they take too long.
 
-Limit: `most` connections at once. When they are used up, those that have waited longest for their
-client make room for newcomers; where the system is out of descriptors or memory, accepting rests.
+Newcomers are let in a few at a time, once in a turn of the loop, and again and again in a turn that
+takes long. Their first requests are served at once.
+
+Limit: `most` connections at once. When they are used up, others make room for newcomers: `eviction`
+says who. Where the system is out of descriptors or memory, accepting rests.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.server.connection import Connection
+from portico.server.eviction import YOUNG_SECONDS, first_to_go
 from portico.server.net.acceptor import Acceptor
 from portico.server.net.listeners import BACKLOG
 from portico.server.net.loop import EXCLUSIVE, READ, report_bug
-from portico.server.states import CLOSED, CONTENT, HEAD, IDLE
+from portico.server.states import CLOSED
 
 if TYPE_CHECKING:
     import socket
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
-us of work."""
+us of work. Of several workers, one that took many at once would leave the others without."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 SWEEPS_WHEN_IDLE = 120
@@ -86,6 +90,13 @@ class Clients:
         if self._is_shared:
             self._sweep_from_now_on()
 
+    def look_for_newcomers(self) -> None:
+        """Accept what waits, now and not only when its turn comes."""
+        if self._accepting:
+            for acceptor in self._acceptors:
+                if acceptor.has_more():
+                    self._accept(acceptor)
+
     def stop_listening(self) -> None:
         """Accept the connections that the kernel has queued already, then close the listeners."""
         self._has_stopped = True
@@ -116,7 +127,7 @@ class Clients:
             self._connections[fd].close()
 
     def _accept_again(self) -> None:
-        if not self._accepting and not self._has_stopped:
+        if not self._accepting and not self._has_stopped and not self._is_short:
             self._accepting = True
             for acceptor in self._acceptors:
                 events = READ | EXCLUSIVE if self._is_shared else READ
@@ -132,7 +143,8 @@ class Clients:
         """Accept what waits at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
-            self._stop_accepting()  # `_closed` or the next sweep begins again
+            self._stop_accepting()  # `_closed` begins again as well
+            self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         arrived = []
         is_short = False
@@ -170,22 +182,13 @@ class Clients:
 
     def _closed(self, connection: Connection) -> None:
         del self._connections[connection.fd]
-        if not self._accepting and not self._is_short:
-            self._accept_again()
+        self._accept_again()
 
     def _make_room(self) -> bool:
-        """Close connections that have waited long for their client; return False if none have.
-
-        So a client that holds all connections open without using them harms no one else. Several
-        are closed at once, so that the search among thousands is not made for each newcomer.
-        """
-        waiting = [
-            each for each in self._connections.values() if each.state in (IDLE, HEAD, CONTENT)
-        ]
-        waiting.sort(key=lambda each: (each.state != IDLE, each.deadline))
-        victims = waiting[: 1 + len(waiting) // 32]
+        """Give up those that are the first to go; return False if nobody has to."""
+        victims = first_to_go(self._connections.values(), self._most, spare=self._is_short)
         for connection in victims:
-            connection.close()
+            connection.give_up()
         return bool(victims)
 
     def _wait_for_room(self) -> None:
@@ -218,12 +221,8 @@ class Clients:
         for connection in list(self._connections.values()):
             if connection.deadline < now:
                 connection.expire()
-        if not self._is_short:
-            self._accept_again()  # one that kept a newcomer waiting may be idle by now
-        if self._accepting and self._is_shared:
-            for acceptor in self._acceptors:
-                if acceptor.has_more():
-                    self._accept(acceptor)
+        if self._is_shared:
+            self.look_for_newcomers()
         if not self._connections:
             self._sweeps_left -= 1
         if self._on_sweep is not None:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 from portico.http.content import ContentChanged, Outgoing
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
-from portico.server import states
 from portico.server.net.loop import READ, WRITE
-from portico.server.net.progress import Progress
 from portico.server.net.send_queue import SendQueue
 from portico.server.net.transport import MORE
+from portico.server.progress import Progress
 from portico.server.responder import Undecided
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
 from portico.site.origin.open_file import Waiting
@@ -46,7 +45,6 @@ class Connection:
         "_began",
         "_buffer",
         "_content",
-        "_dropped",
         "_loop",
         "_on_close",
         "_peer",
@@ -55,6 +53,7 @@ class Connection:
         "_responder",
         "_scanned",
         "_send_queue",
+        "_sending",
         "_transport",
         "_waiting",
         "_watched",
@@ -85,11 +84,11 @@ class Connection:
         self._scanned = 0  # octets of it in which no head ends
         self._content: RequestContent | None = None
         self._waiting: Waiting | None = None  # what a thread does, as long as that is wanted
-        self._dropped = 0  # octets, while lingering
         self._send_queue: SendQueue | None = None
+        self._sending: SendQueue | None = None  # the last that there was, though it be empty now
         self._reply: Reply | None = None  # what the send queue holds; None: interim responses
         self._began = 0.0  # when its request was taken up
-        self._progress = Progress()
+        self._progress = Progress(responder.time_limits)
 
     def start(self, data: bytes) -> None:
         """Serve what has arrived since the connection was accepted, then wait for more."""
@@ -101,12 +100,34 @@ class Connection:
     def expire(self) -> None:
         """Act on the deadline: a request that was begun is refused, the rest ends silently."""
         if self.state in {HEAD, CONTENT}:
-            what = "request" if self.state == HEAD else "content"
-            self._fail(ProtocolError(408, f"The {what} did not arrive in time."))
+            self._fail(ProtocolError(408, "The request did not arrive in time."))
         elif self.state == WAIT:
             self._fail(ProtocolError(503, "The disk is too slow at this moment."))
-        elif self.state not in {SEND, LINGER} or not self._client_still_reads():
-            self.close()
+        elif self.state == IDLE:
+            self.drain()
+        else:
+            unread = self._transport.unread()
+            self.deadline = self._progress.look(self._responder.now, unread, self.state)
+            if self.deadline <= self._responder.now:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """Close, and have the system let go at once of a response that the client has not taken."""
+        if self.taken() is not None:
+            self._transport.reset_when_closed()
+        self.close()
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether content comes that somebody asked for."""
+        return self._content is not None and not self._content.is_answered
+
+    def taken(self) -> tuple[int, float] | None:
+        """Return the octets that the client took of its response, and the seconds; None if all."""
+        sending, unread = self._sending, self._transport.unread()
+        if sending is None or (self._send_queue is None and unread == 0):
+            return None
+        return sending.sent - unread, self._responder.now - sending.began
 
     def drain(self) -> None:
         """End now if nothing is under way, else with the present exchange: the worker stops."""
@@ -115,7 +136,7 @@ class Connection:
             self._on_request(READ)
         if self.state == IDLE:
             self.close()
-        elif self.state == CONTENT and self._content is not None and self._content.is_answered:
+        elif self.state == CONTENT and not self.is_uploading:
             self._finish(linger=True)
 
     def close(self) -> None:
@@ -177,8 +198,7 @@ class Connection:
             responder = self._responder
             responder.freshness.begin_round()  # what came with it may be younger than this turn
             if self.state == CONTENT:
-                latest = self._deadline(CONTENT)
-                self.deadline = min(self.deadline + len(data) / states.CONTENT_RATE, latest)
+                self.deadline = self._progress.prolong(self.deadline, data, responder.now, CONTENT)
             self._take(data)
         elif self.state != CLOSED:
             self._enter(self.state)
@@ -196,9 +216,8 @@ class Connection:
 
     def _on_linger(self, _events: int) -> None:
         """LINGER: drop whatever comes, until the client closes."""
-        self._dropped += len(self.receive())
-        if self._dropped > states.LINGER_LIMIT:
-            self.close()
+        if data := self.receive():
+            self.deadline = self._progress.prolong(self.deadline, data, self._responder.now, LINGER)
         elif self.state != CLOSED:
             self._enter(LINGER)
 
@@ -240,7 +259,7 @@ class Connection:
         try:
             end = head_end(buffer, self._scanned)
         except ProtocolError as error:
-            self._refuse(error)
+            self._fail(error)
             return False
         if end < 0:
             self._scanned = len(buffer)
@@ -263,6 +282,7 @@ class Connection:
         if reply is not None:
             self._send(reply, began)
         elif self._content is not None:
+            self._began = began or self._responder.now
             self._enter(CONTENT)
             if interim := self._content.interim:
                 self._queue(SendQueue([Outgoing(interim)]), None)
@@ -309,42 +329,34 @@ class Connection:
         if self.state in {IDLE, CONTENT}:
             self._take(b"")
 
-    def _refuse(self, error: ProtocolError) -> None:
-        received, self._buffer = self._buffer, b""
-        self._send(self._responder.refuse(error, received))
-
     def _fail(self, error: ProtocolError) -> None:
         """End the exchange under way, with an answer unless it has one."""
         content, waiting, self._waiting = self._content, self._waiting, None
+        asked = waiting.decision if isinstance(waiting, Undecided) else content
         if self._send_queue is not None:
             self.close()
-        elif isinstance(waiting, Undecided):
-            decision = waiting.decision
-            reply = self._responder.refuse_request(error, decision.request, decision.line)
-            self._send(reply, self._began)
-        elif content is None:
-            self._refuse(error)
-        elif content.is_answered:
+        elif asked is None:
+            received, self._buffer = self._buffer, b""
+            self._send(self._responder.refuse(error, received))
+        elif content is not None and content.is_answered:
             self._finish(linger=True)
         else:
-            reply = self._responder.refuse_request(error, content.request, content.request_line)
-            content.abort()
-            self._content = None
-            self._send(reply)
+            if content is not None:
+                content.abort()
+                self._content = None
+            reply = self._responder.refuse_request(error, asked.request, asked.line)
+            self._send(reply, self._began)
 
     # Replies
 
     def _send(self, reply: Reply, began: float = 0.0) -> None:
-        """Send a reply; what there is no room for waits in the send queue. `began`: see `_sent`.
-
-        The last reply and the connection's end, which follows it at once, go in one segment.
-        """
+        """Send a reply; what there is no room for waits in the send queue. `began`: see `_sent`."""
+        flags = MORE if reply.close else 0  # the connection's end goes in the same segment
         sent = 0
         try:
             if not reply.content:
-                sent = self._transport.send(reply.data, MORE if reply.close else 0)
+                sent = self._transport.send(reply.data, flags)
             elif reply.octets:
-                flags = MORE if reply.close else 0
                 sent = self._transport.send_pieces((reply.data, *reply.octets), flags)
         except (BlockingIOError, InterruptedError):
             pass
@@ -356,11 +368,11 @@ class Connection:
             self._sent(reply, reply.length, began)
             return
         self._began = began or self._responder.now
-        self._queue(SendQueue(reply.outgoing(), sent), reply)
+        self._queue(SendQueue(reply.outgoing(), sent, self._responder.now), reply)
 
     def _queue(self, send_queue: SendQueue, reply: Reply | None) -> None:
         """Send what is queued, as room comes."""
-        self._send_queue = send_queue
+        self._send_queue = self._sending = send_queue
         self._reply = reply
         if send_queue.is_stream:
             self._responder.streams.begin()
@@ -398,13 +410,13 @@ class Connection:
             goes_on = self.state != SEND or send_queue.sent > before
             self._enter(SEND)
             if goes_on:
-                self._expect_progress()
+                self.deadline = self._progress.expect(responder.now)
 
     def _on_room(self, events: int) -> None:
         """SEND: send more of the reply, then go on with what had arrived."""
         send_queue = self._send_queue
         if send_queue is not None and send_queue.needs_step:
-            self._expect_progress()  # the client waits for us, not we for it
+            self.deadline = self._progress.expect(self._responder.now)  # the client waits for us
             if events & ~(READ | WRITE):
                 self.close()  # the client has gone
             elif self._responder.streams.take_step(self._responder.now):
@@ -431,8 +443,8 @@ class Connection:
             responder.counters.answered(reply.status, length, began or responder.now)
         if responder.log is not None:
             responder.log.add(self._peer, reply.log_text, length)
-        if reply.close or responder.draining:
-            self._finish(linger=reply.linger or responder.draining or began > 0)
+        if reply.close or responder.hurries:
+            self._finish(linger=reply.linger or responder.hurries or began > 0)
         elif self.state != IDLE:
             self._enter(IDLE)
         else:
@@ -450,24 +462,7 @@ class Connection:
             self.close()
             return
         self._enter(LINGER)
-        self._progress.restart(self._deadline(WAIT), self._transport.unread())
-
-    def _expect_progress(self) -> None:
-        """From now on the client has the usual time to take some of what it was sent."""
-        self._progress.restart(self._deadline(WAIT))
-        self.deadline = self._deadline(SEND)
-
-    def _client_still_reads(self) -> bool:
-        """SEND, LINGER: look whether the client may still be reading; if so, set a new deadline."""
-        before = self._progress.unread
-        unread = self._transport.unread()
-        if not self._progress.goes_on(unread, self._responder.now, self._deadline(WAIT)):
-            return False
-        self.deadline = self._deadline(SEND)
-        if self.state == LINGER and unread == 0:
-            self.deadline = self._deadline(LINGER)
-            return before != 0
-        return True
+        self._progress.linger(self._responder.now, self._transport.unread())
 
     def _enter(self, state: int) -> None:
         """Enter `state`, with a new deadline: set what it waits for and what happens then.

@@ -27,16 +27,16 @@ class RequestContent:
     `is_answered` says that the response is sent before the content is read.
     """
 
-    __slots__ = ("_pending", "_reader", "_sink", "is_answered", "request", "request_line")
+    __slots__ = ("_pending", "_reader", "_sink", "is_answered", "line", "request")
 
     def __init__(
-        self, sink: ContentSink, request: RequestHead, request_line: bytes, *, is_answered: bool
+        self, sink: ContentSink, request: RequestHead, line: bytes, *, is_answered: bool
     ) -> None:
         self._sink = sink
         self._reader = ContentReader(request.content_length)
         self._pending = b""
         self.request = request
-        self.request_line = request_line
+        self.line = line
         """As it came, for the log."""
         self.is_answered = is_answered
 

@@ -132,7 +132,9 @@ class Responder:
         self.bursts = Bursts()
         self.streams = Streams()
         self.draining = False
-        """Whether the worker is about to stop, so that each reply is the last of its connection."""
+        """Whether each reply that is made is the last of its connection."""
+        self.hurries = False
+        """Whether each connection ends with the exchange that is under way."""
         self.requests = 0
         """Requests answered since the start."""
         self.now = 0.0
@@ -159,9 +161,17 @@ class Responder:
             self._date = imf_fixdate(second).encode("ascii")
 
     def begin_drain(self) -> None:
-        """From now on each reply is the last of its connection, so those made before are no use."""
+        """From now on each reply is the last of its connection, so those made before are no use.
+
+        A connection whose response was begun before has the grace time for one more request.
+        """
         self.draining = True
+        self.time_limits[IDLE] = min(self.time_limits[IDLE], self.config.grace)
         self.reply_cache = ReplyCache(0, self.reply_cache.open_files)
+
+    def hurry(self) -> None:
+        """From now on end each connection with the exchange that is under way."""
+        self.hurries = True
 
     def wait(
         self, waiting: Waiting, is_wanted: Callable[[], bool], done: Callable[[], None]
@@ -270,7 +280,7 @@ class Responder:
         response = content.finish()
         if response is None:
             return None
-        return self._reply(response, None, content.request, content.request_line)
+        return self._reply(response, None, content.request, content.line)
 
     def _keep(self, key: HeadKey, bare: HeadKey | None, request: RequestHead, reply: Reply) -> None:
         """Keep a reply by its key; or for any query by the `bare` one, with its log line."""

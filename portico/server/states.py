@@ -10,7 +10,7 @@ Each line tells what a connection waits for in a state, and what happens then.
 - SEND: room to send; the rest of a response is sent, and a stream goes on, a step in each turn.
   Meanwhile nothing is received.
 - LINGER: bytes; our side is closed. What still comes is dropped, so that the client is not reset
-  before it has the last response.
+  before it has the last response: it may not look for one before it has sent all it has.
 - CLOSED: nothing.
 """
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 IDLE, HEAD, QUEUED, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
 CONTENT_RATE = 1024
-"""Octets of a request's content that must come in a second, on average. A client that pauses has
-`head_timeout` to go on."""
-LINGER_LIMIT = 1 << 20
-"""Octets dropped after the last response; then the client is reset."""
-LINGER_SECONDS = 2.0
-"""How long a client has to close when its system has the whole of the last response."""
+"""Octets of content that must come in a second, on average, wanted or not. A client that pauses has
+`head_timeout` to go on, or LINGER_SILENCE."""
+LINGER_SILENCE = 5.0
+"""How long a client has to close, or to go on sending, when its system has the whole of the last
+response. As long as nginx gives it."""
+LINGER_SECONDS = 30.0
+"""How long it may go on sending then, however much that is: as long as with nginx."""
 LOOKS = 8
 """How often, within `send_timeout`, a connection looks whether its client still reads."""
 
@@ -36,7 +37,7 @@ LOOKS = 8
 def time_limits(config: Config) -> dict[int, float]:
     """Return how long each state may last, in seconds, before the connection is closed.
 
-    CONTENT is prolonged by what comes, SEND and LINGER as long as the client reads.
+    CONTENT and LINGER are prolonged by what comes, SEND and LINGER as long as the client reads.
     """
     return {
         IDLE: config.idle_timeout,
@@ -45,5 +46,5 @@ def time_limits(config: Config) -> dict[int, float]:
         CONTENT: config.head_timeout,
         WAIT: config.send_timeout,
         SEND: config.send_timeout / LOOKS,
-        LINGER: LINGER_SECONDS,
+        LINGER: LINGER_SILENCE,
     }

@@ -134,7 +134,6 @@ class Worker:
         self._sweeps = 0
         self._stops = 0
         self._retires = False
-        self._hurries = False
 
     @property
     def requests(self) -> int:
@@ -152,6 +151,7 @@ class Worker:
             self._clients.accept()
             self._loop.run(
                 on_turn=self._responder.begin_turn,
+                on_long_turn=self._clients.look_for_newcomers,
                 on_turn_end=self._end_turn,
                 on_bug=self._clients.close_broken,
             )
@@ -205,8 +205,8 @@ class Worker:
             return
         if not self._responder.draining:
             self._drain()
-        if self._stops and not self._hurries:
-            self._hurries = True
+        if self._stops and not self._responder.hurries:
+            self._responder.hurry()
             self._clients.drain()
             self._loop.later(self._config.grace, self._loop.stop)
         if not self._clients:

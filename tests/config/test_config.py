@@ -127,7 +127,7 @@ def test_the_defaults() -> None:
         "max_connections": 4096,
         "head_timeout": 10.0,
         "idle_timeout": 60.0,
-        "send_timeout": 30.0,
+        "send_timeout": 60.0,
         "grace": 5.0,
         "cache_size": 64 * 1024 * 1024,
         "config": "",

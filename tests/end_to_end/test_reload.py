@@ -286,6 +286,27 @@ def test_a_connection_that_waits_is_answered_once_more(run: Run, stack: ExitStac
     assert portico.end() == 0
 
 
+@pytest.mark.parametrize("grace", ["0.2", "3600"])
+def test_a_download_begun_before_is_not_the_last_answer(
+    run: Run, stack: ExitStack, grace: str
+) -> None:
+    """It announced no end of the connection; who asks for nothing more is closed all the same."""
+    portico = run("--grace", grace)
+    download = stack.enter_context(Client(portico.url, receive_buffer=4096))
+    download.send(get("/large.bin"))
+    eventually(download.has_news)
+    before = portico.workers
+    portico.reload()
+    download.hurry()
+    answer = download.answer()
+    assert (len(answer.content), answer.closes) == (LARGE, False)
+    if grace == "3600":
+        assert download.ask(get("/small.txt")).closes
+    assert download.at_end()
+    eventually(lambda: not portico.workers & before)
+    assert portico.end() == 0
+
+
 def test_a_stop_does_not_wait_for_old_workers(run: Run, stack: ExitStack) -> None:
     """They drain within the grace time, as all workers do then."""
     portico = run("--grace", "0.1")

@@ -156,12 +156,15 @@ class Desk:
     def _closed(self, connection: Connection) -> None:
         del self.connections[connection.fd]
 
-    def turn(self) -> None:
+    def turn(self, on_long_turn: Callable[[], None] | None = None) -> None:
         """Make one turn of the loop."""
         self.loop._stopped = False
         self.loop.wake()
         self.loop.run(
-            on_turn=self.responder.begin_turn, on_turn_end=self.loop.stop, on_bug=self._on_bug
+            on_turn=self.responder.begin_turn,
+            on_long_turn=on_long_turn,
+            on_turn_end=self.loop.stop,
+            on_bug=self._on_bug,
         )
 
     def _on_bug(self, fd: int) -> None:

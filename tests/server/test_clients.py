@@ -7,18 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from portico.config.config import Config
-from portico.http.content import Octets
 from portico.http.message import RequestHead, Response
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients
 from portico.server.embedded import Server
-from portico.server.states import IDLE, SEND
+from portico.server.net.loop import LONG_TURN
+from portico.server.states import IDLE, SEND, WAIT
+from portico.site.origin.open_file import Waiting
 from tests.server.clients import PATIENCE, Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
-from tests.server.inside import Answers, Desk, states, worker_of
+from tests.server.inside import Answers, Desk, Threads, states
+
+if TYPE_CHECKING:
+    from portico.server.responder import Answer
 
 
 def test_a_newcomer_takes_the_place_of_who_was_idle_longest(serve: Serve, connect: Connect) -> None:
@@ -57,42 +62,41 @@ def busy(server: Server, connect: Connect, count: int) -> list[Client]:
     return clients
 
 
-def test_a_newcomer_waits_for_the_end_of_a_connection(serve: Serve, connect: Connect) -> None:
+def test_a_newcomer_takes_the_place_of_the_slowest_reader(serve: Serve, connect: Connect) -> None:
+    """What the slowest has not taken is dropped at once; who reads faster gets all."""
     server = serve(max_connections=2)
-    first, second = busy(server, connect, 2)
+    slow, fast = busy(server, connect, 2)
+    fast.hurry()
+    fast.head()
+    fast.received += fast.socket.recv(1 << 20)
     newcomer = connect(server)
-    newcomer.send(get("/small.txt"))
-    assert first.answer().content[:2] == b"\x00\x01"
-    first.close()
-    assert newcomer.answer().content == b"small"
-    assert len(second.answer().content) == 1 << 22
+    assert newcomer.ask(get("/small.txt")).content == b"small"
+    assert slow.is_cut()
+    while len(fast.received) < 1 << 22:
+        fast.received += fast.socket.recv(1 << 20)
 
 
-def test_a_newcomer_waits_until_a_connection_is_idle(serve: Serve, connect: Connect) -> None:
-    """Its client keeps it open after the download."""
-    server = serve(max_connections=2)
-    first, second = busy(server, connect, 2)
-    newcomer = connect(server)
-    newcomer.send(get("/small.txt"))
-    assert len(first.answer().content) == 1 << 22
-    assert newcomer.answer().content == b"small"
-    assert first.at_end()
-    assert len(second.answer().content) == 1 << 22
+def test_readers_that_trickle_do_not_keep_others_out(serve: Serve, connect: Connect) -> None:
+    """Although each that is cut comes again."""
+    server = serve(max_connections=10)
+    readers: list[Client] = []
 
+    def trickle() -> None:
+        for client in readers:
+            with suppress(ConnectionResetError, BlockingIOError):
+                if client.socket.recv(100, socket.MSG_DONTWAIT):
+                    continue
+            client.close()
+            readers.remove(client)
+        while len(readers) < 20:
+            readers.append(connect(server, receive_buffer=4096))
+            readers[-1].send(get("/large.bin"))
 
-def test_while_it_is_full_it_does_not_spin(serve: Serve, connect: Connect) -> None:
-    server = serve(max_connections=1)
-    (client,) = busy(server, connect, 1)
-    newcomer = connect(server)
-    newcomer.send(get("/small.txt"))
-    worker = worker_of(server)
-    eventually(lambda: not worker._clients._accepting)
-    turns = worker._responder.freshness.round
-    time.sleep(0.3)  # in which nothing is to happen
-    assert worker._responder.freshness.round - turns < 50
-    client.hurry()
-    assert len(client.answer().content) == 1 << 22
-    assert newcomer.answer().content == b"small"
+    trickle()
+    for _ in range(30):
+        assert connect(server).ask(get("/small.txt", "Connection: close")).content == b"small"
+        trickle()
+    assert len(states(server)) <= 10
 
 
 def test_threads_of_clients_against_a_small_bound(serve: Serve) -> None:
@@ -125,15 +129,25 @@ def test_idle_connections_are_kept_as_long_as_there_is_room(serve: Serve, connec
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Answers "/large" with much, and all else with 204."""
+def threads() -> Threads:
+    return Threads()
+
+
+@pytest.fixture
+def desk(threads: Threads) -> Iterator[Desk]:
+    """Answers with 204, "/cold" when its threads have run, "/slow" after a long turn."""
 
     def answer(head: RequestHead) -> Response:
-        if head.path == "/large":
-            return Response(200, [("Content-Length", str(1 << 24))], (Octets(bytes(1 << 24)),))
+        if head.path == "/cold":
+            raise Waiting("disk")
+        if head.path == "/slow":
+            time.sleep(2 * LONG_TURN)
         return Response(204, [])
 
-    desk = Desk(Config.of(), Answers(answer))
+    def in_thread(_head: RequestHead) -> Answer:
+        return Response(204, []), None
+
+    desk = Desk(Config.of(), Answers(answer), threads.submit, in_thread)
     yield desk
     desk.close()
 
@@ -173,13 +187,44 @@ def test_newcomers_keep_a_client_waiting_for_a_share_of_them(desk: Desk) -> None
             assert client.recv(1000).startswith(b"HTTP/1.1 204 ")
 
 
+def test_in_a_long_turn_newcomers_are_let_in_again_and_again(desk: Desk) -> None:
+    """So they do not wait until all have had their turn, however many are there."""
+    with accepting(desk, 1000) as (clients, connect):
+        known = [connect(b"") for _ in range(20)]
+        while len(clients) < len(known):
+            desk.turn()
+        for _ in range(2):  # the first is not known to be long before it is over
+            newcomers = [connect(get("/")) for _ in range(3 * ACCEPTS_AT_ONCE)]
+            for client in known:
+                client.sendall(get("/slow"))
+            desk.turn(clients.look_for_newcomers)
+        for client in newcomers:
+            assert client.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+def test_a_newcomer_waits_while_all_wait_for_the_disk(desk: Desk, threads: Threads) -> None:
+    """And nothing spins meanwhile."""
+    with accepting(desk, 1) as (clients, connect):
+        connect(get("/cold"))
+        desk.turn()
+        newcomer = connect(get("/"))
+        desk.turn()
+        assert clients.states() == [WAIT]
+        assert not clients._accepting
+        threads.run()
+        while not clients._accepting:
+            desk.turn()
+        desk.turn()
+        assert newcomer.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
 def test_all_is_closed_while_it_is_full(desk: Desk) -> None:
     """The end of a connection makes room for others, but not then."""
     with accepting(desk, 1) as (clients, connect):
-        busy, newcomer = connect(get("/large")), connect(b"")
+        busy, newcomer = connect(get("/cold")), connect(b"")
         desk.turn()
         desk.turn()
-        assert clients.states() == [SEND]
+        assert clients.states() == [WAIT]
         assert not clients._accepting
         clients.close()
         assert len(clients) == 0

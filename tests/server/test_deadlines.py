@@ -19,7 +19,7 @@ from portico.server import clients, states, worker
 from portico.server.net.loop import READ
 from portico.server.net.send_queue import LONG_BURST
 from portico.server.shares import Bursts
-from portico.server.states import CONTENT, HEAD, IDLE
+from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, SEND
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
 from tests.server.inside import Answers, Desk, worker_of
@@ -97,15 +97,48 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(desk: Desk, reads_a
     theirs, connection = desk.connect()
     for octet in b"xyz":
         connection._transport.send(bytes([octet]))
-    connection._expect_progress()
+    connection._enter(SEND)
+    connection.deadline = connection._progress.expect(desk.responder.now)
     theirs.recv(1)
-    looks = []
-    while connection._client_still_reads():
+    looks: list[float] = []
+    while True:
+        connection.expire()
+        if connection.state == CLOSED:
+            break
         looks.append(desk.responder.now)
         if len(looks) == reads_after:
             theirs.recv(1)
         desk.responder.now = connection.deadline
     assert desk.responder.now == SEND_TIME + (looks[reads_after] if reads_after else begun)
+
+
+@pytest.mark.parametrize(
+    ("octets", "seconds"),
+    [
+        (0, states.LINGER_SILENCE),
+        (2 * states.CONTENT_RATE, states.LINGER_SECONDS),
+        (states.CONTENT_RATE // 2, 2 * states.LINGER_SILENCE),
+    ],
+)
+def test_who_sends_on_after_the_last_response_has_its_time(
+    desk: Desk, octets: int, seconds: float
+) -> None:
+    """So it can send all it has, and only then look for the response; not silently, not slowly.
+
+    It sends so many octets a second.
+    """
+    begun = desk.responder.now
+    client, connection = desk.connect(request("POST", "/", "Content-Length: 1000000"))
+    assert client.recv(1 << 16).endswith(b"Connection: close\r\n\r\n")
+    connection.expire()  # the first look finds that the client has the response
+    while desk.responder.now < connection.deadline:
+        desk.responder.begin_turn(desk.responder.now + 1)
+        client.sendall(bytes(octets))
+        connection._on_linger(READ)
+    assert desk.responder.now == begun + seconds
+    assert connection.state == LINGER
+    connection.expire()
+    assert connection.state == CLOSED
 
 
 # --- servers that look at the deadlines by themselves
@@ -114,7 +147,7 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(desk: Desk, reads_a
 @pytest.fixture
 def _frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(states, "LINGER_SECONDS", SHORT)
+    monkeypatch.setattr(states, "LINGER_SILENCE", SHORT)
 
 
 @pytest.mark.usefixtures("_frequent_sweeps")
@@ -141,7 +174,7 @@ def test_who_stops_reading_is_dropped(serve: Serve, connect: Connect) -> None:
     client.send(get("/large.bin") * 3)
     eventually(lambda: server.requests)
     eventually(lambda: not states_of(server))
-    client.is_cut()
+    assert client.is_cut()
     assert client.received.count(b"HTTP/1.1 200") < 3
 
 

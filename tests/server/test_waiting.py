@@ -15,13 +15,15 @@ from portico.config.config import Config
 from portico.http.content import Octets
 from portico.http.message import RequestHead, Response
 from portico.server.connection import Connection
-from portico.server.states import IDLE, LINGER, WAIT
+from portico.server.net.listeners import url_of
+from portico.server.net.transport import Plain
+from portico.server.states import CLOSED, IDLE, LINGER, WAIT
 from portico.site.origin import open_file as open_file_module
 from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
 from portico.site.origin.open_file import READ_AHEAD, OpenFile, Waiting
 from portico.site.site import Site
-from tests.server.clients import descriptors, get, request
+from tests.server.clients import Client, descriptors, get, request
 from tests.server.inside import Answers, Desk, Threads, statuses
 
 if TYPE_CHECKING:
@@ -131,6 +133,26 @@ def test_work_that_is_not_wanted_any_more_is_not_begun(
     desk.turn()
     threads.run()
     assert decisions.made == []
+
+
+@pytest.mark.parametrize(("resets", "made"), [(True, []), (False, ["/cold"])])
+def test_a_reset_drops_the_work_and_a_half_closed_client_is_answered(
+    desk: Desk, threads: Threads, decisions: Decisions, resets: bool, made: list[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Client(url_of(listener)) as client:
+        ours, _ = listener.accept()
+        way = Plain(ours.family, ours.type, ours.proto, ours.detach())
+        way.setblocking(False)
+        client.send(COLD)
+        connection = desk.serve(client.socket, way)
+        while connection.state != WAIT:
+            desk.turn()
+        (client.vanish if resets else client.half_close)()
+        desk.turn()
+        assert connection.state == (CLOSED if resets else WAIT)
+        threads.run()
+        assert decisions.made == made
+        assert resets or client.answer().content == b"thread"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

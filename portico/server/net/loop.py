@@ -161,7 +161,7 @@ class Loop:
         """Let `run` return at the end of this turn."""
         self._stopped = True
 
-    def run(  # noqa: C901 (hot)
+    def run(  # noqa: C901, PLR0912 (hot)
         self,
         *,
         on_turn: Callable[[float], None] | None = None,

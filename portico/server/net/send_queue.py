@@ -23,13 +23,15 @@ LONG_BURST = 2 << 20
 class SendQueue:
     """The pieces of one message that wait to be sent; `sent` counts the octets that went out."""
 
-    __slots__ = ("_framing", "_pieces", "is_stream", "sent")
+    __slots__ = ("_framing", "_pieces", "began", "is_stream", "sent")
 
-    def __init__(self, pieces: Sequence[Outgoing], sent: int = 0) -> None:
+    def __init__(self, pieces: Sequence[Outgoing], sent: int = 0, began: float = 0.0) -> None:
         """Queue `pieces`; their first `sent` octets, which are in memory, are out already.
 
-        A stream must be the last of them.
+        A stream must be the last of them. `began` is when the first octets were sent, in seconds of
+        time.monotonic().
         """
+        self.began = began
         self._pieces = [piece for piece in pieces if not piece.is_done]
         self._framing = 0
         self.is_stream = bool(pieces) and pieces[-1].needs_step
