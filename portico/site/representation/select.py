@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     """Receives each step of a decision: a text with places for `%`, and the values for them."""
 
 
+_NAMING_TAGS = frozenset({"if-match", "if-none-match", "if-range"})
+
+
 def silent(_text: str, *_values: object) -> None:
     """A Note that ignores the steps of a decision."""
 
@@ -35,7 +38,14 @@ class Selected:
     """The representation selected for a request (RFC 9110, 3.2)."""
 
     def __init__(
-        self, file: File, kind: str, coding: str, dependencies: Dependencies, *, varies: bool
+        self,
+        file: File,
+        kind: str,
+        coding: str,
+        dependencies: Dependencies,
+        *,
+        varies: bool,
+        shares_date: bool,
     ) -> None:
         self.file = file
         """What holds its content: the file itself, or a coded form of it."""
@@ -44,6 +54,8 @@ class Selected:
         self.dependencies = dependencies
         self.varies = varies
         """Another Accept-Encoding might select another representation."""
+        self.shares_date = shares_date
+        """The client may have got another coding before, with the same Last-Modified."""
 
 
 class Unacceptable:
@@ -70,9 +82,11 @@ class Selector:
     def choose(self, request: RequestHead, found: File | Precompressed) -> Selected | Unacceptable:
         """Return the representation that the client prefers (RFC 9110, 12.5.3).
 
-        If a condition names the file without a coding, and the client accepts that, it is selected
-        unless the preferred coding is named, too. Otherwise the client's copy would become useless
-        as soon as a compressed one has been made.
+        The file without a coding comes first, if the client accepts that, when a condition names it
+        (or the client's copy would become useless as soon as a compressed one has been made), and
+        when a Range is requested: many clients send Accept-Encoding by default, and none of them
+        can decode a slice of a coded representation. A coding that a condition names stays, so that
+        a download of coded content can be resumed.
         """
         kind = media_type(found.name)
         codings = found.codings or self._copy_codings(kind, found)
@@ -80,21 +94,29 @@ class Selector:
         wanted = acceptable(request.get("accept-encoding"), available)
         if not found.codings:  # make one copy only: in the coding that this client prefers
             wanted = [coding for coding in wanted if coding in {wanted[0], IDENTITY}]
+        shares_date = len(wanted) > 1 and request.get("accept-encoding") is not None
         named = _tags_in(request)
-        has_plain = IDENTITY in wanted and isinstance(found, File) and _is_in(named, found)
+        is_part = request.method == "GET" and request.get("range") is not None
+        prefers_plain = IDENTITY in wanted and (
+            is_part or (isinstance(found, File) and _is_in(named, found))
+        )
+        if is_part and prefers_plain and '"' not in named:
+            wanted = [IDENTITY]
         dependencies = found.dependencies
         is_pending = False
         for coding in wanted:
             chosen = self._in_coding(coding, found)
             if isinstance(chosen, File):
-                if has_plain and chosen is not found and not _is_in(named, chosen):
+                if prefers_plain and chosen is not found and not _is_in(named, chosen):
                     continue
                 if len(available) > 1 or coding != IDENTITY:
                     self._note("Coding: %s, out of %s.", coding, ", ".join(available))
                 if chosen is not found:
                     dependencies = merge(dependencies, chosen.dependencies)
                 varies = available != [IDENTITY]
-                return Selected(chosen, kind, coding, dependencies, varies=varies)
+                return Selected(
+                    chosen, kind, coding, dependencies, varies=varies, shares_date=shares_date
+                )
             if chosen is not None:
                 self._note("Coding: %s is wanted, and will be made in the background.", coding)
                 dependencies = merge(dependencies, (chosen,))
@@ -127,7 +149,7 @@ def _tags_in(request: RequestHead) -> str:
     """Return the field values in which a client names the versions that it has."""
     if not is_conditional(request.fields):
         return ""
-    return f"{request.get('if-none-match')}, {request.get('if-range')}"
+    return ", ".join([value for name, value in request.fields if name in _NAMING_TAGS])
 
 
 def _is_in(named: str, file: File) -> bool:
