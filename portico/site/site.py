@@ -39,6 +39,7 @@ from portico.site.origin.protocol import Directory, Failed, File, Precompressed,
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
+from portico.site.representation.coded import own_coding
 from portico.site.representation.respond import fields_of, repr_digest, respond
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
 from portico.site.resolver import Resolver
@@ -88,7 +89,7 @@ _RIGHTS = {
 # Fields of a representation that do not apply to a page sent in its place. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
 # Fields that a rule sets for a file, but that do not fit a page made here.
-_DESCRIBING = frozenset({"content-disposition", "content-type"})
+_DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
 # Nor an error: what is missing now may be there at the next request.
 _CACHING = frozenset({"cache-control", "expires"})
 
@@ -120,7 +121,7 @@ class Site:
 
     `hosts` are the hosts that are served: "*.name" means all below a name, "*" any; None means any,
     too. `copies` makes and keeps compressed copies. `report` receives what is wrong with the site's
-    rules files, `note` each step that leads to a response.
+    rules files and compressed files, `note` each step that leads to a response.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Site:
         self._hosts = frozenset(hosts or ())
         self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
         self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
-        self._selector = Selector(origin, copies, note)
+        self._selector = Selector(origin, copies, note, report)
         self._rules = Rulebook(origin, report)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
@@ -418,6 +419,8 @@ class Site:
         now = time.time()
         fields = fields_of(selected, cache, now)
         fields = self._with_rules(request, fields + repr_digest(request, selected))
+        if self._rules.headers is not None:
+            fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
         if not self._config.trust_uploads and self._access.some_may_write(found.names):
             fields = sandboxed(fields)
         response = respond(request, selected, fields, now, self._note)
@@ -430,6 +433,8 @@ class Site:
         self, request: RequestHead, selected: Unacceptable, context: Context
     ) -> Response:
         """Return 406 with the codings there are (RFC 9110, 15.5.7), or 503 while one is made."""
+        if not selected.available:
+            return self._error(404, request)
         vary = ("Vary", "Accept-Encoding")
         if selected.is_pending:
             context.depend_on(None)

@@ -36,6 +36,7 @@ from portico.config.config import Config, ConfigError, check_root, suggestion
 from portico.config.options import cores
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM, available
 from portico.site.pages.listing import human_size
+from portico.site.representation.content_type import BEGINNING, reads_beginning, refined
 from portico.site.representation.media import is_compressible, media_type
 from portico.site.target import is_safe
 
@@ -149,8 +150,9 @@ class Survey:
                 self.abandoned.append(item.path)
             return
         size = status.st_size
-        compressible = size >= WORTH_FROM and is_compressible(media_type(item.name))
-        if not (compressible and item.is_served and all(map(is_safe, item.names))):
+        if size < WORTH_FROM or not item.is_served or not all(map(is_safe, item.names)):
+            return
+        if not is_compressible(_content_type(item)):
             return  # among them all compressed files
         self.originals += 1
         self.octets += size
@@ -160,6 +162,14 @@ class Survey:
                 self.kept.append(Written(coding, size, known.st_size))
             else:
                 self.tasks.append(Task(coding, item.shown, item.path, size))
+
+
+def _content_type(item: Item) -> str:
+    kind = media_type(item.name, item.names)
+    if reads_beginning(item.name):
+        with contextlib.suppress(OSError), open(item.path, "rb") as file:
+            return refined(kind, item.name, file.read(BEGINNING))
+    return kind
 
 
 def _file_status(path: str) -> os.stat_result | None:

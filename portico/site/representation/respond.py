@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 RANGE_NOT_SATISFIABLE = 416
 
 _NO_DATE = 1
-"""Seconds since the epoch up to which a time says nothing of a file: Nix and OSTree set 1, Bazel and
+"""Seconds since the epoch up to which a time says nothing of a file: Nix sets 1, Bazel and
 other makers of reproducible images 0."""
 
 # The fields of a 200 that a 304 leaves out, because the client has them (RFC 9110, 15.4.5).

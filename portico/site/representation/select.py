@@ -1,7 +1,8 @@
 """Select the representation of a file for a request: its content coding (RFC 9110, 12.5.3).
 
 Rule: each coding is a representation of its own, with its own tag, length and ranges. A
-precompressed sibling is used where there is one; otherwise a compressed copy, once it is made.
+precompressed sibling is used where there is one that is what its name says (see `coded`);
+otherwise a compressed copy, once it is made.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from portico.http.conditional import is_conditional
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM
 from portico.site.origin.freshness import merge
 from portico.site.origin.protocol import File
-from portico.site.representation.media import is_compressible, media_type
+from portico.site.representation import coded
+from portico.site.representation.content_type import content_type
+from portico.site.representation.media import is_compressible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
 
 _NAMING_TAGS = frozenset({"if-match", "if-none-match", "if-range"})
+
+
+REPORTS = 1000
+"""Names of siblings that cannot be used that are reported."""
 
 
 def silent(_text: str, *_values: object) -> None:
@@ -65,19 +72,30 @@ class Unacceptable:
         self, available: list[str], dependencies: Dependencies, *, is_pending: bool
     ) -> None:
         self.available = available
-        """The content codings that there are."""
+        """The content codings that there are; none if no file is what its name says."""
         self.dependencies = dependencies
         self.is_pending = is_pending
         """One that the client accepts is being made."""
 
 
 class Selector:
-    """Selects among the codings of files in `origin`; `copies` are those compressed here."""
+    """Selects among the codings of files in `origin`; `copies` are those compressed here.
 
-    def __init__(self, origin: Origin, copies: CompressionCache | None, note: Note) -> None:
+    `report` is told of each precompressed sibling that cannot be used.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        copies: CompressionCache | None,
+        note: Note,
+        report: Callable[[str], None],
+    ) -> None:
         self._origin = origin
         self._copies = copies
         self._note = note
+        self._report = report
+        self._reported: set[tuple[str, ...]] = set()
 
     def choose(self, request: RequestHead, found: File | Precompressed) -> Selected | Unacceptable:
         """Return the representation that the client prefers (RFC 9110, 12.5.3).
@@ -88,7 +106,7 @@ class Selector:
         can decode a slice of a coded representation. A coding that a condition names stays, so that
         a download of coded content can be resumed.
         """
-        kind = media_type(found.name)
+        kind = content_type(found)
         codings = found.codings or self._copy_codings(kind, found)
         available = [*codings, IDENTITY] if isinstance(found, File) else list(codings)
         wanted = acceptable(request.get("accept-encoding"), available)
@@ -117,15 +135,17 @@ class Selector:
                 return Selected(
                     chosen, kind, coding, dependencies, varies=varies, shares_date=shares_date
                 )
-            if chosen is not None:
-                self._note("Coding: %s is wanted, and will be made in the background.", coding)
-                dependencies = merge(dependencies, (chosen,))
-                is_pending = True
+            if chosen is None:
+                available.remove(coding)
+                continue
+            self._note("Coding: %s is wanted, and will be made in the background.", coding)
+            dependencies = merge(dependencies, (chosen,))
+            is_pending = True
         self._note("Coding: none of %s is acceptable.", ", ".join(available))
         return Unacceptable(available, dependencies, is_pending=is_pending)
 
     def _in_coding(self, coding: str, found: File | Precompressed) -> File | Dependency | None:
-        """Return the file in a coding, or None if there is none.
+        """Return the file in a coding, or None if there is none that can be used.
 
         While a copy is being made, return a dependency that holds until it is done.
         """
@@ -135,7 +155,20 @@ class Selector:
             if not found.codings and self._copies is not None:
                 return self._copies.get(found, coding)
         sibling = self._origin.look_up((*found.names[:-1], found.name + SUFFIXES[coding]))
-        return sibling if isinstance(sibling, File) else None
+        if not isinstance(sibling, File):
+            return None
+        fault = coded.fault(sibling, coding, found if isinstance(found, File) else None)
+        if fault is not None:
+            self._refuse(sibling, fault)
+        return sibling if fault is None else None
+
+    def _refuse(self, sibling: File, fault: str) -> None:
+        """Report, once for each name, that a precompressed sibling is not used."""
+        path = "/".join(sibling.names)
+        self._note("Coding: %s is not used: %s.", path, fault)
+        if sibling.names not in self._reported and len(self._reported) < REPORTS:
+            self._reported.add(sibling.names)
+            self._report(f"{path!r} is not sent in place of its original: {fault}")
 
     def _copy_codings(self, kind: str, found: File | Precompressed) -> Sequence[str]:
         """Return the codings in which a compressed copy of the file can be made."""

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from portico.http.h1.grammar import TOKEN
+from portico.site.compression.encoders import SUFFIXES
 from portico.site.fields import without
 from portico.site.rules.pattern import (
     BadRuleError,
@@ -72,7 +73,7 @@ _UNSUPPORTED = frozenset({"basic-auth"})
 
 # Vary may be extended but not removed, or caches would mix up representations.
 _NOT_REMOVED = _FRAMING
-_NOT_SET = (_FRAMING - {"vary"}) | _COMPUTED
+_NOT_SET = (_FRAMING - {"vary", "content-encoding"}) | _COMPUTED
 
 _NO_PATH = "A path must come first, to say what the field is for."
 _TOO_MANY = f"There are already {BLOCKS_LIMIT} blocks."
@@ -112,6 +113,8 @@ class Block:
             raise BadRuleError(f"{name} is not supported: the field would show its password.")
         if name.lower() in _NOT_SET:
             raise BadRuleError(f"{name} belongs to the server; it cannot be set.")
+        if name.lower() == "content-encoding" and value.lower() not in SUFFIXES:
+            raise BadRuleError(f"{name} is {', '.join(SUFFIXES)}, as the files are coded on disk.")
         if not _VALUE.fullmatch(value):
             raise BadRuleError(
                 f"The value of {name} is empty, or has a character that is not visible ASCII."
