@@ -25,7 +25,7 @@ from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
 from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
-from portico.site.rules.rulebook import warn
+from portico.site.rules.rulebook import RulesParser, warn
 from portico.site.site import LOOPBACK_HOSTS, Site
 from portico.site.uploads.uploads import Uploads
 
@@ -85,8 +85,9 @@ class Worker:
 
             users = Users(config.users, report)
         uploads = self._uploads = Uploads(config)
+        parser = RulesParser()
         self._site = Site(
-            self._folder, config, hosts, copies, report,
+            self._folder, config, hosts, copies, report, parser,
             users=users, uploads=uploads, may_wait=False,
         )  # fmt: skip
         self._site.read_rules()
@@ -99,8 +100,9 @@ class Worker:
             """Return the same site, for a thread."""
             folder = Folder(config.root, 0, digests=digests, mounts=mounts)
             return Site(
-                folder, config, hosts, copies, report_in_threads, users=users, uploads=uploads
-            )
+                folder, config, hosts, copies, report_in_threads, parser,
+                users=users, uploads=uploads,
+            )  # fmt: skip
 
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)

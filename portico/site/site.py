@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
-    from portico.site.rules.rulebook import Report
+    from portico.site.rules.rulebook import Report, RulesParser
     from portico.site.users import Users
 
     Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
@@ -121,7 +121,8 @@ class Site:
 
     `hosts` are the hosts that are served: "*.name" means all below a name, "*" any; None means any,
     too. `copies` makes and keeps compressed copies. `report` receives what is wrong with the site's
-    rules files and compressed files, `note` each step that leads to a response.
+    rules files and compressed files, `note` each step that leads to a response. `parser` can be
+    shared by sites in several threads.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Site:
         hosts: Iterable[str] | None = None,
         copies: CompressionCache | None = None,
         report: Report = warn,
+        parser: RulesParser | None = None,
         *,
         note: Note = silent,
         users: Users | None = None,
@@ -146,7 +148,7 @@ class Site:
         self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
         self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
         self._selector = Selector(origin, copies, note, report)
-        self._rules = Rulebook(origin, report)
+        self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
@@ -168,7 +170,7 @@ class Site:
     def read_rules(self) -> None:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
         with suppress(Waiting):  # then a thread reads them for the first request
-            self._rules.bring_up_to_date()
+            self._rules.bring_up_to_date(may_parse=True)
 
     def fail_health_checks(self) -> None:
         """From now on answer 503 at the path of --health, because the server is about to stop."""
