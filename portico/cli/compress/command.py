@@ -16,7 +16,15 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from portico.cli.compress.writing import PREFIX, SUFFIX, Task, Writer, Written, child_processes
+from portico.cli.compress.writing import (
+    PREFIX,
+    SUFFIX,
+    Task,
+    Writer,
+    Written,
+    child_processes,
+    remove,
+)
 from portico.cli.terminal import (
     FOUND,
     INTERRUPTED,
@@ -107,8 +115,7 @@ def run(argv: Sequence[str]) -> int:
 def _write(survey: Survey, writer: Writer, jobs: int, *, bar_shown: bool) -> None:
     """Write what is missing or stale. Raises KeyboardInterrupt."""
     for path in survey.abandoned:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        remove(*os.path.split(path))
     if survey.tasks:
         bar = Bar(writer)
         try:

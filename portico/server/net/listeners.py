@@ -97,9 +97,7 @@ def remove(files: list[tuple[str, os.stat_result]]) -> None:
     """
     for path, known in files:
         with contextlib.suppress(OSError):
-            found = os.lstat(path)
-            if os.path.samestat(found, known) and found.st_mtime_ns == known.st_mtime_ns:
-                os.unlink(path)
+            _unlink_socket(path, known)
 
 
 def _listen(address: str, config: Config) -> socket.socket:
@@ -149,7 +147,7 @@ def _listen_on(listener: socket.socket, place: Any) -> socket.socket:  # noqa: A
         set_options(listener)
         listener.bind(place)
         if is_unix(listener):
-            os.chmod(place, _SOCKET_MODE)
+            _open_to_all(place)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
@@ -163,10 +161,45 @@ def _listen_unix(path: str) -> socket.socket:
         raise BindError("this system has no unix sockets; listen on HOST:PORT")
     try:
         if _is_stale(path):
-            os.unlink(path)
+            _unlink_socket(path)
         return _listen_on(socket.socket(socket.AF_UNIX), path)
     except OSError as error:
         raise BindError(_explain_unix(error, path)) from None
+
+
+def _open_to_all(path: str) -> None:
+    """Give the socket file at `path` the mode for all users, and never another file.
+
+    Its folder may be somebody else's, who could put a symlink in its place. Raises OSError.
+    """
+    if os.chmod in os.supports_follow_symlinks:
+        os.chmod(path, _SOCKET_MODE, follow_symlinks=False)
+        return
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise OSError(errno.EADDRINUSE, "something else has taken its place", path)
+        os.chmod(f"/proc/self/fd/{fd}", _SOCKET_MODE)
+    finally:
+        os.close(fd)
+
+
+def _unlink_socket(path: str, known: os.stat_result | None = None) -> None:
+    """Remove a socket file, and never another file, wherever `path` leads by now.
+
+    With `known` only the socket of that inode and mtime. Raises OSError.
+    """
+    folder, name = os.path.split(path)
+    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        is_known = known is None or (
+            os.path.samestat(found, known) and found.st_mtime_ns == known.st_mtime_ns
+        )
+        if is_known and stat.S_ISSOCK(found.st_mode):
+            os.unlink(name, dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def _is_stale(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -26,6 +27,7 @@ from portico.server.net.listeners import (
 from tests.server.clients import PATIENCE, Client, get
 from tests.server.conftest import Serve
 from tests.server.processes.supervised import Supervised
+from tests.site.on_disk import Interruption
 
 
 def has_ipv6() -> bool:
@@ -239,6 +241,25 @@ def test_a_unix_socket_is_open_to_everybody_and_its_file_goes_with_it(path: Path
     remove(files)
     assert not path.exists()
     remove(files)
+
+
+@pytest.mark.parametrize("call", ["open", "chmod"])
+def test_only_a_socket_gets_the_mode_of_one(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The owner of the folder could put a symlink to a foreign file in its place."""
+    foreign = tmp_path / "foreign"
+    foreign.touch(0o600)
+
+    def swap() -> None:
+        path.unlink()
+        path.symlink_to(foreign)
+
+    Interruption(monkeypatch, call).before = swap
+    with contextlib.suppress(BindError):
+        discard(bind_anew(Config.of(listens=(f"unix:{path}",)), {}))
+    assert stat.S_IMODE(foreign.stat().st_mode) == 0o600
+    assert path.is_symlink()
 
 
 def test_a_stale_socket_is_replaced(path: Path) -> None:
