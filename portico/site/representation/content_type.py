@@ -31,7 +31,7 @@ _UTF8 = "; charset=utf-8"
 _HTML = f"text/html{_UTF8}"
 _MAY_DECLARE = frozenset({_HTML, f"text/css{_UTF8}"})
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
-_META = re.compile(rb"<meta[\s/][^>]*?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)", re.IGNORECASE)
+_META = re.compile(rb"<meta[\s/][^>]*?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)")  # in lower case
 _CSS_CHARSET = re.compile(rb'@charset "([^"]*)";')
 # What UTF-8 is called; a page whose declaration can be read is not in UTF-16, whatever it says.
 _MEANS_UTF8 = frozenset(
@@ -63,7 +63,8 @@ def refined(kind: str, name: str, beginning: bytes) -> str:
     if kind not in _MAY_DECLARE:
         return kind
     if kind == _HTML:
-        found = _META.search(_COMMENT.sub(b"", beginning))
+        text = beginning.lower()
+        found = _META.search(_COMMENT.sub(b"", text) if b"<!--" in text else text)
     else:
         found = _CSS_CHARSET.match(beginning)
     declares_other = found is not None and found[1].lower() not in _MEANS_UTF8
