@@ -131,6 +131,12 @@ def _encoded(found: re.Match[str]) -> str:
     return "".join([f"%{octet:02X}" for octet in found[0].encode("utf-8", "surrogatepass")])
 
 
+def captures_path(source: str) -> bool:
+    """Return whether the path of a source has a placeholder or a splat, if it is a source."""
+    found = ABSOLUTE.fullmatch(source)
+    return _CAPTURE.search(found[2] if found else source) is not None
+
+
 class Pattern:
     """The source of a rule: a path, or a URL whose scheme is ignored.
 
