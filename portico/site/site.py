@@ -125,7 +125,7 @@ class Site:
     shared by sites in several threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what the threads of a worker share comes from outside)
         self,
         origin: Origin,
         config: Config | None = None,
