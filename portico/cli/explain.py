@@ -27,8 +27,9 @@ from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.http.status import REASONS
 from portico.site.compression.cache import CompressionCache
+from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.folder import Folder
-from portico.site.site import LOOPBACK_HOSTS, Site
+from portico.site.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

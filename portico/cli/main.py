@@ -21,6 +21,7 @@ from portico.cli.terminal import (
     refuse,
 )
 from portico.config.config import ConfigError, suggestion
+from portico.server.processes.signals import Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def _run(argv: Sequence[str]) -> int:
     try:
         if command is not None:
             return int(import_module(command).run(argv[1:]))
-        return int(import_module("portico.cli.serve").run(argv))
+        with Signals() as signals:
+            return int(import_module("portico.cli.serve").run(argv, signals))
     except SurplusArgumentError as problem:
         near = "" if command is not None else suggestion(first, COMMANDS)
         return refuse(UsageError(f"{problem}{near}"))
@@ -72,13 +74,22 @@ def _run(argv: Sequence[str]) -> int:
 def _open_standard_streams() -> None:
     """Open /dev/null in place of closed standard streams, before a socket gets their numbers.
 
-    The access log would otherwise be written to the connection that has the number 1.
+    The access log would otherwise be written to the connection that has the number 1. Workers
+    inherit them.
     """
     for descriptor in (0, STDOUT, STDERR):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(_open_nothing(), True)
+
+
+def _open_nothing() -> int:
+    """Return a new descriptor to which nothing is written."""
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:  # a broken container may have none
+        return os.open(os.sep, os.O_RDONLY)
 
 
 def _flush() -> None:
@@ -87,7 +98,7 @@ def _flush() -> None:
         try:
             stream.flush()
         except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)
+            null = _open_nothing()
             os.dup2(null, stream.fileno())
             os.close(null)
         except (AttributeError, ValueError):

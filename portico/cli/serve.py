@@ -6,6 +6,7 @@ server is to be started.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -25,14 +26,21 @@ from portico.cli.terminal import (
     say,
     wants_color,
 )
-from portico.config.config import Config, ConfigError, check_root, check_writing
-from portico.config.options import LIMITS, OPTIONS, OTHER, cores
+from portico.config.config import (
+    Config,
+    ConfigError,
+    check_root,
+    check_writing,
+    unknown_variables,
+)
+from portico.config.options import FILE, FOLDER, LIMITS, OPTIONS, OTHER, cores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.server.net.listeners import Listeners
+    from portico.server.processes.signals import Signals
     from portico.server.processes.supervisor import Generation
     from portico.server.telemetry.endpoint import MetricsEndpoint
 
@@ -58,7 +66,7 @@ in the configuration file (port = 8000). Flags weigh most, the file least.
 """
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], signals: Signals) -> int:
     """Serve a folder as these arguments say. Return the exit code.
 
     Raises ConfigError for a mistake of the operator.
@@ -68,30 +76,30 @@ def run(argv: Sequence[str]) -> int:
     root = check_root(config)
     check_writing(config)
     check_users(config)
+    for text in unknown_variables(os.environ):
+        report(text)
 
     from portico.server.net.listeners import BindError, bind_anew, discard
     from portico.server.processes.systemd import inherited_sockets
 
     _raise_descriptor_limit()
+    here = _current_folder()
+    listeners: Listeners = {}
+    metrics = None
     try:
         inherited = inherited_sockets()
         listeners = inherited or bind_anew(config, {})
-    except BindError as problem:
-        return refuse(problem)
-    metrics = None
-    try:
         if config.metrics:
             from portico.server.telemetry.endpoint import MetricsEndpoint
 
             metrics = MetricsEndpoint(config)
-    except (BindError, ConfigError) as problem:
-        discard({} if inherited else listeners)
-        return refuse(problem)
-    program = _Program(flags, root, inherited, metrics)
-    try:
         serve = _serve if config.workers == 1 else _supervise
-        return serve(config, listeners, program)
+        program = _Program(flags, root, inherited, metrics, signals, here)
+        return serve(_with_whole_paths(config, here), listeners, program)
+    except (BindError, ConfigError) as problem:
+        return refuse(problem)
     finally:
+        discard(listeners)
         if metrics is not None:
             metrics.close()
 
@@ -120,16 +128,15 @@ def parse(argv: Sequence[str]) -> dict[str, object]:
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     """Serve in this process."""
-    from portico.server.net.listeners import remove, socket_files
     from portico.server.processes import systemd
-    from portico.server.processes.signals import handle_signals
+    from portico.server.processes.signals import reap
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.worker import Worker
 
     log = None
     if config.access_log:
         color = wants_color(config.color, STDOUT)
-        log = AccessLog(STDOUT, config.log_format, color=color)
+        log = AccessLog(STDOUT, config.log_format, color=color, report=report)
     worker = Worker(
         config,
         list(listeners.values()),
@@ -138,17 +145,12 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
         report=report,
         on_drain=systemd.stopping,
     )
-    restore = handle_signals(worker, _no_reload)
-    files = [] if program.inherited else socket_files(listeners.values())
-    try:
-        program.started(config, listeners)
-        begin = time.monotonic()
-        systemd.ready("1 worker")
-        worker.run()
-        say(farewell(worker.requests, time.monotonic() - begin))
-    finally:
-        remove(files)
-        restore()
+    program.signals.serve(worker, _no_reload, reap)
+    program.started(config, listeners)
+    begin = time.monotonic()
+    systemd.ready("1 worker")
+    worker.run()
+    say(farewell(worker.requests, time.monotonic() - begin))
     return STOPPED
 
 
@@ -156,7 +158,6 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
     """Serve in worker processes."""
     if os.name != "posix":
         return refuse(ConfigError("--workers: there can be only one on this system"))
-    from portico.server.processes.signals import handle_signals
     from portico.server.processes.supervisor import Generation, StartError, Supervisor
 
     supervisor = Supervisor(
@@ -166,15 +167,13 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
         report=report,
         metrics=None if program.metrics is None else program.metrics.counters,
     )
-    restore = handle_signals(supervisor, supervisor.reload)
+    program.signals.serve(supervisor, supervisor.reload, supervisor.reap)
     begin = time.monotonic()
     try:
         supervisor.run()
     except StartError as problem:
         refuse(problem)
         return FOUND
-    finally:
-        restore()
     say(farewell(supervisor.requests, time.monotonic() - begin))
     return STOPPED
 
@@ -188,7 +187,11 @@ class _Program:
         root: str,
         inherited: Listeners,
         metrics: MetricsEndpoint | None,
+        signals: Signals,
+        here: str,
     ) -> None:
+        self.signals = signals
+        self._here = here
         self._flags = flags
         self._root = root
         self.inherited = inherited
@@ -200,10 +203,13 @@ class _Program:
         from portico.server.net.listeners import bind_anew
         from portico.server.processes.supervisor import Generation
 
+        with contextlib.suppress(OSError):  # its name may lead to another folder by now
+            os.chdir(self._here)
         config = Config.load(self._flags, os.environ)
         check_root(config)
         check_writing(config)
         check_users(config)
+        config = _with_whole_paths(config, self._here)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
         return Generation(_for_workers(config), self.inherited or bind_anew(config, held))
@@ -232,6 +238,30 @@ def _for_workers(config: Config) -> Config:
     """Return the configuration for workers, with what this process and its terminal decide."""
     color = "always" if wants_color(config.color, STDOUT) else "never"
     return Config({**config.settings(), "color": color, "workers": config.workers or cores()})
+
+
+def _with_whole_paths(config: Config, here: str) -> Config:
+    """Return the configuration with paths that do not depend on the current folder, `here`."""
+    settings = config.settings()
+    for option in OPTIONS:
+        path = getattr(config, option.attribute)
+        if option.kind in {FOLDER, FILE} and path and option.name != "config":
+            settings[option.name] = os.path.join(here, path)
+    return Config(settings)
+
+
+def _current_folder() -> str:
+    """Return the current folder by the name under which it was entered, as `pwd -L` does.
+
+    That may lead through a symlink such as "current" to the release that is served today. When that
+    is deleted, the name leads to the next one. Empty if the folder is deleted already.
+    """
+    name = os.environ.get("PWD", "")
+    with contextlib.suppress(OSError):
+        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return ""
 
 
 def check_users(config: Config) -> None:

@@ -13,6 +13,7 @@ import sys
 
 from portico.config.config import ConfigError, suggestion
 from portico.config.options import SWITCH
+from portico.server.telemetry.output import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,7 +159,5 @@ def show(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr, if it is open: the server works without it."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    """Write to stderr, if it is open and has a reader: the server works without it."""
+    tell(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from portico.config.options import OPTIONS, UNIX
+from portico.config.options import OPTIONS, PREFIX, UNIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,6 +170,27 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     return _checked({name: text for name, text in given.items() if text}, where)
 
 
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that looks like an option but is none.
+
+    Not for those that Kubernetes sets for each service whose name begins with "portico".
+    """
+    names = [option.name.upper() for option in OPTIONS]
+    return [
+        f"the environment variable {PREFIX}{name} is ignored: there is no such option"
+        f"{suggestion(name, names, PREFIX)}"
+        for variable, value in environ.items()
+        if (name := variable.removeprefix(PREFIX)) not in {variable, *names}
+        and not _is_of_kubernetes(name, value)
+    ]
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    """Whether it is such as SERVICE_HOST, PORT_80_TCP_ADDR, or API_PORT with the value tcp://..."""
+    is_url = value.startswith(("tcp://", "udp://", "sctp://"))
+    return is_url or not {"SERVICE", "TCP", "UDP", "SCTP"}.isdisjoint(name.split("_"))
+
+
 def _from_file(path: str) -> dict[str, object]:
     """Return the options in a TOML file. Relative paths are relative to its folder."""
     import tomllib  # not needed without a file
@@ -232,8 +253,11 @@ def _line_of(key: str, text: str) -> int:
     raise AssertionError(f"{key} is not in the text")
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return the end of an error message that suggests similar names; empty if there are none."""
+def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return the end of an error message that suggests similar names; empty if there are none.
+
+    `prefix` is put before each of them.
+    """
     import difflib
 
     names, bare = sorted(known), word.strip("-")
@@ -242,7 +266,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
         similarity = {name: difflib.SequenceMatcher(None, word, name).ratio() for name in names}
         best = max(similarity.values())
         close = [name for name in names if similarity[name] == best > _SIMILAR]
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"; did you mean {' or '.join([prefix + name for name in close])}?" if close else ""
 
 
 def check_writing(config: Config) -> None:

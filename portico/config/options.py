@@ -30,6 +30,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+PREFIX = "PORTICO_"
+"""The prefix of environment variables."""
 UNIX = "unix:"
 """The prefix of a unix socket's address."""
 
@@ -212,7 +214,7 @@ def _addresses(raw: object) -> tuple[str, ...]:
 
 def _workers(raw: object) -> int:
     """Return a number of workers; 0 stands for auto."""
-    return 0 if raw == "auto" else _within(raw, 0, MAX_WORKERS)
+    return 0 if raw == "auto" else _within(raw, 1, MAX_WORKERS)
 
 
 _RIGHTS = ("create", "replace", "delete")
@@ -310,7 +312,7 @@ class Option:
     @property
     def variable(self) -> str:
         """The environment variable."""
-        return "PORTICO_" + self.name.upper()
+        return PREFIX + self.name.upper()
 
     @property
     def shown_default(self) -> str:

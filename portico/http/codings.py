@@ -9,6 +9,7 @@ supported.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def acceptable(value: str | None, available: Sequence[str]) -> list[str]:
     return sorted(scores, key=scores.__getitem__, reverse=True)
 
 
+@lru_cache(maxsize=64)
 def _qualities(value: str) -> dict[str, int]:
     """Return each coding's quality; the lower one if the coding is named twice."""
     qualities: dict[str, int] = {}

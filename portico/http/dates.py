@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
@@ -33,6 +34,7 @@ _FIFTY_YEARS = 50 * 31556952
 """In seconds, of mean Gregorian years."""
 
 
+@lru_cache(maxsize=256)
 def imf_fixdate(seconds: float) -> str:
     """Return `seconds` since the epoch as an IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT".
 

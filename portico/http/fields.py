@@ -7,11 +7,23 @@ repaired: ambiguity in one of these fields is how requests are smuggled (RFC 911
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 from portico.http.h1.grammar import CONTENT_LENGTH, HOST, TOKEN
 from portico.http.message import CHUNKED, ProtocolError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def content_length(lengths: list[str], codings: list[str], version: int) -> int:
+_ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]|[0-9.]+")
+
+_match_host = lru_cache(maxsize=64)(HOST.fullmatch)
+"""A server has few names, and each request has one of them."""
+
+
+def content_length(lengths: Sequence[str], codings: Sequence[str], version: int) -> int:
     """Return the number of bytes of content after the head, or CHUNKED (RFC 9112, 6.3).
 
     `lengths` are the values of Content-Length, `codings` those of Transfer-Encoding. RFC 9112 lets
@@ -40,15 +52,31 @@ def content_length(lengths: list[str], codings: list[str], version: int) -> int:
     return int(lengths[0])
 
 
-def host(values: list[str], version: int) -> str:
+def host(values: Sequence[str], version: int) -> str:
     """Return the authority in Host; "" for HTTP/1.0 without the field (RFC 9112, 3.2)."""
     if not values and version == 0:
         return ""
     if len(values) != 1:
         raise ProtocolError(400, "A request must have exactly one Host header.")
-    if not HOST.fullmatch(values[0]):
+    if not _match_host(values[0]):
         raise ProtocolError(400, "The Host header is not a valid host.")
     return values[0]
+
+
+def is_ip_address(host: str) -> bool:
+    """Return whether `host` is an IPv4 address, or an IPv6 address in brackets.
+
+    That is, in the forms of RFC 3986, 3.2.2: browsers write all others so before they send them.
+    """
+    if not _ADDRESS.fullmatch(host):  # names need not import what follows
+        return False
+    from ipaddress import IPv4Address, IPv6Address
+
+    try:
+        _ = IPv6Address(host[1:-1]) if host[0] == "[" else IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def host_name(authority: str) -> str:
@@ -56,11 +84,11 @@ def host_name(authority: str) -> str:
 
     See RFC 3986, 6.2.2.1.
     """
-    found = HOST.fullmatch(authority)
+    found = _match_host(authority)
     return found[1].lower().removesuffix(".") if found else ""
 
 
-def keep_alive(values: list[str], version: int) -> bool:
+def keep_alive(values: Sequence[str], version: int) -> bool:
     """Return whether the client wants the connection to persist (RFC 9112, 9.3)."""
     if not values:
         return version == 1
@@ -72,7 +100,7 @@ def keep_alive(values: list[str], version: int) -> bool:
     return version == 1 or "keep-alive" in options
 
 
-def expects_continue(values: list[str], version: int) -> bool:
+def expects_continue(values: Sequence[str], version: int) -> bool:
     """Return whether the client waits for 100 (Continue) before it sends content.
 
     See RFC 9110, 10.1.1. HTTP/1.0 has no expectations.

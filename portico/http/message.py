@@ -81,7 +81,7 @@ class Response:
     For HEAD and 304 `content` is empty, and the fields are those that GET would have had.
     """
 
-    __slots__ = ("any_query", "close", "content", "fields", "is_stream", "status")
+    __slots__ = ("any_query", "cause", "close", "content", "fields", "is_stream", "status")
 
     def __init__(
         self,
@@ -101,5 +101,7 @@ class Response:
         self.is_stream = any(piece.is_stream for piece in content)
         """Whether GET gets a stream here, so that there is no Content-Length."""
         self.close = close
+        self.cause: OSError | None = None
+        """What the operator is to know of an error; no client gets it."""
         self.any_query = False
         """Whether it would be the same for any other query of the target."""

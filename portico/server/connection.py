@@ -381,7 +381,8 @@ class Connection:
         try:
             burst = responder.bursts.take(responder.now, responder.requests)
             is_done = send_queue.flush(self._transport, burst)
-        except (OSError, ContentChanged):
+        except (OSError, ContentChanged) as problem:
+            responder.faults.cut(problem)
             self.close()
             return
         except Waiting as waiting:
@@ -409,7 +410,8 @@ class Connection:
             elif self._responder.streams.take_step(self._responder.now):
                 try:
                     send_queue.step()
-                except OSError:
+                except OSError as problem:
+                    self._responder.faults.cut(problem)
                     self.close()
             if self.state == CLOSED or send_queue.needs_step:
                 return

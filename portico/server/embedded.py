@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_NOT_HERE = {
+    **dict.fromkeys(("listen", "listens"), "one address, of host and port"),
+    "workers": "one worker",
+    **dict.fromkeys(("access_log", "log_format", "color"), "no access log"),
+}
+"""Options of the command line that would have no effect, and what a Server has instead."""
+
+
 class Server:
     """A server of the folder `root`, which serves while the `with` block runs.
 
@@ -39,11 +47,12 @@ class Server:
         port: int = 0,
         **options: object,
     ) -> None:
-        if not {"workers", "listen", "listens"}.isdisjoint(options):
-            raise ConfigError("a Server has one worker and one address: give neither of these")
+        for name, instead in _NOT_HERE.items():
+            if name in options:
+                raise ConfigError(f"argument {name}: a Server has {instead}; leave it out")
         self._config = Config.of(root=os.fspath(root), host=host, port=port, **options)
         if self._config.metrics:
-            raise ConfigError("a Server has no metrics: the option is for the command line")
+            raise ConfigError("argument metrics: a Server has no metrics; leave it out")
         check_root(self._config)
         check_writing(self._config)
         self._worker: Worker | None = None

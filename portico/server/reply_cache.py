@@ -7,8 +7,9 @@ head as it came, which costs one look-up; and by the head without the fields tha
 
 The content of files up to 64 KiB is kept with their replies. Larger files are kept open.
 
-Limit: what is kept is bounded in bytes, and in files held open. The eldest goes, unless it was used
-since it was the eldest before (second chance): to keep an order of use would cost each request.
+Limit: what is kept is bounded in bytes, and in files held open; what comes only once takes at most
+a quarter of that. The eldest goes, unless it was used since it was the eldest before (second
+chance): to keep an order of use would cost each request.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _DOORKEEPER_SLOTS = 1 << 17
 """So many hashes of keys are remembered, half a MiB: a site of 50,000 files is recognized."""
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
+_ROOMY = 4
+"""Below one fourth of the memory there is room for what may come only once: see `keep`."""
 _HEADS_SHARE = 8
 """At most one eighth of the memory is for heads that have the same reply."""
 _OVERHEAD = 1024
@@ -53,7 +56,6 @@ class Reply:
     """
 
     __slots__ = (
-        "_inline",
         "_second",
         "any_query",
         "checked",
@@ -107,22 +109,23 @@ class Reply:
         octets = [piece for piece in in_memory if piece is not None]
         self.holds_file = len(octets) < len(in_memory)
         """Whether it keeps a file open."""
-        self._inline = b""
-        if self.length <= INLINE and not self.holds_file:
-            self._inline = b"".join(octets)
-            self.content, octets = (), []
         self.octets: tuple[bytes, ...] = () if self.holds_file else tuple(octets)
-        """The content, if it is in memory."""
-        self.weight = 2 * (head.length + len(self._inline)) + _OVERHEAD + sum(map(len, octets))
+        """The content, if it is in memory and not in `data`."""
+        self.data = bytes(head.length)  # until `refresh`, which knows the Date
+        if self.length <= INLINE and not self.holds_file:
+            self.data += b"".join(octets)
+            self.content = self.octets = ()
+        self.weight = _OVERHEAD + 2 * head.length
         """About the bytes of memory that it takes."""
-        self.data = b""
+        if not self.holds_file:
+            self.weight += self.length
         self._second = -1
 
     def refresh(self, request: int, second: int, date: bytes) -> None:
         """Note that it holds for `request`; its Date becomes `date`, that of `second`."""
         if self._second != second:
             self._second = second
-            self.data = self.head.octets(date) + self._inline
+            self.data = self.head.octets(date) + self.data[self.head.length :]
         self.checked = request
 
     def with_log_text(self, log_text: tuple[str, str]) -> Reply:
@@ -181,8 +184,12 @@ class ReplyCache:
         return reply if reply is not None and reply.any_query else None
 
     def keep(self, key: HeadKey, reply: Reply) -> None:
-        """Keep a reply the second time its key comes; let go of others if that is too much."""
-        if not self._keys_seen.admit(key):
+        """Keep a reply, unless its key comes for the first time and more than a share is in use.
+
+        So a server that has just started keeps at once what it needs, and a flood of keys that come
+        only once takes no more than that share. Others are let go of if it is too much.
+        """
+        if not self._keys_seen.admit(key) and self._weight * _ROOMY >= self._memory:
             return
         if (known := self._replies.get(key)) is not None:
             self.drop(known)
@@ -195,9 +202,14 @@ class ReplyCache:
             self._grow(weight)
 
     def keep_head(self, head: bytes, reply: Reply) -> None:
-        """Remember a head the second time it comes, so that the third needs no parsing."""
+        """Remember the first head of a reply, and any other the second time that it comes.
+
+        The next one that is the same then needs no parsing.
+        """
         entry = self._entries.get(reply)
-        if entry is None or len(head) > _HEAD_LIMIT or not self._heads_seen.admit(head):
+        if entry is None or len(head) > _HEAD_LIMIT:
+            return
+        if entry.heads and not self._heads_seen.admit(head):
             return
         weight = len(head) + _HEAD_OVERHEAD
         if len(entry.heads) * weight > self._memory // _HEADS_SHARE:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from portico.http.h1.content import ContentReader
 from portico.http.h1.serialize import interim_head
+from portico.http.message import ProtocolError
+from portico.server.net.loop import report_bug
+from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.http.content_sink import ContentSink
     from portico.http.message import RequestHead, Response
+
+Result = TypeVar("Result")
 
 
 class RequestContent:
@@ -61,13 +70,25 @@ class RequestContent:
     def pass_on(self) -> None:
         """Give the sink what was taken. Raises ProtocolError, or Waiting; then call it again."""
         if self._pending:
-            self._sink.write(self._pending)
+            _call(partial(self._sink.write, self._pending))
             self._pending = b""
 
     def finish(self) -> Response | None:
         """Return the response, or None if it was sent before. Raises ProtocolError or Waiting."""
-        return self._sink.finish()
+        return _call(self._sink.finish)
 
     def abort(self) -> None:
         """Give up: the rest does not come, or is not wanted."""
-        self._sink.abort()
+        with suppress(ProtocolError, Waiting):
+            _call(self._sink.abort)
+
+
+def _call(call: Callable[[], Result]) -> Result:
+    """Make a call of the sink. An exception that is neither ProtocolError nor Waiting gets 500."""
+    try:
+        return call()
+    except (ProtocolError, Waiting):
+        raise
+    except Exception:  # noqa: BLE001
+        report_bug()
+        raise ProtocolError(500, "The fault is on this side.") from None

@@ -26,7 +26,9 @@ from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.request_content import RequestContent
 from portico.server.shares import Bursts, Streams
 from portico.server.states import IDLE, time_limits
+from portico.server.telemetry.faults import Faults
 from portico.site.origin.open_file import Waiting
+from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,10 +114,12 @@ class Responder:
         counters: Counters | None = None,
         wait: Wait | None = None,
         in_thread: Callable[[RequestHead], Answer] | None = None,
+        report: Callable[[str], None] = warn,
     ) -> None:
         """`wait` has a thread do what a `Waiting` asks for; without it, that is refused.
 
-        `in_thread` answers requests there, and may wait for the disk.
+        `in_thread` answers requests there, and may wait for the disk. `report` is told of disks
+        that fail.
         """
         self.config = config
         self.handler = handler
@@ -124,6 +128,7 @@ class Responder:
         self.reply_cache = reply_cache
         self.freshness = handler.freshness
         self.time_limits = time_limits(config)
+        self.faults = Faults(report)
         self.bursts = Bursts()
         self.streams = Streams()
         self.draining = False
@@ -339,6 +344,8 @@ class Responder:
         line: bytes,
     ) -> Reply:
         """Make a response ready to be sent; `request` is None for what is no request."""
+        if response.cause is not None and response.status >= 500:
+            self.faults.failed(response.cause, line)
         version = 1 if request is None else request.version
         connection = b"" if version else KEEP_ALIVE
         if response.close or self.draining or request is None or not request.keep_alive:

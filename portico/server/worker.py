@@ -12,28 +12,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.config.config import Config
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
 from portico.server.clients import Clients
-from portico.server.net.listeners import host_of, is_loopback
+from portico.server.net.listeners import is_loopback
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
+from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.etags import Digests
+from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
 from portico.site.rules.rulebook import RulesParser, warn
-from portico.site.site import LOOPBACK_HOSTS, Site
+from portico.site.site import Site
 from portico.site.uploads.uploads import Uploads
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from portico.config.config import Config
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
@@ -57,13 +59,17 @@ class Worker:
         log: AccessLog | None = None,
         counters: Counters | None = None,
         report: Report = warn,
+        tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
     ) -> None:
-        """`report` is told what is wrong with the site's own rules, now and when they change.
+        """`report` is told what is wrong with the disk, and with the site's own rules.
 
+        It is not told of the rules without `tells_of_rules`, because another worker tells of them.
         `counters` is where things are counted; `on_drain` is called once, by the loop, when the
         worker has ceased to accept.
         """
+        # Whatever becomes of the current folder of the program that this is a part of.
+        config = Config({**config.settings(), "root": absolute(config.root)})
         self._config = config
         self._log = log
         self._counters = counters
@@ -79,22 +85,23 @@ class Worker:
         )
         copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
+        of_rules = report if tells_of_rules else _drop
         users = None
         if config.users:
             from portico.site.users import Users  # which takes OpenSSL, and time
 
-            users = Users(config.users, report)
+            users = Users(config.users, of_rules)
         uploads = self._uploads = Uploads(config)
         parser = RulesParser()
         self._site = Site(
-            self._folder, config, hosts, copies, report, parser,
+            self._folder, config, hosts, copies, of_rules, parser,
             users=users, uploads=uploads, may_wait=False,
         )  # fmt: skip
         self._site.read_rules()
         if config.allows:
             self._jobs.submit(uploads.sweep())
         mounts = self._folder.mounts
-        report_in_threads = _once(report) if mounts.cover_root else _drop
+        report_in_threads = _once(of_rules) if mounts.cover_root else _drop
 
         def new_site() -> Site:
             """Return the same site, for a thread."""
@@ -114,6 +121,7 @@ class Worker:
             counters=counters,
             wait=self._blocking_io.submit,
             in_thread=Sites(new_site).answer,
+            report=report,
         )
         self._clients = Clients(
             self._loop,
@@ -163,8 +171,6 @@ class Worker:
     def stop(self) -> None:
         """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
         self._stops += 1
-        if self._log is not None:
-            self._log.give_up()
         self._loop.wake()
 
     def retire(self) -> None:
@@ -186,10 +192,14 @@ class Worker:
 
     def _end_turn(self) -> None:
         """At the end of each turn of the loop: write the log, and act on `stop` and `retire`."""
-        if self._log is not None:
-            self._log.flush()
-        if not self._stops and not self._retires:
-            return
+        try:
+            if self._log is not None:
+                self._log.flush()
+        finally:
+            if self._stops or self._retires:
+                self._end_soon()
+
+    def _end_soon(self) -> None:
         if self._stops:  # not when retired: other workers serve on
             self._site.fail_health_checks()
         if self._stops > 1:
@@ -241,11 +251,10 @@ class Worker:
 
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:
-    """Return the hosts that requests may name; None for any."""
+    """Return the names that requests may have as host; None for any."""
     if not all(map(is_loopback, listeners)) and not config.allow_hosts:
         return None
-    own = [host_of(listener) for listener in listeners if is_loopback(listener)]
-    return (*LOOPBACK_HOSTS, *own, *config.allow_hosts)
+    return (*LOOPBACK_HOSTS, *config.allow_hosts)
 
 
 def _once(report: Report) -> Report:
@@ -261,4 +270,4 @@ def _once(report: Report) -> Report:
 
 
 def _drop(_text: str) -> None:
-    """Say nothing: the site of the loop reports the same."""
+    """Say nothing: another site reports the same."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.bounded import BoundedCache
 from portico.site.origin.freshness import merge
 from portico.site.origin.protocol import (
     Directory,
@@ -22,11 +23,13 @@ from portico.site.rules.rulebook import is_rules_file
 from portico.site.target import is_hidden
 
 if TYPE_CHECKING:
-    from portico.site.origin.freshness import Dependencies
+    from portico.site.origin.freshness import Dependencies, Dependency
     from portico.site.origin.protocol import Origin
     from portico.site.representation.select import Note
 
 ERROR_PAGE = "404.html"
+_FOLDERS = 256
+"""Folders of which it is known that they have no error page, nor have those above."""
 _PAGE_SUFFIX = ".html"
 
 _KINDS = {
@@ -48,6 +51,8 @@ class Resolver:
         self._origin = origin
         self._note = note
         self._clean_urls = clean_urls
+        # By folder: the dependencies of having found no error page.
+        self._without_page: BoundedCache[Names, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
 
     def find(self, names: Names) -> Found:
         """Return what is at a path."""
@@ -73,6 +78,15 @@ class Resolver:
     def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Dependencies]:
         """Return the 404.html nearest upward from `names`, and the dependencies of the search."""
         folders = () if is_hidden(names) else names[:-1]
+        known = self._without_page.get(folders)
+        if known is not None and self._origin.freshness.holds(known):
+            return None, known
+        page, dependencies = self._nearest_page(folders)
+        if page is None and dependencies is not None:
+            self._without_page.put(folders, dependencies)
+        return page, dependencies
+
+    def _nearest_page(self, folders: Names) -> tuple[File | Precompressed | None, Dependencies]:
         nearest = None
         dependencies: Dependencies = ()
         for depth in range(len(folders) + 1):

@@ -32,6 +32,7 @@ from portico.http.message import ProtocolError, RequestHead, Response
 from portico.http.status import REDIRECTS
 from portico.site.access import ANONYMOUS, READ, Access, TooManyGuesses
 from portico.site.fields import private, sandboxed, varying, without
+from portico.site.hosts import Hosts
 from portico.site.origin.fingerprint import status_of
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
@@ -68,9 +69,6 @@ FIELDS_READ = (
     | digests.FIELDS
 )
 """Fields that can change a response, besides those that frame the message."""
-
-LOOPBACK_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
-"""Hosts that always mean this machine."""
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 """Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
@@ -119,10 +117,9 @@ class Context:
 class Site:
     """An origin with the rules by which it is served.
 
-    `hosts` are the hosts that are served: "*.name" means all below a name, "*" any; None means any,
-    too. `copies` makes and keeps compressed copies. `report` receives what is wrong with the site's
-    rules files and compressed files, `note` each step that leads to a response. `parser` can be
-    shared by sites in several threads.
+    `hosts` are those that are served (see `Hosts`). `copies` makes and keeps compressed copies.
+    `report` receives what is wrong with the site's rules files and compressed files, `note` each
+    step that leads to a response. `parser` can be shared by sites in several threads.
     """
 
     def __init__(  # noqa: PLR0913 (what the threads of a worker share comes from outside)
@@ -143,9 +140,7 @@ class Site:
         self.freshness: Freshness = origin.freshness
         """When everything that depends on this site has to be checked again."""
         self._config = config or Config.of()
-        self._any_host = hosts is None or "*" in (hosts := [host.lower() for host in hosts])
-        self._hosts = frozenset(hosts or ())
-        self._host_suffixes = tuple([host[1:] for host in hosts or () if host.startswith("*.")])
+        self._hosts = Hosts(hosts)
         self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
         self._selector = Selector(origin, copies, note, report)
         self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
@@ -250,16 +245,12 @@ class Site:
     # 3. Authority
 
     def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
-        # Without an authority (HTTP/1.0 only) the client is no browser that could be misled.
-        if self._any_host or not request.authority:
-            return None
-        host = host_name(request.authority)
-        if host in self._hosts or host.endswith(self._host_suffixes):
+        if self._hosts.are_meant(request.authority):
             return None
         self._note("Authority: not a host of this server.")
         detail = (
-            f"{host} is not a host of this server. If it should be one, start the server with "
-            "--allow-host and that name."
+            f"{host_name(request.authority)} is not a host of this server. If it should be one, "
+            "start the server with --allow-host and that name."
         )
         return error(421, request, detail)
 
@@ -383,7 +374,7 @@ class Site:
             path = encode_path(context.names if found.is_folder else context.names[:-1])
             return redirect(301, f"{path}{'/' * found.is_folder}{query}")
         if isinstance(found, Failed):
-            return self._error(found.status, request)
+            return self._failed(found.status, request, found.cause)
         if isinstance(found, Directory) and self._config.listing and not context.rewrite:
             return self._listing(request, found, context)
         return None
@@ -392,8 +383,13 @@ class Site:
         try:
             response = answer_listing(request, context.names, self._readable(found, context))
         except OSError as problem:
-            return self._error(status_of(problem), request)
+            return self._failed(status_of(problem), request, problem)
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)
+        return response
+
+    def _failed(self, status: int, request: RequestHead, cause: OSError | None) -> Response:
+        response = self._error(status, request)
+        response.cause = cause
         return response
 
     def _may_read(self, names: tuple[str, ...], context: Context) -> bool:

@@ -65,10 +65,10 @@ def is_dotfile(name: str) -> bool:
 
 def is_hidden(names: tuple[str, ...]) -> bool:
     """Whether one of `names` is a dotfile or dot folder, except "/.well-known/" (RFC 8615)."""
-    return any(
-        is_dotfile(name) and not (index == 0 and name == ".well-known")
-        for index, name in enumerate(names)
-    )
+    for index, name in enumerate(names):  # a generator for any() takes four times as long
+        if is_dotfile(name) and (index or name != ".well-known"):
+            return True
+    return False
 
 
 def encode_name(name: str) -> str:

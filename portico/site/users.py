@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from portico.bounded import BoundedCache
 from portico.config.config import ConfigError
 from portico.site.access import TooManyGuesses
-from portico.site.origin.fingerprint import fingerprint
+from portico.site.origin.fingerprint import absolute, fingerprint
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Users:
     """
 
     def __init__(self, path: str, report: Report) -> None:
-        self._path = os.path.join(os.getcwd(), path)
+        self._path = absolute(path)
         self._report = report
         self._lock = Lock()
         self._verifications = BoundedSemaphore(VERIFICATIONS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.config.config import Config, ConfigError, check_root
+from portico.config.config import Config, ConfigError, check_root, unknown_variables
 from portico.config.options import OPTIONS, Option
 
 # For every option: a text, the same as a native value, and what the attribute then holds.
@@ -41,7 +41,7 @@ SAMPLES: dict[str, tuple[str, object, object]] = {
     "port": ("0", 0, 0),
     "listen": (":80, [::1]:0", ["*:80", "[::1]:0"], ("*:80", "[::1]:0")),
     "allow_host": ("A.test, b.test.", ["a.test", "B.test."], ("a.test", "b.test")),
-    "workers": ("auto", 0, 0),
+    "workers": ("auto", "auto", 0),
     "access_log": ("off", False, False),
     "log_format": ("json", "json", "json"),
     "color": ("never", "never", "never"),
@@ -185,6 +185,21 @@ def test_an_empty_variable_is_unset_and_a_foreign_one_is_ignored() -> None:
     assert config.port == 8080
 
 
+def test_an_unknown_variable_is_told_with_the_nearest_name() -> None:
+    told = "the environment variable PORTICO_{} is ignored: there is no such option{}"
+    environ = {"PORTICO_PROT": "80", "PORTICO_XYZZY": "", "PORTICO_PORT": "80", "PORTICOX": "1"}
+    of_kubernetes = {
+        "PORTICO_SERVICE_HOST": "10.0.0.1",
+        "PORTICO_SERVICE_PORT_HTTP": "80",
+        "PORTICO_PORT_80_TCP_ADDR": "10.0.0.1",
+        "PORTICO_API_PORT": "tcp://10.0.0.1:80",
+    }
+    assert unknown_variables(environ | of_kubernetes) == [
+        told.format("PROT", "; did you mean PORTICO_PORT or PORTICO_ROOT?"),
+        told.format("XYZZY", ""),
+    ]
+
+
 def test_the_port_that_kubernetes_sets_is_explained() -> None:
     message = refusal(PORTICO_PORT="tcp://10.0.0.1:80")
     assert "PORTICO_PORT" in message
@@ -226,7 +241,7 @@ BAD: list[tuple[str, str, list[str]]] = [
         ["0", "0.0009", "86400.5", "nan", "inf", "-1", "1e3", "1_0", "", ".", "1.2.3", "9" * 999],
     ),
     ("cache_size", BYTES, ["8MB", "M", "8 M", "-1", "1.5M", "1T", "8MM", "1025G", "0x10", ""]),
-    ("workers", WORKERS, ["", "0.5", "many", "1025", "-1", "1e3"]),
+    ("workers", WORKERS, ["", "0", "0.5", "many", "1025", "-1", "1e3"]),
     ("host", NO_HOST, BAD_HOSTS),
     (
         *("metrics", NO_ADDRESS),  # a port alone would be meant for this machine, and open to all

@@ -173,17 +173,20 @@ class Passthrough:
         return answer
 
     def _ask(self, kind: str, path: str) -> str:
-        """The path in the folder, when the question may be answered."""
+        """The path in the folder, when the question may be answered.
+
+        As on disks of Windows, names have a short form.
+        """
         self._gate.pass_through(kind)
-        return self._source + path
+        return self._source + path.replace("/GIT~1", "/.git").replace("/_HEADE~1", "/_headers")
 
     def init(self, _path: str) -> None:
         """Called when the kernel has mounted."""
         say("mounted")
 
     def getattr(self, path: str, descriptor: int | None = None) -> dict[str, int]:
-        self._gate.pass_through("getattr")
-        found = os.lstat(self._source + path) if descriptor is None else os.fstat(descriptor)
+        path = self._ask("getattr", path or "")
+        found = os.lstat(path) if descriptor is None else os.fstat(descriptor)
         times = {
             name: getattr(found, f"{name}_ns") for name in ("st_atime", "st_mtime", "st_ctime")
         }

@@ -55,7 +55,7 @@ def test_before_rules_files_and_hosts(root: Path) -> None:
             assert is_well(answer)
             assert answer.content == b"ok\n"
             assert is_well(client.ask(get(f"{PATH}?from=proxy")))
-            foreign = f"GET {PATH} HTTP/1.1\r\nHost: 10.1.2.3:8080\r\n\r\n".encode()
+            foreign = f"GET {PATH} HTTP/1.1\r\nHost: backend.example:8080\r\n\r\n".encode()
             assert is_well(client.ask(foreign))
             assert client.ask(foreign.replace(b"/-/health", b"/small.txt")).status == 421
             answer = client.ask(request("HEAD", PATH), method="HEAD")

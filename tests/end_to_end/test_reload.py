@@ -313,13 +313,15 @@ def test_many_reloads_at_once(run: Run) -> None:
 
 
 @pytest.mark.parametrize("new", [0, 1, 2])
-def test_a_stop_in_the_middle_of_a_reload(run: Run, new: int) -> None:
-    """At once, and when one or both of the new workers are there."""
+def test_a_stop_in_the_middle_of_a_reload(root: Path, run: Run, new: int) -> None:
+    """At once, and when one or both of the new workers are there, which share the sockets."""
+    configure(root, 'listen = ["127.0.0.1:0", "unix:a.sock"]')
     portico = run()
     before = portico.workers
     portico.send(signal.SIGHUP)
     eventually(lambda: len(portico.workers - before) >= new)
     assert portico.end() == 0
+    assert not (root / "a.sock").exists()
 
 
 # --- when the terminal goes

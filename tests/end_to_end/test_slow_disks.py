@@ -313,6 +313,23 @@ def test_those_who_go_take_their_work_with_them(
         assert mount.asked()["open"] <= 9  # eight were under way
 
 
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_hidden_file_has_no_other_name(
+    slow_site: SlowMount, tmp_path: Path, is_local: bool
+) -> None:
+    """As on disks of Windows, GIT~1 is .git there: a name counts only if the folder lists it."""
+    root = slow_site.source if is_local else slow_site.path
+    for name in (".git/config", "_headers", "own~1.txt", "own."):
+        (slow_site.source / name).parent.mkdir(exist_ok=True)
+        (slow_site.source / name).write_bytes(SMALL)
+    assert is_local or (root / "GIT~1" / "config").exists()
+    with serving(root, tmp_path) as server:
+        for path in ("/GIT~1/config", "/GIT~1/", "/GIT~1", "/_HEADE~1"):
+            assert ask(server, path).status == 404
+        for path in ("/own~1.txt", "/own."):
+            assert ask(server, path).content == SMALL
+
+
 @pytest.mark.parametrize("seconds", [0, 0.05])
 @pytest.mark.parametrize(
     ("path", "shown"),

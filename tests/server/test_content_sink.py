@@ -30,7 +30,7 @@ class Collecting:
 
     def __init__(self) -> None:
         self.interim: Sequence[Response] = ()
-        self.problems: dict[str, list[Exception]] = {"write": [], "finish": []}
+        self.problems: dict[str, list[Exception]] = {"write": [], "finish": [], "abort": []}
         self.content = b""
         self.aborted = 0
 
@@ -49,6 +49,7 @@ class Collecting:
 
     def abort(self) -> None:
         self.aborted += 1
+        self._trip("abort")
 
 
 @pytest.fixture
@@ -169,6 +170,18 @@ def test_a_sink_may_refuse_the_content(
     client, connection = desk.connect(put(LENGTH) + CONTENT_OF_NINE + get("/"))
     assert statuses(client) == [status, 0]
     assert (connection.state, sink.aborted) == (LINGER, 1)
+
+
+@pytest.mark.parametrize("call", ["write", "finish"])
+def test_a_bug_in_a_sink_is_answered_with_500(
+    desk: Desk, sink: Collecting, call: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One in its `abort`, which follows, changes nothing."""
+    sink.problems |= {call: [ZeroDivisionError()], "abort": [ZeroDivisionError()]}
+    client, connection = desk.connect(put(LENGTH) + CONTENT_OF_NINE)
+    assert statuses(client) == [500, 0]
+    assert (connection.state, sink.aborted) == (LINGER, 1)
+    assert capfd.readouterr().err.count("portico: a bug, please report it:\nTraceback") == 2
 
 
 def test_a_disk_that_takes_too_long_ends_the_request(

@@ -257,6 +257,18 @@ def test_a_forked_process_does_not_keep_the_loop_busy(site: Path) -> None:
     assert process.returncode == 0
 
 
+def test_the_program_may_change_its_current_folder(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread looks for large files, the loop for others: in the same folder."""
+    monkeypatch.chdir(site.parent)
+    with Server(site.name) as server:
+        monkeypatch.chdir(tmp_path)
+        with Client(server.url) as client:
+            assert client.ask(get("/small.txt")).content == b"small"
+            assert len(client.ask(get("/large.bin")).content) == 1 << 22
+
+
 def test_it_has_no_metrics(site: Path, tmp_path: Path) -> None:
     file = tmp_path / "portico.toml"
     file.write_text("metrics = '127.0.0.1:0'")
@@ -265,7 +277,19 @@ def test_it_has_no_metrics(site: Path, tmp_path: Path) -> None:
             Server(site, **options)
 
 
-@pytest.mark.parametrize("name", ["workers", "listen", "listens"])
-def test_it_is_one_worker_at_one_address(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="one worker and one address"):
-        Server(tmp_path, **{name: 2})  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("workers", "one worker"),
+        ("listen", "one address"),
+        ("listens", "one address"),
+        ("access_log", "no access log"),
+        ("log_format", "no access log"),
+        ("color", "no access log"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(
+    tmp_path: Path, name: str, instead: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"argument {name}: a Server has {instead}"):
+        Server(tmp_path, **{name: True})  # type: ignore[arg-type]

@@ -107,15 +107,15 @@ def open_reply(path: Path) -> Reply:
     return bare((Told(),), content)
 
 
-def test_a_head_is_kept_when_it_comes_again() -> None:
+def test_the_first_head_of_a_reply_is_kept_and_others_when_they_come_again() -> None:
     reply_cache = ReplyCache(1 << 20)
     made = reply()
-    for _ in range(2):
-        reply_cache.keep((b"GET / HTTP/1.1",), made)
-    reply_cache.keep_head(b"once", made)
-    assert not reply_cache.heads
-    reply_cache.keep_head(b"once", made)
-    assert reply_cache.heads == {b"once": made}
+    reply_cache.keep((b"GET / HTTP/1.1",), made)
+    reply_cache.keep_head(b"first", made)
+    reply_cache.keep_head(b"other", made)
+    assert reply_cache.heads == {b"first": made}
+    reply_cache.keep_head(b"other", made)
+    assert reply_cache.heads == {b"first": made, b"other": made}
 
 
 def test_a_flood_pushes_out_the_least_recently_used() -> None:
@@ -129,23 +129,29 @@ def test_a_flood_pushes_out_the_least_recently_used() -> None:
     assert unused not in reply_cache.heads
 
 
-def test_a_reply_is_kept_when_its_key_comes_again() -> None:
-    reply_cache = ReplyCache(1 << 20)
-    key = (b"GET / HTTP/1.1",)
-    reply_cache.keep(key, reply())
-    assert reply_cache.find(key) is None
-    again = reply()
-    reply_cache.keep(key, again)
-    assert reply_cache.find(key) is again
+def test_a_reply_is_kept_at_first_sight_while_there_is_room_and_then_at_the_second() -> None:
+    reply_cache = ReplyCache(1 << 16)
+    first, other = (b"GET /1 HTTP/1.1",), (b"GET /2 HTTP/1.1",)
+    large = reply(b"x" * (1 << 14))
+    reply_cache.keep(first, large)
+    assert reply_cache.find(first) is large
+    made = reply()
+    reply_cache.keep(other, made)
+    assert reply_cache.find(other) is None
+    reply_cache.keep(other, made)
+    assert reply_cache.find(other) is made
 
 
-def test_a_flood_of_keys_that_come_once_keeps_nothing() -> None:
+def test_a_flood_of_keys_that_come_once_takes_a_quarter_of_the_memory() -> None:
     reply_cache = ReplyCache(1 << 20)
     _, in_use = kept(reply_cache, "/in-use")
-    made = reply()
-    for number in range(5000):
+    content = b"x" * 4096
+    for number in range(2000):
+        made = reply(content)
         reply_cache.keep((b"GET /%d HTTP/1.1" % number,), made)
-    assert len(reply_cache) <= 1 + 50  # a few share their hashes with others
+        reply_cache.keep_head(b"GET /%d HTTP/1.1\r\n\r\n" % number, made)
+    # A few more are kept: they share their hashes with others.
+    assert (1 << 18) < reply_cache._weight < (1 << 18) + 20 * made.weight
     assert in_use in reply_cache._entries
 
 

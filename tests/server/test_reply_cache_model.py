@@ -31,11 +31,9 @@ contents = st.sampled_from([0, 100, 2048, 2049, 10_000, MEMORY // 4, MEMORY // 2
 def overhead_of_a_head() -> int:
     """What a head weighs besides its octets."""
     reply_cache, made = ReplyCache(1 << 20), reply()
-    for _ in range(2):
-        reply_cache.keep((b"GET / HTTP/1.1",), made)
+    reply_cache.keep((b"GET / HTTP/1.1",), made)
     before = reply_cache._weight
-    for _ in range(2):
-        reply_cache.keep_head(b"head", made)
+    reply_cache.keep_head(b"head", made)
     return reply_cache._weight - before - len(b"head")
 
 
@@ -84,9 +82,11 @@ class CacheAndModel(RuleBasedStateMachine):
                 self.kept[key] = eldest
 
     def _keep(self, key: HeadKey, made: Reply) -> None:
+        before = self.reply_cache._weight
         self.reply_cache.keep(key, made)
-        if key not in self.seen:  # the keys are few, so none of them is forgotten
-            self.seen.add(key)
+        is_known = key in self.seen  # the keys are few, so none of them is forgotten
+        self.seen.add(key)
+        if not is_known and before >= MEMORY // 4:
             return
         self.kept.pop(key, None)
         weight = made.weight + _length(key)
@@ -120,14 +120,16 @@ class CacheAndModel(RuleBasedStateMachine):
         ):  # as the responder does: those are found by it
             return
         known = self.kept[key]
+        is_first = not known.heads
         if len(known.heads) * (len(head) + OVERHEAD) > SHARE and head in self.offered:
             known.heads = known.heads if len(head) > 2048 else []
         self.reply_cache.keep_head(head, made)
-        # Whether a head is noted depends on its hash; but never is one kept at first sight.
+        # Whether a further head is noted depends on its hash; but never is one at first sight.
         if self.reply_cache.heads.get(head) is made or not self._is_kept(made):
-            assert head in self.offered
+            assert is_first or head in self.offered
             known.heads.append(head)
-        self.offered.add(head)
+        if not is_first:
+            self.offered.add(head)
         self._shrink()
 
     @rule(key=keys)

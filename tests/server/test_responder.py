@@ -47,9 +47,9 @@ def ask(responder: Responder, head: bytes) -> Reply:
 
 def test_a_head_that_differs_in_what_cannot_matter_gets_the_same_reply(folder: Path) -> None:
     responder = responder_of(folder)
-    for number in range(4):  # what comes once is not kept
-        known = ask(responder, get("/file.txt", f"Cookie: a={number}"))
+    known = ask(responder, get("/file.txt", "Cookie: a=1"))
     assert ask(responder, get("/file.txt", "User-Agent: b")) is known
+    assert ask(responder, get("/file.txt?query", "User-Agent: b")) is known
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,6 @@ def test_a_head_that_differs_in_what_cannot_matter_gets_the_same_reply(folder: P
     [
         get("/file.txt", "Connection: close"),
         get("/file.txt", version="1.0"),
-        get("/file.txt?query"),
         request("HEAD", "/file.txt"),
         get("/file.txt", "Accept: application/json"),
         get("/file.txt").replace(b"localhost", b"other"),
@@ -178,7 +177,7 @@ def test_small_files_are_kept_in_memory_and_none_of_them_open(tmp_path: Path) ->
     responder = responder_of(tmp_path)
     before = descriptors()
     replies = [ask(responder, get("/small.bin")) for _ in range(3)]
-    assert replies[0] is not replies[1] is replies[2]
+    assert replies[0] is replies[1] is replies[2]
     assert replies[2].octets == (bytes(SMALL),)
     assert descriptors() == before
 
@@ -191,7 +190,7 @@ def queries(responder: Responder, path: str) -> list[Reply]:
 @pytest.mark.parametrize("path", ["/file.txt", "/none"])
 def test_one_reply_is_kept_for_all_queries(folder: Path, path: str) -> None:
     responder = responder_of(folder)
-    assert len({id(reply) for reply in queries(responder, path)[1:]}) == 1
+    assert len({id(reply) for reply in queries(responder, path)}) == 1
     assert len(responder.reply_cache) == 1
     without = ask(responder, get(path))
     assert without is queries(responder, path)[0]

@@ -150,6 +150,7 @@ def test_files_are_deleted(client: Client, root: Path) -> None:
         ("/%e2%80%ae.txt", [], 400),
         ("/%ff", [], 400),
         ("/dot.", [], 400),
+        ("/GIT~1/config", [], 400),
         ("/" + "n" * 256, [], 400),
         ("/a.txt", ["Content-Range: bytes 0-2/3"], 400),
         ("/a.txt", ["Content-Encoding: gzip"], 415),

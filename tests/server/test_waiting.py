@@ -177,7 +177,7 @@ SIZE = 9 << 20  # more than is hashed
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in memory."""
-    monkeypatch.setattr(OpenFile, "_is_in_memory", lambda *_: False)
+    monkeypatch.setattr(OpenFile, "_read_from_memory", lambda *_: None)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from portico.http.dates import imf_fixdate
 from portico.http.message import ProtocolError
+from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.folder import SMALL
-from portico.site.site import LOOPBACK_HOSTS
 from tests.site.asking import Client, content, fields
 
 JSON = "application/json"
@@ -134,15 +134,31 @@ def test_unknown_method_is_not_implemented(client: Client, method: str) -> None:
 OURS = [
     *("localhost", "LOCALHOST", "LocalHost:8080", "localhost.", "localhost:", "localhost.:80"),
     *("a.localhost", "a.b.localhost:1", "A.LOCALHOST.", "127.0.0.1", "127.0.0.1:8080", "[::1]"),
-    *("[::1]:8080",),
+    # To mislead a browser takes a name: an address is where it has connected to.
+    *(
+        "[::1]:8080",
+        "192.168.0.1",
+        "10.0.0.1:80",
+        "0.0.0.0",
+        "[::]",
+        "[fe80::1]",
+        "[::ffff:1.2.3.4]",
+    ),
 ]
 FOREIGN = [
     *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:8080"),
     *("notlocalhost", "xlocalhost", "localhost..", "localhostx", "a-localhost", "localhost.local"),
-    *("127.0.0.2", "127.1", "0", "0.0.0.0", "2130706433", "0x7f.0.0.1", "0177.0.0.1"),
-    "127.0.0.1.1",
-    *("[::]", "[::2]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "[::ffff:7f00:1]", "1.0.0.127"),
-    *("%6cocalhost", "localhost%00.evil.example", "localhost%2eevil", "192.168.0.1", "10.0.0.1:80"),
+    *(
+        "127.1",
+        "0",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "127.0.0.1.1",
+        "127.0.0.256",
+        "1.2.3",
+    ),
+    *("%6cocalhost", "localhost%00.evil.example", "localhost%2eevil"),
     *("a.localhost.evil", "*.localhost.evil", "*", "_", "-", "."),
     *("localhost,evil.example", "localhost;evil.example", "evil.example,localhost"),
 ]

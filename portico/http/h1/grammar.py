@@ -25,6 +25,9 @@ QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~]*+)\?[!-\"$-~]*+( HTTP/1\.[01])
 # visible ASCII, SP, HTAB and obs-text (RFC 9110, 5.5). The caller strips the OWS.
 FIELD_LINE = re.compile(rf"([{_TCHAR}]++):([\t -~\x80-\xff]*+)".encode("latin-1"))
 
+# The octets of a field value.
+VALUE_OCTETS = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+
 # Host = uri-host [ ":" port ] (RFC 9110, 7.2); uri-host = IP-literal / IPv4address / reg-name
 # (RFC 3986, 3.2.2). RFC 3986 permits an empty host, but http does not (RFC 9110, 4.2.1).
 HOST = re.compile(

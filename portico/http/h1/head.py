@@ -6,10 +6,11 @@ Pure: bytes in, values out. Raises ProtocolError for what breaks the grammar or 
 2. `HeadParser.key` checks the syntax of each line and drops the fields that are not needed.
 3. `HeadParser.interpret` parses the request line and the fields that frame the message.
 
-A caller that has replied to the same key before can stop after step 2. Two bounded caches make that
-step cheap: one of lines already checked, since a browser repeats nearly all of its lines; and one
-of heads that differ in the value of a single field that is not needed, such as a cookie or a
-request number, since then the rest of the head only has to be compared.
+A caller that has replied to the same key before can stop after step 2. What the fields of a key
+mean is kept for step 3, since most requests of a client differ in the request line only. Two
+bounded caches make step 2 cheap: one of lines already checked, since a browser repeats nearly
+all of its lines; and one of heads that differ in the value of a single field that is not needed,
+such as a cookie or a request number, since then the rest of the head only has to be compared.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ from portico.http.h1.grammar import (
     ORIGIN_FORM,
     QUERY_LINE,
     REQUEST_LINE,
+    VALUE_OCTETS,
 )
 from portico.http.message import Field, ProtocolError, RequestHead
 
 if TYPE_CHECKING:
     from typing import Any
+
+    Meaning = tuple[tuple[Field, ...], str, int, bool, bool]
+    """Fields, authority, length of the content, and what is asked: to keep alive, to continue."""
 
 HEAD_LIMIT = 16384
 """Octets of a request head. Browsers stay below 8 KiB; with large cookies it can be 16."""
@@ -45,8 +50,9 @@ _LINE_LIMIT = 512
 _TEMPLATES_CACHED = 256
 _TEMPLATE_LIMIT = 2048
 """Octets of a head kept as a template, so the cache of templates is at most 512 KiB."""
-_VALUE_OCTETS = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
-"""The octets of a field value: see `grammar.FIELD_LINE`."""
+
+_MEANINGS_CACHED = 64
+"""So many combinations of fields that are kept, at most 1 MiB: the clients of a site send few."""
 
 _FRAMING = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 """The fields that `interpret` needs."""
@@ -96,7 +102,14 @@ class HeadParser:
     message. Others are checked and dropped. None keeps every field.
     """
 
-    __slots__ = ("_keep", "_line_doorkeeper", "_lines", "_template_doorkeeper", "_templates")
+    __slots__ = (
+        "_keep",
+        "_line_doorkeeper",
+        "_lines",
+        "_meanings",
+        "_template_doorkeeper",
+        "_templates",
+    )
 
     def __init__(self, keep: frozenset[str] | None = None) -> None:
         self._keep = None if keep is None else keep | _FRAMING
@@ -107,6 +120,7 @@ class HeadParser:
             _TEMPLATES_CACHED
         )
         self._template_doorkeeper = Doorkeeper()
+        self._meanings: BoundedCache[tuple[Any, ...], Meaning] = BoundedCache(_MEANINGS_CACHED)
 
     def parse(self, head: bytes) -> RequestHead:
         """Parse a complete head, with its final empty line. Raises ProtocolError."""
@@ -126,7 +140,7 @@ class HeadParser:
                 end >= len(prefix)
                 and head.startswith(prefix)
                 and head.endswith(suffix)
-                and not head[len(prefix) : end].translate(None, _VALUE_OCTETS)
+                and not head[len(prefix) : end].translate(None, VALUE_OCTETS)
             ):
                 return key
         # Lines beyond the limit stay together in the last one, which is then never a cached line.
@@ -175,20 +189,41 @@ class HeadParser:
     def interpret(self, key: HeadKey) -> RequestHead:
         """Parse the request line and the framing fields of a key. Raises ProtocolError."""
         request = _request_line(request_line_of(key))
-        request.fields = tuple([field for field in key if isinstance(field, tuple)])
-        version = request.version
-        framing: dict[str, list[str]] = {name: [] for name in _FRAMING}
-        for name, value in request.fields:
-            if name in framing:
-                framing[name].append(value)
-        request.content_length = fields.content_length(
-            framing["content-length"], framing["transfer-encoding"], version
-        )
-        authority = fields.host(framing["host"], version)
+        lines = (request.version, *key[1:])
+        meaning = self._meanings.get(lines)
+        if meaning is None:
+            meaning = _meaning(lines)
+            self._meanings.put(lines, meaning)
+        request.fields, authority, request.content_length = meaning[:3]
+        request.keep_alive, request.expects_continue = meaning[3:]
         request.authority = request.authority or authority
-        request.keep_alive = fields.keep_alive(framing["connection"], version)
-        request.expects_continue = fields.expects_continue(framing["expect"], version)
         return request
+
+
+def _meaning(lines: tuple[Any, ...]) -> Meaning:
+    """Return what the field lines of a key mean; `lines` begins with the version instead.
+
+    Raises ProtocolError.
+    """
+    version, *rest = lines
+    kept = tuple([field for field in rest if field != SKIPPED])
+    framing: dict[str, list[str]] = {}
+    for name, value in kept:
+        if name in _FRAMING:
+            framing.setdefault(name, []).append(value)
+    values = framing.get
+    length = fields.content_length(
+        values("content-length", ()), values("transfer-encoding", ()), version
+    )
+    authority = fields.host(values("host", ()), version)
+    keep_alive = fields.keep_alive(values("connection", ()), version)
+    return (
+        kept,
+        authority,
+        length,
+        keep_alive,
+        fields.expects_continue(values("expect", ()), version),
+    )
 
 
 def request_line_of(key: HeadKey) -> bytes:

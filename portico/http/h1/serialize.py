@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from portico.http.content import OutgoingStream
-from portico.http.h1.grammar import FIELD_LINE
+from portico.http.h1.grammar import TOKEN, VALUE_OCTETS
 from portico.http.status import REASONS
 
 if TYPE_CHECKING:
@@ -34,22 +34,32 @@ def field_lines(fields: Iterable[Field]) -> bytes:
     Raises ValueError for a value that would split the message: the last line of defence, whatever
     a file name or a configuration held.
     """
-    return b"".join([_line(name, value) for name, value in fields])
+    lines = [f"{_start_of_line(name)}{value}\r\n" for name, value in fields]
+    octets = "".join(lines).encode("latin-1")
+    # No CR and no LF but those at the ends of lines, nor any other control character.
+    if octets.translate(None, VALUE_OCTETS) != b"\r\n" * len(lines):
+        msg = f"not field lines: {octets!r}"
+        raise ValueError(msg)
+    return octets
 
 
 @lru_cache(maxsize=512)
-def _line(name: str, value: str) -> bytes:
-    line = f"{name}: {value}".encode("latin-1")
-    found = FIELD_LINE.fullmatch(line)
-    if found is None or found.end(1) != len(name):
-        msg = f"not a field line: {line!r}"
+def _start_of_line(name: str) -> str:
+    if TOKEN.fullmatch(name) is None:
+        msg = f"not a field name: {name!r}"
         raise ValueError(msg)
-    return line + b"\r\n"
+    return f"{name}: "
 
 
 def interim_head(status: int, fields: Iterable[Field] = ()) -> bytes:
     """Return an interim response, which is a head alone (RFC 9110, 15.2)."""
     return status_line(status) + field_lines(fields) + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _before_date(status: int) -> bytes:
+    """Return the start of a head, which all with this status share."""
+    return status_line(status) + b"Server: Portico\r\nDate: "
 
 
 class Head:
@@ -59,7 +69,7 @@ class Head:
 
     def __init__(self, status: int, fields: Iterable[Field], connection: bytes) -> None:
         """`connection` is the Connection field line to send: CLOSE, KEEP_ALIVE or b""."""
-        self._before_date = status_line(status) + b"Server: Portico\r\nDate: "
+        self._before_date = _before_date(status)
         self._after_date = b"\r\n" + field_lines(fields) + connection + b"\r\n"
         self.length = len(self._before_date) + _DATE_LENGTH + len(self._after_date)
 

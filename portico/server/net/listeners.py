@@ -3,6 +3,8 @@
 Options are set on the listening socket where accepted ones inherit them (Linux), so they cost
 nothing per connection. The file of a unix socket has mode 666: like a port on loopback, it is open
 to every user of this machine, unless the permissions of its folder say otherwise.
+
+No name server is asked, except for a host that the operator has given by its name.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from typing import TYPE_CHECKING
 from portico.config.options import UNIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from portico.config.config import Config
@@ -33,7 +34,8 @@ RECEIVE_BUFFER = 65536
 _DEFER_SECONDS = 1
 """How long the kernel holds back a connection that has sent nothing. So one that a browser opens
 ahead of need costs nothing, and the request is there when the connection is accepted."""
-_SOCKET_MODE = 0o666
+_SOCKET_UMASK = 0o111
+"""Makes 0o666 of the mode 0o777 that the file of a unix socket has otherwise."""
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
 
 
@@ -59,45 +61,62 @@ def bind(config: Config) -> list[socket.socket]:
 def bind_anew(config: Config, held: Listeners) -> Listeners:
     """Return sockets for the configured addresses: those of `held`, and new ones for the others.
 
-    Raises BindError, and then leaves no new one open.
+    A unix socket whose file is gone is made again, since nobody can connect to the old one. Raises
+    BindError, and then leaves no new one open.
     """
     listeners: Listeners = {}
     try:
         for address in _addresses(config):
-            listeners[address] = held.get(address) or _listen(address, config)
+            known = held.get(address)
+            is_lost = isinstance(known, _UnixListener) and not known.has_file()
+            listeners[address] = _listen(address, config) if known is None or is_lost else known
     except BindError:
-        discard({name: listeners[name] for name in listeners.keys() - held.keys()})
+        discard(listeners, kept=held)
         raise
     return listeners
 
 
-def discard(listeners: Listeners) -> None:
-    """Close listening sockets, and remove the files of unix sockets, except inherited ones."""
-    for address, listener in listeners.items():
-        files = socket_files([listener]) if address.startswith(UNIX) else []
-        listener.close()
-        remove(files)
+def discard(listeners: Listeners, *, kept: Listeners | None = None) -> None:
+    """Close those listening sockets that are not among `kept`, and remove files that they made.
 
-
-def socket_files(listeners: Iterable[socket.socket]) -> list[tuple[str, os.stat_result]]:
-    """Return the files of unix sockets, for `remove` after the sockets are closed."""
-    files = []
-    for listener in listeners:
-        path = listener.getsockname() if is_unix(listener) else ""
-        if path and isinstance(path, str):
-            with contextlib.suppress(OSError):
-                files.append((path, os.lstat(path)))
-    return files
-
-
-def remove(files: list[tuple[str, os.stat_result]]) -> None:
-    """Remove the files of unix sockets, unless another server's have taken their place.
-
-    Those may have the same inode numbers, but not the same mtime as well.
+    It does no harm to those that are closed already.
     """
-    for path, known in files:
-        with contextlib.suppress(OSError):
-            _unlink_socket(path, known)
+    for address, listener in listeners.items():
+        if kept is None or kept.get(address) is not listener:
+            listener.close()
+            if isinstance(listener, _UnixListener) and listener.has_file():
+                with contextlib.suppress(OSError):
+                    os.unlink(listener.path)
+
+
+class _UnixListener(socket.socket):
+    """A unix socket that was bound here, and so knows which file is its own."""
+
+    def __init__(self, path: str) -> None:
+        """Bind. Raises OSError."""
+        super().__init__(socket.AF_UNIX)
+        before = os.umask(_SOCKET_UMASK)  # chmod() would follow a symlink put in its place
+        try:
+            self.bind(path)
+            self.path = os.path.abspath(path)
+            self._made = os.lstat(path)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.umask(before)
+
+    def has_file(self) -> bool:
+        """Whether its path still leads to it.
+
+        Another server's file may have the same inode number, but not the same mtime as well.
+        """
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return False
+        made = self._made
+        return os.path.samestat(found, made) and found.st_mtime_ns == made.st_mtime_ns
 
 
 def _listen(address: str, config: Config) -> socket.socket:
@@ -145,9 +164,8 @@ def _ipv6_socket(*, only: bool) -> socket.socket:
 def _listen_on(listener: socket.socket, place: Any) -> socket.socket:  # noqa: ANN401
     try:
         set_options(listener)
-        listener.bind(place)
-        if is_unix(listener):
-            _open_to_all(place)
+        if not is_unix(listener):
+            listener.bind(place)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
@@ -161,45 +179,10 @@ def _listen_unix(path: str) -> socket.socket:
         raise BindError("this system has no unix sockets; listen on HOST:PORT")
     try:
         if _is_stale(path):
-            _unlink_socket(path)
-        return _listen_on(socket.socket(socket.AF_UNIX), path)
+            os.unlink(path)
+        return _listen_on(_UnixListener(path), path)
     except OSError as error:
         raise BindError(_explain_unix(error, path)) from None
-
-
-def _open_to_all(path: str) -> None:
-    """Give the socket file at `path` the mode for all users, and never another file.
-
-    Its folder may be somebody else's, who could put a symlink in its place. Raises OSError.
-    """
-    if os.chmod in os.supports_follow_symlinks:
-        os.chmod(path, _SOCKET_MODE, follow_symlinks=False)
-        return
-    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
-    try:
-        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-            raise OSError(errno.EADDRINUSE, "something else has taken its place", path)
-        os.chmod(f"/proc/self/fd/{fd}", _SOCKET_MODE)
-    finally:
-        os.close(fd)
-
-
-def _unlink_socket(path: str, known: os.stat_result | None = None) -> None:
-    """Remove a socket file, and never another file, wherever `path` leads by now.
-
-    With `known` only the socket of that inode and mtime. Raises OSError.
-    """
-    folder, name = os.path.split(path)
-    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        is_known = known is None or (
-            os.path.samestat(found, known) and found.st_mtime_ns == known.st_mtime_ns
-        )
-        if is_known and stat.S_ISSOCK(found.st_mode):
-            os.unlink(name, dir_fd=fd)
-    finally:
-        os.close(fd)
 
 
 def _is_stale(path: str) -> bool:
@@ -302,12 +285,6 @@ def is_loopback(listener: socket.socket) -> bool:
     return bool(host == "::1" or host.startswith(("127.", "::ffff:127.")))
 
 
-def host_of(listener: socket.socket) -> str:
-    """Return the address of a listening TCP socket as the host of a URL."""
-    host = str(listener.getsockname()[0])
-    return f"[{host}]" if ":" in host else host
-
-
 def is_local(listener: socket.socket) -> bool:
     """Whether only this machine can connect to it."""
     return is_unix(listener) or is_loopback(listener)
@@ -325,12 +302,7 @@ def _url(host: str, port: int) -> str:
 
 def _own_addresses(*, ipv4: bool, ipv6: bool) -> list[str]:
     """Return the machine's addresses, without loopback and link-local ones."""
-    addresses: list[str] = []
-    for source in (_interface_addresses, _named_addresses):
-        try:
-            addresses += source()
-        except OSError:
-            continue
+    addresses = _interface_addresses() + _source_addresses()
     kept = [
         address
         for address in dict.fromkeys(addresses)
@@ -360,7 +332,14 @@ def _interface_addresses() -> list[str]:
     return addresses
 
 
-def _named_addresses() -> list[str]:
-    """Return the addresses of this machine's host name."""
-    found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+def _source_addresses() -> list[str]:
+    """Return the addresses from which this machine would send to others.
+
+    To connect a UDP socket sends nothing; the system only looks up the route.
+    """
+    found = []
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # for documentation (RFC 5737, RFC 3849), so nobody's
+            found.append(str(probe.getsockname()[0]))
+    return found

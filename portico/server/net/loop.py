@@ -2,7 +2,7 @@
 
 One turn: wait, note the time, call `on_turn`, call the handler of each ready descriptor, then what
 was put off for this moment, then the timers that are due, then `on_turn_end`. Level-triggered: a
-handler need not read or write all there is.
+handler need not read or write all there is. No exception in one of these ends the loop.
 
 Not thread-safe, except for `wake` and `call`, which signal handlers may call as well.
 """
@@ -14,10 +14,12 @@ import heapq
 import select
 import selectors
 import socket
-import sys
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
+
+from portico.server.telemetry.output import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +158,7 @@ class Loop:
         on_turn_end: Callable[[], None] | None = None,
         on_bug: Callable[[int], None] | None = None,
     ) -> None:
-        """Turn until stopped. A handler that raises is our bug: reported, and the rest goes on.
+        """Turn until stopped. What raises has a bug of ours: reported, and the rest goes on.
 
         `on_turn(now)` is called when a turn begins, `on_turn_end()` when it ends, `on_bug(fd)` when
         a handler has raised.
@@ -167,7 +169,10 @@ class Loop:
             ready = poll(self._timeout(), _EVENTS_AT_ONCE)
             self.now = now = time.monotonic()
             if on_turn is not None:
-                on_turn(now)
+                try:
+                    on_turn(now)
+                except Exception:  # noqa: BLE001
+                    report_bug()
             for fd, events in ready:
                 handler = handlers.get(fd)
                 if handler is None:
@@ -177,10 +182,13 @@ class Loop:
                 except Exception:  # noqa: BLE001
                     report_bug()
                     if on_bug is not None:
-                        on_bug(fd)
+                        _run_guarded(partial(on_bug, fd))
             self._run_due(on_bug)
             if on_turn_end is not None:
-                on_turn_end()
+                try:
+                    on_turn_end()
+                except Exception:  # noqa: BLE001
+                    report_bug()
 
     def close(self) -> None:
         """Give back the loop's own descriptors."""
@@ -204,7 +212,7 @@ class Loop:
             calls, self._soon = self._soon, []
             for fd, call in calls:
                 if not _run_guarded(call) and on_bug is not None:
-                    on_bug(fd)
+                    _run_guarded(partial(on_bug, fd))
         while self._timers and self._timers[0][0] <= self.now:
             _run_guarded(heapq.heappop(self._timers)[2])
 
@@ -223,8 +231,8 @@ def _run_guarded(call: Callable[[], None]) -> bool:
 
 
 def report_bug() -> None:
-    """Tell the operator, if stderr has a reader, of an exception that should not have come here."""
-    with contextlib.suppress(OSError, ValueError, AttributeError, ImportError):
+    """Tell the operator of an exception that should not have come here. Raises nothing."""
+    with contextlib.suppress(Exception):  # there may be no memory for it
         import traceback  # here, because it costs a start two milliseconds
 
-        sys.stderr.write(f"portico: a bug, please report it:\n{traceback.format_exc()}")
+        tell(f"portico: a bug, please report it:\n{traceback.format_exc()}")

@@ -11,6 +11,9 @@ turn reconciles what runs with what is wanted:
    start, all of them are killed, and the old ones serve on.
 3. To stop is to close the sockets and to let all workers drain. Those that take too long are
    killed.
+4. Each worker that serves is asked for a sign of life every PING_SECONDS. One that owes
+   PINGS_UNANSWERED of them, because it is stopped or its loop hangs, is killed. So it is not the
+   clock that judges: where all processes were asleep, nobody is killed.
 
 When the supervisor dies, its workers notice and drain (see `worker_main`).
 """
@@ -24,11 +27,12 @@ from portico.config.config import ConfigError
 from portico.server.net.listeners import BindError, discard
 from portico.server.net.loop import READ, Loop
 from portico.server.processes import systemd
+from portico.server.processes.signals import reap
 from portico.server.processes.worker_main import (
     DRAIN,
     END,
-    GO,
     LEAVING,
+    PONG,
     READY,
     RETIRE,
     SERVED,
@@ -54,6 +58,9 @@ LEAVE_SECONDS = 10.0
 """How long a reload waits for the old workers to accept no more."""
 KILL_SECONDS = 5.0
 """How long after the grace time a worker that does not end is killed."""
+PING_SECONDS = 10.0
+PINGS_UNANSWERED = 6
+"""A minute: far more than a busy machine or a slow disk holds up a loop."""
 
 
 class StartError(Exception):
@@ -147,6 +154,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until stopped and all workers have ended. Raises StartError."""
         self._loop.wake()
+        self._loop.later(PING_SECONDS, self._ping)
         try:
             self._loop.run(on_turn_end=self._reconcile)
         finally:
@@ -189,8 +197,9 @@ class Supervisor:
                 try:
                     slot.worker = self._start(number, generation)
                 except OSError as error:
-                    why = f"worker {number + 1} cannot be started: {error.strerror}"
-                    self._vacate(generation, slot, why)
+                    self._vacate(
+                        generation, slot, f"worker {number + 1} cannot be started: {error}"
+                    )
                     continue
                 if self._metrics is not None and slot.pause:
                     self._metrics.restarts += 1
@@ -223,13 +232,25 @@ class Supervisor:
             if message == READY:
                 worker.ready = True
                 if self._current is not None and self._current.slot_of(worker) is not None:
-                    worker.send(GO)
+                    worker.go()
+            elif message == PONG:
+                worker.pings = 0
             elif message == LEAVING:
                 self._lost(worker, "has been told to end")
             elif message.startswith(SERVED):
                 self.requests += int(message.removeprefix(SERVED))
             elif message.startswith(WARNING):
                 self._report(message.removeprefix(WARNING).decode("utf-8", "replace"))
+
+    def _ping(self) -> None:
+        """Ask all that serve for a sign of life, and kill those that have not given any."""
+        self._loop.later(PING_SECONDS, self._ping)
+        for worker in self._workers:
+            if worker.pings == PINGS_UNANSWERED:
+                worker.process.kill()
+                self._report(f"{worker} has not reacted for a long time, so it is killed")
+            if worker.serves:
+                worker.ping()
 
     def _ended(self, worker: WorkerProcess) -> None:
         self._loop.forget(worker.fd)
@@ -238,6 +259,11 @@ class Supervisor:
         self._lost(worker, worker.wait())
         if self._metrics is not None and worker.counters is not None:
             self._metrics.remove(worker.counters)
+        self.reap()  # those that the system has shown together with it
+
+    def reap(self) -> None:
+        """Reap children that are no workers."""
+        reap({worker.process.pid for worker in self._workers})
 
     def _lost(self, worker: WorkerProcess, why: str) -> None:
         """A worker accepts no more. Unless it was told to stop, it has a slot to be filled."""
@@ -288,7 +314,7 @@ class Supervisor:
             self._failure = coming.failure
             self._stop()
         else:
-            _discard_but(coming.listeners, self._current.listeners)
+            discard(coming.listeners, kept=self._current.listeners)
             self._refuse_reload(coming.failure)
 
     def _adopt(self, coming: Generation) -> None:
@@ -296,14 +322,14 @@ class Supervisor:
         former, self._current, self._next = self._current, coming, None
         for worker in self._workers:
             if coming.slot_of(worker) is not None:
-                worker.send(GO)
+                worker.go()
             elif worker.accepts:
                 worker.send(RETIRE)
         if former is None:
             self._on_start(coming.config, coming.listeners)
             systemd.ready(coming.status)
         else:
-            _discard_but(former.listeners, coming.listeners)
+            discard(former.listeners, kept=coming.listeners)
             self._hand_over_until = self._loop.now + LEAVE_SECONDS
             self._reconcile_in(LEAVE_SECONDS)
 
@@ -338,12 +364,8 @@ class Supervisor:
         self._stopping = True
         self._current = self._next = None
         self._loop.later(seconds, self._kill_all)
+        self._loop.wake()  # there may be no worker whose end would
 
     def _kill_all(self) -> None:
         for worker in self._workers:
             worker.process.kill()
-
-
-def _discard_but(listeners: Listeners, kept: Listeners) -> None:
-    """Close those of the sockets that are not among `kept`."""
-    discard({name: each for name, each in listeners.items() if kept.get(name) is not each})

@@ -2,9 +2,10 @@
 
 The supervisor starts a fresh interpreter with BOOT; the arguments come as JSON in the environment,
 the listening sockets and the control socket as open descriptors. The worker sends READY, waits for
-GO, and serves. RETIRE, DRAIN and END tell it how to stop. It sends LEAVING when it accepts no more
-connections, and SERVED with the number of requests at its end; WARNING carries a text for the
-operator. When the control socket ends, the supervisor is gone, and the worker drains.
+GO, and serves. RETIRE, DRAIN and END tell it how to stop; its loop answers PING with PONG, as a
+sign of life. It sends LEAVING when it accepts no more connections, and SERVED with the number of
+requests at its end; WARNING carries a text for the operator. When the control socket ends, the
+supervisor is gone, and the worker drains.
 
 SIGTERM drains as well. SIGINT and SIGHUP, which a terminal sends to all its processes, are ignored:
 the supervisor acts on them. A signal may come from a terminal or service manager as well as the
@@ -40,9 +41,9 @@ BOOT = (
 )
 """The program that the interpreter is started with; it finds Portico where the supervisor did."""
 
-GO, RETIRE, DRAIN, END = b"g", b"r", b"d", b"e"
-"""Commands: serve; stop without a deadline; stop within the grace time; stop now."""
-READY, LEAVING, SERVED, WARNING = b"ready", b"leaving", b"served ", b"warning "
+GO, RETIRE, DRAIN, END, PING = b"g", b"r", b"d", b"e", b"p"
+"""Commands: serve; stop without a deadline; stop within the grace time; stop now; answer."""
+READY, LEAVING, PONG, SERVED, WARNING = b"ready", b"leaving", b"pong", b"served ", b"warning "
 """Messages, each a line. A number follows SERVED, a text WARNING."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -126,6 +127,9 @@ class _Commands:
     def obey(self, _events: int) -> None:
         """Receive a command, and act on it."""
         command = self._control.receive()
+        if command == PING:
+            self._control.send(PONG)
+            return
         if command == RETIRE:
             self._worker.retire()
             return
@@ -147,8 +151,8 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         listener.set_inheritable(False)
     log = None
     if config.access_log:
-        log = AccessLog(STDOUT, config.log_format, color=config.color == "always")
-    report = control.warn if arguments["number"] == 0 else _drop
+        color = config.color == "always"
+        log = AccessLog(STDOUT, config.log_format, color=color, report=control.warn)
     counters = None
     if arguments["counters"] is not None:
         from portico.server.telemetry.counters import adopt
@@ -156,12 +160,15 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         counters = adopt(arguments["counters"])
         if counters is None:
             control.warn("metrics are not counted: this version has others; restart the server")
-    on_drain = partial(control.send, LEAVING)
-    return Worker(config, listeners, log=log, counters=counters, report=report, on_drain=on_drain)
-
-
-def _drop(_text: str) -> None:
-    """Say nothing: the first worker reports the same."""
+    return Worker(
+        config,
+        listeners,
+        log=log,
+        counters=counters,
+        report=control.warn,
+        tells_of_rules=arguments["number"] == 0,
+        on_drain=partial(control.send, LEAVING),
+    )
 
 
 def _handle_signals(drain: Callable[[], None]) -> None:

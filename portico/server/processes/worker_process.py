@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from portico.server.processes.systemd import VARIABLES
-from portico.server.processes.worker_main import BOOT, SIGNALS, VARIABLE
+from portico.server.processes.worker_main import BOOT, GO, PING, SIGNALS, VARIABLE
 
 if TYPE_CHECKING:
     from portico.config.config import Config
@@ -42,6 +42,10 @@ class WorkerProcess:
         """Whether it waits for GO, or has had it."""
         self.accepts = True
         """False once it accepts no more connections."""
+        self.serves = False
+        """Whether it has had GO."""
+        self.pings = 0
+        """Signs of life that it owes."""
         self.control, theirs = socket.socketpair()
         self.control.setblocking(False)
         self.fd = self.control.fileno()
@@ -60,6 +64,16 @@ class WorkerProcess:
         """Send one of the commands of `worker_main`, if the process still lives."""
         with contextlib.suppress(OSError):
             self.control.send(command)
+
+    def go(self) -> None:
+        """Let it serve."""
+        self.serves = True
+        self.send(GO)
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.pings += 1
+        self.send(PING)
 
     def receive(self) -> list[bytes] | None:
         """Return the messages that have arrived; None when the process has ended."""

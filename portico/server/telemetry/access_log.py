@@ -3,31 +3,31 @@
 Lines are written once per turn of the loop. What a client sent is escaped, so that it can neither
 forge a line nor move a terminal's cursor. Fields with credentials are never logged.
 
-Limits: when the reader of a pipe has gone, logging ends silently. A reader that does not read
-blocks the server, as it does any program that writes to a pipe, but does not delay its end.
+Limits: when the reader of a pipe has gone, logging ends silently. Lines that cannot be written,
+because the disk is full or a reader stands still (see `output`), are lost. That is reported with
+their number, at most every REPORT_SECONDS, and the log goes on as soon as it can.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import select
-import stat
 import time
 from typing import TYPE_CHECKING
 
 from portico.http.dates import common_log_date
+from portico.server.telemetry.output import Output
+from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.http.message import RequestHead
 
 _REQUEST_LINE_LIMIT = 2048
 """Octets of a request line that are logged."""
 
-_PIECE = getattr(select, "PIPE_BUF", 512)
-"""Octets that a writable pipe takes without blocking (POSIX, write)."""
-_POLL_MILLISECONDS = 100
-"""How long to wait for a reader at a time; once the worker stops, at all."""
+REPORT_SECONDS = 60
+"""How often lost lines are reported."""
 
 _UNSAFE = re.compile(r'[^ -~]|["\\]')
 
@@ -41,12 +41,20 @@ def escape(text: str) -> str:
 
 
 class AccessLog:
-    """Writes lines to the descriptor `fd`, which stays open. `log_format` is that option."""
+    """Writes lines to the descriptor `fd`, which stays open. `log_format` is that option.
 
-    def __init__(self, fd: int, log_format: str, *, color: bool) -> None:
-        self._fd: int | None = fd
-        self._writable = _poll_for(fd)
-        self._stopping = False
+    `report` receives how many lines are lost, and why.
+    """
+
+    def __init__(
+        self, fd: int, log_format: str, *, color: bool, report: Callable[[str], None] = warn
+    ) -> None:
+        self._output: Output | None = Output(fd)
+        self._unfinished = b""  # the rest of a line of which some is written
+        self._lost = 0
+        self._why_lost = ""
+        self._next_report = 0
+        self._report = report
         self._format = log_format
         self._color = color
         self._second = 0
@@ -103,35 +111,29 @@ class AccessLog:
         stamp = f"[{common_log_date(second)}]"
         return "", f" - - \x1b[2m{stamp}\x1b[0m " if self._color else f" - - {stamp} "
 
-    def give_up(self) -> None:
-        """Block no longer: drop lines that a reader does not take. For signal handlers as well."""
-        self._stopping = True
-
     def _write(self, data: bytes) -> None:
-        """Write all of `data`, perhaps to a pipe that is full or has lost its reader."""
-        while data and self._fd is not None:
-            try:
-                if self._writable is None:
-                    data = data[os.write(self._fd, data) :]
-                elif self._writable.poll(_POLL_MILLISECONDS):
-                    # Whole lines if they fit, because other workers may write to the same pipe.
-                    end = data.rfind(b"\n", 0, _PIECE) + 1 or _PIECE
-                    data = data[os.write(self._fd, data[:end]) :]
-                elif self._stopping:
-                    return
-            except BlockingIOError:  # another program has made it non-blocking
-                time.sleep(0.001)
-            except OSError:
-                self._fd = None
-
-
-def _poll_for(fd: int) -> select.poll | None:
-    """Return a poll object that waits until `fd` is writable; None for a file, which always is."""
-    if stat.S_ISREG(os.fstat(fd).st_mode) or not hasattr(select, "poll"):
-        return None
-    writable = select.poll()
-    writable.register(fd, select.POLLOUT)
-    return writable
+        """Write all of `data`, as far as that can be done."""
+        if self._output is None:
+            return
+        data = self._unfinished + data
+        try:
+            left = self._output.write(data)
+            why = "its reader stands still, or the disk is full"
+        except BrokenPipeError:
+            self._output = None
+            return
+        except OSError as error:
+            left, why = data, str(error.strerror)
+        if len(left) < len(data):
+            is_cut = left and data[-len(left) - 1] != ord("\n")
+            self._unfinished = left[: left.find(b"\n") + 1] if is_cut else b""
+        if left:
+            self._lost += left.count(b"\n") - bool(self._unfinished)
+            self._why_lost = why
+        if self._lost and self._second >= self._next_report:
+            self._next_report = self._second + REPORT_SECONDS
+            self._report(f"lines lost from the access log: {self._lost} ({self._why_lost})")
+            self._lost = 0
 
 
 def _json_members(

@@ -8,14 +8,12 @@ Limit: SCRAPERS connections. One more takes the place of the one whose deadline 
 
 from __future__ import annotations
 
-import re
 import signal
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from portico.config.config import Config, ConfigError
 from portico.config.options import UNIX
-from portico.http.fields import host_name
 from portico.server.clients import Clients
 from portico.server.net.listeners import (
     BindError,
@@ -29,6 +27,7 @@ from portico.server.net.loop import Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.telemetry.counters import ServerCounters
+from portico.site.hosts import LOOPBACK_HOSTS, Hosts
 from portico.site.origin.freshness import Freshness
 from portico.site.pages import errors
 
@@ -41,10 +40,6 @@ if TYPE_CHECKING:
 SCRAPERS = 16
 """Connections. A Prometheus keeps one; there may be two of them, and a person who looks."""
 PATH = "/metrics"
-
-# Hosts that only this machine can be meant by; any other name could be an attacker's, whose DNS
-# points it here (DNS rebinding).
-_SAFE_HOST = re.compile(r"\[.*\]|[0-9.]+|(?:.+\.)?localhost")
 
 
 class MetricsEndpoint:
@@ -63,7 +58,8 @@ class MetricsEndpoint:
         """Where the metrics are, for the operator."""
         self.is_local = is_local(listener)
         """Whether only this machine can connect."""
-        page = _Page(collector, config.allow_hosts if is_loopback(listener) else ("*",))
+        names = (*LOOPBACK_HOSTS, *config.allow_hosts) if is_loopback(listener) else None
+        page = _Page(collector, Hosts(names))
         self._loop = Loop()
         self._responder = Responder(config, page, ReplyCache(0))
         self._clients = Clients(self._loop, self._responder, [listener], SCRAPERS)
@@ -95,8 +91,7 @@ class _Page:
 
     fields_read = frozenset({"accept"})
 
-    def __init__(self, collector: ServerCollector, hosts: tuple[str, ...]) -> None:
-        """Answer requests for `hosts` and those of _SAFE_HOST; for all hosts with "*"."""
+    def __init__(self, collector: ServerCollector, hosts: Hosts) -> None:
         self._collector = collector
         self._hosts = hosts
         self.freshness = Freshness()
@@ -117,7 +112,7 @@ class _Page:
     def _answer(self, request: RequestHead) -> Response:
         if request.method not in errors.READS:
             return errors.refuse_method(request, errors.READS)
-        if not self._is_ours(host_name(request.authority)):
+        if not self._hosts.are_meant(request.authority):
             return errors.error(421, request, "This is not a host of this server.")
         if request.method == "OPTIONS":
             return errors.options(errors.READS)
@@ -125,11 +120,6 @@ class _Page:
             return errors.error(404, request, f"The metrics are at {PATH}.")
         text, media_type = self._collector.render(request.get("accept") or "")
         return errors.unstored(200, media_type, text)
-
-    def _is_ours(self, host: str) -> bool:
-        if not host or "*" in self._hosts or host in self._hosts:
-            return True
-        return _SAFE_HOST.fullmatch(host) is not None
 
 
 def _collector(counters: ServerCounters) -> ServerCollector:

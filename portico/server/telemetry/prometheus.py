@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 import time
 from itertools import accumulate
@@ -42,6 +43,13 @@ STATES = {
 """The names of a connection's states in the metrics."""
 
 
+# What `prometheus_client` understands; other versions make it fail.
+_MEMBER = re.compile(
+    r"\s*[\w*]+/[\w*.+-]+\s*(?:;\s*(?:version=\d{1,3}(?:\.\d{1,3})+|(?!version)\w+=[\w.+-]+)\s*)*",
+    re.ASCII,
+)
+
+
 class ServerCollector(Collector):
     """The metrics of a server."""
 
@@ -51,7 +59,8 @@ class ServerCollector(Collector):
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the text of this moment and its media type, which the Accept value chooses."""
-        encode, media_type = choose_encoder(accept)
+        known = [member for member in accept.split(",") if _MEMBER.fullmatch(member)]
+        encode, media_type = choose_encoder(",".join(known))
         return encode(self), media_type
 
     def collect(self) -> Iterator[Metric]:

@@ -28,6 +28,8 @@ HASHED_UP_TO = 8 << 20
 """Bytes of a file that is hashed: some ten milliseconds of a thread."""
 KNOWN = 4096
 """Digests that are remembered."""
+_WORTH_REMEMBERING = 4096
+"""Bytes of a file; to hash fewer takes hardly longer than to remember their digest."""
 _PIECE = 1 << 20
 """Bytes read and hashed at a time."""
 
@@ -70,9 +72,13 @@ class Digests:
             return self._known.get(fingerprint(status))
 
     def of_octets(self, octets: bytes, status: os.stat_result) -> bytes:
-        """Return the digest of a small file's content, and remember it."""
-        digest = sha256(octets)
-        self._remember(status, digest)
+        """Return the digest of a small file's content, which is remembered if that is worth it."""
+        if len(octets) < _WORTH_REMEMBERING:
+            return sha256(octets)
+        digest = self.recall(status)
+        if digest is None:
+            digest = sha256(octets)
+            self._remember(status, digest)
         return digest
 
     def of_file(self, file: OpenFile, status: os.stat_result) -> bytes:

@@ -39,6 +39,8 @@ def fingerprint(status: os.stat_result) -> Fingerprint:
 def is_settled(status: os.stat_result) -> bool:
     """Whether any later change will show in the fingerprint: its clock has ticked since."""
     now = time.time_ns()
+    if now - max(status.st_ctime_ns, status.st_mtime_ns) >= _COARSE_CLOCK_NS:
+        return True
     for stamp in (status.st_ctime_ns, status.st_mtime_ns):
         age = abs(now - stamp)
         if age < _FINE_CLOCK_NS or (age < _COARSE_CLOCK_NS and stamp % 1_000_000_000 == 0):
@@ -85,13 +87,13 @@ class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
 class PathDependency(Checked):
     """A path and the fingerprint of what it leads to; None for a path that leads nowhere."""
 
-    __slots__ = ("_path", "_settled", "fingerprint")
+    __slots__ = ("_path", "fingerprint", "is_settled")
 
     def __init__(self, path: str, status: os.stat_result | None, freshness: Freshness) -> None:
         super().__init__(freshness)
         self._path = path
         self.fingerprint = None if status is None else fingerprint(status)
-        self._settled = status is None or is_settled(status)
+        self.is_settled = status is None or is_settled(status)
 
     def _is_unchanged(self) -> bool:
         """Return whether the path leads to the same file, in the same state."""
@@ -99,7 +101,7 @@ class PathDependency(Checked):
             now = fingerprint(os.stat(self._path))
         except OSError as error:
             return self.fingerprint is None and status_of(error) == 404
-        return now == self.fingerprint and self._settled
+        return now == self.fingerprint and self.is_settled
 
 
 class FolderDependency(Checked):
@@ -110,7 +112,7 @@ class FolderDependency(Checked):
     file itself shows no change.
     """
 
-    __slots__ = ("_fingerprint", "_path", "_settled")
+    __slots__ = ("fingerprint", "is_settled", "path")
 
     def __init__(self, path: str, freshness: Freshness) -> None:
         """Raises Disturbed if `path` is no folder (it may be a symlink to one)."""
@@ -118,17 +120,26 @@ class FolderDependency(Checked):
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
             raise Disturbed
-        self._path = path
-        self._fingerprint = fingerprint(status)
-        self._settled = is_settled(status)
+        self.path = path
+        self.fingerprint = fingerprint(status)
+        self.is_settled = is_settled(status)
 
     def _is_unchanged(self) -> bool:
         """Return whether the same folder, with the same names, is at the path."""
         try:
-            now = fingerprint(os.lstat(self._path))
+            now = fingerprint(os.lstat(self.path))
         except OSError:
             return False
-        return now == self._fingerprint and self._settled
+        return now == self.fingerprint and self.is_settled
+
+
+def absolute(path: str) -> str:
+    """Return `path` from the root of the file system, by the names that it has.
+
+    Not abspath(), which takes "link/.." for "." where the system follows the link. The current
+    folder is asked only where it matters, since it may have been deleted.
+    """
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def is_below(path: str, folder: str) -> bool:
@@ -141,10 +152,12 @@ def real_path(fd: int, path: str) -> str:
 
     Raises Disturbed when it has none, because the file was just replaced or deleted.
     """
-    with contextlib.suppress(OSError):  # where there is no /proc
+    try:
         real = os.readlink(f"/proc/self/fd/{fd}")
-        if not real.endswith(" (deleted)"):
-            return real
+    except OSError:  # where there is no /proc
+        real = ""
+    if real and not real.endswith(" (deleted)"):
+        return real
     real = os.path.realpath(path)
     with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(os.stat(real, follow_symlinks=False), os.fstat(fd)):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from contextlib import closing
@@ -35,6 +36,7 @@ from portico.site.origin.fingerprint import (
     Disturbed,
     FolderDependency,
     PathDependency,
+    absolute,
     fingerprint,
     is_below,
     is_settled,
@@ -43,6 +45,7 @@ from portico.site.origin.fingerprint import (
 )
 from portico.site.origin.freshness import NEVER, Dependencies, Dependency, Freshness, merge
 from portico.site.origin.mounts import RemoteMounts
+from portico.site.origin.names import UNKNOWN, KnownNames, Names
 from portico.site.origin.open_file import FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
     Directory,
@@ -79,6 +82,8 @@ _FEW_NAMES = 256
 """Names of a remote folder that are read to find siblings; beyond that each is asked for."""
 _FOLDERS = 1024
 """Folders whose dependencies are shared by the files in them."""
+_BYTES_PER_NAME = 16
+"""A quarter of the memory is for names that folders lack: four bytes for each that they have."""
 
 # O_NONBLOCK: if a FIFO or a device has just replaced the regular file, do not block in open().
 OPENING = (
@@ -88,6 +93,10 @@ OPENING = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+# File systems of Windows know a file by more than one name: GIT~1 may be .git, and "_headers." the
+# rules file. Such a name is taken only if a listing of its folder has it.
+_ALIAS = re.compile(r"~[0-9]|[. ]$|::\$")
 
 _INDEX = "index.html"
 _CODED = tuple(SUFFIXES.values())
@@ -114,8 +123,8 @@ class Folder:
         self.freshness = Freshness()
         self._may_wait = may_wait
         # As it was named, not where its symlinks lead today: "current" may lead to the next
-        # release. And not abspath(), which takes "link/.." for "." where the system follows link.
-        self._below = os.path.join(os.getcwd(), root, "")
+        # release.
+        self._below = os.path.join(absolute(root), "")
         self._root = (0, 0)
         self._root_checked = NEVER  # in which round
         self._listed: dict[str, frozenset[str] | None] = {}  # see _paths_in
@@ -124,12 +133,16 @@ class Folder:
         """Where the folder lies when its symlinks are followed."""
         if os.path.normpath(self._below) == self.real_path:
             self._below = os.path.join(self.real_path, "")  # so both spell a folder the same way
+        self._real_below = os.path.join(self.real_path, "")
         self._doubts = self._hashes_left = 0
         self._small: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
         self._open: BoundedCache[str, File] = BoundedCache(
             min(open_files, memory // 2 // _OVERHEAD)
         )
         self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
+        # By the real path of a folder: it and those above, up to the root.
+        self._paths_to: BoundedCache[str, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
+        self._names = KnownNames(memory // _BYTES_PER_NAME)
         self._digests = digests or Digests()
         self.mounts = mounts or RemoteMounts(self.real_path)
         """The remote file systems in it."""
@@ -142,6 +155,11 @@ class Folder:
         if place is not None and not self._may_wait:
             raise Waiting(place)
         found = self._find(names)
+        if any(map(_ALIAS.search, names)) and not isinstance(found, Missing | Failed):
+            if not self._may_wait:
+                raise Waiting(self._root[0])
+            if not self._are_listed(names):
+                return Missing(None)
         if place is not None and not isinstance(found, Directory | Failed):
             found.dependencies = None  # to check them would be one more look
         return found
@@ -163,10 +181,24 @@ class Folder:
                 if (status := status_of(error)) == 404:
                     return Missing((PathDependency(path, None, self.freshness),))
                 self.expire()  # frees descriptors, in case there were none left
-                return Failed(status)
+                return Failed(status, error.with_traceback(None))  # frames hold open files
             except ValueError:  # no valid name on this system, such as one with a lone surrogate
                 return Missing(None)
         return Failed(503)
+
+    def _are_listed(self, names: tuple[str, ...]) -> bool:
+        """Return whether what may be an alias is a name that is really there."""
+        path = self._below
+        for name in names:
+            if _ALIAS.search(name):
+                try:
+                    with closing(os.scandir(path)) as entries:
+                        if all(entry.name != name for entry in entries):
+                            return False
+                except OSError:
+                    return False
+            path = os.path.join(path, name)
+        return True
 
     def _known(self, path: str) -> File | None:
         """Return a file that is kept and has not changed."""
@@ -181,22 +213,31 @@ class Folder:
     def expire(self) -> None:
         """Close what was not used since the last call, so that no deleted file is kept open."""
         self._open.rotate()
+        self._names.give_up()
 
     def _look(self, names: tuple[str, ...], path: str, file: str) -> Found:
         """Return the file, or its coded form, or the folder at `path` if that ends with a slash."""
         if file != path:
             names = (*names[:-1], _INDEX)
         is_remote = self.mounts.place_of(names) is not None
+        beside = UNKNOWN
+        known = None if is_remote else self._folders.get(_parent(file))
+        if known is not None and known.holds():
+            beside = self._names.of(known)
+        found: Found
         try:
-            status = os.stat(file)
+            status = None if beside.lack(names[-1]) else os.stat(file)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            found: Found = self._absent(file, names, is_remote=is_remote)
+            found = self._absent(file, names, beside, is_remote=is_remote)
             is_file = isinstance(found, Precompressed) or not isinstance(error, FileNotFoundError)
         else:
-            found = self._present(file, names, status, is_remote=is_remote)
-            is_file = isinstance(found, File)
+            if status is None:
+                found = self._absent(file, names, beside, is_remote=is_remote)
+            else:
+                found = self._present(file, names, status, beside, is_remote=is_remote)
+            is_file = isinstance(found, File | Precompressed)
         if is_file or file == path:
             return found
         if not self._may_wait and (place := self.mounts.place_in((*names[:-1], ""))) is not None:
@@ -205,7 +246,13 @@ class Folder:
         return Directory(iter(list(entries)) if self._may_wait else entries)
 
     def _present(
-        self, path: str, names: tuple[str, ...], status: os.stat_result, *, is_remote: bool
+        self,
+        path: str,
+        names: tuple[str, ...],
+        status: os.stat_result,
+        beside: Names,
+        *,
+        is_remote: bool,
     ) -> Found:
         """Open, ask the descriptor where it lies, read, and check that nothing changed."""
         if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
@@ -219,7 +266,7 @@ class Folder:
         if not stat.S_ISREG(status.st_mode) or not self._contains(real):
             return Missing(None)
         is_forgotten = is_remote and not rulebook.is_rules_file(names)
-        folders = [] if is_forgotten else self._folders_above(real, path)
+        folders = () if is_forgotten else self._folders_above(real, path)
         content = FileSlice(file, 0, status.st_size)
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
@@ -227,12 +274,12 @@ class Folder:
             octets = _read_whole(file, status)
             file.dependency.confirm()  # what was read belongs to the state that was looked at
             found.content = Octets(octets)
-            found.digest = self._digests.recall(status) or self._digests.of_octets(octets, status)
+            found.digest = self._digests.of_octets(octets, status)
         elif status.st_size <= HASHED_UP_TO:
             found.digest = self._digests.recall(status) or self._hash(file, status)
         found.etag = tag_of_large(status) if found.digest is None else tag_of(found.digest)
         found.codings, siblings = self._siblings(
-            path, names, status.st_mtime_ns, is_remote=is_remote
+            path, names, status.st_mtime_ns, beside, is_remote=is_remote
         )
         if is_forgotten:
             return found
@@ -257,10 +304,10 @@ class Folder:
         return self._digests.of_file(file, status)
 
     def _absent(
-        self, path: str, names: tuple[str, ...], *, is_remote: bool
+        self, path: str, names: tuple[str, ...], beside: Names, *, is_remote: bool
     ) -> Missing | Precompressed:
         """Nothing is at `path`: find out what shows when that changes, and its coded forms."""
-        folder = os.path.dirname(path)
+        folder = _parent(path)
         dependencies: Dependencies = None
         try:
             if not is_remote or rulebook.is_rules_file(names):
@@ -275,13 +322,13 @@ class Folder:
             if not is_remote:
                 dependencies = (PathDependency(folder, None, self.freshness),)
             return Missing(dependencies, in_folder=False)
-        codings, siblings = self._siblings(path, names, None, is_remote=is_remote)
+        codings, siblings = self._siblings(path, names, None, beside, is_remote=is_remote)
         # What leads out of the root is missing, whichever coding the client takes.
         codings = tuple(
             [each for each in codings if self._contains(os.path.realpath(path + SUFFIXES[each]))]
         )
         dependencies = merge(dependencies, tuple(siblings))
-        if dependencies is not None and os.path.lexists(path):
+        if dependencies is not None and not beside.lack(names[-1]) and os.path.lexists(path):
             if os.path.exists(path):
                 raise Disturbed  # it has just appeared
             # A symlink whose target does not exist yet.
@@ -289,18 +336,24 @@ class Folder:
         return Precompressed(names, codings, dependencies) if codings else Missing(dependencies)
 
     def _siblings(
-        self, path: str, names: tuple[str, ...], modified_ns: int | None, *, is_remote: bool
+        self,
+        path: str,
+        names: tuple[str, ...],
+        modified_ns: int | None,
+        beside: Names,
+        *,
+        is_remote: bool,
     ) -> tuple[tuple[str, ...], list[PathDependency]]:
         """Return the codings in which the file at `path` has siblings, and their dependencies.
 
         A sibling that is older than `modified_ns` was made from something else.
         """
         codings, dependencies = [], []
-        if not path.endswith(_CODED) and not rulebook.is_rules_file(names):
-            beside = self._paths_in(os.path.dirname(path)) if is_remote else None
-            exists = os.path.lexists if beside is None else beside.__contains__
+        if beside.may_be_coded and not path.endswith(_CODED) and not rulebook.is_rules_file(names):
+            paths = self._paths_in(os.path.dirname(path)) if is_remote else None
+            exists = os.path.lexists if paths is None else paths.__contains__
             for coding, suffix in SUFFIXES.items():
-                if not exists(path + suffix):
+                if beside.lack(names[-1] + suffix) or not exists(path + suffix):
                     continue
                 try:
                     status = os.stat(path + suffix)
@@ -331,17 +384,25 @@ class Folder:
                 self._listed[folder] = paths if len(paths) <= _FEW_NAMES else None
         return self._listed[folder]
 
-    def _folders_above(self, real: str, path: str) -> list[Dependency]:
+    def _folders_above(self, real: str, path: str) -> tuple[Dependency, ...]:
         """Return the folders from the root to what lies at the real path `real`."""
-        folder = parent = os.path.dirname(real)
+        parent, named = _parent(real), _parent(path)
+        folders = self._paths_to.get(parent)
+        if folders is None or not self.freshness.holds(folders):
+            folders = self._path_to(parent)
+            self._paths_to.put(parent, folders)
+        if named == parent:
+            return folders
+        # Reached by a symlink: siblings are looked for beside the name.
+        return (*folders, PathDependency(named, os.stat(named), self.freshness))
+
+    def _path_to(self, folder: str) -> tuple[Dependency, ...]:
+        """Return the folder at a real path, and those above it up to the root."""
         folders = [self._folder(folder)]
         while len(folder) > len(self.real_path):
             folder = os.path.dirname(folder)
             folders.append(self._folder(folder))
-        named = os.path.dirname(path)
-        if named != parent:  # reached by a symlink: siblings are looked for beside the name
-            folders.append(PathDependency(named, os.stat(named), self.freshness))
-        return folders
+        return tuple(folders)
 
     def _folder(self, path: str) -> Dependency:
         """Return a folder as a dependency, shared by everything in it. Raises Disturbed."""
@@ -394,13 +455,17 @@ class Folder:
 
         The first times it does not, raises Disturbed: the root may just have been replaced.
         """
-        if self._root_checked == self.freshness.round and is_below(real, self.real_path):
+        if self._root_checked == self.freshness.round and real.startswith(self._real_below):
             return True
         status = os.stat(self._below)
         self._root_checked = self.freshness.round
         root = status.st_dev, status.st_ino
         if root != self._root or not is_below(real, self.real_path):
-            self._root, self.real_path = root, os.path.realpath(self._below)
+            self._root, before = root, self.real_path
+            self.real_path = os.path.realpath(self._below)
+            self._real_below = os.path.join(self.real_path, "")
+            if self.real_path != before:
+                self._paths_to = BoundedCache(_FOLDERS)
         contained = is_below(real, self.real_path)
         if not contained and self._doubts:
             self._doubts -= 1
@@ -408,13 +473,22 @@ class Folder:
         return contained
 
 
+def _parent(path: str) -> str:
+    """Return the folder of a path: os.path.dirname, in less time where there is more than one."""
+    folder = path.rpartition(os.sep)[0]
+    return folder if os.sep in folder else os.path.dirname(path)
+
+
 def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:
     """Return the content of a small file. Raises Disturbed for one that is being changed."""
-    content = file.read_now(SMALL + 1, 0)
+    content = file.read_now(status.st_size, 0)
     # A write under way has already left its time stamp; only the content shows it.
-    if not is_settled(status) and file.read_now(SMALL + 1, 0) != content:
+    if not file.dependency.is_settled and file.read_now(status.st_size, 0) != content:
         raise Disturbed
-    if fingerprint(os.fstat(file.fd)) != fingerprint(status) or len(content) != status.st_size:
+    if (
+        fingerprint(os.fstat(file.fd)) != file.dependency.fingerprint
+        or len(content) != status.st_size
+    ):
         raise Disturbed
     return content
 

@@ -121,9 +121,13 @@ class OpenFile:
 
     def read_now(self, count: int, offset: int) -> bytes:
         """Return at most `count` bytes from `offset`, which are few. Raises Waiting or OSError."""
-        if not self._may_wait and not self._is_warm(offset, offset + count, count):
-            raise Waiting(self.place)
-        return self.read(count, offset)
+        octets = None if self._may_wait else self._read_from_memory(count, offset)
+        if octets is None:
+            if not self._may_wait:
+                raise Waiting(self.place)
+            octets = read_at(self.fd, count, offset)
+        self.dependency.check_again()
+        return octets
 
     def sendable_to(self, offset: int, count: int) -> int:
         """Return up to where the kernel can send from `offset` without waiting for a disk.
@@ -131,33 +135,36 @@ class OpenFile:
         `count` bytes are to be sent. Return `offset` if none of them is in memory.
         """
         end = offset + (count if count <= WINDOW + _LITTLE else WINDOW)
-        return end if self._is_warm(offset, end, 1) else offset
+        return end if self._is_warm(offset, end) else offset
 
-    def _is_warm(self, start: int, end: int, looked_at: int) -> bool:
-        """Return whether bytes are in memory; `looked_at` of them are asked for at either end."""
+    def _is_warm(self, start: int, end: int) -> bool:
+        """Return whether bytes are in memory; the first and the last are asked for."""
         begin, behind, until = self._warm
         if begin <= start and end <= behind and time.monotonic() < until:
             return True
         size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
         end = min(end, size)
-        for offset in {start, max(start, end - looked_at)}:
-            if not self._is_in_memory(min(looked_at, end - offset), offset):
+        for offset in {start, max(start, end - 1)}:
+            if self._read_from_memory(min(1, end - offset), offset) is None:
                 return False
         self._warm = (start, end, time.monotonic() + _WARM_SECONDS)
         return True
 
-    def _is_in_memory(self, count: int, offset: int) -> bool:
-        """Return whether these bytes are in memory, as far as the system tells."""
+    def _read_from_memory(self, count: int, offset: int) -> bytes | None:
+        """Return `count` bytes, or None if they are not in memory, as far as the system tells."""
         if self.is_remote:
-            return False
-        if not _NO_WAIT or count <= 0:
-            return True
-        try:
-            return os.preadv(self.fd, (bytearray(count),), offset, _NO_WAIT) == count
-        except BlockingIOError:
-            return False
-        except OSError:  # this file system cannot tell: tmpfs, for one
-            return True
+            return None
+        if _NO_WAIT and count > 0:
+            octets = bytearray(count)
+            try:
+                found = os.preadv(self.fd, (octets,), offset, _NO_WAIT)
+            except BlockingIOError:
+                return None
+            except OSError:  # this file system cannot tell: tmpfs, for one
+                pass
+            else:
+                return bytes(octets) if found == count else None
+        return read_at(self.fd, count, offset)
 
     def __del__(self) -> None:
         if self.is_remote:
@@ -168,8 +175,10 @@ class OpenFile:
 
 
 def _close(fd: int) -> None:
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 - suppress() would take as long as to close
         os.close(fd)
+    except OSError:
+        pass
 
 
 def open_file(
@@ -235,7 +244,7 @@ class OutgoingFile(Outgoing):
     elsewhere, then renamed) never shows either.
     """
 
-    __slots__ = ("_end", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
+    __slots__ = ("_end", "_failure", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
 
     def __init__(self, part: FileSlice) -> None:
         self.memory = NOTHING
@@ -246,6 +255,7 @@ class OutgoingFile(Outgoing):
         self._sendable_to = 0  # up to here the kernel need not wait for a disk
         self._stopped_at = 0  # the end of what was last given to the kernel
         self._read: bytes | None = None  # by a thread; empty if it failed
+        self._failure: OSError | None = None
 
     def advance(self, count: int) -> None:
         """Note that the next `count` octets were sent."""
@@ -282,7 +292,7 @@ class OutgoingFile(Outgoing):
             except Waiting:
                 raise Waiting(file.place, self._read_ahead) from None
         if not octets:
-            raise ContentChanged
+            raise self._failure or ContentChanged
         self.memory, self._read = memoryview(octets), None
         self._stopped_at = 0
         return None
@@ -293,8 +303,8 @@ class OutgoingFile(Outgoing):
             self._file.remember(may_wait=True)
             count = min(READ_AHEAD, self._end - self._offset)
             self._read = self._read_checked(count, may_wait=True)
-        except OSError:
-            self._read = b""
+        except OSError as problem:
+            self._failure, self._read = problem.with_traceback(None), b""
 
     def _read_checked(self, count: int, *, may_wait: bool = False) -> bytes:
         """Return the next `count` octets, or none if they are not what was announced."""

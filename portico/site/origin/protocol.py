@@ -120,13 +120,14 @@ class Missing:
 
 
 class Failed:
-    """Something is there but cannot be read; `status` is the response's."""
+    """Something is there but cannot be read. `status` is the response's, `cause` the operator's."""
 
-    __slots__ = ("status",)
+    __slots__ = ("cause", "status")
     dependencies = None
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, cause: OSError | None = None) -> None:
         self.status = status
+        self.cause = cause
 
 
 Found = File | Precompressed | Directory | SlashRedirect | Missing | Failed

@@ -25,6 +25,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
+from portico.site.origin.fingerprint import absolute
 from portico.site.target import STAGING
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class WritableFolder:
     """
 
     def __init__(self, root: str, *, sync: bool = True) -> None:
-        self._root = os.path.join(os.getcwd(), root, "")
+        self._root = os.path.join(absolute(root), "")
         self._sync = sync
 
     def begin(self, names: Names) -> NewFile:

@@ -228,6 +228,7 @@ def prefers_problem(accept: str | None) -> bool:
     return prefers_json(accept, suffix="+json")
 
 
+@lru_cache(maxsize=64)
 def prefers_json(accept: str | None, suffix: str = "") -> bool:
     """Whether an Accept field value prefers JSON to HTML (RFC 9110, 12.5.1).
 

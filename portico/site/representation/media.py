@@ -17,6 +17,7 @@ Limit: only the name counts. What depends on the content, `content_type` adds.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -438,6 +439,7 @@ def is_listed(name: str) -> bool:
     return bool(stem) and suffix.lower() in _TYPE_OF_SUFFIX
 
 
+@lru_cache(maxsize=512)
 def is_compressible(media_type: str) -> bool:
     """Whether content of this type shrinks under a content coding, as text does.
 

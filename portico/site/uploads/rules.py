@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 NAME_OCTETS = 255
 """Octets of a name: what most file systems take."""
+_SHORT = re.compile("~[0-9]")
+"""What a name has that Windows makes up: GIT~1 for .git."""
 _UNWRITABLE = '<>:"|?*\\'
 """Characters that other systems do not allow in names."""
 
@@ -62,6 +65,8 @@ def check_name(name: str) -> None:
         raise Refused(400, "A name has characters that not every system allows.")
     if name[-1] in ". ":
         raise Refused(400, "A name cannot end with a dot or a space.")
+    if _SHORT.search(name):
+        raise Refused(400, "On some systems ~ and a digit stand for the rest of another name.")
 
 
 def claimed_digests(

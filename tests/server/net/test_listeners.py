@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import stat
@@ -20,14 +19,11 @@ from portico.server.net.listeners import (
     is_local,
     is_loopback,
     reachable_urls,
-    remove,
-    socket_files,
     url_of,
 )
 from tests.server.clients import PATIENCE, Client, get
 from tests.server.conftest import Serve
 from tests.server.processes.supervised import Supervised
-from tests.site.on_disk import Interruption
 
 
 def has_ipv6() -> bool:
@@ -120,6 +116,19 @@ def test_all_addresses_are_listed_this_machine_first() -> None:
     assert first == f"http://127.0.0.1:{port}/"
     assert all(url.startswith("http://") and url.endswith(f":{port}/") for url in others)
     assert not any("127." in url or "::1" in url for url in others)
+
+
+def test_no_name_server_is_asked_for_the_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It might not answer, and the machine's name may be one that it cannot be asked for."""
+
+    def ask(*_: object) -> None:
+        raise AssertionError
+
+    for name in ("getaddrinfo", "gethostname", "getfqdn", "gethostbyname"):
+        monkeypatch.setattr(socket, name, ask)
+    (listener,) = listening(":0")
+    with listener:
+        assert len(reachable_urls(Config.of(listens=[":0"]), [listener])) >= 1
 
 
 def test_localhost_is_shown_as_it_was_asked_for() -> None:
@@ -227,52 +236,54 @@ def path(tmp_path: Path) -> Iterator[Path]:
     os.chdir(before)
 
 
+def unix_listeners(
+    path: Path, held: dict[str, socket.socket] | None = None
+) -> dict[str, socket.socket]:
+    return bind_anew(Config.of(listens=[f"unix:{path}"]), held or {})
+
+
 def test_a_unix_socket_is_open_to_everybody_and_its_file_goes_with_it(path: Path) -> None:
     before = os.umask(0o077)
     try:
-        (listener,) = listening(f"unix:{path}")
+        listeners = unix_listeners(path)
     finally:
-        os.umask(before)
-    files = socket_files([listener])
+        assert os.umask(before) == 0o077
+    (listener,) = listeners.values()
+    whole = path.absolute()
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     assert is_local(listener)
     assert not is_loopback(listener)
-    listener.close()
-    remove(files)
-    assert not path.exists()
-    remove(files)
-
-
-@pytest.mark.parametrize("call", ["open", "chmod"])
-def test_only_a_socket_gets_the_mode_of_one(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    """The owner of the folder could put a symlink to a foreign file in its place."""
-    foreign = tmp_path / "foreign"
-    foreign.touch(0o600)
-
-    def swap() -> None:
-        path.unlink()
-        path.symlink_to(foreign)
-
-    Interruption(monkeypatch, call).before = swap
-    with contextlib.suppress(BindError):
-        discard(bind_anew(Config.of(listens=(f"unix:{path}",)), {}))
-    assert stat.S_IMODE(foreign.stat().st_mode) == 0o600
-    assert path.is_symlink()
+    os.chdir("/")  # the file is known by its whole path
+    for _ in range(2):
+        discard(listeners)
+        assert not whole.exists()
 
 
 def test_a_stale_socket_is_replaced(path: Path) -> None:
-    (first,) = listening(f"unix:{path}")
-    os.utime(path, (0, 0))  # it was made long ago
-    files = socket_files([first])
-    first.close()
+    first = unix_listeners(path)
+    (old,) = first.values()
+    old.close()
     assert path.is_socket()
-    (second,) = listening(f"unix:{path}")
-    with second:
-        remove(files)  # the first server's, which is gone
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
+    second = unix_listeners(path)
+    os.utime(path, (0, 0))  # as if some time had gone by
+    discard(first)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    (new,) = second.values()
+    new.close()
+
+
+def test_a_unix_socket_whose_file_is_gone_is_made_again(path: Path) -> None:
+    first = unix_listeners(path)
+    assert unix_listeners(path, first) == first
+    path.unlink()
+    second = unix_listeners(path, first)
+    os.utime(path, (0, 0))
+    discard(first, kept=second)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    (new,) = second.values()
+    new.close()
 
 
 def test_a_socket_in_use_is_not_taken(path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,31 @@ def test_waiting_costs_no_time(diary: Diary) -> None:
     entries = diary.run(10_000)
     assert time.thread_time() - before < 0.1
     assert len(entries) <= 10
+
+
+def test_no_exception_ends_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where there is no memory for the report of it."""
+
+    class Exhausted:
+        def fileno(self) -> int:
+            raise MemoryError
+
+    monkeypatch.setattr(sys, "stderr", Exhausted())
+    loop = Loop()
+    calls: list[str] = []
+
+    def fail(name: str) -> None:
+        calls.append(name)
+        raise MemoryError
+
+    def end() -> None:
+        if len(calls) > 3:
+            loop.stop()
+        fail("end of turn")
+
+    for seconds in (0.0, 0.001):
+        loop.later(seconds, partial(fail, "timer"))
+    loop.call(partial(fail, "call"))
+    loop.run(on_turn=lambda _: fail("turn"), on_turn_end=end)
+    loop.close()
+    assert set(calls) == {"turn", "call", "timer", "end of turn"}

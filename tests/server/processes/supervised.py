@@ -61,16 +61,19 @@ class Supervised:
         *options: str,
         environ: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        cwd: Path | None = None,
+        stderr: int | None = None,
     ) -> None:
+        """`cwd` is where it runs, and `stderr` where its messages go, if that is elsewhere."""
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.popen = subprocess.Popen(
                 [*self.command, *options],
-                cwd=folder,
+                cwd=cwd or folder,
                 env={**os.environ, **(environ or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=err,
+                stderr=err if stderr is None else stderr,
                 pass_fds=pass_fds,
             )
         self._workers: set[int] = set()

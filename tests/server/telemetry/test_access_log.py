@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from portico.server.telemetry.access_log import AccessLog, escape
 from portico.server.worker import Worker
 from tests.server import inside
 from tests.server.clients import Client, eventually, get, request
+from tests.server.processes.supervised import Supervised, needs_proc
 
 COMMON = re.compile(
     r'(?P<client>\S+) - - \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" '
@@ -256,6 +258,55 @@ def test_a_pipe_that_does_not_block_gets_every_line(site: Path) -> None:
     thread.join()
     os.close(reader)
     assert got.count(b"\n") == 300
+
+
+def test_lines_that_there_was_no_room_for_are_told_and_the_log_goes_on() -> None:
+    """Also in the middle of a long line, which is then completed first."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    told: list[str] = []
+    log = AccessLog(writer, "common", color=False, report=told.append)
+
+    def write(lines: int, name: bytes) -> None:
+        for _ in range(lines):
+            log.add("127.0.0.1", log.describe(b"GET /" + name, None, 200), 3)
+        log.flush()
+
+    write(40, b"\0" * 2000)  # each some 8 KiB, once it is escaped
+    got = os.read(reader, 1 << 20)
+    write(1, b"later")
+    got += os.read(reader, 1 << 20)
+    os.close(reader)
+    os.close(writer)
+    lines = got.decode().split("\n")
+    assert all(COMMON.fullmatch(line) for line in lines[:-1])
+    assert "later" in lines[-2]
+    lost = 41 - (len(lines) - 1)
+    why = "its reader stands still, or the disk is full"
+    assert told == [f"lines lost from the access log: {lost} ({why})"]
+
+
+@needs_proc
+def test_the_log_goes_on_when_the_disk_has_room_again(site: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk."""
+    with Supervised(tmp_path, str(site), "--port", "0") as portico:
+        portico.start()
+        for _ in range(10):  # so that the log is longer than what is said
+            portico.content()
+        eventually(lambda: portico.logged.count("\n") == 10)
+        full = len(portico.logged) + 20
+        resource.prlimit(portico.popen.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+        for _ in range(3):
+            assert portico.content() == b"small"
+        portico.hears("portico: lines lost from the access log: ")
+        free = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(portico.popen.pid, resource.RLIMIT_FSIZE, free)
+        assert portico.content("/empty.txt") == b""
+        assert portico.end() == 0
+    lines = portico.logged.splitlines()
+    assert len(lines) == 12  # one of the three was completed
+    assert all(COMMON.fullmatch(line) for line in lines)
+    assert "/empty.txt" in lines[-1]
 
 
 def test_the_descriptor_stays_open(tmp_path: Path) -> None:

@@ -55,6 +55,22 @@ def test_it_can_be_parsed_in_every_form(endpoint: MetricsEndpoint) -> None:
     assert parsed == plain
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=abc",
+        "application/openmetrics-text;version=",
+        "text/plain;version=1.x",
+        'text/plain;version="1.0.0"',
+        "\x80, text/plain;version=1..0;escaping=",
+    ],
+)
+def test_a_form_that_makes_no_sense_is_as_good_as_none(
+    endpoint: MetricsEndpoint, accept: str
+) -> None:
+    assert scrape_text(endpoint.url, f"Accept: {accept}")[1].startswith("text/plain; version=0.0.4")
+
+
 def test_names_and_values(endpoint: MetricsEndpoint) -> None:
     worker = endpoint.counters.add()
     worker.serves()
@@ -140,7 +156,7 @@ def test_a_page_of_the_web_cannot_read_them(endpoint: MetricsEndpoint) -> None:
         assert client.ask(b"GET /metrics HTTP/1.0\r\n\r\n").status == 200
 
 
-@pytest.mark.parametrize("allowed", ["watch.test", "*"])
+@pytest.mark.parametrize("allowed", ["watch.test", "*.test", "*"])
 def test_allowed_hosts_are_answered(allowed: str) -> None:
     with closing(start(allow_hosts=[allowed])) as endpoint, Client(endpoint.url) as client:
         assert status_for(client, "watch.test") == 200

@@ -350,11 +350,12 @@ def test_digests_that_are_remembered_are_bounded(
 def test_a_young_digest_is_not_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next change could leave the fingerprint as it is."""
     status, digests = (root / "small.html").stat(), Digests()
+    content = b"small" * 1000
     with monkeypatch.context() as patch:
         patch.setattr(time, "time_ns", lambda: status.st_ctime_ns + 1_000_000)
-        digests.of_octets(b"small", status)
+        digests.of_octets(content, status)
     assert digests.recall(status) is None
-    digests.of_octets(b"small", status)
+    digests.of_octets(content, status)
     assert digests.recall(status) is not None
     with monkeypatch.context() as patch:
         patch.setattr(time, "time_ns", lambda: status.st_ctime_ns + 1_000_000)
