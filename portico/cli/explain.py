@@ -50,7 +50,7 @@ examples:
   portico explain http://www.example.org/old site --allow-host www.example.org
 """
 
-_URL = re.compile(r"(?:https?://([^/?#]*))?(/[^#]*)?(?:#.*)?", re.IGNORECASE)
+_URL = re.compile(r"(?:https?://([^/?#]*))?(/[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
 _MEMORY = 1 << 20
 
 

@@ -51,15 +51,24 @@ _NOT_ETAGC = re.compile(r"[^!#-~\x80-\xff]")
 class Validators:
     """The validators of the selected representation as it is now (RFC 9110, 8.8)."""
 
-    __slots__ = ("etag", "exists", "last_modified")
+    __slots__ = ("etag", "exists", "last_modified", "shares_date")
 
-    def __init__(self, etag: str | None, last_modified: int | None, *, exists: bool = True) -> None:
+    def __init__(
+        self,
+        etag: str | None,
+        last_modified: int | None,
+        *,
+        exists: bool = True,
+        shares_date: bool = False,
+    ) -> None:
         self.etag = etag
         """The entity tag with its quotes, as in ETag; None if there is none."""
         self.last_modified = last_modified
         """The date of Last-Modified in seconds since the epoch; None if there is none."""
         self.exists = exists
         """Whether there is a current representation."""
+        self.shares_date = shares_date
+        """Whether the client may have another representation with the same date."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -164,12 +173,14 @@ def if_modified_since(value: str | None, validators: Validators, now: float) -> 
 def if_range_holds(value: str, validators: Validators, now: float) -> bool:
     """Return whether the client's partial content is of the current representation (13.1.5).
 
-    A tag must match by strong comparison. A
-    date must equal Last-Modified and be a strong validator (8.8.2.2): its second must be over at
-    `now`, since until then the file could still change without changing its date.
+    A tag must match by strong comparison. A date must equal Last-Modified and be a strong validator
+    (8.8.2.2): no other representation has it, and its second is over at `now`, since until then the
+    file could still change without changing its date.
     """
     if '"' in value[:3]:
         return strong_match((value,), validators.tags)
+    if validators.shares_date:
+        return False
     date = parse_http_date(value, now)
     return date is not None and date == validators.last_modified and now >= date + 1
 

@@ -234,6 +234,11 @@ class ReplyCache:
             del self._replies[entry.key]
             self._weight -= entry.weight
 
+    def clear(self) -> None:
+        """Drop all."""
+        for reply in list(self._entries):
+            self.drop(reply)
+
     def expire(self) -> None:
         """Drop what was not used since the call before the last."""
         for entry in [

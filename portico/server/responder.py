@@ -157,6 +157,9 @@ class Responder:
         self.idle_deadline = now + self.time_limits[IDLE]
         second = int(time.time())
         if second != self._second:
+            if second < self._second:
+                # The clock was set back: a reply may say that it was modified later than now.
+                self.reply_cache.clear()
             self._second = second
             self._date = imf_fixdate(second).encode("ascii")
 

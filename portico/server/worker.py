@@ -28,7 +28,7 @@ from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.etags import Digests
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
-from portico.site.rules.rulebook import warn
+from portico.site.rules.rulebook import RulesParser, warn
 from portico.site.site import Site
 from portico.site.uploads.uploads import Uploads
 
@@ -92,8 +92,9 @@ class Worker:
 
             users = Users(config.users, of_rules)
         uploads = self._uploads = Uploads(config)
+        parser = RulesParser()
         self._site = Site(
-            self._folder, config, hosts, copies, of_rules,
+            self._folder, config, hosts, copies, of_rules, parser,
             users=users, uploads=uploads, may_wait=False,
         )  # fmt: skip
         self._site.read_rules()
@@ -106,8 +107,9 @@ class Worker:
             """Return the same site, for a thread."""
             folder = Folder(config.root, 0, digests=digests, mounts=mounts)
             return Site(
-                folder, config, hosts, copies, report_in_threads, users=users, uploads=uploads
-            )
+                folder, config, hosts, copies, report_in_threads, parser,
+                users=users, uploads=uploads,
+            )  # fmt: skip
 
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)

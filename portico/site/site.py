@@ -40,6 +40,7 @@ from portico.site.origin.protocol import Directory, Failed, File, Precompressed,
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
+from portico.site.representation.coded import own_coding
 from portico.site.representation.respond import fields_of, repr_digest, respond
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
 from portico.site.resolver import Resolver
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
-    from portico.site.rules.rulebook import Report
+    from portico.site.rules.rulebook import Report, RulesParser
     from portico.site.users import Users
 
     Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
@@ -86,7 +87,7 @@ _RIGHTS = {
 # Fields of a representation that do not apply to a page sent in its place. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
 # Fields that a rule sets for a file, but that do not fit a page made here.
-_DESCRIBING = frozenset({"content-disposition", "content-type"})
+_DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
 # Nor an error: what is missing now may be there at the next request.
 _CACHING = frozenset({"cache-control", "expires"})
 
@@ -117,17 +118,18 @@ class Site:
     """An origin with the rules by which it is served.
 
     `hosts` are those that are served (see `Hosts`). `copies` makes and keeps compressed copies.
-    `report` receives what is wrong with the site's rules files, `note` each step that leads to a
-    response.
+    `report` receives what is wrong with the site's rules files and compressed files, `note` each
+    step that leads to a response. `parser` can be shared by sites in several threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what the threads of a worker share comes from outside)
         self,
         origin: Origin,
         config: Config | None = None,
         hosts: Iterable[str] | None = None,
         copies: CompressionCache | None = None,
         report: Report = warn,
+        parser: RulesParser | None = None,
         *,
         note: Note = silent,
         users: Users | None = None,
@@ -140,8 +142,8 @@ class Site:
         self._config = config or Config.of()
         self._hosts = Hosts(hosts)
         self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
-        self._selector = Selector(origin, copies, note)
-        self._rules = Rulebook(origin, report)
+        self._selector = Selector(origin, copies, note, report)
+        self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
@@ -163,7 +165,7 @@ class Site:
     def read_rules(self) -> None:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
         with suppress(Waiting):  # then a thread reads them for the first request
-            self._rules.bring_up_to_date()
+            self._rules.bring_up_to_date(may_parse=True)
 
     def fail_health_checks(self) -> None:
         """From now on answer 503 at the path of --health, because the server is about to stop."""
@@ -415,6 +417,8 @@ class Site:
         now = time.time()
         fields = fields_of(selected, cache, now)
         fields = self._with_rules(request, fields + repr_digest(request, selected))
+        if self._rules.headers is not None:
+            fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
         if not self._config.trust_uploads and self._access.some_may_write(found.names):
             fields = sandboxed(fields)
         response = respond(request, selected, fields, now, self._note)
@@ -427,6 +431,8 @@ class Site:
         self, request: RequestHead, selected: Unacceptable, context: Context
     ) -> Response:
         """Return 406 with the codings there are (RFC 9110, 15.5.7), or 503 while one is made."""
+        if not selected.available:
+            return self._error(404, request)
         vary = ("Vary", "Accept-Encoding")
         if selected.is_pending:
             context.depend_on(None)

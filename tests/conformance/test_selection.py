@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def resources(site: Path) -> list[Resource]:
     files = [Resource(f"/{size}.bin", "identity", made(size)) for size in SIZES]
-    gzip = Resource("/text.css", "gzip", (site / "text.css.gz").read_bytes())
+    gzip = Resource("/text.css", "gzip, identity;q=0", (site / "text.css.gz").read_bytes())
     plain = Resource("/text.css", "identity", (site / "text.css").read_bytes())
     return [*files, gzip, plain]
 

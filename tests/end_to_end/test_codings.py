@@ -66,12 +66,23 @@ def test_curl_takes_what_is_best_for_it(server: Logged, here: Path) -> None:
     assert server.news()[0].length < len(TEXT)
 
 
+def test_curl_gets_a_part_of_the_text_whatever_it_accepts(server: Logged, here: Path) -> None:
+    """With --compressed it decodes what comes, and could not decode a part."""
+    text = TEXT.encode()
+    for name in NAMES[::2]:
+        curl("--fail", "--compressed", "-r", "100-199", "-o", "part", server.url + name, cwd=here)
+        assert (here / "part").read_bytes() == text[100:200]
+
+
 def test_curl_resumes_a_coded_download(server: Logged, root: Path, here: Path) -> None:
-    """Ranges count the octets of the coded representation."""
+    """By its tag: ranges count the octets of the coded representation then."""
+    with Client(server.url) as client:
+        tag = client.ask(get("/beside.txt", "Accept-Encoding: gzip")).fields["etag"]
     server.news()
     whole = (root / "beside.txt.gz").read_bytes()
     (here / "text.gz").write_bytes(whole[:1000])
     arguments = ["-C", "-", "-H", "Accept-Encoding: gzip", "-o", "text.gz"]
+    arguments += ["-H", f"If-Range: {tag}"]
     curl("--fail", *arguments, f"{server.url}beside.txt", cwd=here)
     assert (here / "text.gz").read_bytes() == whole
     assert server.news() == [("GET", "/beside.txt", 206, len(whole) - 1000)]

@@ -91,7 +91,7 @@ def test_replaced_file_is_always_whole_and_always_there(
 class Download:
     """A download of a file that is too large for the kernel to take over at once, stopped early."""
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, part: str | None = None) -> None:
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
@@ -100,9 +100,9 @@ class Download:
         self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self._connection.sock.settimeout(PATIENCE)
         self._connection.sock.connect((parts.hostname, parts.port))
-        self._connection.request("GET", path)
+        self._connection.request("GET", path, headers={} if part is None else {"Range": part})
         self._response = self._connection.getresponse()
-        assert self._response.status == 200
+        assert self._response.status == (200 if part is None else 206)
         self._begun = self._response.read(1000)
 
     def finish(self) -> bytes | None:
@@ -170,6 +170,27 @@ def test_download_goes_on_when_only_names_or_rights_change(
     download = Download(server.url, "/huge")
     change(huge)
     assert download.finish() == b"o" * HUGE
+
+
+@pytest.mark.parametrize("part", [None, "bytes=1000-"])
+def test_file_that_only_grows_is_sent_as_announced(
+    server: Server, huge: Path, part: str | None
+) -> None:
+    """Or no log and no recording could ever be fetched."""
+    download = Download(server.url, "/huge", part)
+    with huge.open("ab") as log:
+        log.write(b"more\n" * 1000)
+    assert download.finish() == b"o" * (HUGE if part is None else HUGE - 1000)
+
+
+@pytest.mark.parametrize("offset", [0, HUGE // 2, HUGE - 1])
+def test_file_that_is_rewritten_and_grows_is_cut(server: Server, huge: Path, offset: int) -> None:
+    """As by a program that cuts its log back to nothing and goes on, or finishes a film's index."""
+    download = Download(server.url, "/huge")
+    with huge.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"n" * (HUGE - offset + 1000))
+    assert download.finish() is None
 
 
 def test_one_file_changes_under_many_downloads(server: Server, huge: Path) -> None:

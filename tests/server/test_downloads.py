@@ -93,8 +93,13 @@ def replace(path: Path) -> None:
     new.rename(path)
 
 
-@pytest.mark.parametrize("change", [replace, Path.unlink])
-def test_a_file_that_is_replaced_or_deleted_meanwhile_comes_whole(
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize("change", [replace, Path.unlink, append])
+def test_a_file_that_is_replaced_or_deleted_or_grows_meanwhile_comes_whole(
     tmp_path: Path, connect: Connect, change: Callable[[Path], None]
 ) -> None:
     with portico.Server(tmp_path) as server:
@@ -109,18 +114,13 @@ def truncate(path: Path) -> None:
     os.truncate(path, 5 * MEBI)
 
 
-def append(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"more")
-
-
 def rewrite_the_end(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"!")
 
 
-@pytest.mark.parametrize("change", [truncate, append, rewrite_the_end])
+@pytest.mark.parametrize("change", [truncate, rewrite_the_end])
 def test_a_file_that_is_changed_in_place_is_cut(
     tmp_path: Path, connect: Connect, change: Callable[[Path], None]
 ) -> None:

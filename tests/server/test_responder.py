@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
+from portico.http.dates import imf_fixdate
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.send_queue import BURST, LONG_BURST
@@ -223,3 +224,21 @@ def test_each_log_line_has_its_own_query(folder: Path) -> None:
         assert '"GET /file.txt HTTP/1.1"' in ask(responder, get("/file.txt")).log_text[0]
     finally:
         os.close(null)
+
+
+def test_last_modified_is_never_later_than_date_although_the_clock_is_set_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(folder / "file.txt", (1_000_000_000, 1_000_000_000))
+    responder = responder_of(folder)
+    for now in (1_500_000_000, 900_000_000):
+        monkeypatch.setattr(time, "time", lambda now=now: float(now))
+        responder.begin_turn(0)
+        for _ in range(3):
+            reply = ask(responder, get("/file.txt"))
+            dates = dict(line.split(b": ", 1) for line in reply.data.split(b"\r\n")[1:-2])
+            modified = imf_fixdate(min(now, 1_000_000_000)).encode("ascii")
+            assert (dates[b"Date"], dates[b"Last-Modified"]) == (
+                imf_fixdate(now).encode("ascii"),
+                modified,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from tests.site.compression.copying import text
 
 DATE = 1_000_000_000
 PLAIN = text(5000)
-GZIP = b"not really gzip, but the server does not look: " + bytes(range(256)) * 5
+GZIP = gzip.compress(PLAIN, mtime=0)
 BIG = text(SMALL + 5000)
-BIG_GZIP = text(SMALL + 1000, seed=7)
+BIG_GZIP = gzip.compress(BIG, 0, mtime=0)  # so it is large, too
+ONLY_GZIP = "gzip, identity;q=0"
+"""The value of Accept-Encoding for a coded representation, whatever else a request asks for."""
 
 
 class Kind:
@@ -31,9 +34,9 @@ class Kind:
 KINDS = {
     "identity": Kind("/alone.bin", "gzip, br", PLAIN, None),
     "identity of two": Kind("/page.html", "identity", PLAIN, None),
-    "sibling": Kind("/page.html", "gzip", GZIP, "gzip"),
+    "sibling": Kind("/page.html", ONLY_GZIP, GZIP, "gzip"),
     "large": Kind("/large.bin", None, BIG, None),
-    "large sibling": Kind("/large.html", "gzip", BIG_GZIP, "gzip"),
+    "large sibling": Kind("/large.html", ONLY_GZIP, BIG_GZIP, "gzip"),
     "coded only": Kind("/only.html", "br, gzip", GZIP, "gzip"),
 }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from portico.cli.check.findings import Places
 from portico.cli.check.links import PARSE_LIMIT
 from portico.site.compression.encoders import SUFFIXES
-from portico.site.representation.media import UNKNOWN, media_type
+from portico.site.representation.media import UNKNOWN, is_listed, media_type
 from portico.site.target import encode_path
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def check_content(item: Item, links: Links, findings: Findings) -> None:
     `item` is a file that is served, or one of the site's rules. Binary data of no known type is no
     finding: octets of any kind is what it is.
     """
-    kind = _TEXT if item.is_rules_file else media_type(item.name)
+    kind = _TEXT if item.is_rules_file else media_type(item.name, item.names)
     essence = kind.partition(";")[0]
     is_text = "charset=utf-8" in kind or essence in _UTF8_BY_DEFINITION or "+json" in essence
-    if not is_text and (kind != UNKNOWN or item.name.lower().endswith(".bin")):
+    if not is_text and (kind != UNKNOWN or is_listed(item.name)):
         return
     lines: list[str] = []
     number, octets, is_utf8, is_small = 1, b"", True, False

@@ -16,7 +16,15 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from portico.cli.compress.writing import PREFIX, SUFFIX, Task, Writer, Written, child_processes
+from portico.cli.compress.writing import (
+    PREFIX,
+    SUFFIX,
+    Task,
+    Writer,
+    Written,
+    child_processes,
+    remove,
+)
 from portico.cli.terminal import (
     FOUND,
     INTERRUPTED,
@@ -36,6 +44,7 @@ from portico.config.config import Config, ConfigError, check_root, suggestion
 from portico.config.options import cores
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM, available
 from portico.site.pages.listing import human_size
+from portico.site.representation.content_type import BEGINNING, reads_beginning, refined
 from portico.site.representation.media import is_compressible, media_type
 from portico.site.target import is_safe
 
@@ -106,8 +115,7 @@ def run(argv: Sequence[str]) -> int:
 def _write(survey: Survey, writer: Writer, jobs: int, *, bar_shown: bool) -> None:
     """Write what is missing or stale. Raises KeyboardInterrupt."""
     for path in survey.abandoned:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        remove(*os.path.split(path))
     if survey.tasks:
         bar = Bar(writer)
         try:
@@ -149,8 +157,9 @@ class Survey:
                 self.abandoned.append(item.path)
             return
         size = status.st_size
-        compressible = size >= WORTH_FROM and is_compressible(media_type(item.name))
-        if not (compressible and item.is_served and all(map(is_safe, item.names))):
+        if size < WORTH_FROM or not item.is_served or not all(map(is_safe, item.names)):
+            return
+        if not is_compressible(_content_type(item)):
             return  # among them all compressed files
         self.originals += 1
         self.octets += size
@@ -160,6 +169,14 @@ class Survey:
                 self.kept.append(Written(coding, size, known.st_size))
             else:
                 self.tasks.append(Task(coding, item.shown, item.path, size))
+
+
+def _content_type(item: Item) -> str:
+    kind = media_type(item.name, item.names)
+    if reads_beginning(item.name):
+        with contextlib.suppress(OSError), open(item.path, "rb") as file:
+            return refined(kind, item.name, file.read(BEGINNING))
+    return kind
 
 
 def _file_status(path: str) -> os.stat_result | None:

@@ -5,6 +5,9 @@ Rules:
   time, the mode and the owner of its original, and is renamed when it is complete.
 - The child processes only write temporary files; this process renames and removes them. So after
   Ctrl+C, or when a child is killed, it knows what is complete, and leaves no temporary file.
+- The folders of a site may be somebody else's, who could replace one by a symlink while this
+  process, perhaps root's, is at work. So a folder is opened, then asked where it lies, and what is
+  in it is created, changed, renamed and removed through that descriptor alone.
 
 Limit: if this process is killed, temporary files stay behind. Their names begin with a dot, so they
 are never served, and a later run removes them.
@@ -92,7 +95,8 @@ class Writer:
         """Tasks that are done, with or without success, and their effort."""
         self._root = root
         self._running: dict[Future[int | None], tuple[Task, str]] = {}
-        """The tasks that are handed to the child processes, with their temporary files."""
+        """The tasks that are handed to the child processes, and the names of their temporary
+        files."""
 
     def run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
         """Carry out all tasks in `pool`, `jobs` at a time; `show` is called ten times a second.
@@ -110,8 +114,8 @@ class Writer:
             for process in active_children() if self._running else ():
                 process.kill()
             pool.shutdown(cancel_futures=True)
-            for _, temporary in self._running.values():
-                _remove(temporary)
+            for task, temporary in self._running.values():
+                remove(os.path.dirname(task.path), temporary)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
@@ -119,8 +123,7 @@ class Writer:
         waiting = iter(self.tasks)
         while not _interrupted():
             for task in islice(waiting, 2 * jobs - len(self._running)):
-                name = f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
-                temporary = os.path.join(os.path.dirname(task.path), name)
+                temporary = f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
                 future = pool.submit(compress, task, temporary, self._root)
                 self._running[future] = task, temporary
             if not self._running:
@@ -129,23 +132,23 @@ class Writer:
             for future in wait(self._running, _TICK, FIRST_COMPLETED).done:
                 task, temporary = self._running[future]
                 self._publish(future, task, temporary)
-                _remove(temporary)
+                remove(os.path.dirname(task.path), temporary)
                 del self._running[future]
                 self.finished += 1
                 self.effort += task.effort
 
     def _publish(self, future: Future[int | None], task: Task, temporary: str) -> None:
         """Put the result of a task in its place, or note what went wrong."""
-        target = task.path + task.suffix
+        folder, name = os.path.split(task.path)
         try:
             size = future.result()
             if size is not None:
-                os.replace(temporary, target)
+                with open_folder(folder) as fd:
+                    os.replace(temporary, name + task.suffix, src_dir_fd=fd, dst_dir_fd=fd)
                 self.written.append(Written(task.coding, task.size, size))
                 return
             self.not_worth += 1
-            if os.path.isfile(target):  # but stale
-                _remove(target)
+            remove(folder, name + task.suffix)  # a stale one
         except Disturbed:
             self.errors[f"{task.name} changes while it is read; run portico compress again"] = None
         except MemoryError:
@@ -162,9 +165,22 @@ def _interrupted() -> bool:
     return not ignored and signal.SIGINT in signal.sigpending()
 
 
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
+@contextlib.contextmanager
+def open_folder(path: str) -> Iterator[int]:
+    """Open the folder at `path`, which is a real path. Raises OSError if it has become a link."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if real_path(fd, path) != path:
+            raise PermissionError(errno.EACCES, "a folder was replaced by a link", path)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def remove(folder: str, name: str) -> None:
+    """Remove a file, if there is one."""
+    with contextlib.suppress(OSError, Disturbed), open_folder(folder) as fd:
+        os.unlink(name, dir_fd=fd)
 
 
 def child_processes(jobs: int) -> Executor:
@@ -191,12 +207,14 @@ def _end_with_parent() -> None:
 
 
 def compress(task: Task, temporary: str, root: str) -> int | None:
-    """Write the compressed form of the original to the new file `temporary`.
+    """Write the compressed form of the original to the new file `temporary` beside it.
 
     Return its size, None if it is hardly smaller. Raises MemoryError, OSError, or Disturbed if the
     original changed meanwhile, twice.
     """
-    created = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open_folder(os.path.dirname(task.path)) as fd:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        created = os.open(temporary, flags, 0o600, dir_fd=fd)
     with open(created, "wb") as file:
         try:
             return _compress(task, file, root)

@@ -6,8 +6,8 @@ Rules:
   looks gains nothing.
 - Whole. A small file is read between two equal fingerprints, and twice while it is young; one that
   is read when it is sent, before its path is looked at. A large one is sent from a descriptor whose
-  fingerprint is compared again before the last piece (`OpenFile.changed`). What changes during a
-  look-up is looked up again.
+  fingerprint is compared again before the last piece (`OpenFile.changed`); it may have grown. What
+  changes during a look-up is looked up again.
 - A precompressed sibling (`page.html.br`) counts only while it is no older than its original.
 - Only regular files and folders are ever opened, so no FIFO or device can block the server.
 

@@ -36,6 +36,10 @@ _LITTLE = 4096
 """No window of its own for so few bytes that are left."""
 _WARM_SECONDS = 10.0
 """For how long what was found in memory is taken to be there still."""
+_SAMPLES = 5
+"""Places at which a file that has grown is compared with what it was."""
+_SAMPLE = 64
+"""Bytes that are compared at each."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -59,7 +63,7 @@ class OpenFile:
     dependency holds afterwards: so reading makes it check again.
     """
 
-    __slots__ = ("_may_wait", "_warm", "dependency", "fd", "is_remote")
+    __slots__ = ("_may_wait", "_samples", "_warm", "dependency", "fd", "is_remote")
 
     def __init__(
         self, fd: int, dependency: PathDependency, *, may_wait: bool, is_remote: bool
@@ -70,6 +74,7 @@ class OpenFile:
         self.is_remote = is_remote
         """Whether it lies on a file system where any call may take long."""
         self._may_wait = may_wait
+        self._samples: list[bytes] | None = None
         self._warm = (0, 0, 0.0)  # from where to where it is in memory, and until when
 
     @property
@@ -77,14 +82,37 @@ class OpenFile:
         """The disk on which it lies."""
         return None if self.dependency.fingerprint is None else self.dependency.fingerprint[0]
 
-    def changed(self) -> bool:
-        """Return whether the content has changed since the file was opened. Raises OSError.
+    def changed(self, *, may_wait: bool = False) -> bool:
+        """Return whether the content has changed since the file was opened.
 
         Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
-        ctime, which a rename or a removed name moves too, is left out.
+        ctime, which a rename or a removed name moves too, is left out. Nor does what was appended,
+        as to a log: a file that has grown is compared at the places that `remember` has read.
+        Raises OSError, and Waiting unless it may wait.
         """
         known, now = self.dependency.fingerprint, os.fstat(self.fd)
-        return known is None or (now.st_size, now.st_mtime_ns) != known[2:4]
+        if known is None:
+            return True
+        if (now.st_size, now.st_mtime_ns) == known[2:4]:
+            return False
+        has_grown = now.st_size > known[2] and self._samples is not None
+        return not has_grown or self._sample(may_wait=may_wait) != self._samples
+
+    def remember(self, *, may_wait: bool = False) -> None:
+        """Keep a little of the content, by which `changed` tells growth from another change.
+
+        Raises OSError, and Waiting unless it may wait.
+        """
+        if self._samples is None:
+            self._samples = self._sample(may_wait=may_wait)
+
+    def _sample(self, *, may_wait: bool) -> list[bytes]:
+        """Return some bytes of the beginning, of the end, and between, as it was opened."""
+        size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
+        count = min(_SAMPLE, size)
+        last = size - count
+        read = self.read if may_wait else self.read_now
+        return [read(count, last * place // (_SAMPLES - 1)) for place in range(_SAMPLES)]
 
     def read(self, count: int, offset: int) -> bytes:
         """Return at most `count` bytes from `offset`, however long it takes. Raises OSError."""
@@ -208,11 +236,12 @@ class OutgoingFile(Outgoing):
     """A part of a file on its way out: whole, or visibly cut.
 
     Its last bytes are read into memory and held back until the file, checked after all others were
-    sent, is still as it was when its length was announced.
+    sent, is still as it was when its length was announced, or has only grown.
 
-    Limit: what the kernel has taken over by sendfile it may still read from the file, so a change
-    in place within the moment before the client has received it can slip through; a file that is
-    replaced (written elsewhere, then renamed) never shows this.
+    Limits: in a file that has grown, a change between the samples is not seen. And what the kernel
+    has taken over by sendfile it may still read from the file, so a change in place within the
+    moment before the client has received it can slip through; a file that is replaced (written
+    elsewhere, then renamed) never shows either.
     """
 
     __slots__ = ("_end", "_failure", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
@@ -247,14 +276,21 @@ class OutgoingFile(Outgoing):
         left = self._end - offset
         if octets is None:
             if offset >= self._sendable_to:
-                self._sendable_to = file.sendable_to(offset, left)
+                try:
+                    file.remember()
+                    self._sendable_to = file.sendable_to(offset, left)
+                except Waiting:
+                    self._sendable_to = offset
                 if self._sendable_to <= offset:
                     raise Waiting(file.place, self._read_ahead)
             if left > TAIL:
                 count = min(most, left - TAIL, self._sendable_to - offset)
                 self._stopped_at = offset + count
                 return file.fd, offset, count
-            octets = self._read_checked(left)
+            try:
+                octets = self._read_checked(left)
+            except Waiting:
+                raise Waiting(file.place, self._read_ahead) from None
         if not octets:
             raise self._failure or ContentChanged
         self.memory, self._read = memoryview(octets), None
@@ -264,12 +300,16 @@ class OutgoingFile(Outgoing):
     def _read_ahead(self) -> None:
         """In a thread: read the next octets."""
         try:
-            self._read = self._read_checked(min(READ_AHEAD, self._end - self._offset))
+            self._file.remember(may_wait=True)
+            count = min(READ_AHEAD, self._end - self._offset)
+            self._read = self._read_checked(count, may_wait=True)
         except OSError as problem:
             self._failure, self._read = problem.with_traceback(None), b""
 
-    def _read_checked(self, count: int) -> bytes:
+    def _read_checked(self, count: int, *, may_wait: bool = False) -> bytes:
         """Return the next `count` octets, or none if they are not what was announced."""
         octets = self._file.read(count, self._offset)
         is_last = self._offset + count == self._end
-        return b"" if len(octets) < count or (is_last and self._file.changed()) else octets
+        if len(octets) < count or (is_last and self._file.changed(may_wait=may_wait)):
+            return b""
+        return octets

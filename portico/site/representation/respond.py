@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 RANGE_NOT_SATISFIABLE = 416
 
+_NO_DATE = 1
+"""Seconds since the epoch up to which a time says nothing of a file: Nix sets 1, Bazel and
+other makers of reproducible images 0."""
+
 # The fields of a 200 that a 304 leaves out, because the client has them (RFC 9110, 15.4.5).
 _NOT_IN_304 = frozenset(
     {
@@ -73,22 +77,30 @@ _OUTCOMES = {
 
 
 def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
-    """Return the fields of a 200 with the whole representation.
-
-    Last-Modified is never later than `now` (RFC 9110, 8.8.2.1).
-    """
+    """Return the fields of a 200 with the whole representation."""
     file = selected.file
     fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]
     if selected.coding != IDENTITY:
         fields.append(("Content-Encoding", selected.coding))
     fields.append(("ETag", file.etag))
     fields.append(("Accept-Ranges", "bytes"))
-    fields.append(("Last-Modified", imf_fixdate(min(file.modified, now) // 1)))
+    if (modified := last_modified(file, now)) is not None:
+        fields.append(("Last-Modified", imf_fixdate(modified)))
     if selected.varies:
         fields.append(("Vary", "Accept-Encoding"))
     fields.append(("Cache-Control", cache_control))
     fields.append(("X-Content-Type-Options", "nosniff"))
     return fields
+
+
+def last_modified(file: File, now: float) -> int | None:
+    """Return the date of Last-Modified in whole seconds, never later than `now` (8.8.2.1).
+
+    None for a file of the first second of 1970 or before. Tools that make the same image from the
+    same input set such a time for all files: it would be the same for a new version.
+    """
+    seconds = int(min(file.modified, now) // 1)
+    return seconds if seconds > _NO_DATE else None
 
 
 def repr_digest(request: RequestHead, selected: Selected) -> list[Field]:
@@ -109,9 +121,9 @@ def respond(
     file = selected.file
     may_be_partial = request.method == "GET"
     if is_conditional(request.fields):
-        # Rounded down as in imf_fixdate, before 1970 too.
-        modified = int(min(file.modified, now) // 1)
-        validators = Validators(file.etag, modified)
+        validators = Validators(
+            file.etag, last_modified(file, now), shares_date=selected.shares_date
+        )
         outcome = evaluate(request.get, request.method, validators, now)
         names = ", ".join([name.title() for name, _ in request.fields if name in FIELDS])
         note("Conditions: %s: %s.", names, _OUTCOMES[outcome])

@@ -1,7 +1,8 @@
 """Select the representation of a file for a request: its content coding (RFC 9110, 12.5.3).
 
 Rule: each coding is a representation of its own, with its own tag, length and ranges. A
-precompressed sibling is used where there is one; otherwise a compressed copy, once it is made.
+precompressed sibling is used where there is one that is what its name says (see `coded`);
+otherwise a compressed copy, once it is made.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from portico.http.conditional import is_conditional
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM
 from portico.site.origin.freshness import merge
 from portico.site.origin.protocol import File
-from portico.site.representation.media import is_compressible, media_type
+from portico.site.representation import coded
+from portico.site.representation.content_type import content_type
+from portico.site.representation.media import is_compressible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +30,13 @@ if TYPE_CHECKING:
     """Receives each step of a decision: a text with places for `%`, and the values for them."""
 
 
+_NAMING_TAGS = frozenset({"if-match", "if-none-match", "if-range"})
+
+
+REPORTS = 1000
+"""Names of siblings that cannot be used that are reported."""
+
+
 def silent(_text: str, *_values: object) -> None:
     """A Note that ignores the steps of a decision."""
 
@@ -35,7 +45,14 @@ class Selected:
     """The representation selected for a request (RFC 9110, 3.2)."""
 
     def __init__(
-        self, file: File, kind: str, coding: str, dependencies: Dependencies, *, varies: bool
+        self,
+        file: File,
+        kind: str,
+        coding: str,
+        dependencies: Dependencies,
+        *,
+        varies: bool,
+        shares_date: bool,
     ) -> None:
         self.file = file
         """What holds its content: the file itself, or a coded form of it."""
@@ -44,6 +61,8 @@ class Selected:
         self.dependencies = dependencies
         self.varies = varies
         """Another Accept-Encoding might select another representation."""
+        self.shares_date = shares_date
+        """The client may have got another coding before, with the same Last-Modified."""
 
 
 class Unacceptable:
@@ -53,57 +72,80 @@ class Unacceptable:
         self, available: list[str], dependencies: Dependencies, *, is_pending: bool
     ) -> None:
         self.available = available
-        """The content codings that there are."""
+        """The content codings that there are; none if no file is what its name says."""
         self.dependencies = dependencies
         self.is_pending = is_pending
         """One that the client accepts is being made."""
 
 
 class Selector:
-    """Selects among the codings of files in `origin`; `copies` are those compressed here."""
+    """Selects among the codings of files in `origin`; `copies` are those compressed here.
 
-    def __init__(self, origin: Origin, copies: CompressionCache | None, note: Note) -> None:
+    `report` is told of each precompressed sibling that cannot be used.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        copies: CompressionCache | None,
+        note: Note,
+        report: Callable[[str], None],
+    ) -> None:
         self._origin = origin
         self._copies = copies
         self._note = note
+        self._report = report
+        self._reported: set[tuple[str, ...]] = set()
 
     def choose(self, request: RequestHead, found: File | Precompressed) -> Selected | Unacceptable:
         """Return the representation that the client prefers (RFC 9110, 12.5.3).
 
-        If a condition names the file without a coding, and the client accepts that, it is selected
-        unless the preferred coding is named, too. Otherwise the client's copy would become useless
-        as soon as a compressed one has been made.
+        The file without a coding comes first, if the client accepts that, when a condition names it
+        (or the client's copy would become useless as soon as a compressed one has been made), and
+        when a Range is requested: many clients send Accept-Encoding by default, and none of them
+        can decode a slice of a coded representation. A coding that a condition names stays, so that
+        a download of coded content can be resumed.
         """
-        kind = media_type(found.name)
+        kind = content_type(found)
         codings = found.codings or self._copy_codings(kind, found)
         available = [*codings, IDENTITY] if isinstance(found, File) else list(codings)
         wanted = acceptable(request.get("accept-encoding"), available)
         if not found.codings:  # make one copy only: in the coding that this client prefers
             wanted = [coding for coding in wanted if coding in {wanted[0], IDENTITY}]
+        shares_date = len(wanted) > 1 and request.get("accept-encoding") is not None
         named = _tags_in(request)
-        has_plain = IDENTITY in wanted and isinstance(found, File) and _is_in(named, found)
+        is_part = request.method == "GET" and request.get("range") is not None
+        prefers_plain = IDENTITY in wanted and (
+            is_part or (isinstance(found, File) and _is_in(named, found))
+        )
+        if is_part and prefers_plain and '"' not in named:
+            wanted = [IDENTITY]
         dependencies = found.dependencies
         is_pending = False
         for coding in wanted:
             chosen = self._in_coding(coding, found)
             if isinstance(chosen, File):
-                if has_plain and chosen is not found and not _is_in(named, chosen):
+                if prefers_plain and chosen is not found and not _is_in(named, chosen):
                     continue
                 if len(available) > 1 or coding != IDENTITY:
                     self._note("Coding: %s, out of %s.", coding, ", ".join(available))
                 if chosen is not found:
                     dependencies = merge(dependencies, chosen.dependencies)
                 varies = available != [IDENTITY]
-                return Selected(chosen, kind, coding, dependencies, varies=varies)
-            if chosen is not None:
-                self._note("Coding: %s is wanted, and will be made in the background.", coding)
-                dependencies = merge(dependencies, (chosen,))
-                is_pending = True
+                return Selected(
+                    chosen, kind, coding, dependencies, varies=varies, shares_date=shares_date
+                )
+            if chosen is None:
+                available.remove(coding)
+                continue
+            self._note("Coding: %s is wanted, and will be made in the background.", coding)
+            dependencies = merge(dependencies, (chosen,))
+            is_pending = True
         self._note("Coding: none of %s is acceptable.", ", ".join(available))
         return Unacceptable(available, dependencies, is_pending=is_pending)
 
     def _in_coding(self, coding: str, found: File | Precompressed) -> File | Dependency | None:
-        """Return the file in a coding, or None if there is none.
+        """Return the file in a coding, or None if there is none that can be used.
 
         While a copy is being made, return a dependency that holds until it is done.
         """
@@ -113,7 +155,20 @@ class Selector:
             if not found.codings and self._copies is not None:
                 return self._copies.get(found, coding)
         sibling = self._origin.look_up((*found.names[:-1], found.name + SUFFIXES[coding]))
-        return sibling if isinstance(sibling, File) else None
+        if not isinstance(sibling, File):
+            return None
+        fault = coded.fault(sibling, coding, found if isinstance(found, File) else None)
+        if fault is not None:
+            self._refuse(sibling, fault)
+        return sibling if fault is None else None
+
+    def _refuse(self, sibling: File, fault: str) -> None:
+        """Report, once for each name, that a precompressed sibling is not used."""
+        path = "/".join(sibling.names)
+        self._note("Coding: %s is not used: %s.", path, fault)
+        if sibling.names not in self._reported and len(self._reported) < REPORTS:
+            self._reported.add(sibling.names)
+            self._report(f"{path!r} is not sent in place of its original: {fault}")
 
     def _copy_codings(self, kind: str, found: File | Precompressed) -> Sequence[str]:
         """Return the codings in which a compressed copy of the file can be made."""
@@ -127,7 +182,7 @@ def _tags_in(request: RequestHead) -> str:
     """Return the field values in which a client names the versions that it has."""
     if not is_conditional(request.fields):
         return ""
-    return f"{request.get('if-none-match')}, {request.get('if-range')}"
+    return ", ".join([value for name, value in request.fields if name in _NAMING_TAGS])
 
 
 def _is_in(named: str, file: File) -> bool:

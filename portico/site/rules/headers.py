@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from portico.http.h1.grammar import TOKEN
+from portico.site.compression.encoders import SUFFIXES
 from portico.site.fields import without
 from portico.site.rules.pattern import (
     BadRuleError,
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.http.message import Field
+
+SIZE_LIMIT = 32 << 10
+"""Characters that rules may add to one response; what would exceed it is left out. Clients refuse
+heads of much more, and captured values multiply the path of a request."""
+_LINE_COST = 32
+"""Characters that a field counts, besides its name and its value."""
 
 BLOCKS_LIMIT = 100
 """Blocks of a file, as on Cloudflare Pages. Each may have to be tried for a request."""
@@ -72,10 +79,10 @@ _UNSUPPORTED = frozenset({"basic-auth"})
 
 # Vary may be extended but not removed, or caches would mix up representations.
 _NOT_REMOVED = _FRAMING
-_NOT_SET = (_FRAMING - {"vary"}) | _COMPUTED
+_NOT_SET = (_FRAMING - {"vary", "content-encoding"}) | _COMPUTED
 
 _NO_PATH = "A path must come first, to say what the field is for."
-_TOO_MANY = f"There are already {BLOCKS_LIMIT} blocks."
+_TOO_MANY = f"There are already {BLOCKS_LIMIT} blocks; no more are read."
 
 _PATH_LINE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://")
 
@@ -112,6 +119,8 @@ class Block:
             raise BadRuleError(f"{name} is not supported: the field would show its password.")
         if name.lower() in _NOT_SET:
             raise BadRuleError(f"{name} belongs to the server; it cannot be set.")
+        if name.lower() == "content-encoding" and value.lower() not in SUFFIXES:
+            raise BadRuleError(f"{name} is {', '.join(SUFFIXES)}, as the files are coded on disk.")
         if not _VALUE.fullmatch(value):
             raise BadRuleError(
                 f"The value of {name} is empty, or has a character that is not visible ASCII."
@@ -134,6 +143,7 @@ class HeaderRules:
         """
         path = normal_path(path)
         lines = []
+        room = SIZE_LIMIT
         joined = {"vary"}  # names whose values are joined: those that a block has set, and Vary
         for number in self._index.candidates(path):
             block = self.blocks[number]
@@ -143,6 +153,9 @@ class HeaderRules:
             lines.append(block.line)
             fields = without(fields, block.removed)
             for name, template in block.fields:
+                room -= len(name) + template.size(captures) + _LINE_COST
+                if room < 0:
+                    break
                 # A splat may capture nothing, but a value is not empty and has no outer space.
                 value = template.fill(captures).strip(" \t")
                 if value:
@@ -156,10 +169,13 @@ def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
     problems: list[Problem] = []
     block: Block | None = None
     skips = False  # after a path that was skipped, so are its lines
-    for line, content in rule_lines(text):
+    for line, content in rule_lines(text, problems):
         try:
             if _PATH_LINE.match(content):
                 block, skips = None, True
+                if len(blocks) == BLOCKS_LIMIT:
+                    problems.append(Problem(line, content, _TOO_MANY))
+                    break
                 block = Block(content, line)
                 blocks.append(block)
             elif block is not None:
@@ -170,12 +186,10 @@ def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
             problems.append(Problem(line, content, str(error)))
     kept: list[Block] = []
     for block in blocks:
-        if not block.fields and not block.removed:
-            problems.append(Problem(block.line, block.text, "No field is left for this path."))
-        elif len(kept) == BLOCKS_LIMIT:
-            problems.append(Problem(block.line, block.text, _TOO_MANY))
-        else:
+        if block.fields or block.removed:
             kept.append(block)
+        else:
+            problems.append(Problem(block.line, block.text, "No field is left for this path."))
     problems.sort(key=attrgetter("line"))
     return HeaderRules(kept), problems
 

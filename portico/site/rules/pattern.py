@@ -5,7 +5,8 @@ percent-encoding cannot evade a rule. What a pattern captures is a piece of that
 that can neither end a field nor begin a query, so it is safe wherever it is written. A slash at the
 end of a path makes no difference.
 Limits: one splat in a source, and one placeholder or splat between two slashes; so matching takes
-time proportional to the path. Patterns are case-sensitive.
+time proportional to the path. Patterns are case-sensitive. What a file may hold is named below: a
+site may be somebody else's.
 Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Custom headers"; Cloudflare
 Pages docs, "Redirects", "Headers".
 """
@@ -19,6 +20,11 @@ from portico.http.h1.grammar import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+LINES_LIMIT = 5000
+"""Lines of a file that are read, comments aside: more than twice as many as there can be rules."""
+PLACEHOLDERS_LIMIT = 16
+"""Placeholders and splats in a source, and in a destination or a value. Sites use three."""
 
 Captures = dict[str, str]
 """The text captured by each placeholder, and by "splat", in normal form."""
@@ -36,7 +42,7 @@ _NOT_NEUTRAL = re.compile(r"[^A-Za-z0-9\-._~/%]")
 DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
 """A "." or ".." between slashes of a path in normal form. Clients resolve it, so it is no name."""
 
-ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 """An http or https URL: its authority, and what follows."""
 
 # Each has one group, so that `split` alternates literal text and captures, literal text first.
@@ -59,11 +65,20 @@ class BadRuleError(ValueError):
     """A line that is skipped; the message says why, in a sentence."""
 
 
-def rule_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a rules file with their numbers, without blank lines and comments."""
+def rule_lines(text: str, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a rules file with their numbers, without blank lines and comments.
+
+    Where there are more than LINES_LIMIT, the first one beyond is added to `problems`.
+    """
+    count = 0
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
+            if count == LINES_LIMIT:
+                why = f"There are already {LINES_LIMIT} lines; this one and all below are skipped."
+                problems.append(Problem(number, stripped, why))
+                return
+            count += 1
             yield number, stripped
 
 
@@ -116,6 +131,12 @@ def _encoded(found: re.Match[str]) -> str:
     return "".join([f"%{octet:02X}" for octet in found[0].encode("utf-8", "surrogatepass")])
 
 
+def captures_path(source: str) -> bool:
+    """Return whether the path of a source has a placeholder or a splat, if it is a source."""
+    found = ABSOLUTE.fullmatch(source)
+    return _CAPTURE.search(found[2] if found else source) is not None
+
+
 class Pattern:
     """The source of a rule: a path, or a URL whose scheme is ignored.
 
@@ -129,6 +150,8 @@ class Pattern:
         self.identity = (hosts, paths)
         """Equal for patterns that match the same requests."""
         self.names = tuple([name[1:] or "splat" for name in (*hosts[1::2], *paths[1::2])])
+        if len(self.names) > PLACEHOLDERS_LIMIT:
+            raise BadRuleError(f"The source has more than {PLACEHOLDERS_LIMIT} placeholders.")
         if len(set(self.names)) < len(self.names):
             raise BadRuleError("The source has two placeholders of the same name.")
         self.host = hosts[0] if len(hosts) == 1 else None
@@ -139,7 +162,7 @@ class Pattern:
         self.first = first if slash else None
         """The path's first segment; None if it is also the last, or has a placeholder."""
         self._host = re.compile(_expression(hosts, "[^/.]+")) if authority else None
-        self._path = re.compile(_path_expression(paths)) if len(paths) > 1 else None
+        self._path = _PathPattern(paths) if len(paths) > 1 else None
 
     def match(self, path: str, host: str) -> Captures | None:
         """Return what is captured of a path in normal form; None if it does not match.
@@ -156,10 +179,10 @@ class Pattern:
             if _bare(path) != self.literal:
                 return None
         else:
-            found = self._path.fullmatch(path)
-            if found is None:
+            captured = self._path.match(path)
+            if captured is None:
                 return None
-            values += found.groups("")
+            values += captured
         return dict(zip(self.names, values, strict=True))
 
     def sample(self) -> tuple[str, str]:
@@ -169,6 +192,45 @@ class Pattern:
         hosts[1::2] = words[: len(hosts) // 2]
         paths[1::2] = words[len(hosts) // 2 :]
         return "".join(hosts), "".join(paths)
+
+
+class _PathPattern:
+    """A path with captures, as pieces: literal text and captures, alternating.
+
+    What follows a splat has a fixed number of slashes, so it can begin at one place only: there is
+    nothing to be tried out. An expression for all of it would try each place in the path.
+    """
+
+    def __init__(self, pieces: tuple[str, ...]) -> None:
+        self._after: re.Pattern[str] | None = None
+        splat = pieces.index("*") if "*" in pieces else len(pieces)
+        after = (*pieces[splat + 1 : -1], _bare(pieces[-1]))
+        if splat < len(pieces) and any(after):
+            self._before = re.compile(_expression(pieces[:splat], "[^/]+"))
+            self._after = re.compile(_expression(after, "[^/]+") + "/?")
+            self._slashes = "".join(after[::2]).count("/")
+            self._lead = len(after[0].partition("/")[0])
+        else:
+            self._before = re.compile(_path_expression(pieces))
+
+    def match(self, path: str) -> tuple[str, ...] | None:
+        """Return what is captured of a path in normal form; None if it does not match."""
+        if self._after is None:
+            found = self._before.fullmatch(path)
+            return None if found is None else found.groups("")
+        found = self._before.match(path)
+        if found is None:
+            return None
+        start = len(_bare(path))
+        for _ in range(self._slashes):
+            start = path.rfind("/", 0, start)
+        start -= self._lead
+        if start < found.end():
+            return None
+        rest = self._after.fullmatch(path, start)
+        if rest is None:
+            return None
+        return *found.groups(), path[found.end() : start], *rest.groups()
 
 
 class Index:
@@ -206,7 +268,7 @@ class Template:
     """A text in which captured values replace the placeholders called `names`.
 
     `literal` is applied to the text between them, `captured` to each value. Placeholders with
-    other names are ordinary text.
+    other names are ordinary text. Raises BadRuleError for too many placeholders.
     """
 
     def __init__(
@@ -227,6 +289,13 @@ class Template:
         pieces[::2] = map(literal, pieces[::2])
         self._pieces = pieces
         """Literal text and names, alternating."""
+        if len(pieces) // 2 > PLACEHOLDERS_LIMIT:
+            raise BadRuleError(f"There are more than {PLACEHOLDERS_LIMIT} placeholders.")
+        self._length = sum(map(len, pieces[::2]))
+
+    def size(self, captures: Captures) -> int:
+        """Return about how many characters `fill` returns, without making them."""
+        return self._length + sum([len(captures[name]) for name in self._pieces[1::2]])
 
     def fill(self, captures: Captures) -> str:
         """Return the text with its placeholders replaced."""

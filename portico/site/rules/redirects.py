@@ -31,6 +31,7 @@ from portico.site.rules.pattern import (
     Template,
     as_received,
     as_written,
+    captures_path,
     check_length,
     names_in,
     neutral,
@@ -54,6 +55,10 @@ DYNAMIC_LIMIT = 100
 LINE_LIMIT = 1000
 """Characters of a line, as on Cloudflare Pages."""
 
+LOCATION_LIMIT = 16 << 10
+"""Characters of a destination with its captures. A rule does not match where it would have more:
+no client takes such a field, and several splats multiply the path of a request."""
+
 DEFAULT_STATUS = "301"
 """The status of a rule that names none, as on Netlify; Cloudflare Pages has 302."""
 
@@ -63,7 +68,7 @@ HOPS_LIMIT = 20
 REWRITES = frozenset({200, 404})
 
 _STATUS = re.compile(r"([0-9]{3})(!?)")
-_CONDITION = re.compile(r"(country|language|role|cookie|sign(ed)?)=", re.IGNORECASE)
+_CONDITION = re.compile(r"(country|language|role|cookie|sign(ed)?)=", re.ASCII | re.IGNORECASE)
 _SLASHES = re.compile(r"//+")
 
 
@@ -110,6 +115,11 @@ class _Destination:
         self.has_query = bool(mark)
         self._fragment = Template(fragment, names, as_written, neutral) if hash_ else None
 
+    def size(self, captures: Captures) -> int:
+        """Return about how many characters it has for `captures`."""
+        templates = (self._path, self._query, self._fragment)
+        return sum([template.size(captures) for template in templates if template is not None])
+
     def path_and_query(self, captures: Captures, query: str | None) -> tuple[str, str | None]:
         """Return the path and the query for `captures`; `query` if the rule has none."""
         path = self._path.fill(captures)
@@ -154,6 +164,8 @@ class Rule:
         """Return what the rule decides for a path in normal form; None if it does not match."""
         captures = self.pattern.match(path, host)
         if captures is None or (self.parameters and not self._capture(query, captures)):
+            return None
+        if captures and self.destination.size(captures) > LOCATION_LIMIT:
             return None
         new_path, new_query = self.destination.path_and_query(
             captures, None if self.parameters else query
@@ -234,7 +246,10 @@ def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
     problems: list[Problem] = []
     lines: dict[object, int] = {}
     room = {"with": DYNAMIC_LIMIT, "without": STATIC_LIMIT}
-    for line, content in rule_lines(text):
+    full: set[str] = set()
+    for line, content in rule_lines(text, problems):
+        if "with" in full and captures_path(content.split(None, 1)[0]):
+            continue  # to make an expression of each would take long
         try:
             rule = Rule(content, line)
         except BadRuleError as error:
@@ -247,9 +262,11 @@ def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
                 Problem(line, content, f"Line {known} already decides the same requests.")
             )
         elif not room[kind]:
-            limit = DYNAMIC_LIMIT if kind == "with" else STATIC_LIMIT
-            why = f"There are already {limit} rules {kind} placeholders."
-            problems.append(Problem(line, content, why))
+            if kind not in full:
+                full.add(kind)
+                limit = DYNAMIC_LIMIT if kind == "with" else STATIC_LIMIT
+                why = f"There are already {limit} rules {kind} placeholders; no more are read."
+                problems.append(Problem(line, content, why))
         else:
             room[kind] -= 1
             lines[rule.identity()] = line

@@ -17,7 +17,7 @@ from typing import NoReturn
 import pytest
 
 from portico.cli.compress import writing
-from portico.cli.compress.writing import PREFIX
+from portico.cli.compress.writing import PREFIX, Task, Writer
 from portico.site.compression.encoders import SUFFIXES
 from tests.cli.compress.compressing import (
     ENDS,
@@ -37,6 +37,23 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files 
 
 
 # --- what cannot be read or written
+
+
+def test_folder_that_was_replaced_by_a_link_is_left_alone(tmp_path: Path) -> None:
+    """Its owner, perhaps not the one who compresses, could have foreign files changed so."""
+    foreign = put(tmp_path, "foreign/app.js")
+    kept = put(tmp_path, "foreign/app.js.br", b"kept")
+    link = tmp_path / "site" / "folder"
+    link.parent.mkdir()
+    link.symlink_to(foreign.parent)
+    task = Task("br", "folder/app.js", str(link / "app.js"), foreign.stat().st_size)
+    for root in (tmp_path, link.parent):
+        writer = Writer(str(root), [task])
+        writer.run(ThreadPoolExecutor(1), 1, lambda: None)
+        assert "a folder was replaced by a link" in str(writer.errors)
+    writing.remove(str(link), "app.js.br")
+    assert kept.read_bytes() == b"kept"
+    assert names(foreign.parent) == {"app.js", "app.js.br"}
 
 
 def test_what_cannot_be_read_or_written_is_named_and_the_rest_is_done(
@@ -185,7 +202,7 @@ def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere(
     Interruption(monkeypatch, "open").before = swap
     assert compress(tmp_path / "site", "--jobs", "1", "--coding", "gzip") == 1
     assert names(tmp_path / "secret") == {"app.js"}
-    told = "portico: error: cannot read folder/app.js: it lies outside of the site\n"
+    told = "portico: error: cannot write folder/app.js.gz: a folder was replaced by a link\n"
     assert capsys.readouterr().err == told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -102,7 +103,9 @@ CHANGES = {
     ),
     "sibling created, for identity only the field": Change("/page.html", write("page.html.br")),
     "sibling removed": Change("/coded.html", remove("coded.html.gz"), GZIP),
-    "sibling rewritten": Change("/coded.html", write("coded.html.gz"), GZIP),
+    "sibling rewritten": Change(
+        "/coded.html", write("coded.html.gz", gzip.compress(PAGE, 1)), GZIP
+    ),
     "sibling grows old": Change("/coded.html", touch("coded.html.gz", 900_000_000), GZIP),
     "original grows young": Change("/coded.html", touch("coded.html", 1_100_000_000), GZIP),
     "stale sibling touched": Change("/stale.html", touch("stale.html.gz", 1_100_000_000), GZIP),
@@ -110,17 +113,21 @@ CHANGES = {
     "sibling in the place of a folder": Change(
         "/page.html", move("sibling to be", "page.html.br"), BR
     ),
-    "link of a sibling gets its target": Change("/lazy.html", write("folder/lazy.gz"), GZIP),
+    "link of a sibling gets its target": Change(
+        "/lazy.html", write("folder/lazy.gz", gzip.compress(PAGE)), GZIP
+    ),
     "original comes to a sibling": Change("/only.html", write("only.html")),
     "only sibling removed": Change("/only.html", remove("only.html.gz"), GZIP),
-    "only sibling created": Change("/folder/none.css", write("folder/none.css.gz"), GZIP),
+    "only sibling created": Change(
+        "/folder/none.css", write("folder/none.css.gz", gzip.compress(b"new")), GZIP
+    ),
     "sibling of an index removed": Change("/coded/", remove("coded/index.html.gz"), GZIP),
     "406 no more": Change("/page.html", write("page.html.br"), ("Accept-Encoding: br, *;q=0",)),
     "406 no more, coded only": Change("/only.html", write("only.html.br"), BR),
     # What is missing
     "file created": Change("/none", write("none")),
     "clean URL created": Change("/none", write("none.html")),
-    "clean URL created, coded": Change("/none", write("none.html.gz"), GZIP),
+    "clean URL created, coded": Change("/none", write("none.html.gz", gzip.compress(b"new")), GZIP),
     "clean URL's page removed": Change("/page", remove("page.html")),
     "clean URL's page rewritten": Change("/page", write("page.html")),
     "clean URL gives way to a file": Change("/page", write("page")),
@@ -171,15 +178,15 @@ def root(tmp_path: Path) -> Path:
         "page.html": PAGE,
         "large.bin": LARGE,
         "coded.html": PAGE,
-        "coded.html.gz": b"coded",
+        "coded.html.gz": gzip.compress(PAGE),
         "stale.html": PAGE,
-        "stale.html.gz": b"stale",
+        "stale.html.gz": gzip.compress(PAGE),
         "lazy.html": PAGE,
-        "only.html.gz": b"only",
+        "only.html.gz": gzip.compress(b"only"),
         "sibling to be": b"sibling",
         "folder/file.txt": b"text",
         "deep/er/file.txt": b"text",
-        "coded/index.html.gz": b"index",
+        "coded/index.html.gz": gzip.compress(b"index"),
         "own/404.html": b"own",
     }.items():
         (root / name).write_bytes(octets)

@@ -25,6 +25,12 @@ NAMES = {
     "table.csv": "text/csv; charset=utf-8",
     "year.ics": "text/calendar; charset=utf-8",
     "server.py": "text/plain; charset=utf-8",
+    "app.ts": "text/plain; charset=utf-8",
+    "pyproject.toml": "text/plain; charset=utf-8",
+    "compose.yaml": "text/plain; charset=utf-8",
+    "page.shtml": "text/html; charset=utf-8",
+    "mail.eml": "message/rfc822",
+    "saved.mhtml": "message/rfc822",
     # Text whose type defines no charset parameter, or that names its encoding inside
     "subtitles.vtt": "text/vtt",
     "data.json": "application/json",
@@ -54,6 +60,22 @@ NAMES = {
     "sans.ttf": "font/ttf",
     "sans.otf": "font/otf",
     "module.wasm": "application/wasm",
+    "app.plist": "application/x-plist",
+    "wifi.mobileconfig": "application/x-apple-aspen-config",
+    "ticket.pkpass": "application/vnd.apple.pkpass",
+    "addon.xpi": "application/x-xpinstall",
+    "start.jnlp": "application/x-java-jnlp-file",
+    "app.msix": "application/msix",
+    "app.appinstaller": "application/appinstaller",
+    "feeds.opml": "text/x-opml",
+    "graph.rdf": "application/rdf+xml",
+    "graph.n3": "text/n3; charset=utf-8",
+    "graph.trig": "application/trig",
+    "objects.inv": media.UNKNOWN,
+    "places.kmz": "application/vnd.google-earth.kmz",
+    "book.mobi": "application/x-mobipocket-ebook",
+    "book.cbz": "application/vnd.comicbook+zip",
+    "logo.svgz": "application/gzip",
     "paper.pdf": "application/pdf",
     "book.epub": "application/epub+zip",
     "base.sqlite": "application/vnd.sqlite3",
@@ -65,7 +87,10 @@ NAMES = {
     "film.mkv": "video/matroska",
     "film.m3u8": "application/vnd.apple.mpegurl",
     "film.mpd": "application/dash+xml",
-    "part1.ts": "video/mp2t",
+    "part1.m2ts": "video/mp2t",
+    "film.wmv": "video/x-ms-wmv",
+    "film.3gpp": "video/3gpp",
+    "list.m3u": "audio/x-mpegurl",
     "song.mp3": "audio/mpeg",
     "song.m4a": "audio/mp4",
     "song.ogg": "audio/ogg",
@@ -117,6 +142,23 @@ def test_name_has_its_type(name: str, expected: str) -> None:
     assert media_type(name) == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (".well-known/matrix/client", "application/json"),
+        (".well-known/oauth-authorization-server/tenant", "application/json"),
+        ("tenant/.well-known/openid-configuration", "application/json"),
+        (".well-known/acme-challenge/token", media.UNKNOWN),
+        ("matrix/client", media.UNKNOWN),
+    ],
+)
+def test_resources_of_well_known_have_the_types_of_their_specifications(
+    path: str, expected: str
+) -> None:
+    names = path.split("/")
+    assert media_type(names[-1], names) == expected
+
+
 def rows(table: str) -> list[list[str]]:
     return [row.split() for row in table.splitlines() if "/" in row.partition(";")[0]]
 
@@ -153,7 +195,7 @@ def test_only_types_that_define_a_charset_carry_one() -> None:
     assert carriers == {
         f"text/{name};"
         for name in [
-            *("calendar", "css", "csv", "html", "javascript", "markdown", "plain"),
+            *("calendar", "css", "csv", "html", "javascript", "markdown", "n3", "plain"),
             *("tab-separated-values", "turtle", "vcard"),
         ]
     }

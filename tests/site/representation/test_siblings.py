@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 from pathlib import Path
 
+import brotli
 import pytest
+import zstandard
 
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import File, Found, Missing, Precompressed
@@ -14,7 +18,11 @@ from tests.site.on_disk import no_waiting
 from tests.unprivileged import public_folder, unprivileged
 
 PLAIN = b"<p>plain"
-CODED = {"br": b"as br", "zstd": b"as zstd", "gzip": b"as gzip"}
+CODED = {
+    "br": brotli.compress(PLAIN),
+    "zstd": zstandard.compress(PLAIN),
+    "gzip": gzip.compress(PLAIN, mtime=0),
+}
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 
 
@@ -204,6 +212,41 @@ def test_sibling_lies_beside_the_name_that_was_asked_for(client: Client) -> None
     assert chosen(client, "/folder/link.html", "br") == "identity"
     put(client.root / "folder", "link.html", "gzip", plain=None)
     assert chosen(client, "/folder/link.html", "br, gzip") == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("coding", "octets", "fault"),
+    [
+        *[(coding, b"", "empty") for coding in SUFFIXES],
+        *[(coding, PLAIN, "original|format") for coding in SUFFIXES],
+        ("gzip", CODED["zstd"], "format"),
+        ("zstd", CODED["gzip"], "format"),
+        ("br", CODED["gzip"], "format"),
+        ("gzip", gzip.compress(PLAIN + b"more"), "another length"),
+        ("gzip", CODED["gzip"][:-1], "another length"),
+    ],
+)
+def test_sibling_that_is_not_what_its_name_says_is_reported_once_and_not_sent(
+    client: Client, coding: str, octets: bytes, fault: str
+) -> None:
+    (client.root / ("alone.js" + SUFFIXES[coding])).write_bytes(octets)
+    for _ in range(2):
+        assert chosen(client, "/alone.js", coding) == "identity"
+        assert chosen(client, "/alone.js", f"{coding}, identity;q=0") == 406
+    [report] = client.reports
+    assert report.startswith(f"'alone.js{SUFFIXES[coding]}'")
+    assert re.search(fault, report)
+    (client.root / ("alone.js" + SUFFIXES[coding])).write_bytes(CODED[coding])
+    assert chosen(client, "/alone.js", coding) == coding
+
+
+@pytest.mark.parametrize("octets", [b"", PLAIN, CODED["zstd"]])
+def test_file_that_is_only_there_in_a_coding_that_it_is_not_in_is_missing(
+    client: Client, octets: bytes
+) -> None:
+    (client.root / "none.js.gz").write_bytes(octets)
+    assert chosen(client, "/none.js", "gzip") == 404
+    assert "none.js.gz" in client.reports[0]
 
 
 def test_hidden_file_has_no_sibling_to_show(client: Client) -> None:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from portico.http.h1.grammar import TOKEN
 from portico.http.message import Field
-from portico.site.rules.headers import BLOCKS_LIMIT, LINE_LIMIT, HeaderRules, parse_headers
+from portico.site.rules.headers import (
+    BLOCKS_LIMIT,
+    LINE_LIMIT,
+    SIZE_LIMIT,
+    HeaderRules,
+    parse_headers,
+)
 from tests.http.h1.effort import EFFORT
 
 OWN: list[Field] = [
@@ -220,7 +226,8 @@ def test_indentation_does_not_matter() -> None:
         ("Trailer: X", "cannot be set"),
         ("Date: now", "cannot be set"),
         ("Content-Range: bytes 0-1/2", "cannot be set"),
-        ("Content-Encoding: gzip", "cannot be set"),
+        ("Content-Encoding: deflate", "br, zstd, gzip"),
+        ("! Content-Encoding", "cannot be removed"),
         ("Location: /evil", "cannot be set"),
         ("Server: other", "cannot be set"),
         ('ETag: "y"', "cannot be set"),
@@ -263,9 +270,16 @@ def test_the_limit_of_blocks() -> None:
     text = "".join(f"/{number}\n  X: {number}\n" for number in range(BLOCKS_LIMIT + 2))
     headers, problems = parse_headers(text)
     assert len(headers.blocks) == BLOCKS_LIMIT
-    assert [problem.line for problem in problems] == [2 * BLOCKS_LIMIT + 1, 2 * BLOCKS_LIMIT + 3]
+    assert [problem.line for problem in problems] == [2 * BLOCKS_LIMIT + 1]
     assert headers.apply(f"/{BLOCKS_LIMIT - 1}", "", [])[0] == [("X", str(BLOCKS_LIMIT - 1))]
     assert headers.apply(f"/{BLOCKS_LIMIT}", "", [])[0] == []
+
+
+def test_the_limit_of_what_is_added_to_a_response() -> None:
+    headers, problems = parse_headers("/*\n" + "  X: :splat:splat\n" * 4000)
+    assert problems == []
+    found = headers.apply("/" + "y" * 1000, "", [])[0]
+    assert SIZE_LIMIT // 2 < sum(len(name) + len(value) for name, value in found) <= SIZE_LIMIT
 
 
 # --- for any text and any request

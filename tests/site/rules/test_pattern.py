@@ -6,13 +6,15 @@ import re
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portico.site.rules.pattern import (
+    LINES_LIMIT,
     BadRuleError,
     Index,
     Pattern,
+    Problem,
     Template,
     as_written,
     neutral,
@@ -48,7 +50,11 @@ def pattern(text: str) -> Pattern | None:
 
 def test_lines_are_numbered_and_empty_ones_and_comments_left_out() -> None:
     text = "\ufeff# comment\n\n  /a /b  \r\n\t# another\n/c /d"
-    assert list(rule_lines(text)) == [(3, "/a /b"), (5, "/c /d")]
+    problems: list[Problem] = []
+    assert list(rule_lines(text, problems)) == [(3, "/a /b"), (5, "/c /d")]
+    assert problems == []
+    assert len(list(rule_lines("/a\n" * 50_000, problems))) == LINES_LIMIT
+    assert [problem.line for problem in problems] == [LINES_LIMIT + 1]
 
 
 # --- the normal form
@@ -229,6 +235,28 @@ def test_a_pattern_matches_its_sample(source: str) -> None:
         host, path = found.sample()
         assert normal_path(path) == path
         assert found.match(path, host) is not None
+
+
+@EFFORT
+@example("/b/*/", "/b/x", "/")
+@example("/b*/:x/c", "/bb/x/c", "/")
+@example("/*.jpg", "/b/c.jpg", "/")
+@given(sources, paths, st.sampled_from(["", "/"]))
+def test_splat_within_a_path_matches_what_one_expression_would(
+    source: str, path: str, end: str
+) -> None:
+    """Which needs time for each place in the path."""
+    found = pattern(source)
+    if found is None or found.host != "" or "*" not in source.removesuffix("*"):
+        return
+    expression = re.escape(normal_path(source.removesuffix("/")))
+    expression = re.sub(r":[xy]", "([^/]+)", expression.replace(r"\*", "(.*)"))
+    expected = re.fullmatch(f"{expression}/?", path + end)
+    captures = found.match(path + end, "")
+    if expected is None:
+        assert captures is None
+    else:
+        assert captures == dict(zip(found.names, expected.groups(), strict=True))
 
 
 @EFFORT

@@ -14,6 +14,7 @@ from portico.site.rules.pattern import normal_path
 from portico.site.rules.redirects import (
     DYNAMIC_LIMIT,
     LINE_LIMIT,
+    LOCATION_LIMIT,
     STATIC_LIMIT,
     Match,
     Redirects,
@@ -330,10 +331,33 @@ def test_the_limits_are_those_of_the_two_kinds() -> None:
     redirects, problems = parse_redirects("\n".join([*dynamic, *static]))
     assert len(redirects.rules) == STATIC_LIMIT + DYNAMIC_LIMIT
     last = len(dynamic) + len(static)
-    assert [problem.line for problem in problems] == [DYNAMIC_LIMIT + 1, last - 1, last]
+    assert [problem.line for problem in problems] == [DYNAMIC_LIMIT + 1, last - 1]
     assert ask(redirects, f"/s{STATIC_LIMIT - 1}") == (301, "/x")
     assert ask(redirects, f"/s{STATIC_LIMIT}") is None
     assert ask(redirects, f"/d{DYNAMIC_LIMIT}/y") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/*/x" + "".join(f"/:a{number}" for number in range(16)) + " /y",
+        "/* /" + ":splat/" * 17,
+        "/* /y?" + ":splat" * 17,
+        "/a http\u017f://example.org/",
+        "http\u017f://example.org/a /b",
+    ],
+)
+def test_lines_that_would_cost_too_much_or_only_look_like_https(line: str) -> None:
+    redirects, problems = parse_redirects(line)
+    assert redirects.rules == ()
+    assert len(problems) == 1
+
+
+def test_a_destination_that_would_become_too_long_does_not_match() -> None:
+    redirects = rules("/* https://example.org/:splat:splat:splat 302\n/:x /short")
+    long = "x" * (LOCATION_LIMIT // 3 + 1)
+    assert ask(redirects, f"/{long[:-100]}") == (302, f"https://example.org/{long[:-100] * 3}")
+    assert ask(redirects, f"/{long}") == (301, "/short")
 
 
 def test_an_empty_file_has_no_rules() -> None:

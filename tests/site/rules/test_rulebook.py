@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from portico.site.origin.folder import SMALL, Folder
-from portico.site.rules.rulebook import RULES_LIMIT, Rulebook, warn
+from portico.site.origin.open_file import Waiting
+from portico.site.rules.rulebook import (
+    PARSED_AT_ONCE,
+    REPORTS,
+    RULES_LIMIT,
+    Rulebook,
+    RulesParser,
+    warn,
+)
 from tests.site.asking import Client, age, settle_all
 from tests.site.on_disk import no_waiting, settle
 from tests.unprivileged import public_folder, unprivileged
@@ -371,3 +379,39 @@ def test_rules_of_a_root_that_leads_elsewhere_by_now(tmp_path: Path) -> None:
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").replace(tmp_path / "current")
     assert reader.read() == (2, None)
+
+
+@pytest.mark.parametrize("name", ["_redirects", "_headers"])
+def test_junk_is_reported_in_few_and_short_lines(root: Path, name: str) -> None:
+    (root / name).write_text(f"/{'x' * 900}: junk\n" * 4000)
+    reader = Reader(root)
+    reader.read()
+    reports = reader.reported()
+    assert len(reports) <= REPORTS + 1
+    assert sum(map(len, reports)) < 8000
+    assert "portico check" in reports[-1]
+
+
+def test_long_file_is_parsed_once_by_a_thread_that_may_wait(root: Path) -> None:
+    lines = [f"/{number} /new" for number in range(1000)]
+    (root / "_redirects").write_text("\n".join(lines))
+    settle_all(root)
+    assert (root / "_redirects").stat().st_size > PARSED_AT_ONCE
+    parser, reports = RulesParser(), list[str]()
+    folders = [Folder(str(root), 1 << 20) for _ in range(2)]
+    loop = Rulebook(folders[0], reports.append, parser, may_wait=False)
+    thread = Rulebook(folders[1], reports.append, parser)
+    for _ in range(2):
+        with pytest.raises(Waiting):
+            loop.bring_up_to_date()
+    thread.bring_up_to_date()
+    loop.bring_up_to_date()
+    assert loop.redirects is not None
+    assert loop.redirects is thread.redirects
+    assert len(loop.redirects.rules) == len(lines)
+    (root / "_redirects").write_text("\n".join(lines[1:]))
+    folders[0].freshness.begin_round()
+    with pytest.raises(Waiting):
+        loop.bring_up_to_date()
+    loop.bring_up_to_date(may_parse=True)
+    assert len(loop.redirects.rules) == len(lines) - 1

@@ -12,7 +12,7 @@ from portico.site.origin.protocol import Found
 from portico.site.rules import redirects
 from portico.site.rules.pattern import normal_segment
 from tests.site.asking import Client, content, fields
-from tests.site.rules.with_rules import HTML, Build, build_in, make_site
+from tests.site.rules.with_rules import CODED_INDEX, HTML, Build, build_in, make_site
 from tests.unprivileged import public_folder, unprivileged
 
 
@@ -165,7 +165,7 @@ def test_rewrite_to_a_clean_url_gives_its_page(build: Build) -> None:
 def test_rewrite_to_a_coded_index(build: Build) -> None:
     client = build("/a /coded 200")
     response = client.ask("/a", "Accept-Encoding: gzip")
-    assert (response.status, content(response)) == (200, b"coded index")
+    assert (response.status, content(response)) == (200, CODED_INDEX)
     assert fields(response)["Content-Type"] == HTML
     assert client.ask("/a", "Accept-Encoding: identity").status == 406
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.site.asking import Client
 
+CODED_INDEX = gzip.compress(b"index", mtime=0)
 HTML = "text/html; charset=utf-8"
 
 Build = Callable[..., Client]
@@ -21,7 +23,7 @@ def make_site(root: Path) -> Path:
         "full/index.html": b"index of full",
         "full/inner.txt": b"inner",
         "bare/file.txt": b"in bare",
-        "coded/index.html.gz": b"coded index",
+        "coded/index.html.gz": CODED_INDEX,
         "en/404.html": b"not here",
         ".secret": b"secret",
         ".git/config": b"secret",

@@ -1,0 +1,79 @@
+"""The Content-Type of a file: by its name, and where that does not tell, by how the file begins.
+
+The name comes first (see `media`). Then:
+
+1. `.ts` and `.mts` are TypeScript, or video if they begin as an MPEG transport stream does: with an
+   octet 47 every 188 octets, or every 192 after four of time code (ISO 13818-1; BDAV).
+2. UTF-8 is not declared for HTML or CSS that declares another encoding itself, within the octets in
+   which browsers look for that. What is declared in the field would override it.
+
+Limit: a file that exists only in content codings is judged by its name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from portico.site.origin.protocol import File
+from portico.site.representation.media import media_type
+
+if TYPE_CHECKING:
+    from portico.site.origin.protocol import Precompressed
+
+BEGINNING = 1024
+"""Octets of HTML in which browsers look for a declaration (HTML Standard, 13.2.3.2)."""
+TRANSPORT_STREAM = "video/mp2t"
+
+_TRANSPORT_STREAM_SUFFIXES = (".ts", ".mts")
+_SYNC = 0x47
+_UTF8 = "; charset=utf-8"
+_HTML = f"text/html{_UTF8}"
+_MAY_DECLARE = frozenset({_HTML, f"text/css{_UTF8}"})
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+_META = re.compile(rb"<meta[\s/][^>]*?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)")  # in lower case
+_CSS_CHARSET = re.compile(rb'@charset "([^"]*)";')
+# What UTF-8 is called; a page whose declaration can be read is not in UTF-16, whatever it says.
+_MEANS_UTF8 = frozenset(
+    {b"utf-8", b"utf8", b"unicode-1-1-utf-8", b"utf-16", b"utf-16le", b"utf-16be"}
+)
+
+
+def content_type(found: File | Precompressed) -> str:
+    """Return the Content-Type field value for a file. Raises Waiting."""
+    kind = media_type(found.name, found.names)
+    if not isinstance(found, File) or not (kind in _MAY_DECLARE or reads_beginning(found.name)):
+        return kind
+    try:
+        beginning = found.content.slice(0, min(BEGINNING, found.size)).read()
+    except OSError:  # which will show when it is sent
+        return kind
+    return refined(kind, found.name, beginning)
+
+
+def reads_beginning(name: str) -> bool:
+    """Whether a file of this name may be text or video."""
+    return name.lower().endswith(_TRANSPORT_STREAM_SUFFIXES)
+
+
+def refined(kind: str, name: str, beginning: bytes) -> str:
+    """Return the type of a file that begins so; `kind` is what its name tells."""
+    if reads_beginning(name):
+        return TRANSPORT_STREAM if _is_transport_stream(beginning) else kind
+    if kind not in _MAY_DECLARE:
+        return kind
+    if kind == _HTML:
+        text = beginning.lower()
+        found = _META.search(_COMMENT.sub(b"", text) if b"<!--" in text else text)
+    else:
+        found = _CSS_CHARSET.match(beginning)
+    declares_other = found is not None and found[1].lower() not in _MEANS_UTF8
+    return kind.removesuffix(_UTF8) if declares_other else kind
+
+
+def _is_transport_stream(octets: bytes) -> bool:
+    """Whether the first packets begin where packets begin; a shorter file is none."""
+    return any(
+        len(octets) > start + size and octets[start] == octets[start + size] == _SYNC
+        for start, size in ((0, 188), (4, 192))
+    )
