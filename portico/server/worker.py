@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.budget import Budget
 from portico.config.config import Config
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
@@ -21,7 +22,7 @@ from portico.server.net.listeners import is_loopback
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
-from portico.server.shares import Descriptors
+from portico.server.shares import LISTING_SECONDS, Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
 from portico.site.hosts import LOOPBACK_HOSTS
@@ -81,7 +82,12 @@ class Worker:
         share = config.cache_size // 8
         digests = Digests()
         self._folder = Folder(
-            config.root, share, descriptors.files, may_wait=False, digests=digests
+            config.root,
+            share,
+            descriptors.files,
+            may_wait=False,
+            digests=digests,
+            budget=Budget(LISTING_SECONDS),
         )
         copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
@@ -196,6 +202,8 @@ class Worker:
             if self._log is not None:
                 self._log.flush()
         finally:
+            if self._responder.has_line:
+                self._loop.wake()
             if self._stops or self._retires:
                 self._end_soon()
 

@@ -33,7 +33,6 @@ from portico.http.status import REDIRECTS
 from portico.site.access import ANONYMOUS, READ, Access, TooManyGuesses
 from portico.site.fields import private, sandboxed, varying, without
 from portico.site.hosts import Hosts
-from portico.site.origin.fingerprint import status_of
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
@@ -41,7 +40,7 @@ from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
 from portico.site.representation.coded import own_coding
-from portico.site.representation.respond import fields_of, repr_digest, respond
+from portico.site.representation.respond import fields_of, repr_digest, respond, under_conditions
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
@@ -380,12 +379,13 @@ class Site:
         return None
 
     def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
-        try:
-            response = answer_listing(request, context.names, self._readable(found, context))
-        except OSError as problem:
-            return self._failed(status_of(problem), request, problem)
+        """Return the listing of a folder, under the conditions of the request."""
+        with self.freshness.budget:
+            found.entries = self._readable(found, context)
+            response = answer_listing(request, context.names, found, compress=self._config.compress)
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)
-        return response
+        response = under_conditions(request, response)
+        return self._error(412, request) if response.status == 412 else response
 
     def _failed(self, status: int, request: RequestHead, cause: OSError | None) -> Response:
         response = self._error(status, request)

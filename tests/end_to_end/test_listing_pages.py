@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import portico
-from portico.site.pages.listing import WHOLE
+from portico.site.origin.entries import WHOLE
 from tests.end_to_end.browsing import Tab
 
 if TYPE_CHECKING:

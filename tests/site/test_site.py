@@ -284,7 +284,19 @@ def test_folder_is_listed_by_a_page_with_a_policy(client: Client) -> None:
     assert fields(response)["Content-Type"] == HTML
     assert "default-src 'none'" in fields(response)["Content-Security-Policy"]
     assert b"./file.txt" in content(response)
-    assert client.dependencies is None
+    assert client.dependencies is not None
+
+
+def test_listing_is_not_sent_again_to_who_has_it(client: Client, root: Path) -> None:
+    tag = fields(client.ask("/folder/"))["ETag"]
+    response = client.ask("/folder/", f"If-None-Match: {tag}")
+    assert (response.status, response.content) == (304, ())
+    assert fields(response)["ETag"] == tag
+    assert "Content-Type" not in fields(response)
+    assert client.ask("/folder/", f"If-Match: {tag}").status == 200
+    (root / "folder" / "file.txt").write_bytes(b"longer than it was")
+    assert client.ask("/folder/", f"If-None-Match: {tag}").status == 200
+    assert client.ask("/folder/", f"If-Match: {tag}").status == 412
 
 
 def test_folder_is_not_listed_where_that_is_switched_off(root: Path) -> None:
