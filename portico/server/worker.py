@@ -29,6 +29,7 @@ from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.etags import Digests
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
+from portico.site.pages.readme import Readmes
 from portico.site.rules.rulebook import RulesParser, warn
 from portico.site.site import Site
 from portico.site.uploads.uploads import Uploads
@@ -98,10 +99,11 @@ class Worker:
 
             users = Users(config.users, of_rules)
         uploads = self._uploads = Uploads(config)
+        readmes = Readmes()
         parser = RulesParser()
         self._site = Site(
             self._folder, config, hosts, copies, of_rules, parser,
-            users=users, uploads=uploads, may_wait=False,
+            users=users, uploads=uploads, readmes=readmes, may_wait=False,
         )  # fmt: skip
         self._site.read_rules()
         if config.allows:
@@ -114,7 +116,7 @@ class Worker:
             folder = Folder(config.root, 0, digests=digests, mounts=mounts)
             return Site(
                 folder, config, hosts, copies, report_in_threads, parser,
-                users=users, uploads=uploads,
+                users=users, uploads=uploads, readmes=readmes,
             )  # fmt: skip
 
         self._loop = Loop()

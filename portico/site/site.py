@@ -21,6 +21,7 @@ while they hold, the same Response may be sent again (see `origin.freshness`).
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ from portico.site.origin.protocol import Directory, Failed, File, Precompressed,
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
+from portico.site.pages.readme import README, Readmes
 from portico.site.representation.coded import own_coding
 from portico.site.representation.respond import fields_of, repr_digest, respond, under_conditions
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
@@ -133,6 +135,7 @@ class Site:
         note: Note = silent,
         users: Users | None = None,
         uploads: Uploads | None = None,
+        readmes: Readmes | None = None,
         may_wait: bool = True,
     ) -> None:
         """Without `may_wait` Waiting is raised where a thread has to decide."""
@@ -148,6 +151,8 @@ class Site:
         self._note = note
         self._may_wait = may_wait
         self._users = users
+        self._readmes = readmes or Readmes()
+        self._name = os.path.basename(os.path.abspath(self._config.root)) or "/"
         self._access = Access(self._config)
         self._uploads = uploads or Uploads(self._config)
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
@@ -247,11 +252,7 @@ class Site:
         if self._hosts.are_meant(request.authority):
             return None
         self._note("Authority: not a host of this server.")
-        detail = (
-            f"{host_name(request.authority)} is not a host of this server. If it should be one, "
-            "start the server with --allow-host and that name."
-        )
-        return error(421, request, detail)
+        return errors.refuse_host(request, host_name(request.authority))
 
     # 4. OPTIONS and CORS
 
@@ -380,9 +381,22 @@ class Site:
 
     def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
         """Return the listing of a folder, under the conditions of the request."""
+        readme = ""
+        names = (*context.names[:-1], README)
+        if self._may_read(names, context) and not errors.prefers_json(request.get("accept")):
+            text = self._resolver.find(names)
+            context.depend_on(text.dependencies)
+            readme = self._readmes.html(text, may_wait=self._may_wait)
         with self.freshness.budget:
             found.entries = self._readable(found, context)
-            response = answer_listing(request, context.names, found, compress=self._config.compress)
+            response = answer_listing(
+                request,
+                context.names,
+                found,
+                root=self._name,
+                readme=readme,
+                compress=self._config.compress,
+            )
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)
         response = under_conditions(request, response)
         return self._error(412, request) if response.status == 412 else response
@@ -460,10 +474,12 @@ class Site:
                 return response
         if errors.prefers_problem(request.get("accept")):
             return self._error(404, request)
-        page, dependencies = self._resolver.nearest_page(context.names)
+        page, folder, dependencies = self._resolver.nearest_page(context.names)
         context.depend_on(dependencies)
         if page is None:
-            return self._error(404, request)
+            if not (self._config.listing and self._may_read((*folder, ""), context)):
+                folder = ()
+            return self._error(404, request, missing=(path_names(request.path), folder))
         self._note("Page: /%s, the nearest.", "/".join(page.names))
         return self._error_page(request, page, context)
 
@@ -485,8 +501,12 @@ class Site:
         request: RequestHead,
         detail: str | None = None,
         fields: Iterable[Field] = (),
+        missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     ) -> Response:
-        response = error(status, request, detail, fields)
+        if missing is None:
+            response = error(status, request, detail, fields)
+        else:
+            response = errors.missing(*missing)
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)

@@ -26,6 +26,7 @@ from portico.site.fields import varying
 from portico.site.origin.etags import tag_of_page
 from portico.site.pages.errors import CLOSING, opening, prefers_json, shown
 from portico.site.pages.order import Order, in_order, sort
+from portico.site.pages.script import SCRIPT
 from portico.site.pages.styles import LISTING, content_security_policy
 from portico.site.target import encode_name
 
@@ -64,20 +65,30 @@ _COMMON: tuple[Field, ...] = (
 )
 
 # For each column: what it is sorted by, its heading, and what ascending and descending mean.
+# The headings are buttons of a form, because programs that copy a site follow every link.
 _COLUMNS = (
     ("name", "Name", "name", ("A to Z", "Z to A")),
     ("size", "Size", "size", ("smallest first", "largest first")),
     ("date", "Modified<span> (UTC)</span>", "date", ("oldest first", "newest first")),
 )
+_EMPTY = '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
+_FORM = '<form id="sort"></form>\n'
 
 
 def answer_listing(
-    request: RequestHead, names: tuple[str, ...], found: Directory, *, compress: bool = False
+    request: RequestHead,
+    names: tuple[str, ...],
+    found: Directory,
+    *,
+    root: str = "/",
+    readme: str = "",
+    compress: bool = False,
 ) -> Response:
     """Return the Response to GET for the folder at `names` (see `target.path_names`).
 
     It is JSON if the client prefers that to HTML. The query chooses the order (see `Order.of`).
-    `compress` allows to send it in gzip. A stream raises OSError if the folder cannot be read.
+    `root` is what the root is called, `readme` HTML below the page's table. `compress` allows to
+    send it in gzip. A stream raises OSError if the folder cannot be read.
     """
     segments = names[:-1] if names and not names[-1] else names
     order = Order.of(request.query)
@@ -86,8 +97,8 @@ def answer_listing(
         text = _json_pieces(segments, listed)
         fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
     else:
-        text = pieces(segments, listed, order)
-        policy = ("Content-Security-Policy", content_security_policy(LISTING))
+        text = pieces(segments, listed, order, root=root, readme=readme)
+        policy = ("Content-Security-Policy", content_security_policy(LISTING, SCRIPT))
         fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
     is_coded = compress and _prefers_gzip(request)
     fields = varying(fields, "Accept, Accept-Encoding" if compress else "Accept")
@@ -132,14 +143,17 @@ def _steps(text: Iterator[str], *, is_coded: bool) -> Generator[bytes, None, Non
 # The page
 
 
-def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[str]:
+def pieces(
+    segments: Sequence[str], listed: Listed, order: Order, *, root: str = "/", readme: str = ""
+) -> Iterator[str]:
     """Yield the page: its head, a row for each entry, its foot; "" for each None.
 
-    `segments` are the decoded names on the way from the root; none for the root itself.
+    `segments` are the decoded names on the way from the root, which is called `root`; none for the
+    root itself. `readme` is HTML.
     """
     folders = files = size = 0
     query = order.query
-    yield head(segments, order)
+    yield head(segments, order, root)
     for entry in listed:
         if entry is None:
             yield ""
@@ -150,41 +164,41 @@ def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[st
             files += 1
             size += entry.size
         yield row(entry, query)
-    yield foot(folders, files, size)
+    yield foot(folders, files, size, readme)
 
 
-def head(segments: Sequence[str], order: Order) -> str:
-    """Return the page up to the first entry: title, path, column headings, link to the parent."""
+def head(segments: Sequence[str], order: Order, root: str = "/") -> str:
+    """Return the page up to the first entry: title, path, column headings."""
     path = "".join(f"/{segment}" for segment in segments) + "/"
-    name = shown(segments[-1]) if segments else "Index"
-    query = shown(order.query)
-    parent = (
-        f'<tr><th scope="row"><a href="../{query}">Parent folder</a></th><td></td><td></td></tr>\n'
-    )
+    name = segments[-1] if segments else root
+    title = f"{name} ({path})" if segments else name
     return f"""\
-{opening(f"Index of {path}", LISTING)}\
+{opening(title, LISTING, for_robots=not order.query)}\
 <header>
-{_trail(segments, query)}<h1><bdi>{name}</bdi></h1>
+{_trail([root, *segments], shown(order.query))}<h1><bdi>{shown(name)}</bdi></h1>
 </header>
-<table>
+{_FORM}<table id="list">
 <caption>Contents of <bdi>{shown(path)}</bdi>, folders first; \
-the headings are links that sort</caption>
+the headings are buttons that sort</caption>
 <thead>
 <tr>{"".join(_heading(*column, order) for column in _COLUMNS)}</tr>
 </thead>
 <tbody>
-{parent if segments else ""}"""
+"""
 
 
 def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: Order) -> str:
-    """Return a column's heading: a link that sorts by it, or back if the page is sorted so."""
+    """Return a column's heading: a button that sorts by it, or back if the page is sorted so.
+
+    What is largest or newest comes first.
+    """
     is_sorted = by == order.by
-    descending = is_sorted and not order.descending
+    descending = not order.descending if is_sorted else by != "name"
     state = f' aria-sort="{"descending" if order.descending else "ascending"}"' if is_sorted else ""
-    href = shown("./" + Order(by, descending=descending).query)
-    title = f"Sort by {noun}, {senses[descending]}"
     return (
-        f'<th scope="col"{state}><a href="{href}" rel="nofollow" title="{title}">{heading}</a></th>'
+        f'<th scope="col"{state}><button form="sort" name="sort" '
+        f'value="{Order(by, descending=descending).value}" '
+        f'title="Sort by {noun}, {senses[descending]}">{heading}</button></th>'
     )
 
 
@@ -209,27 +223,29 @@ def _spelt(name: str) -> tuple[str, str]:
     return (name, name) if _PLAIN.fullmatch(name) else (shown(encode_name(name)), shown(name))
 
 
-def foot(folders: int, files: int, size: int) -> str:
-    """Return the page after the last entry: how many there are, and the sum of their sizes."""
-    if not folders and not files:
-        return (
-            '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
-            f"</tbody>\n</table>\n{CLOSING}"
-        )
+def foot(folders: int, files: int, size: int, readme: str = "") -> str:
+    """Return the page after the last entry: how many there are, and the sum of their sizes.
+
+    The style puts the counts above the table: when its first row is sent, nobody has counted.
+    """
+    empty = "" if folders or files else _EMPTY
     counts = [_count(folders, "folder")] if folders else []
     if files:
         counts += [_count(files, "file"), _size(size)]
-    return f"</tbody>\n</table>\n<footer>{', '.join(counts)}</footer>\n{CLOSING}"
+    article = f"<article>\n{readme}\n</article>\n" if readme else ""
+    return (
+        f"{empty}</tbody>\n</table>\n<footer><span>{', '.join(counts)}</span></footer>\n"
+        f"{article}<script>{SCRIPT}</script>\n{CLOSING}"
+    )
 
 
-def _trail(segments: Sequence[str], query: str) -> str:
-    """Return links to the folders above this one, from the root down."""
-    if not segments:
+def _trail(names: Sequence[str], query: str) -> str:
+    """Return links to the folders above the last of `names`, from the root down."""
+    if len(names) == 1:
         return ""
-    names = ["Index", *segments[:-1]]
     links = "".join(
-        f'<li><a href="{"../" * (len(names) - depth)}{query}"><bdi>{shown(name)}</bdi></a></li>'
-        for depth, name in enumerate(names)
+        f'<li><a href="{"../" * (len(names) - 1 - depth)}{query}"><bdi>{shown(name)}</bdi></a></li>'
+        for depth, name in enumerate(names[:-1])
     )
     return f'<nav aria-label="Folders above"><ol>{links}</ol></nav>\n'
 

@@ -46,20 +46,27 @@ class Order:
 
     @classmethod
     def of(cls, query: str | None) -> Order:
-        """Return the order in a query: `sort=name|size|date` and `order=asc|desc`.
+        """Return the order in a query: `sort=name|size|date`, descending with a minus before it.
 
-        What is unknown or left out means the default. Of several values the last one counts.
+        So it is with `order=desc`, too. What is unknown or left out means the default. Of several
+        values the last one counts.
         """
         members = dict(member.partition("=")[::2] for member in (query or "").split("&"))
         by = members.get("sort", "")
-        return cls(by if by in SORTS else SORTS[0], descending=members.get("order") == "desc")
+        descending = by.startswith("-") or members.get("order") == "desc"
+        by = by.removeprefix("-")
+        return cls(by if by in SORTS else SORTS[0], descending=descending)
 
     @property
     def query(self) -> str:
         """The query for this order, with its question mark; "" for the default."""
-        if self.descending:
-            return f"?sort={self.by}&order=desc"
-        return "" if self.by == SORTS[0] else f"?sort={self.by}"
+        is_default = self.by == SORTS[0] and not self.descending
+        return "" if is_default else f"?sort={self.value}"
+
+    @property
+    def value(self) -> str:
+        """The value of `sort` for this order."""
+        return f"-{self.by}" if self.descending else self.by
 
     def key(self, entry: Entry) -> tuple[object, ...]:
         """Return the sort key, to be used with `reverse=order.descending`."""
