@@ -382,13 +382,15 @@ class Site:
     def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
         """Return the listing of a folder, under the conditions of the request."""
         readme = ""
-        names = (*context.names[:-1], README)
-        if self._may_read(names, context) and not errors.prefers_json(request.get("accept")):
-            text = self._resolver.find(names)
-            context.depend_on(text.dependencies)
-            readme = self._readmes.html(text, may_wait=self._may_wait)
+        found.entries = self._readable(found, context)
+        if not found.is_long and not errors.prefers_json(request.get("accept")):
+            entries = list(found.entries)
+            found.entries = iter(entries)
+            if any(entry.name == README for entry in entries):
+                text = self._resolver.find((*context.names[:-1], README))
+                context.depend_on(text.dependencies)
+                readme = self._readmes.html(text, may_wait=self._may_wait)
         with self.freshness.budget:
-            found.entries = self._readable(found, context)
             response = answer_listing(
                 request,
                 context.names,
@@ -477,9 +479,11 @@ class Site:
         page, folder, dependencies = self._resolver.nearest_page(context.names)
         context.depend_on(dependencies)
         if page is None:
+            if context.rewrite is not None:  # which has led to another path than was asked for
+                return self._error(404, request)
             if not (self._config.listing and self._may_read((*folder, ""), context)):
                 folder = ()
-            return self._error(404, request, missing=(path_names(request.path), folder))
+            return self._error(404, request, missing=(context.names, folder))
         self._note("Page: /%s, the nearest.", "/".join(page.names))
         return self._error_page(request, page, context)
 

@@ -4,8 +4,9 @@ Rule: Markdown becomes HTML without any markup of its own: tags in it are shown 
 lead to http, https, mailto or relative addresses only. The policy of the page forbids scripts, and
 images from elsewhere. The loop never renders, because that takes a millisecond a KiB and, of
 hostile text, a hundred times as long: a thread does, once for each content.
-Limits: it needs the package `markdown-it-py` (extra `portico[readme]`). Without it, and above
-RENDERED_UP_TO, the text is shown as it is; above `folder.SMALL` nothing is.
+Limits: below a listing that is a stream there is none. It needs the package `markdown-it-py` (extra
+`portico[readme]`). Without it, and above RENDERED_UP_TO, the text is shown as it is; above
+`folder.SMALL` nothing is.
 """
 
 from __future__ import annotations
