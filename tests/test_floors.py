@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parent.parent
 # the floors offer. Its version, a constant, may be read everywhere.
 FLOORS = {
     "portico.bounded": 0,
+    "portico.budget": 0,
     "portico.http": 0,
     "portico.config": 0,
     "portico.site": 1,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Transport
     from portico.server.reply_cache import Reply
     from portico.server.request_content import RequestContent
-    from portico.server.responder import Decided, Responder
+    from portico.server.responder import Decision, Responder
 
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
@@ -269,15 +269,19 @@ class Connection:
         self._answer(buffer[:end])
         return self.state in {IDLE, CONTENT}
 
-    def _answer(self, head: bytes) -> None:
-        """Send the reply to a complete head, or take the request's content first."""
+    def _answer(self, head: bytes, waited: Decision | None = None) -> None:
+        """Send the reply to a head, or to what was `waited` for; or take the content first."""
+        responder = self._responder
+        began = 0.0 if waited is None else self._began
         try:
-            self._reply_with(self._responder.reply_to(head, self._peer))
+            if waited is None:
+                decided = responder.reply_to(head, self._peer)
+            else:
+                decided = responder.resume(waited)
         except Undecided as undecided:
-            self._began = self._responder.now
+            self._began = began or responder.now
             self._wait(undecided)
-
-    def _reply_with(self, decided: Decided, began: float = 0.0) -> None:
+            return
         reply, self._content = decided
         if reply is not None:
             self._send(reply, began)
@@ -325,7 +329,7 @@ class Connection:
             return
         self._enter(IDLE)
         if isinstance(waiting, Undecided):
-            self._reply_with(self._responder.resume(waiting.decision), self._began)
+            self._answer(b"", waiting.decision)
         if self.state in {IDLE, CONTENT}:
             self._take(b"")
 
@@ -419,9 +423,9 @@ class Connection:
             self.deadline = self._progress.expect(self._responder.now)  # the client waits for us
             if events & ~(READ | WRITE):
                 self.close()  # the client has gone
-            elif self._responder.streams.take_step(self._responder.now):
+            else:
                 try:
-                    send_queue.step()
+                    self._responder.streams.step(send_queue)
                 except OSError as problem:
                     self._responder.faults.cut(problem)
                     self.close()

@@ -13,9 +13,12 @@ Limit: a request with content is never kept, since its head is not all of it.
 from __future__ import annotations
 
 import time
+from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from portico.budget import Postponed
 from portico.http.content_sink import Discard
 from portico.http.dates import imf_fixdate
 from portico.http.h1.head import HeadParser, request_line_of, without_query
@@ -67,7 +70,7 @@ class Handler(Protocol):
     def answer(self, request: RequestHead, /) -> Answer:
         """Return the response to `request`, or what takes its content, and the dependencies.
 
-        Raises ProtocolError, or Waiting when something must be read from the disk first.
+        Raises ProtocolError, Waiting when something must be read from the disk first, or Postponed.
         """
         ...
 
@@ -79,9 +82,10 @@ class Handler(Protocol):
 class Decision:
     """A request, and what is answered to it once that is decided."""
 
-    __slots__ = ("answer", "dependencies", "line", "request")
+    __slots__ = ("answer", "dependencies", "head", "line", "request")
 
-    def __init__(self, line: bytes, request: RequestHead) -> None:
+    def __init__(self, head: bytes, line: bytes, request: RequestHead) -> None:
+        self.head = head
         self.line = line
         self.request = request
         self.answer: Response | ContentSink | None = None
@@ -94,9 +98,14 @@ class Decision:
 
 
 class Undecided(Waiting):
-    """A thread has to decide: it does `work`, and then `decision` has the answer."""
+    """A thread has to decide: it does `work`, and then `decision` has the answer.
 
-    def __init__(self, place: object, work: Callable[[], object], decision: Decision) -> None:
+    Without `work` the loop decides, in a turn that has time for it.
+    """
+
+    def __init__(
+        self, place: object, work: Callable[[], object] | None, decision: Decision
+    ) -> None:
         super().__init__(place, work)
         self.decision = decision
 
@@ -141,6 +150,7 @@ class Responder:
         """When this turn of the loop began, in seconds of time.monotonic()."""
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
+        self._line: deque[Callable[[], None]] = deque()
         self._wait = wait
         self._in_thread = in_thread
         self._parser = HeadParser(
@@ -154,6 +164,8 @@ class Responder:
         """Take the time, once for all that happens in this turn of the loop. `now` is monotonic."""
         self.now = now
         self.freshness.begin_round()
+        self.freshness.budget.begin_turn()
+        self.streams.begin_turn()
         self.idle_deadline = now + self.time_limits[IDLE]
         second = int(time.time())
         if second != self._second:
@@ -162,6 +174,13 @@ class Responder:
                 self.reply_cache.clear()
             self._second = second
             self._date = imf_fixdate(second).encode("ascii")
+        while self._line and not self.freshness.budget.is_spent:
+            self._line.popleft()()
+
+    @property
+    def has_line(self) -> bool:
+        """Whether requests wait for a turn that has time for them."""
+        return bool(self._line)
 
     def begin_drain(self) -> None:
         """From now on each reply is the last of its connection, so those made before are no use.
@@ -181,7 +200,8 @@ class Responder:
     ) -> bool:
         """Have a thread do the work of `waiting`, then the loop call `done`, if it is still wanted.
 
-        Return False if too many wait already.
+        What waits for its turn stands in line, before those who ask later. Return False if too many
+        wait already.
         """
 
         def work() -> None:
@@ -194,11 +214,20 @@ class Responder:
             elif isinstance(waiting, Undecided):
                 waiting.decision.abandon()
 
+        if waiting.place is self._line:
+            self._line.append(end)
+            return True
         return self._wait is not None and self._wait(waiting.place, work, end)
 
     def is_current(self, reply: Reply) -> bool:
-        """Return whether `reply` still holds; if so it is ready to be sent."""
-        if not self.freshness.holds(reply.dependencies):
+        """Return whether `reply` still holds; if so it is ready to be sent.
+
+        False, too, if there is no time to check that in this turn.
+        """
+        try:
+            if not self.freshness.holds(reply.dependencies):
+                return False
+        except Postponed:
             return False
         self._refresh(reply)
         self.reply_cache.touch(reply)
@@ -211,9 +240,9 @@ class Responder:
         """
         reply_cache = self.reply_cache
         reply = reply_cache.heads.get(head)
-        if reply is not None and self._still_holds(reply):
-            return reply, None
         try:
+            if reply is not None and self._still_holds(reply):
+                return reply, None
             key = self._parser.key(head)
             reply = reply_cache.find(key)
             bare = without_query(key) if reply is None else None
@@ -228,11 +257,16 @@ class Responder:
                 reply_cache.keep_head(head, reply)
                 return reply, None
             request = self._parser.interpret(key)
+            request.peer = peer
+            decision = Decision(head, request_line_of(key), request)
+            waiting = self._decide(decision, self.handler.answer)
         except ProtocolError as error:
             return self.refuse(error, head), None
-        request.peer = peer
-        decision = Decision(request_line_of(key), request)
-        waiting = self._decide(decision, self.handler.answer)
+        except Postponed:
+            key = self._parser.key(head)
+            decision = Decision(head, request_line_of(key), self._parser.interpret(key))
+            decision.request.peer = peer
+            raise Undecided(self._line, None, decision) from None
         if waiting is not None:
             raise Undecided(waiting.place, partial(self._decide_in_thread, decision), decision)
         reply, content = self._reply_to(decision)
@@ -242,18 +276,21 @@ class Responder:
         return reply, content
 
     def resume(self, decision: Decision) -> Decided:
-        """Return what `reply_to` does, now that a thread has decided.
+        """Return what `reply_to` does, now that a thread has decided, or it is its turn.
 
         The loop decides once more, because it shares open files among all replies; a thread opens
         one for each. The thread's answer is sent where the loop fails or would still have to wait.
         """
         answer = decision.answer
+        if answer is None:
+            return self.reply_to(decision.head, decision.request.peer)
         if isinstance(answer, Response) and not answer.is_stream:
-            own = Decision(decision.line, decision.request)
-            if self._decide(own, self.handler.answer) is None and (
-                isinstance(own.answer, Response) and own.answer.status < 500
-            ):
-                decision = own
+            own = Decision(decision.head, decision.line, decision.request)
+            with suppress(Postponed):
+                if self._decide(own, self.handler.answer) is None and (
+                    isinstance(own.answer, Response) and own.answer.status < 500
+                ):
+                    decision = own
         return self._reply_to(decision)
 
     def _reply_to(self, decision: Decision) -> Decided:
@@ -319,22 +356,34 @@ class Responder:
             self.log.add(peer, reply.log_text, length)
 
     def _still_holds(self, reply: Reply) -> bool:
-        """Return whether a kept reply is ready to be sent; if it is outdated, forget it."""
-        if reply.checked == self.freshness.round or self.is_current(reply):
+        """Return whether a kept reply is ready to be sent; if it is outdated, forget it.
+
+        Raises Postponed.
+        """
+        if reply.checked == self.freshness.round:
             return True
-        self.reply_cache.drop(reply)
-        return False
+        if not self.freshness.holds(reply.dependencies):
+            self.reply_cache.drop(reply)
+            return False
+        self._refresh(reply)
+        self.reply_cache.touch(reply)
+        return True
 
     def _decide(
         self, decision: Decision, answer: Callable[[RequestHead], Answer]
     ) -> Waiting | None:
-        """Decide what is answered; return what has to be waited for before that can be decided."""
+        """Decide what is answered; return what has to be waited for before that can be decided.
+
+        Raises Postponed.
+        """
         try:
             decision.answer, decision.dependencies = answer(decision.request)
         except ProtocolError as error:
             decision.answer = self.handler.refuse(error)
         except Waiting as waiting:
             return waiting.with_traceback(None)  # whose frames hold open files
+        except Postponed:
+            raise
         except Exception:  # noqa: BLE001
             report_bug()
             problem = ProtocolError(500, "The fault is on this side.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from portico.budget import Budget
 from portico.server.net.send_queue import BURST, LONG_BURST
 from portico.site.origin.folder import OPEN_FILES
 
 if TYPE_CHECKING:
     from portico.config.config import Config
+    from portico.server.net.send_queue import SendQueue
 
 FILES_SHARE = 4
 """A quarter of all descriptors is reserved for files."""
@@ -28,9 +30,11 @@ Where there are others all the time, many would."""
 
 STREAMS_AT_ONCE = 16
 """Streams that may be under way. A listing of 100,000 entries takes 16 MiB while it is read."""
-STEPS_AT_ONCE = 4
-"""Steps that streams may do in one turn of the loop, each about a millisecond: so however many
-clients ask for long listings, the others wait no longer than that."""
+STREAM_SECONDS = 0.003
+"""How long all streams may work in one turn of the loop, and a step longer: so however many clients
+ask for long listings, the others wait no longer than that."""
+LISTING_SECONDS = 0.003
+"""The same, for listings that are made, or checked, at once."""
 
 
 class Descriptors:
@@ -88,11 +92,10 @@ class Bursts:
 class Streams:
     """Counts the streams under way, and bounds their work in a turn of the loop."""
 
-    __slots__ = ("_steps_left", "_turn", "under_way")
+    __slots__ = ("_budget", "under_way")
 
     def __init__(self) -> None:
-        self._steps_left = STEPS_AT_ONCE
-        self._turn = 0.0
+        self._budget = Budget(STREAM_SECONDS)
         self.under_way = 0
 
     @property
@@ -108,12 +111,12 @@ class Streams:
         """Count one as ended, whether it was sent or given up."""
         self.under_way -= 1
 
-    def take_step(self, now: float) -> bool:
-        """Take one of the steps left in the turn that began at `now`; False if there is none."""
-        if now != self._turn:
-            self._turn = now
-            self._steps_left = STEPS_AT_ONCE
-        if self._steps_left == 0:
-            return False
-        self._steps_left -= 1
-        return True
+    def begin_turn(self) -> None:
+        """Let them work again."""
+        self._budget.begin_turn()
+
+    def step(self, send_queue: SendQueue) -> None:
+        """Let a stream do a step, if there is time in this turn. Raises OSError."""
+        if not self._budget.is_spent:
+            with self._budget:
+                send_queue.step()

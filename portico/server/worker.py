@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.budget import Budget
 from portico.config.config import Config
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
@@ -21,13 +22,14 @@ from portico.server.net.listeners import is_loopback
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
-from portico.server.shares import Descriptors
+from portico.server.shares import LISTING_SECONDS, Descriptors
 from portico.server.states import SEND
 from portico.site.compression.cache import CompressionCache
 from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.etags import Digests
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
+from portico.site.pages.readme import Readmes
 from portico.site.rules.rulebook import RulesParser, warn
 from portico.site.site import Site
 from portico.site.uploads.uploads import Uploads
@@ -81,7 +83,12 @@ class Worker:
         share = config.cache_size // 8
         digests = Digests()
         self._folder = Folder(
-            config.root, share, descriptors.files, may_wait=False, digests=digests
+            config.root,
+            share,
+            descriptors.files,
+            may_wait=False,
+            digests=digests,
+            budget=Budget(LISTING_SECONDS),
         )
         copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
@@ -92,10 +99,11 @@ class Worker:
 
             users = Users(config.users, of_rules)
         uploads = self._uploads = Uploads(config)
+        readmes = Readmes()
         parser = RulesParser()
         self._site = Site(
             self._folder, config, hosts, copies, of_rules, parser,
-            users=users, uploads=uploads, may_wait=False,
+            users=users, uploads=uploads, readmes=readmes, may_wait=False,
         )  # fmt: skip
         self._site.read_rules()
         if config.allows:
@@ -108,7 +116,7 @@ class Worker:
             folder = Folder(config.root, 0, digests=digests, mounts=mounts)
             return Site(
                 folder, config, hosts, copies, report_in_threads, parser,
-                users=users, uploads=uploads,
+                users=users, uploads=uploads, readmes=readmes,
             )  # fmt: skip
 
         self._loop = Loop()
@@ -196,6 +204,8 @@ class Worker:
             if self._log is not None:
                 self._log.flush()
         finally:
+            if self._responder.has_line:
+                self._loop.wake()
             if self._stops or self._retires:
                 self._end_soon()
 

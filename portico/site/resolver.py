@@ -52,7 +52,9 @@ class Resolver:
         self._note = note
         self._clean_urls = clean_urls
         # By folder: the dependencies of having found no error page.
-        self._without_page: BoundedCache[Names, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
+        self._without_page: BoundedCache[Names, tuple[Names, tuple[Dependency, ...]]] = (
+            BoundedCache(_FOLDERS)
+        )
 
     def find(self, names: Names) -> Found:
         """Return what is at a path."""
@@ -75,19 +77,25 @@ class Resolver:
             return found
         return self.index(names) if found.is_folder else self.find(names[:-1])
 
-    def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Dependencies]:
-        """Return the 404.html nearest upward from `names`, and the dependencies of the search."""
+    def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Names, Dependencies]:
+        """Return the 404.html nearest upward from `names`, and the nearest folder that exists.
+
+        Last come the dependencies of the search.
+        """
         folders = () if is_hidden(names) else names[:-1]
         known = self._without_page.get(folders)
-        if known is not None and self._origin.freshness.holds(known):
-            return None, known
-        page, dependencies = self._nearest_page(folders)
+        if known is not None and self._origin.freshness.holds(known[1]):
+            return None, *known
+        page, there, dependencies = self._nearest_page(folders)
         if page is None and dependencies is not None:
-            self._without_page.put(folders, dependencies)
-        return page, dependencies
+            self._without_page.put(folders, (there, dependencies))
+        return page, there, dependencies
 
-    def _nearest_page(self, folders: Names) -> tuple[File | Precompressed | None, Dependencies]:
+    def _nearest_page(
+        self, folders: Names
+    ) -> tuple[File | Precompressed | None, Names, Dependencies]:
         nearest = None
+        there = 0
         dependencies: Dependencies = ()
         for depth in range(len(folders) + 1):
             page = self._origin.look_up((*folders[:depth], ERROR_PAGE))
@@ -96,7 +104,8 @@ class Resolver:
                 nearest = page
             elif isinstance(page, Missing) and not page.in_folder:
                 break
-        return nearest, dependencies
+            there = depth
+        return nearest, folders[:there], dependencies
 
     def _page(self, names: Names, found: Missing | SlashRedirect) -> Found:
         """Return about.html for /about, and a redirect to /about for /about/."""

@@ -21,6 +21,7 @@ while they hold, the same Response may be sent again (see `origin.freshness`).
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -33,15 +34,15 @@ from portico.http.status import REDIRECTS
 from portico.site.access import ANONYMOUS, READ, Access, TooManyGuesses
 from portico.site.fields import private, sandboxed, varying, without
 from portico.site.hosts import Hosts
-from portico.site.origin.fingerprint import status_of
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
+from portico.site.pages.readme import README, Readmes
 from portico.site.representation.coded import own_coding
-from portico.site.representation.respond import fields_of, repr_digest, respond
+from portico.site.representation.respond import fields_of, repr_digest, respond, under_conditions
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
@@ -134,6 +135,7 @@ class Site:
         note: Note = silent,
         users: Users | None = None,
         uploads: Uploads | None = None,
+        readmes: Readmes | None = None,
         may_wait: bool = True,
     ) -> None:
         """Without `may_wait` Waiting is raised where a thread has to decide."""
@@ -149,6 +151,8 @@ class Site:
         self._note = note
         self._may_wait = may_wait
         self._users = users
+        self._readmes = readmes or Readmes()
+        self._name = os.path.basename(os.path.abspath(self._config.root)) or "/"
         self._access = Access(self._config)
         self._uploads = uploads or Uploads(self._config)
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
@@ -248,11 +252,7 @@ class Site:
         if self._hosts.are_meant(request.authority):
             return None
         self._note("Authority: not a host of this server.")
-        detail = (
-            f"{host_name(request.authority)} is not a host of this server. If it should be one, "
-            "start the server with --allow-host and that name."
-        )
-        return error(421, request, detail)
+        return errors.refuse_host(request, host_name(request.authority))
 
     # 4. OPTIONS and CORS
 
@@ -380,12 +380,28 @@ class Site:
         return None
 
     def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
-        try:
-            response = answer_listing(request, context.names, self._readable(found, context))
-        except OSError as problem:
-            return self._failed(status_of(problem), request, problem)
+        """Return the listing of a folder, under the conditions of the request."""
+        readme = ""
+        found.entries = self._readable(found, context)
+        if not found.is_long and not errors.prefers_json(request.get("accept")):
+            entries = list(found.entries)
+            found.entries = iter(entries)
+            if any(entry.name == README for entry in entries):
+                text = self._resolver.find((*context.names[:-1], README))
+                context.depend_on(text.dependencies)
+                readme = self._readmes.html(text, may_wait=self._may_wait)
+        with self.freshness.budget:
+            response = answer_listing(
+                request,
+                context.names,
+                found,
+                root=self._name,
+                readme=readme,
+                compress=self._config.compress,
+            )
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)
-        return response
+        response = under_conditions(request, response)
+        return self._error(412, request) if response.status == 412 else response
 
     def _failed(self, status: int, request: RequestHead, cause: OSError | None) -> Response:
         response = self._error(status, request)
@@ -460,10 +476,14 @@ class Site:
                 return response
         if errors.prefers_problem(request.get("accept")):
             return self._error(404, request)
-        page, dependencies = self._resolver.nearest_page(context.names)
+        page, folder, dependencies = self._resolver.nearest_page(context.names)
         context.depend_on(dependencies)
         if page is None:
-            return self._error(404, request)
+            if context.rewrite is not None:  # which has led to another path than was asked for
+                return self._error(404, request)
+            if not (self._config.listing and self._may_read((*folder, ""), context)):
+                folder = ()
+            return self._error(404, request, missing=(context.names, folder))
         self._note("Page: /%s, the nearest.", "/".join(page.names))
         return self._error_page(request, page, context)
 
@@ -485,8 +505,12 @@ class Site:
         request: RequestHead,
         detail: str | None = None,
         fields: Iterable[Field] = (),
+        missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     ) -> Response:
-        response = error(status, request, detail, fields)
+        if missing is None:
+            response = error(status, request, detail, fields)
+        else:
+            response = errors.missing(*missing)
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)

@@ -67,7 +67,7 @@ class Tab:
 
     def follow_by_keyboard(self, link: Locator) -> None:
         """Press Tab until the link has the focus, then Enter; no pointer is used."""
-        for _ in range(self.page.locator("a").count()):
+        for _ in range(self.page.locator("a, button, input").count()):
             self.page.keyboard.press("Tab")
             if link.evaluate("element => element === document.activeElement"):
                 assert self.style("a:focus", "outline-style") == "solid"

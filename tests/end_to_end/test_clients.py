@@ -156,3 +156,17 @@ def test_urllib_reads_pages_and_errors(url: str) -> None:
     with caught.value as error:
         assert error.code == 404
         assert b"404" in error.read()
+
+
+def test_a_mirror_fetches_each_file_and_each_folder_once(tmp_path: Path) -> None:
+    """It follows every link, those in a README as well; orders are not behind links."""
+    names = ["a.txt", "README.md", "in/b.txt", "in/deep/c d.txt"]
+    for name in names:
+        (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / name).write_text("[a](a.txt)")
+    with portico.Server(tmp_path / "site") as server:
+        result = run("wget", "--mirror", server.url, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (copy,) = tmp_path.glob("127.0.0.1*")
+    fetched = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    assert fetched == {*names, "index.html", "in/index.html", "in/deep/index.html"}

@@ -10,10 +10,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from portico.budget import Budget
 from portico.config.config import Config
 from portico.server.connection import REQUESTS_AT_ONCE, Connection
 from portico.server.net.loop import READ
@@ -161,6 +163,35 @@ def test_who_asks_for_very_much_lets_others_have_their_turn(desk: Desk) -> None:
     look()
     assert answered[1] == [REQUESTS_AT_ONCE + 5, REQUESTS_AT_ONCE + 5, 1]
     assert [each.state for each in connections] == [IDLE] * 3
+
+
+def test_who_asks_for_listings_waits_in_line_and_others_do_not(tmp_path: Path) -> None:
+    """There is time for one listing in a turn: to make it, or to check it."""
+    for number in range(3):
+        (tmp_path / f"folder {number}").mkdir()
+        (tmp_path / f"folder {number}" / "file.txt").touch()
+    (tmp_path / "file.txt").write_bytes(OLD)
+    time.sleep(0.06)  # until they are old enough for their fingerprints to be relied on
+    folder = Folder(str(tmp_path), 1 << 20, budget=Budget(1e-9))
+    desk = Desk(Config.of(), Site(folder))
+    clients, connections = zip(*[desk.connect() for _ in range(4)], strict=True)
+    for number in range(3):
+        clients[number].send(get(f"/folder%20{number}/"))
+        connections[number]._on_request(READ)
+    served: list[int] = []
+    for _ in range(9):
+        clients[3].send(ONE)
+        desk.turn()
+        assert contents(clients[3]) == [OLD]
+        for number in range(3):
+            with suppress(BlockingIOError):
+                (page,) = contents(clients[number])
+                assert b"file.txt" in page
+                served.append(number)
+                clients[number].send(get(f"/folder%20{number}/"))  # behind those that wait
+    # The first found time before the first turn began.
+    assert served == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    desk.close()
 
 
 def test_while_it_waits_for_its_turn_a_broken_connection_is_noticed(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -284,7 +285,19 @@ def test_folder_is_listed_by_a_page_with_a_policy(client: Client) -> None:
     assert fields(response)["Content-Type"] == HTML
     assert "default-src 'none'" in fields(response)["Content-Security-Policy"]
     assert b"./file.txt" in content(response)
-    assert client.dependencies is None
+    assert client.dependencies is not None
+
+
+def test_listing_is_not_sent_again_to_who_has_it(client: Client, root: Path) -> None:
+    tag = fields(client.ask("/folder/"))["ETag"]
+    response = client.ask("/folder/", f"If-None-Match: {tag}")
+    assert (response.status, response.content) == (304, ())
+    assert fields(response)["ETag"] == tag
+    assert "Content-Type" not in fields(response)
+    assert client.ask("/folder/", f"If-Match: {tag}").status == 200
+    (root / "folder" / "file.txt").write_bytes(b"longer than it was")
+    assert client.ask("/folder/", f"If-None-Match: {tag}").status == 200
+    assert client.ask("/folder/", f"If-Match: {tag}").status == 412
 
 
 def test_folder_is_not_listed_where_that_is_switched_off(root: Path) -> None:
@@ -308,7 +321,30 @@ def test_dotfiles_are_missing_whether_they_are_there_or_not(client: Client, path
     (client.root / "folder" / ".hidden").write_bytes(b"")
     (client.root / ".well-known" / ".env").write_bytes(b"")
     assert client.ask(path).status == 404
-    assert content(client.ask(path)) == content(client.ask("/none"))
+    own, other = (
+        re.sub(b'<p class="detail">.*?</p>\n', b"", content(client.ask(each)))
+        for each in (path, "/none")
+    )
+    assert own == other
+
+
+@pytest.mark.parametrize(
+    ("path", "shown", "nearest"),
+    [
+        ("/none", "/none", None),
+        ("/folder/none", "/folder/none", ("./", "/folder/")),
+        ("/folder/no/ne/", "/folder/no/ne/", ("../../", "/folder/")),
+        ("/%3Cb%3E/x", "/&lt;b&gt;/x", None),
+        ("/folder/.env", "/folder/.env", None),
+    ],
+)
+def test_page_for_what_is_missing_shows_the_way_back(
+    client: Client, path: str, shown: str, nearest: tuple[str, str] | None
+) -> None:
+    page = content(client.ask(path)).decode()
+    assert f"<bdi>{shown}</bdi>" in page
+    assert re.findall('href="(.*?)"><bdi>(.*?)</bdi>', page) == ([nearest] if nearest else [])
+    assert '<a href="/">' in page
 
 
 def test_sites_own_page_says_that_something_is_missing(client: Client) -> None:

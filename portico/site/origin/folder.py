@@ -25,12 +25,13 @@ import re
 import stat
 import time
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
+from portico.site.origin.entries import FOLDER, WHOLE, Reader
 from portico.site.origin.etags import HASHED_UP_TO, Digests, tag_of, tag_of_large
 from portico.site.origin.fingerprint import (
     Disturbed,
@@ -46,10 +47,9 @@ from portico.site.origin.fingerprint import (
 from portico.site.origin.freshness import NEVER, Dependencies, Dependency, Freshness, merge
 from portico.site.origin.mounts import RemoteMounts
 from portico.site.origin.names import UNKNOWN, KnownNames, Names
-from portico.site.origin.open_file import FileSlice, OpenFile, Waiting, open_file
+from portico.site.origin.open_file import OPENING, FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
     Directory,
-    Entry,
     Failed,
     File,
     Found,
@@ -58,11 +58,9 @@ from portico.site.origin.protocol import (
     SlashRedirect,
 )
 from portico.site.rules import rulebook
-from portico.site.target import is_dotfile, is_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from portico.budget import Budget
 
 SMALL = 65536
 """Bytes up to which a file is read into memory at once. Above, sendfile costs less."""
@@ -85,15 +83,6 @@ _FOLDERS = 1024
 _BYTES_PER_NAME = 16
 """A quarter of the memory is for names that folders lack: four bytes for each that they have."""
 
-# O_NONBLOCK: if a FIFO or a device has just replaced the regular file, do not block in open().
-OPENING = (
-    os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-
 # File systems of Windows know a file by more than one name: GIT~1 may be .git, and "_headers." the
 # rules file. Such a name is taken only if a listing of its folder has it.
 _ALIAS = re.compile(r"~[0-9]|[. ]$|::\$")
@@ -108,6 +97,7 @@ class Folder:
     `memory` is the number of bytes that kept files may take, `open_files` how many of them may be
     open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
     would have to. `digests` and `mounts` can be shared by several that serve the same folder.
+    `budget` bounds the time for listings.
     """
 
     def __init__(
@@ -119,8 +109,9 @@ class Folder:
         may_wait: bool = True,
         digests: Digests | None = None,
         mounts: RemoteMounts | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self.freshness = Freshness()
+        self.freshness = Freshness(budget)
         self._may_wait = may_wait
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release.
@@ -148,7 +139,7 @@ class Folder:
         """The remote file systems in it."""
 
     def look_up(self, names: tuple[str, ...]) -> Found:
-        """Return what is at the path `names`: see `protocol`. Raises Waiting."""
+        """Return what is at the path `names`: see `protocol`. Raises Waiting or Postponed."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
         place = self.mounts.place_of(names)
@@ -160,12 +151,12 @@ class Folder:
                 raise Waiting(self._root[0])
             if not self._are_listed(names):
                 return Missing(None)
-        if place is not None and not isinstance(found, Directory | Failed):
+        if place is not None and not isinstance(found, Failed):
             found.dependencies = None  # to check them would be one more look
         return found
 
     def _find(self, names: tuple[str, ...]) -> Found:
-        """Look until nothing changes meanwhile. Raises Waiting."""
+        """Look until nothing changes meanwhile. Raises Waiting or Postponed."""
         path = self._below + os.sep.join(names)
         file = path + _INDEX if names[-1] == "" else path
         known = self._known(file)
@@ -242,8 +233,7 @@ class Folder:
             return found
         if not self._may_wait and (place := self.mounts.place_in((*names[:-1], ""))) is not None:
             raise Waiting(place)
-        entries = self._entries(path)
-        return Directory(iter(list(entries)) if self._may_wait else entries)
+        return self._directory(path, found.dependencies)
 
     def _present(
         self,
@@ -412,43 +402,36 @@ class Folder:
             self._folders.put(path, known)
         return known
 
-    def _entries(self, path: str) -> Iterator[Entry]:
-        """Return what may be served of the folder at `path`, through a checked descriptor."""
-        flags = OPENING | getattr(os, "O_DIRECTORY", 0)
-        folder, status = open_file(path, flags, self.freshness, may_wait=self._may_wait)
-        if not self._contains(real_path(folder.fd, path)):
+    def _directory(self, path: str, dependencies: Dependencies) -> Directory:
+        """Return the folder at `path`, through a checked descriptor.
+
+        `dependencies` show when an index file appears in it. Raises Postponed, or OSError.
+        """
+        budget = self.freshness.budget
+        budget.check()
+        folder, status = open_file(path, FOLDER, self.freshness, may_wait=self._may_wait)
+        real = real_path(folder.fd, path)
+        if not self._contains(real):
             raise FileNotFoundError(errno.ENOENT, "outside of the root")
-        return self._read_entries(folder, path, status.st_nlink)
+        reader = Reader(path, self._leads_inside, is_root=path == self._below)
+        with budget:
+            names = reader.names(folder, status.st_nlink)
+            first = list(islice(names, WHOLE))
+            if len(first) == WHOLE:
+                entries = reader.entries(folder, chain(first, names))
+                found = Directory(iter(list(entries)) if self._may_wait else entries, is_long=True)
+            else:
+                above = self._folders_above(os.path.join(real, _INDEX), path + _INDEX)
+                read, dependency = reader.read(folder, first, self.freshness)
+                found = Directory(iter(read))
+                mine = (folder.dependency, *above)
+                found.dependencies = merge(merge(mine, dependencies), (dependency,))
+        return found
 
-    def _read_entries(self, folder: OpenFile, path: str, links: int) -> Iterator[Entry]:
-        with closing(os.scandir(folder.fd if os.scandir in os.supports_fd else path)) as names:
-            for name in names:
-                entry = self._entry(path, name)
-                if entry is not None:
-                    yield entry
-        # The system reports the end of a folder that was removed, as if there were no more names.
-        # (Some file systems never count links.)
-        if links and os.fstat(folder.fd).st_nlink == 0:
-            raise FileNotFoundError(errno.ENOENT, "the folder was removed")
-
-    def _entry(self, folder: str, name: os.DirEntry[str]) -> Entry | None:
-        """Return one line of a listing; None for what would not be served."""
-        if is_dotfile(name.name) or not is_safe(name.name):
-            return None
-        if folder == self._below and rulebook.is_rules_file((name.name,)):
-            return None
-        try:
-            if name.is_symlink():
-                self._doubts = 0  # no second look: the look-up is over
-                if not self._contains(os.path.realpath(os.path.join(folder, name.name))):
-                    return None
-            status = name.stat()
-        except OSError:
-            return None
-        is_folder = stat.S_ISDIR(status.st_mode)
-        if not is_folder and not stat.S_ISREG(status.st_mode):
-            return None
-        return Entry(name.name, is_folder, status.st_size, status.st_mtime)
+    def _leads_inside(self, path: str) -> bool:
+        """Whether an entry that is a symlink leads to something in the root."""
+        self._doubts = 0  # no second look: the look-up is over
+        return self._contains(os.path.realpath(path))
 
     def _contains(self, real: str) -> bool:
         """Whether the real path `real` lies in the root, wherever that is now.

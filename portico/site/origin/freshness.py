@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from portico.budget import Budget
+
 NEVER = -1
 """The value of `Dependency.checked` for one that must be checked before it is used."""
 
@@ -20,7 +22,7 @@ class Dependency(Protocol):
     """The round (see `Freshness`) in which it was last found unchanged, or NEVER."""
 
     def holds(self) -> bool:
-        """Return whether it is unchanged; checks at most once in each round."""
+        """Return whether it is unchanged; checks at most once in each round. Raises Postponed."""
         ...
 
 
@@ -41,18 +43,23 @@ class Freshness:
     change that was made on disk before it was sent, and those received together share one check.
     """
 
-    __slots__ = ("round",)
+    __slots__ = ("budget", "round")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
         self.round = 0
         """The number of the present round; for comparison with `Dependency.checked`."""
+        self.budget = budget or Budget()
+        """The time for checks, and for decisions, that take much of it: those of listings."""
 
     def begin_round(self) -> None:
         """Begin a round: what was checked before has to be checked again."""
         self.round += 1
 
     def holds(self, dependencies: Dependencies) -> bool:
-        """Return whether no dependency has changed, so that the decision can be reused."""
+        """Return whether no dependency has changed, so that the decision can be reused.
+
+        Raises Postponed if there is no time to check that in this turn.
+        """
         if dependencies is None:
             return False
         number = self.round

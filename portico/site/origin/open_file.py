@@ -42,6 +42,16 @@ _SAMPLE = 64
 """Bytes that are compared at each."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
+# O_NONBLOCK: if a FIFO or a device has just replaced the regular file, do not block in open().
+OPENING = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+"""How files are opened."""
+
 
 class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
     """The loop would have to wait for a disk: a thread of `place` has to do `work` first.

@@ -6,7 +6,7 @@ changed, would have changed the outcome.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,26 +77,27 @@ class Precompressed:
         return Precompressed(self.names, self.codings, dependencies)
 
 
-class Entry:
+class Entry(NamedTuple):
     """One name in a folder."""
 
-    __slots__ = ("is_folder", "modified", "name", "size")
-
-    def __init__(self, name: str, is_folder: bool, size: int, modified: float) -> None:  # noqa: FBT001
-        self.name = name
-        self.is_folder = is_folder
-        self.size = size
-        self.modified = modified
+    name: str
+    is_folder: bool
+    size: int
+    modified: float
 
 
 class Directory:
-    """A folder without an index file. Its entries can be read once, so it is never reused."""
+    """A folder without an index file. Its entries can be read once.
 
-    __slots__ = ("entries",)
-    dependencies = None
+    Only of few is it known what they depend on. If it `is_long`, they are to be read in steps.
+    """
 
-    def __init__(self, entries: Iterator[Entry]) -> None:
+    __slots__ = ("dependencies", "entries", "is_long")
+
+    def __init__(self, entries: Iterator[Entry], *, is_long: bool = False) -> None:
+        self.dependencies: Dependencies = None
         self.entries = entries
+        self.is_long = is_long
 
 
 class SlashRedirect:

@@ -63,7 +63,7 @@ _EXPLANATIONS = {
     403: "The server may not show what is at this address. "
     "If it should be open to you, ask whoever looks after this site.",
     404: "There is nothing at this address. "
-    "Check it for a slip of the keys, or start again from the front page.",
+    "Check it for typos, or start again from the front page.",
     405: "This address does not take that kind of request. "
     "To read what is here, open the address in the usual way.",
     406: "What is here does not come in any form that was asked for. "
@@ -104,8 +104,12 @@ _EXPLANATIONS = {
 _MOVED = "This has moved to another address. Your browser should take you there by itself."
 _OTHER = "The request could not be answered. Try again in a moment."
 
-# Errors whose page links to the front page.
-_LOST = (403, 404)
+# Errors that may be over when the same is asked again; the pages of others link to the front page.
+_PASSING = (408, 421, 429, 500, 503, 507)
+_FRONT_PAGE = '<p><a href="/">Go to the front page</a></p>\n'
+_AGAIN = '<p><a href="">Try again</a></p>\n'
+# A host that can be copied into a command as it is.
+_PLAIN_HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 
 # Characters that a reader would not see, or that change how others are displayed: controls,
 # zero-width and bidirectional formatting, and surrogates, which stand for bytes that are not UTF-8.
@@ -125,12 +129,13 @@ def error(
     request: RequestHead | None,
     detail: str | None = None,
     fields: Iterable[Field] = (),
+    command: str | None = None,
 ) -> Response:
     """Return an error as a page, or as problem details where the request prefers JSON."""
     fields = varying(fields, "Accept")
     if request is not None and prefers_problem(request.get("accept")):
         return _made(status, "application/problem+json", problem(status, detail), fields)
-    return _page(status, detail, fields)
+    return _page(status, error_page(status, detail, command), fields)
 
 
 def refuse_method(request: RequestHead, allowed: Sequence[str]) -> Response:
@@ -141,6 +146,34 @@ def refuse_method(request: RequestHead, allowed: Sequence[str]) -> Response:
     return error(501, request, f"This server does not know {request.method}.")
 
 
+def refuse_host(request: RequestHead, host: str) -> Response:
+    """Return 421, with the command that would make `host` one of this server."""
+    detail = (
+        f"{host} is not a host of this server. If it should be one, start the server with "
+        "--allow-host and that name."
+    )
+    command = f"portico --allow-host {host}" if _PLAIN_HOST.fullmatch(host) else None
+    return error(421, request, detail, command=command)
+
+
+def missing(names: tuple[str, ...], folder: tuple[str, ...]) -> Response:
+    """Return 404 as a page, for the path `names`; `folder` is the nearest folder that exists."""
+    before, after = _missing_page()
+    path = "/".join(["", *names])
+    here = "/".join(["", *folder, ""])
+    up = "../" * (len(names) - 1 - len(folder)) or "./"
+    way_back = f'<p>The nearest folder: <a href="{up}"><bdi>{shown(here)}</bdi></a></p>\n'
+    detail = f'<p class="detail"><bdi>{shown(path)}</bdi></p>\n{way_back if folder else ""}'
+    return _page(404, before + detail.encode() + after, varying((), "Accept"))
+
+
+@lru_cache(maxsize=1)
+def _missing_page() -> tuple[bytes, bytes]:
+    """Return the page for 404 up to the way back, and the rest."""
+    before, way_back, after = error_page(404).partition(_FRONT_PAGE.encode())
+    return before, way_back + after
+
+
 def options(allowed: Sequence[str]) -> Response:
     """Return the answer to OPTIONS: the allowed methods, the same everywhere (RFC 9110, 9.3.7)."""
     return Response(204, [("Allow", ", ".join(allowed)), _CACHE])
@@ -148,7 +181,7 @@ def options(allowed: Sequence[str]) -> Response:
 
 def redirect(status: int, location: str) -> Response:
     """Return a redirect, with a page for clients that do not follow it."""
-    return _page(status, None, [("Location", location)])
+    return _page(status, error_page(status), [("Location", location)])
 
 
 def unstored(status: int, kind: str, content: bytes) -> Response:
@@ -169,9 +202,8 @@ def add_cors(response: Response, allowed: Sequence[str] = ()) -> None:
     response.fields = [*response.fields, *added]
 
 
-def _page(status: int, detail: str | None, fields: Iterable[Field]) -> Response:
+def _page(status: int, content: bytes, fields: Iterable[Field]) -> Response:
     policy = ("Content-Security-Policy", content_security_policy(NOTICE))
-    content = error_page(status, detail)
     return _made(status, "text/html; charset=utf-8", content, [*fields, policy])
 
 
@@ -181,11 +213,11 @@ def _made(status: int, kind: str, content: bytes, fields: Iterable[Field]) -> Re
 
 
 @lru_cache(maxsize=64)
-def error_page(status: int, detail: str | None = None) -> bytes:
+def error_page(status: int, detail: str | None = None, command: str | None = None) -> bytes:
     """Return a complete HTML page, in UTF-8, that explains `status` to a person.
 
-    `detail` is a sentence of plain text about this one case. A status that is not in `REASONS`
-    gets a general page.
+    `detail` is a sentence of plain text about this one case, `command` what to type then. A status
+    that is not in `REASONS` gets a general page.
     """
     reason = REASONS.get(status, "Error")
     explanation = _EXPLANATIONS.get(status) or (_MOVED if 300 <= status < 400 else _OTHER)
@@ -197,8 +229,10 @@ def error_page(status: int, detail: str | None = None) -> bytes:
     ]
     if detail:
         parts.append(f'<p class="detail">{shown(detail)}</p>\n')
-    if status in _LOST:
-        parts.append('<p><a href="/">Go to the front page</a></p>\n')
+    if command:
+        parts.append(f"<pre>{shown(command)}</pre>\n")
+    if status >= 400:
+        parts.append(_AGAIN if status in _PASSING else _FRONT_PAGE)
     parts.append(CLOSING)
     return "".join(parts).encode()
 
@@ -258,11 +292,12 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, int]]:
             yield name, parsed
 
 
-def opening(title: str, style: str) -> str:
+def opening(title: str, style: str, *, for_robots: bool = True) -> str:
     """Return a page's HTML up to and with the start of its main part; `CLOSING` ends it.
 
-    `title` is plain text, `style` is `NOTICE` or `LISTING`.
+    `title` is plain text, `style` is `NOTICE` or `LISTING`. `for_robots` allows to index it.
     """
+    robots = "" if for_robots else '<meta name="robots" content="noindex,nofollow">\n'
     return f"""\
 <!doctype html>
 <html lang="en">
@@ -270,7 +305,7 @@ def opening(title: str, style: str) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{shown(title)}</title>
+{robots}<title>{shown(title)}</title>
 <style>{style}</style>
 </head>
 <body>

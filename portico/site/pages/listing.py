@@ -5,8 +5,8 @@ shown may differ. Every link begins with `./` or `../`, so that no name is taken
 host, and the page works below any prefix that a proxy adds. Links to folders keep the requested
 order.
 
-A short listing is a complete response. A longer one is a stream that is read, sorted and written in
-steps (see `entries`), so that other clients need not wait for it.
+A short listing is a complete response, with an entity tag. A longer one is a stream that is read,
+sorted and written in steps (see `order`), so that other clients need not wait for it.
 
 Limit: the caller filters the entries. What may not be served must not be listed either.
 """
@@ -14,95 +14,146 @@ Limit: the caller filters the entries. What may not be served must not be listed
 from __future__ import annotations
 
 import os
+import re
 import time
-from itertools import chain, islice
+from functools import lru_cache
 
+from portico.http.codings import IDENTITY, acceptable
 from portico.http.content import Octets, Stream
 from portico.http.message import Response
+from portico.site.compression.encoders import WORTH_FROM
+from portico.site.fields import varying
+from portico.site.origin.etags import tag_of_page
 from portico.site.pages.errors import CLOSING, opening, prefers_json, shown
-from portico.site.pages.order import Order, in_order
+from portico.site.pages.order import Order, in_order, sort
+from portico.site.pages.script import SCRIPT
 from portico.site.pages.styles import LISTING, content_security_policy
 from portico.site.target import encode_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from typing import Protocol
 
     from portico.http.message import Field, RequestHead
-    from portico.site.origin.protocol import Entry
+    from portico.site.origin.protocol import Directory, Entry
 
-    Listed = Iterator[Entry | None]
-    """Entries in their order, and None while none is ready (see `entries.in_order`)."""
+    class _Compress(Protocol):
+        def compress(self, octets: bytes, /) -> bytes: ...
+        def flush(self) -> bytes: ...
 
-WHOLE = 500
-"""Entries from which a listing is a stream. Fewer take only some milliseconds at once."""
+    Listed = Iterable[Entry | None]
+    """Entries in their order, and None while none is ready (see `order.in_order`)."""
+
 ROWS = 100
-"""Entries written in one step, which takes a millisecond: about 20 KB."""
+"""Entries written in one step, which takes less than a millisecond: about 20 KB."""
+_GZIP_LEVEL = 1
+_CODED: tuple[Field, ...] = (("Content-Encoding", "gzip"),)
+
+_ROWS = 2048
+"""Rows that are remembered, some 600 bytes each, for when a folder is listed again."""
+_DAYS = 1024
+"""Dates that are remembered."""
+# Names that are spelt in a URL and in HTML as they are.
+_PLAIN = re.compile(r"[A-Za-z0-9._~!$()*+,;=:@-]+")
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 _COMMON: tuple[Field, ...] = (
-    ("Vary", "Accept"),
     ("Cache-Control", "no-cache"),
     ("X-Content-Type-Options", "nosniff"),
 )
 
 # For each column: what it is sorted by, its heading, and what ascending and descending mean.
+# The headings are buttons of a form, because programs that copy a site follow every link.
 _COLUMNS = (
     ("name", "Name", "name", ("A to Z", "Z to A")),
     ("size", "Size", "size", ("smallest first", "largest first")),
     ("date", "Modified<span> (UTC)</span>", "date", ("oldest first", "newest first")),
 )
+_EMPTY = '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
+_FORM = '<form id="sort"></form>\n'
 
 
 def answer_listing(
-    request: RequestHead, names: tuple[str, ...], entries: Iterator[Entry]
+    request: RequestHead,
+    names: tuple[str, ...],
+    found: Directory,
+    *,
+    root: str = "/",
+    readme: str = "",
+    compress: bool = False,
 ) -> Response:
     """Return the Response to GET for the folder at `names` (see `target.path_names`).
 
     It is JSON if the client prefers that to HTML. The query chooses the order (see `Order.of`).
-    Raises OSError if the folder cannot be read; a stream raises it later.
+    `root` is what the root is called, `readme` HTML below the page's table. `compress` allows to
+    send it in gzip. A stream raises OSError if the folder cannot be read.
     """
     segments = names[:-1] if names and not names[-1] else names
     order = Order.of(request.query)
-    first = list(islice(entries, WHOLE))
-    listed = in_order(chain(first, entries), order)
+    listed: Listed = in_order(found.entries, order) if found.is_long else sort(found.entries, order)
     if prefers_json(request.get("accept")):
         text = _json_pieces(segments, listed)
         fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
     else:
-        text = pieces(segments, listed, order)
-        policy = ("Content-Security-Policy", content_security_policy(LISTING))
+        text = pieces(segments, listed, order, root=root, readme=readme)
+        policy = ("Content-Security-Policy", content_security_policy(LISTING, SCRIPT))
         fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
-    if len(first) == WHOLE:
-        return Response(200, fields, (Stream(_steps(text)),))
+    is_coded = compress and _prefers_gzip(request)
+    fields = varying(fields, "Accept, Accept-Encoding" if compress else "Accept")
+    if found.is_long:
+        fields += _CODED if is_coded else ()
+        return Response(200, fields, (Stream(_steps(text, is_coded=is_coded)),))
     content = "".join(text).encode()
-    return Response(200, [*fields, ("Content-Length", str(len(content)))], (Octets(content),))
+    if is_coded and len(content) >= WORTH_FROM:
+        gzip = _gzip()
+        content = gzip.compress(content) + gzip.flush()
+        fields += _CODED
+    fields += [("ETag", tag_of_page(content)), ("Content-Length", str(len(content)))]
+    return Response(200, fields, (Octets(content),))
 
 
-def _steps(text: Iterator[str]) -> Generator[bytes, None, None]:
+def _prefers_gzip(request: RequestHead) -> bool:
+    return acceptable(request.get("accept-encoding"), ("gzip", IDENTITY))[:1] == ["gzip"]
+
+
+def _gzip() -> _Compress:
+    """Return a compressor that costs about as much as making the page, and saves nine tenths."""
+    from zlib import compressobj
+
+    return compressobj(_GZIP_LEVEL, wbits=31)
+
+
+def _steps(text: Iterator[str], *, is_coded: bool) -> Generator[bytes, None, None]:
     """Yield the text in UTF-8, ROWS pieces at a time, and at each "" what is ready, if only b""."""
+    gzip = _gzip() if is_coded else None
     ready: list[str] = []
     for piece in text:
         if piece:
             ready.append(piece)
         if not piece or len(ready) == ROWS:
-            yield "".join(ready).encode()
+            octets = "".join(ready).encode()
+            yield octets if gzip is None else gzip.compress(octets)
             ready.clear()
-    yield "".join(ready).encode()
+    octets = "".join(ready).encode()
+    yield octets if gzip is None else gzip.compress(octets) + gzip.flush()
 
 
 # The page
 
 
-def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[str]:
+def pieces(
+    segments: Sequence[str], listed: Listed, order: Order, *, root: str = "/", readme: str = ""
+) -> Iterator[str]:
     """Yield the page: its head, a row for each entry, its foot; "" for each None.
 
-    `segments` are the decoded names on the way from the root; none for the root itself.
+    `segments` are the decoded names on the way from the root, which is called `root`; none for the
+    root itself. `readme` is HTML.
     """
     folders = files = size = 0
     query = order.query
-    yield head(segments, order)
+    yield head(segments, order, root)
     for entry in listed:
         if entry is None:
             yield ""
@@ -113,76 +164,88 @@ def pieces(segments: Sequence[str], listed: Listed, order: Order) -> Iterator[st
             files += 1
             size += entry.size
         yield row(entry, query)
-    yield foot(folders, files, size)
+    yield foot(folders, files, size, readme)
 
 
-def head(segments: Sequence[str], order: Order) -> str:
-    """Return the page up to the first entry: title, path, column headings, link to the parent."""
+def head(segments: Sequence[str], order: Order, root: str = "/") -> str:
+    """Return the page up to the first entry: title, path, column headings."""
     path = "".join(f"/{segment}" for segment in segments) + "/"
-    name = shown(segments[-1]) if segments else "Index"
-    query = shown(order.query)
-    parent = (
-        f'<tr><th scope="row"><a href="../{query}">Parent folder</a></th><td></td><td></td></tr>\n'
-    )
+    name = segments[-1] if segments else root
+    title = f"{name} ({path})" if segments else name
     return f"""\
-{opening(f"Index of {path}", LISTING)}\
+{opening(title, LISTING, for_robots=not order.query)}\
 <header>
-{_trail(segments, query)}<h1><bdi>{name}</bdi></h1>
+{_trail([root, *segments], shown(order.query))}<h1><bdi>{shown(name)}</bdi></h1>
 </header>
-<table>
+{_FORM}<table id="list">
 <caption>Contents of <bdi>{shown(path)}</bdi>, folders first; \
-the headings are links that sort</caption>
+the headings are buttons that sort</caption>
 <thead>
 <tr>{"".join(_heading(*column, order) for column in _COLUMNS)}</tr>
 </thead>
 <tbody>
-{parent if segments else ""}"""
+"""
 
 
 def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: Order) -> str:
-    """Return a column's heading: a link that sorts by it, or back if the page is sorted so."""
+    """Return a column's heading: a button that sorts by it, or back if the page is sorted so.
+
+    What is largest or newest comes first.
+    """
     is_sorted = by == order.by
-    descending = is_sorted and not order.descending
+    descending = not order.descending if is_sorted else by != "name"
     state = f' aria-sort="{"descending" if order.descending else "ascending"}"' if is_sorted else ""
-    href = shown("./" + Order(by, descending=descending).query)
-    title = f"Sort by {noun}, {senses[descending]}"
     return (
-        f'<th scope="col"{state}><a href="{href}" rel="nofollow" title="{title}">{heading}</a></th>'
+        f'<th scope="col"{state}><button form="sort" name="sort" '
+        f'value="{Order(by, descending=descending).value}" '
+        f'title="Sort by {noun}, {senses[descending]}">{heading}</button></th>'
     )
 
 
+@lru_cache(maxsize=_ROWS)
 def row(entry: Entry, query: str = "") -> str:
     """Return the table row of one entry; links to folders get `query`."""
-    slash = "/" if entry.is_folder else ""
-    href = shown(f"{encode_name(entry.name)}/{query}" if slash else encode_name(entry.name))
-    size = "" if slash else _size(entry.size)
+    name, is_folder, size, modified = entry
+    href, text = _spelt(name)
+    if is_folder:
+        return (
+            f'<tr><th scope="row"><a href="./{href}/{shown(query)}"><bdi>{text}</bdi>/</a></th>'
+            f"<td></td><td>{_moment(modified)}</td></tr>\n"
+        )
     return (
-        f'<tr><th scope="row"><a href="./{href}"><bdi>{shown(entry.name)}</bdi>{slash}</a>'
-        f"</th><td>{size}</td><td>{_moment(entry.modified)}</td></tr>\n"
+        f'<tr><th scope="row"><a href="./{href}"><bdi>{text}</bdi></a></th>'
+        f"<td>{_size(size)}</td><td>{_moment(modified)}</td></tr>\n"
     )
 
 
-def foot(folders: int, files: int, size: int) -> str:
-    """Return the page after the last entry: how many there are, and the sum of their sizes."""
-    if not folders and not files:
-        return (
-            '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
-            f"</tbody>\n</table>\n{CLOSING}"
-        )
+def _spelt(name: str) -> tuple[str, str]:
+    """Return a name as it stands in a link's address, and as it is shown; both in HTML."""
+    return (name, name) if _PLAIN.fullmatch(name) else (shown(encode_name(name)), shown(name))
+
+
+def foot(folders: int, files: int, size: int, readme: str = "") -> str:
+    """Return the page after the last entry: how many there are, and the sum of their sizes.
+
+    The style puts the counts above the table: when its first row is sent, nobody has counted.
+    """
+    empty = "" if folders or files else _EMPTY
     counts = [_count(folders, "folder")] if folders else []
     if files:
         counts += [_count(files, "file"), _size(size)]
-    return f"</tbody>\n</table>\n<footer>{', '.join(counts)}</footer>\n{CLOSING}"
+    article = f"<article>\n{readme}\n</article>\n" if readme else ""
+    return (
+        f"{empty}</tbody>\n</table>\n<footer><span>{', '.join(counts)}</span></footer>\n"
+        f"{article}<script>{SCRIPT}</script>\n{CLOSING}"
+    )
 
 
-def _trail(segments: Sequence[str], query: str) -> str:
-    """Return links to the folders above this one, from the root down."""
-    if not segments:
+def _trail(names: Sequence[str], query: str) -> str:
+    """Return links to the folders above the last of `names`, from the root down."""
+    if len(names) == 1:
         return ""
-    names = ["Index", *segments[:-1]]
     links = "".join(
-        f'<li><a href="{"../" * (len(names) - depth)}{query}"><bdi>{shown(name)}</bdi></a></li>'
-        for depth, name in enumerate(names)
+        f'<li><a href="{"../" * (len(names) - 1 - depth)}{query}"><bdi>{shown(name)}</bdi></a></li>'
+        for depth, name in enumerate(names[:-1])
     )
     return f'<nav aria-label="Folders above"><ol>{links}</ol></nav>\n'
 
@@ -220,12 +283,22 @@ def _moment(seconds: float) -> str:
 def _utc(seconds: float) -> str:
     """Return a moment such as 2026-01-31T12:00:00Z; "" if its year has no four digits."""
     try:
-        year, *rest = time.gmtime(seconds)[:6]
+        days, rest = divmod(int(seconds // 1), 86400)
+    except (OverflowError, ValueError):
+        return ""
+    date = _date(days)
+    minutes, second = divmod(rest, 60)
+    return date and f"{date}T{minutes // 60:02}:{minutes % 60:02}:{second:02}Z"
+
+
+@lru_cache(maxsize=_DAYS)
+def _date(days: int) -> str:
+    """Return the date so many days after 1970-01-01; "" if its year has no four digits."""
+    try:
+        year, month, day = time.gmtime(days * 86400)[:3]
     except (OverflowError, OSError, ValueError):
         return ""
-    if not 0 < year < 10000:
-        return ""
-    return "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z".format(year, *rest)
+    return f"{year:04}-{month:02}-{day:02}" if 0 < year < 10000 else ""
 
 
 # JSON

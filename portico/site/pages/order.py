@@ -11,17 +11,21 @@ merge takes one look at each batch, which is 10 ms for a million entries.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from portico.site.origin.protocol import Entry
 
 STEP = 200
 """Entries read, and sorted among themselves, in one step."""
+
+_NAMES = 2048
+"""Names whose sort keys are remembered, some 200 bytes each: a folder is often listed again."""
 
 SORTS = ("name", "size", "date")
 """What a listing can be sorted by, the default first."""
@@ -42,20 +46,27 @@ class Order:
 
     @classmethod
     def of(cls, query: str | None) -> Order:
-        """Return the order in a query: `sort=name|size|date` and `order=asc|desc`.
+        """Return the order in a query: `sort=name|size|date`, descending with a minus before it.
 
-        What is unknown or left out means the default. Of several values the last one counts.
+        So it is with `order=desc`, too. What is unknown or left out means the default. Of several
+        values the last one counts.
         """
         members = dict(member.partition("=")[::2] for member in (query or "").split("&"))
         by = members.get("sort", "")
-        return cls(by if by in SORTS else SORTS[0], descending=members.get("order") == "desc")
+        descending = by.startswith("-") or members.get("order") == "desc"
+        by = by.removeprefix("-")
+        return cls(by if by in SORTS else SORTS[0], descending=descending)
 
     @property
     def query(self) -> str:
         """The query for this order, with its question mark; "" for the default."""
-        if self.descending:
-            return f"?sort={self.by}&order=desc"
-        return "" if self.by == SORTS[0] else f"?sort={self.by}"
+        is_default = self.by == SORTS[0] and not self.descending
+        return "" if is_default else f"?sort={self.value}"
+
+    @property
+    def value(self) -> str:
+        """The value of `sort` for this order."""
+        return f"-{self.by}" if self.descending else self.by
 
     def key(self, entry: Entry) -> tuple[object, ...]:
         """Return the sort key, to be used with `reverse=order.descending`."""
@@ -66,6 +77,7 @@ class Order:
         return (group, number, name_key(entry.name), entry.name)
 
 
+@lru_cache(maxsize=_NAMES)
 def name_key(name: str) -> str:
     """Return the sort key of a name: without case or accents, digits as numbers.
 
@@ -90,11 +102,15 @@ def _number_key(digits: re.Match[str]) -> str:
     return f"\0{chr(len(number))}{number}"
 
 
+def sort(entries: Iterable[Entry], order: Order) -> list[Entry]:
+    """Return the entries in `order`, at once."""
+    return sorted(entries, key=order.key, reverse=order.descending)
+
+
 def in_order(entries: Iterator[Entry], order: Order) -> Iterator[Entry | None]:
     """Yield the entries in `order`, and None after each step that has not yielded any."""
     batches: list[list[Entry]] = []
     while batch := list(islice(entries, STEP)):
-        batch.sort(key=order.key, reverse=order.descending)
-        batches.append(batch)
+        batches.append(sort(batch, order))
         yield None
     yield from merge(*batches, key=order.key, reverse=order.descending)

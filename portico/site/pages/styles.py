@@ -26,6 +26,16 @@ a:focus-visible{outline:2px solid var(--link);outline-offset:2px;border-radius:3
 main{margin:0 auto;padding:clamp(1.5rem,6vw,4rem) clamp(1rem,4vw,2.5rem)}
 """
 
+# What stands on the sheet that is the icon of a file, by the suffix of its name.
+_SIGNS = {
+    "\u25b2": "avif gif ico jpeg jpg png svg webp",
+    "\u25b8": "avi m4v mkv mov mp4 webm",
+    "\u266a": "aac flac m4a mp3 oga ogg opus wav",
+    "\u2261": "7z br bz2 deb gz jar rar tar tgz whl xz zip zst",
+    "<": "c cpp css go h htm html java js json jsx php py rb rs sh toml ts tsx xml yaml yml",
+    "\u00b6": "doc docx epub log md odt pdf rst rtf txt",
+}
+
 NOTICE = (
     _BASE
     + """\
@@ -35,6 +45,8 @@ p{margin:.9rem 0 0}
 .status{margin:0 0 .15rem;color:var(--soft);letter-spacing:.12em}
 .detail{border-left:2px solid var(--line);padding-left:.9rem;color:var(--soft);
 overflow-wrap:anywhere}
+pre{margin:.9rem 0 0;padding:.6rem .9rem;border-radius:6px;background:var(--tint);overflow:auto;
+font:.9375rem/1.5 ui-monospace,Consolas,monospace;user-select:all}
 """
 )
 """The style of error pages."""
@@ -42,57 +54,102 @@ overflow-wrap:anywhere}
 LISTING = (
     _BASE
     + """\
-html{scroll-padding-top:4rem}
-main{max-width:56rem}
+html{scroll-padding-top:3.5rem}
+main{display:flex;flex-direction:column;max-width:60rem;
+padding:clamp(1.25rem,4vw,2.5rem) clamp(1rem,4vw,2.5rem)}
+h1{font-size:clamp(1.5rem,4vw,2rem)}
 bdi{white-space:pre-wrap;overflow-wrap:anywhere}
-nav ol{display:flex;flex-wrap:wrap;margin:0 0 .35rem;padding:0;list-style:none;color:var(--soft)}
-nav li::after{content:"/"/"";margin:0 .45rem}
-table{width:100%;margin-top:1.75rem;border-collapse:collapse;font-variant-numeric:tabular-nums}
+nav ol{display:flex;flex-wrap:wrap;margin:0 0 .15rem;padding:0;list-style:none;color:var(--soft)}
+nav li::after{content:"/"/"";margin:0 .4rem}
+main>footer{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:center;
+justify-content:space-between;margin:.35rem 0 .75rem;min-height:2rem;color:var(--soft);
+font-size:.875rem}
+#list,article{order:1}
+input{width:15rem;max-width:100%;padding:.3rem .6rem;border:1px solid var(--soft);border-radius:6px;
+background:var(--paper);color:inherit;font:inherit;color:var(--ink)}
+input:focus-visible{outline:2px solid var(--link);outline-offset:0}
+#list{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-th{padding:0;font-weight:400;text-align:left}
-thead th{position:sticky;top:0;z-index:1;background:var(--paper);color:var(--soft);
-font-size:.8125rem;box-shadow:inset 0 -1px var(--line)}
-thead th:first-child{padding-left:.6rem}
-thead a{display:block;padding:.6rem 0;color:inherit;text-decoration:none}
-thead a:hover{text-decoration:underline}
-th[aria-sort]{color:var(--ink)}
-th[aria-sort]:first-child a::after,th+th[aria-sort] a::before{content:"\\2191"/"";margin:0 .35rem}
-th[aria-sort=descending]:first-child a::after,th+th[aria-sort=descending] a::before{
-content:"\\2193"/""}
-tbody tr{border-bottom:1px solid var(--line)}
-tbody tr:hover{background:var(--tint)}
-th+th,td{padding-left:1.25rem;text-align:right;white-space:nowrap}
-th:last-child,td:last-child{padding-right:.6rem}
-td{color:var(--soft);font-size:.875rem}
-td.empty{padding:2.5rem .6rem;text-align:center}
-tbody th{width:100%}
-tbody a{display:block;position:relative;padding:.55rem 0 .55rem 2.35rem;text-decoration:none}
-table a:focus-visible{outline-offset:-2px}
-tbody a:hover bdi{text-decoration:underline}
-tbody a::before{content:"";position:absolute;left:.7rem;top:.8rem;width:.8rem;height:1rem;
-border:1.5px solid var(--soft);border-radius:2px 6px 2px 2px;box-sizing:border-box;opacity:.55}
-tbody a:is([href$="/"],[href*="/?"])::before{left:.6rem;top:.92rem;width:1rem;height:.8rem;border:0;
-opacity:1;background:var(--stone);
+#list th{padding:0;font-weight:400;text-align:left}
+#list thead th{position:sticky;top:0;z-index:1;background:var(--paper);font-size:.8125rem;
+box-shadow:inset 0 -1px var(--line)}
+button{padding:.4rem 0;border:0;background:none;color:var(--soft);font:inherit;cursor:pointer}
+button:hover{text-decoration:underline}
+button:focus-visible{outline:2px solid var(--link);outline-offset:-2px;border-radius:3px}
+#list thead th:first-child{padding-left:.5rem}
+th[aria-sort] button{color:var(--ink)}
+th[aria-sort]:first-child button::after,th+th[aria-sort] button::before{content:"\\2191"/"";
+margin:0 .35rem}
+th[aria-sort=descending]:first-child button::after,
+th+th[aria-sort=descending] button::before{content:"\\2193"/""}
+#list tbody tr{border-bottom:1px solid var(--line)}
+#list tbody tr:hover{background:var(--tint)}
+#list th+th,#list td{padding-left:1.25rem;text-align:right;white-space:nowrap}
+#list th:last-child,#list td:last-child{padding-right:.5rem}
+#list td{color:var(--soft);font-size:.875rem}
+#list td.empty{padding:2rem .5rem;text-align:center}
+#list tbody th{width:100%}
+#list a{display:block;position:relative;padding:.2rem 0 .2rem 2.1rem;text-decoration:none}
+#list a:focus-visible{outline-offset:-2px}
+#list a:hover bdi{text-decoration:underline}
+#list a::before{content:"";position:absolute;left:.6rem;top:.35rem;width:.9rem;height:1.1rem;
+border:1.5px solid var(--soft);border-radius:2px 5px 2px 2px;color:var(--soft);
+font:700 .625rem/.95rem system-ui,sans-serif;text-align:center;opacity:.75}
+#list a:is([href$="/"],[href*="/?"])::before{left:.55rem;top:.52rem;width:1rem;height:.8rem;
+border:0;opacity:1;background:var(--stone);
 clip-path:polygon(0 8%,4% 0,36% 0,48% 16%,100% 16%,100% 100%,0 100%)}
-tbody a[href^="../"]::before{top:.8rem;height:1rem;background:var(--soft);
-clip-path:polygon(50% 6%,88% 46%,78% 56%,57% 34%,57% 94%,43% 94%,43% 34%,22% 56%,12% 46%)}
-footer{margin-top:1.25rem;padding-left:.6rem;color:var(--soft);font-size:.875rem}
-@media(max-width:34rem){td span,thead span{display:none}th+th,td{padding-left:.75rem}
-td{font-size:.8125rem}}
+"""
+    + "".join(
+        "#list a:is({})::before{{content:'{}'/''}}\n".format(
+            ",".join(f"[href$='.{suffix}' i]" for suffix in suffixes.split()), sign
+        )
+        for sign, suffixes in _SIGNS.items()
+    )
+    + """\
+article{margin-top:1.5rem;padding:.25rem 1.25rem 1.25rem;border:1px solid var(--line);
+border-radius:8px;overflow-wrap:anywhere}
+article :is(h2,h3,h4,h5,h6){margin:1.1rem 0 .5rem;line-height:1.3}
+article :is(pre,table){display:block;overflow:auto;border-collapse:collapse}
+article pre{padding:.75rem 1rem;border-radius:6px;background:var(--tint)}
+article>pre:only-child{padding:0;background:none;white-space:pre-wrap}
+article :is(code,pre){font:.875em/1.5 ui-monospace,Consolas,monospace}
+article img{max-width:100%}
+article :is(th,td){padding:.3rem .6rem;border:1px solid var(--line);text-align:left}
+article blockquote{margin-left:0;padding-left:1rem;border-left:3px solid var(--line);
+color:var(--soft)}
+@media(max-width:34rem){
+#list,#list thead,#list tbody,#list thead tr{display:block}
+#list thead tr{display:flex;gap:1.25rem;position:sticky;top:0;z-index:1;background:var(--paper)}
+#list thead th{padding:0!important;box-shadow:none}
+#list thead th:first-child{flex:1}
+#list tbody tr:not([hidden]){display:flex;flex-wrap:wrap;padding-bottom:.35rem}
+#list tbody a{padding-bottom:0}
+#list td:not(.empty){padding:0 0 0 2.1rem;font-size:.8125rem}
+#list td:not(.empty)+td{padding-left:.9rem}
+#list td:empty{display:none}
+#list td:empty+td{padding-left:2.1rem}
+#list td.empty{width:100%}
+input{width:100%}
+}
 """
 )
 """The style of listings."""
 
 
-@lru_cache(maxsize=2)
-def content_security_policy(style: str) -> str:
-    """Return the Content-Security-Policy field value for a page with this `style`.
+@lru_cache(maxsize=4)
+def content_security_policy(style: str, script: str = "") -> str:
+    """Return the Content-Security-Policy field value for a page with this `style` and `script`.
 
-    It allows the one style, by its digest, so that even a mistake in escaping could not add
-    another; and the site's own favicon, which browsers request with every page.
+    It allows these by their digests, so that even a mistake in escaping could not add others; and
+    pictures of the site's own: the favicon, which browsers request with every page, and those in
+    a README. A page with a script has a form, too, which leads to itself.
     """
-    digest = b2a_base64(sha256(style.encode()), newline=False).decode()
+    active = f"script-src {_digest(script)}; form-action 'self'" if script else "form-action 'none'"
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; base-uri 'none';"
-        " form-action 'none'; frame-ancestors 'self'"
+        f"default-src 'none'; style-src {_digest(style)}; {active};"
+        " img-src 'self'; base-uri 'none'; frame-ancestors 'self'"
     )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{b2a_base64(sha256(text.encode()), newline=False).decode()}'"

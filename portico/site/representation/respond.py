@@ -143,6 +143,19 @@ def respond(
     return Response(200, fields, content)
 
 
+def under_conditions(request: RequestHead, response: Response) -> Response:
+    """Return `response`, a 200 of a page made here; or 304 or 412, which its entity tag decides."""
+    tag = next((value for name, value in response.fields if name == "ETag"), None)
+    if tag is None or not is_conditional(request.fields):
+        return response
+    outcome = evaluate(request.get, request.method, Validators(tag, None), 0)
+    if outcome == PRECONDITION_FAILED:
+        return Response(PRECONDITION_FAILED, [])
+    if outcome == NOT_MODIFIED:
+        return Response(NOT_MODIFIED, without(response.fields, _NOT_IN_304))
+    return response
+
+
 def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Ranges) -> Response:
     """Return 206 with the ranges, or 416 where there are none."""
     if not ranges:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -313,10 +315,48 @@ def test_rewrite_through_a_link_sees_the_page_beside_it(root: Path) -> None:
     assert content(client.ask("/x")) == b"page"
 
 
-def test_listing_is_always_made_anew(root: Path) -> None:
+LISTING_CHANGES: dict[str, Callable[[Path], object]] = {
+    "a name comes": lambda folder: (folder / "new.txt").touch(),
+    "a name goes": lambda folder: (folder / "file.txt").unlink(),
+    "a name changes": lambda folder: (folder / "file.txt").rename(folder / "other.txt"),
+    "a size changes": lambda folder: (folder / "file.txt").write_bytes(b"longer than it was"),
+    "a date changes": lambda folder: os.utime(folder / "file.txt", (1e9, 1e9)),
+    "a folder inside changes": lambda folder: os.utime(folder / "inside", (1e9, 1e9)),
+    "what a link leads to changes": lambda folder: (
+        folder.parent / "other" / "far.txt"
+    ).write_bytes(b"far"),
+    "what a link leads to comes": lambda folder: (folder.parent / "other" / "none.txt").touch(),
+    "a link leads out": lambda folder: swap(folder.parent / "other" / "by", "/"),
+    "an index comes": lambda folder: (folder / "index.html").write_bytes(b"index"),
+    "it goes": shutil.rmtree,
+    "it leads elsewhere": lambda folder: swap(folder, "other"),
+}
+
+
+def swap(path: Path, target: str) -> None:
+    """Put a symlink in the place of what is at `path`."""
+    path.rename(path.with_name("was"))
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("change", LISTING_CHANGES)
+def test_listing_holds_until_what_it_shows_changes(tmp_path: Path, change: str) -> None:
+    root = tmp_path / "root"
+    folder = root / "folder"
+    (folder / "inside").mkdir(parents=True)
+    (root / "other" / "by" / "etc").mkdir(parents=True)
+    (root / "other" / "far.txt").touch()
+    (folder / "file.txt").write_bytes(b"content")
+    for name, target in (("link", "far.txt"), ("none", "none.txt"), ("by", "by/etc")):
+        (folder / name).symlink_to(f"../other/{target}")
+    time.sleep(0.06)  # until they are old enough for their fingerprints to be relied on
     client = Client(root, listing=True)
-    client.ask("/folder/")
-    assert client.dependencies is None
+    before = content(client.ask("/folder/"))
+    assert client.holds()
+    assert content(client.ask("/folder/")) == before
+    LISTING_CHANGES[change](folder)
+    assert not client.holds()
+    assert client.ask("/folder/").status == 404 or content(client.ask("/folder/")) != before
 
 
 def test_answers_without_a_look_at_the_disk_hold_for_ever(root: Path) -> None:

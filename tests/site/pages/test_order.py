@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.site.origin.entries import WHOLE
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
 from portico.site.pages import order as module
@@ -173,7 +174,7 @@ ENDS: dict[str, Callable[[Iterator[Entry]], object]] = {
 
 @pytest.mark.parametrize("how", ENDS)
 def test_nothing_has_stopped_open(tmp_path: Path, how: str) -> None:
-    root = made(tmp_path / "site", 10)
+    root = made(tmp_path / "site", WHOLE)
     before = descriptors()
     reading = look(root)
     assert descriptors() > before
@@ -185,7 +186,7 @@ def test_nothing_has_stopped_open(tmp_path: Path, how: str) -> None:
 
 def test_a_folder_that_is_removed_meanwhile_is_an_error(tmp_path: Path) -> None:
     folder = made(tmp_path / "site", 1) / "folder"
-    reading = look(made(folder, 10).parent, "folder")
+    reading = look(made(folder, WHOLE).parent, "folder")
     next(reading)
     shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError):
@@ -194,7 +195,7 @@ def test_a_folder_that_is_removed_meanwhile_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_emptied_meanwhile_is_none(tmp_path: Path) -> None:
-    root = made(tmp_path / "site", 10)
+    root = made(tmp_path / "site", WHOLE)
     reading = look(root)
     for path in root.iterdir():
         path.unlink()
@@ -202,7 +203,7 @@ def test_a_folder_that_is_emptied_meanwhile_is_none(tmp_path: Path) -> None:
 
 
 def test_what_goes_while_others_are_read_has_stopped_out(tmp_path: Path) -> None:
-    root = made(tmp_path / "site", 10)
+    root = made(tmp_path / "site", WHOLE)
     reading = look(root)
     seen = next(reading).name
     for path in root.iterdir():
