@@ -242,6 +242,8 @@ def _block(raw: object) -> Block:
     if isinstance(raw, str):
         path, *members = raw.split()
         raw = {"path": path, **dict(member.partition("=")[::2] for member in members)}
+    elif isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[1], dict):
+        raw = {"path": raw[0], **{name: list(given) for name, given in raw[1].items()}}
     if not isinstance(raw, dict) or "path" not in raw:
         raise ValueError("each block needs a path, such as /inbox/*")
     (path,) = _globs([raw["path"]])

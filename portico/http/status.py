@@ -42,7 +42,6 @@ REASONS: dict[int, str] = {
     428: "Precondition Required",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
-    460: "Checksum Mismatch",  # tus 1.0
     # Server error
     500: "Internal Server Error",
     501: "Not Implemented",

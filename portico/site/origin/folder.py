@@ -41,6 +41,7 @@ from portico.site.origin.fingerprint import (
     fingerprint,
     is_below,
     is_settled,
+    read_at,
     real_path,
     status_of,
 )
@@ -465,6 +466,8 @@ def _parent(path: str) -> str:
 def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:
     """Return the content of a small file. Raises Disturbed for one that is being changed."""
     content = file.read_now(status.st_size, 0)
+    if not content and read_at(file.fd, 1, 0):  # as in /proc, where no size is true
+        raise Disturbed
     # A write under way has already left its time stamp; only the content shows it.
     if not file.dependency.is_settled and file.read_now(status.st_size, 0) != content:
         raise Disturbed

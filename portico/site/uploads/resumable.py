@@ -56,6 +56,8 @@ FIELDS = frozenset(
 INTEROP_VERSIONS = frozenset({"6", "7", "8", "9"})
 """Of the draft's field Upload-Draft-Interop-Version: those whose clients are sent 104."""
 TUS_VERSION = "1.0.0"
+CHECKSUM_MISMATCH = 460
+"""The status of tus for content with a wrong checksum; HTTP has none of that number."""
 TUS_EXTENSIONS = (
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination"
 )
@@ -398,7 +400,8 @@ class Append:
         except Refused as problem:
             part.cut(self._start)
             if self._door.is_tus:
-                raise Refused(460, problem.detail) from None
+                fields = [("Tus-Resumable", TUS_VERSION)]
+                raise Rejected(CHECKSUM_MISMATCH, problem.detail, fields) from None
             raise
 
     def _finish(self, part: Part) -> None:

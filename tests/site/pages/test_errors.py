@@ -160,7 +160,7 @@ def test_problem_detail_is_always_utf_8() -> None:
 def test_reasons_are_the_registered_ones() -> None:
     # Python's own table has the names of RFC 7231 for these until 3.13.
     renamed = {413, 414, 416}
-    for status in REASONS.keys() - renamed:
+    for status in REASONS.keys() - renamed - {104}:  # of a draft
         assert REASONS[status] == HTTPStatus(status).phrase
     assert [REASONS[status] for status in sorted(renamed)] == [
         "Content Too Large",
