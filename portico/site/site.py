@@ -41,6 +41,7 @@ from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
 from portico.site.pages.readme import README, Readmes
+from portico.site.pages.upload import upload_part
 from portico.site.representation.coded import own_coding
 from portico.site.representation.respond import fields_of, repr_digest, respond, under_conditions
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
@@ -397,6 +398,7 @@ class Site:
                 found,
                 root=self._name,
                 readme=readme,
+                upload=upload_part(self._access.rights(context.names, context.user)),
                 compress=self._config.compress,
             )
         response.fields = self._with_rules(request, response.fields, _DESCRIBING)

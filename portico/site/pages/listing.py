@@ -28,6 +28,7 @@ from portico.site.pages.errors import CLOSING, opening, prefers_json, shown
 from portico.site.pages.order import Order, in_order, sort
 from portico.site.pages.script import SCRIPT
 from portico.site.pages.styles import LISTING, content_security_policy
+from portico.site.pages.upload import UPLOAD_SCRIPT
 from portico.site.target import encode_name
 
 TYPE_CHECKING = False
@@ -82,13 +83,15 @@ def answer_listing(
     *,
     root: str = "/",
     readme: str = "",
+    upload: str = "",
     compress: bool = False,
 ) -> Response:
     """Return the Response to GET for the folder at `names` (see `target.path_names`).
 
     It is JSON if the client prefers that to HTML. The query chooses the order (see `Order.of`).
-    `root` is what the root is called, `readme` HTML below the page's table. `compress` allows to
-    send it in gzip. A stream raises OSError if the folder cannot be read.
+    `root` is what the root is called, `readme` HTML below the page's table, `upload` HTML
+    above it (see `upload.upload_part`). `compress` allows to send it in gzip. A stream raises
+    OSError if the folder cannot be read.
     """
     segments = names[:-1] if names and not names[-1] else names
     order = Order.of(request.query)
@@ -97,8 +100,9 @@ def answer_listing(
         text = _json_pieces(segments, listed)
         fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
     else:
-        text = pieces(segments, listed, order, root=root, readme=readme)
-        policy = ("Content-Security-Policy", content_security_policy(LISTING, SCRIPT))
+        text = pieces(segments, listed, order, root=root, readme=readme, upload=upload)
+        scripts = (SCRIPT, UPLOAD_SCRIPT) if upload else (SCRIPT,)
+        policy = ("Content-Security-Policy", content_security_policy(LISTING, *scripts))
         fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
     is_coded = compress and _prefers_gzip(request)
     fields = varying(fields, "Accept, Accept-Encoding" if compress else "Accept")
@@ -144,16 +148,22 @@ def _steps(text: Iterator[str], *, is_coded: bool) -> Generator[bytes, None, Non
 
 
 def pieces(
-    segments: Sequence[str], listed: Listed, order: Order, *, root: str = "/", readme: str = ""
+    segments: Sequence[str],
+    listed: Listed,
+    order: Order,
+    *,
+    root: str = "/",
+    readme: str = "",
+    upload: str = "",
 ) -> Iterator[str]:
     """Yield the page: its head, a row for each entry, its foot; "" for each None.
 
     `segments` are the decoded names on the way from the root, which is called `root`; none for the
-    root itself. `readme` is HTML.
+    root itself. `readme` and `upload` are HTML.
     """
     folders = files = size = 0
     query = order.query
-    yield head(segments, order, root)
+    yield head(segments, order, root, upload)
     for entry in listed:
         if entry is None:
             yield ""
@@ -164,10 +174,10 @@ def pieces(
             files += 1
             size += entry.size
         yield row(entry, query)
-    yield foot(folders, files, size, readme)
+    yield foot(folders, files, size, readme, f"<script>{UPLOAD_SCRIPT}</script>\n" * bool(upload))
 
 
-def head(segments: Sequence[str], order: Order, root: str = "/") -> str:
+def head(segments: Sequence[str], order: Order, root: str = "/", upload: str = "") -> str:
     """Return the page up to the first entry: title, path, column headings."""
     path = "".join(f"/{segment}" for segment in segments) + "/"
     name = segments[-1] if segments else root
@@ -177,7 +187,7 @@ def head(segments: Sequence[str], order: Order, root: str = "/") -> str:
 <header>
 {_trail([root, *segments], shown(order.query))}<h1><bdi>{shown(name)}</bdi></h1>
 </header>
-{_FORM}<table id="list">
+{upload}{_FORM}<table id="list">
 <caption>Contents of <bdi>{shown(path)}</bdi>, folders first; \
 the headings are buttons that sort</caption>
 <thead>
@@ -223,7 +233,7 @@ def _spelt(name: str) -> tuple[str, str]:
     return (name, name) if _PLAIN.fullmatch(name) else (shown(encode_name(name)), shown(name))
 
 
-def foot(folders: int, files: int, size: int, readme: str = "") -> str:
+def foot(folders: int, files: int, size: int, readme: str = "", script: str = "") -> str:
     """Return the page after the last entry: how many there are, and the sum of their sizes.
 
     The style puts the counts above the table: when its first row is sent, nobody has counted.
@@ -235,7 +245,7 @@ def foot(folders: int, files: int, size: int, readme: str = "") -> str:
     article = f"<article>\n{readme}\n</article>\n" if readme else ""
     return (
         f"{empty}</tbody>\n</table>\n<footer><span>{', '.join(counts)}</span></footer>\n"
-        f"{article}<script>{SCRIPT}</script>\n{CLOSING}"
+        f"{article}<script>{SCRIPT}</script>\n{script}{CLOSING}"
     )
 
 

@@ -131,20 +131,45 @@ color:var(--soft)}
 #list td.empty{width:100%}
 input{width:100%}
 }
+#upload{margin:1rem 0 .5rem;padding:.8rem 1rem;border:1px dashed var(--line);
+border-radius:8px;background:var(--tint);font-size:.9375rem}
+#upload p{margin:0 0 .5rem;color:var(--soft)}
+#upload p:empty{display:none}
+#upload form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:center}
+#upload label{min-width:0;max-width:100%}
+#upload input{width:auto;max-width:100%;padding:0;border:0;background:none;font:inherit;
+font-size:.875rem;color:inherit}
+#upload button,#list td button{font:inherit;font-size:.8125rem;padding:.2rem .7rem;
+border-radius:6px;border:1px solid var(--line);background:var(--paper);color:var(--link);
+cursor:pointer}
+#list td button{margin-left:.75rem;padding:0 .5rem}
+#upload ul{margin:.5rem 0 0;padding:0;list-style:none}
+#upload li{display:flex;flex-wrap:wrap;gap:.25rem .75rem;align-items:center;padding:.25rem 0;
+font-size:.875rem}
+#upload li bdi{overflow-wrap:anywhere}
+#upload li span{color:var(--soft)}
+#upload li.failed span{color:var(--ink)}
+#upload progress{flex:1 1 8rem;min-width:6rem;accent-color:var(--stone)}
+.dropping #upload{border-color:var(--link);outline:2px solid var(--link)}
 """
 )
 """The style of listings."""
 
 
 @lru_cache(maxsize=4)
-def content_security_policy(style: str, script: str = "") -> str:
-    """Return the Content-Security-Policy field value for a page with this `style` and `script`.
+def content_security_policy(style: str, *scripts: str) -> str:
+    """Return the Content-Security-Policy field value for a page with this `style` and `scripts`.
 
     It allows these by their digests, so that even a mistake in escaping could not add others; and
     pictures of the site's own: the favicon, which browsers request with every page, and those in
-    a README. A page with a script has a form, too, which leads to itself.
+    a README. A page with a script has a form, too, which leads to itself; one with several sends
+    requests to this site.
     """
-    active = f"script-src {_digest(script)}; form-action 'self'" if script else "form-action 'none'"
+    active = "form-action 'none'"
+    if scripts:
+        active = f"script-src {' '.join(map(_digest, scripts))}; form-action 'self'"
+    if len(scripts) > 1:
+        active += "; connect-src 'self'"
     return (
         f"default-src 'none'; style-src {_digest(style)}; {active};"
         " img-src 'self'; base-uri 'none'; frame-ancestors 'self'"
