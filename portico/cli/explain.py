@@ -105,7 +105,7 @@ class Explanation:
 
     def __init__(self, config: Config) -> None:
         self._worked = False
-        folder = Folder(config.root, _MEMORY)
+        folder = Folder(config.root, _MEMORY, index=config.index)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
         self.site = Site(folder, config, hosts, copies, report, note=_note)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 INTRO = """\
 Serve a folder over HTTP. With no options at all: the current folder, at
-http://127.0.0.1:8080/, to this machine only. Ctrl+C stops it.
+http://localhost:8080/, to this machine only. Ctrl+C stops it.
 """
 
 OUTRO = """\
@@ -220,6 +220,10 @@ class _Program:
 
         metrics, sockets = self.metrics, list(listeners.values())
         warnings = what_to_know(self._root, local=all(map(is_local, sockets)))
+        if config.spa and not os.path.exists(os.path.join(self._root, config.index)):
+            warnings.append(
+                f"there is no {config.index} in this folder, so --spa has no page to send."
+            )
         if self.inherited and not {"host", "port", "listen"}.isdisjoint(config.settings()):
             warnings.append(
                 "the service manager chose where to listen; host, port, listen are unused."

@@ -41,6 +41,8 @@ class Config:
     root: str
     listing: bool
     clean_urls: bool
+    index: str
+    base: str
     spa: bool
     cors: bool
     immutables: tuple[str, ...]
@@ -276,6 +278,8 @@ def check_writing(config: Config) -> None:
         raise ConfigError(f"--access names {named[0]!r}, but there is no file of --users")
     if not config.allows:
         return
+    if config.base != "/":
+        raise ConfigError("--base is for sites that nobody writes: give no --allow with it")
     if os.open not in os.supports_dir_fd:
         raise ConfigError("--allow needs a system that opens files beneath a folder (openat)")
     hosts = [address.rpartition(":")[0] for address in config.listens] or [config.host]

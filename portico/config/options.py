@@ -208,6 +208,19 @@ def _url_path(raw: object) -> str:
     return raw
 
 
+def _name(raw: object) -> str:
+    """Return the name of a file that can be served."""
+    if isinstance(raw, str) and raw and raw[0] != "." and not set(raw) & set("/\\\0"):
+        return raw
+    raise ValueError
+
+
+def _base(raw: object) -> str:
+    """Return a URL path that begins and ends with a slash."""
+    names = raw.strip("/") if isinstance(raw, str) else ""
+    return f"{_url_path('/' + names)}/" if names or raw != "/" else "/"
+
+
 def _addresses(raw: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys([_address(item) for item in _list(raw)]))
 
@@ -271,6 +284,8 @@ ACCESS = Kind(
     "tuple[Block, ...]", "BLOCK", "a pattern and rights: /inbox/* anonymous=create", _access
 )
 URL_PATH = Kind("str", "PATH", "a path such as /-/health, without % and ?", _url_path)
+NAME = Kind("str", "NAME", "the name of a file, which does not begin with a dot", _name)
+BASE = Kind("str", "PATH", "a path such as /docs/, without % and ?", _base)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
 
@@ -342,9 +357,11 @@ COLOR = _one_of("WHEN", "auto", "always", "never")
 # fmt: off
 OPTIONS: tuple[Option, ...] = (
     Option("root", FOLDER, SERVING, "The folder to serve.", "."),
-    Option("listing", SWITCH, SERVING, "List a folder that has no index.html.", default=True),
+    Option("listing", SWITCH, SERVING, "List a folder that has no index file.", default=True),
     Option("clean_urls", SWITCH, SERVING, "Answer /about with about.html.", default=True),
-    Option("spa", SWITCH, SERVING, "Answer missing pages with /index.html.", default=False),
+    Option("index", NAME, SERVING, "The file that stands for its folder.", "index.html"),
+    Option("base", BASE, SERVING, "Serve the folder below this path, such as /docs/.", "/"),
+    Option("spa", SWITCH, SERVING, "Answer missing pages with the root index.", default=False),
     Option("cors", SWITCH, SERVING, "Let scripts of every origin read the answers.", default=False),
     Option("immutable", GLOBS, SERVING, "Paths whose content never changes; repeatable.", ()),
     Option("compress", SWITCH, SERVING, "Compress text in the background.", default=True),
@@ -357,7 +374,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("keep_free", SIZE, WRITING, "Space on the disk that uploads leave free.", 256 << 20),
     Option("sync", SWITCH, WRITING, "Answer when an upload is safely on the disk.", default=True),
     Option("insecure_writes", SWITCH, WRITING, "Let anyone write from anywhere.", default=False),
-    Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "127.0.0.1"),
+    Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "localhost"),
     Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
     Option("listen", ADDRESSES, NETWORK, "Listen here, not on host and port; repeatable.", ()),
     Option("allow_host", HOSTS, NETWORK, "Answer to this name as well; may be repeated.", ()),

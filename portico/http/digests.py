@@ -17,22 +17,42 @@ LENGTHS = {"sha-256": 32, "sha-512": 64}
 SENT = frozenset({"content-digest", "repr-digest"})
 """The fields of a request with content that have one."""
 
-# A member of the dictionary: an algorithm with its preference, 1 to 10, or 0 for "not acceptable"
-# (RFC 9530, 4).
-_MEMBER = re.compile(r"[ \t]*([a-z*][a-z0-9_.*-]*)=(10|[0-9])[ \t]*")
+# A member of a dictionary: its key, its value as far as that is an item, and its parameters.
+_KEY = r"[a-z*][a-z0-9_.*\-]*+"
+_BARE = (
+    r"""(?:-?[0-9]{1,15}+(?:\.[0-9]{1,3}+)?|"(?:[ !#-\[\]-~]|\\["\\])*"|:[A-Za-z0-9+/=]*+:|\?[01]"""
+    r"""|[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*+)"""
+)
+_PARAMETERS = f"(?:; *+{_KEY}(?:={_BARE})?)*"
+_INNER_LIST = rf"\( *+(?:{_BARE}{_PARAMETERS}(?: ++|(?=\))))*\)"
+_MEMBER = re.compile(f"({_KEY})(?:=(?:({_BARE})|{_INNER_LIST}))?{_PARAMETERS}")
+_COMMA = re.compile(r"[ \t]*+,[ \t]*+")
+
+# How much the client prefers an algorithm (RFC 9530, 4); 0 means "not acceptable".
+_PREFERENCE = re.compile("10|[1-9]")
 
 
 def is_wanted(value: str | None) -> bool:
-    """Return whether Want-Repr-Digest or Want-Content-Digest asks for a SHA-256 digest."""
-    if value is None:
-        return False
-    preferences = {}
-    for member in value.split(","):
-        found = _MEMBER.fullmatch(member.partition(";")[0])  # parameters are ignored
-        if found is None:
+    """Return whether Want-Repr-Digest or Want-Content-Digest asks for a SHA-256 digest.
+
+    Other members of the dictionary, and those whose values mean nothing here, are ignored.
+    """
+    value = (value or "").strip(" \t")
+    preference: str | None = None
+    position = 0
+    while True:
+        member = _MEMBER.match(value, position)
+        if member is None:
             return False
-        preferences[found[1]] = found[2]  # the last of duplicate keys counts (RFC 8941, 4.2.2)
-    return preferences.get(ALGORITHM, "0") != "0"
+        if member[1] == ALGORITHM:
+            preference = member[2]  # the last of duplicate keys counts (RFC 8941, 4.2.2)
+        if member.end() == len(value):
+            break
+        comma = _COMMA.match(value, member.end())
+        if comma is None:
+            return False
+        position = comma.end()
+    return _PREFERENCE.fullmatch(preference or "") is not None
 
 
 def claimed(value: str) -> dict[str, bytes]:

@@ -37,9 +37,7 @@ def content_length(lengths: Sequence[str], codings: Sequence[str], version: int)
             )
         if version == 0:
             raise ProtocolError(400, "HTTP/1.0 has no Transfer-Encoding.")
-        if len(codings) > 1:
-            raise ProtocolError(400, "There is more than one Transfer-Encoding header.")
-        names = _members(codings[0])
+        names = _members(",".join(codings))
         if names[-1] != "chunked" or names.count("chunked") > 1:
             raise ProtocolError(400, "The last transfer coding, and no other, must be chunked.")
         if len(names) > 1:
@@ -58,9 +56,15 @@ def host(values: Sequence[str], version: int) -> str:
         return ""
     if len(values) != 1:
         raise ProtocolError(400, "A request must have exactly one Host header.")
-    if not _match_host(values[0]):
+    if not is_host(values[0]):
         raise ProtocolError(400, "The Host header is not a valid host.")
     return values[0]
+
+
+def is_host(authority: str) -> bool:
+    """Return whether `authority` is a host, perhaps with a port; in brackets, an IPv6 address."""
+    found = _match_host(authority)
+    return found is not None and (found[1][0] != "[" or is_ip_address(found[1]))
 
 
 def is_ip_address(host: str) -> bool:

@@ -44,6 +44,7 @@ class RequestHead:
         "path",
         "peer",
         "query",
+        "scheme",
         "target",
         "version",
     )
@@ -56,6 +57,8 @@ class RequestHead:
         self.fields = fields
         self.path = ""
         """The target's path, percent-encoded as it came; "*" for the asterisk-form."""
+        self.scheme = ""
+        """The scheme that an absolute-form target names, in lower case; "" for other targets."""
         self.query: str | None = None
         self.authority = ""
         """Host and port as the client names them: from an absolute-form target, else from Host."""

@@ -76,7 +76,7 @@ class Server:
             msg = "this server has been started before; make a new one"
             raise RuntimeError(msg)
         listeners = bind(self._config)
-        self._url = url_of(listeners[0])
+        self._url = url_of(listeners[0]) + self._config.base[1:]
         self._worker = Worker(self._config, listeners)
         self._thread = threading.Thread(target=self._worker.run, name="portico", daemon=True)
         self._thread.start()

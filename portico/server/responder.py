@@ -343,8 +343,6 @@ class Responder:
         """Return the last reply on a connection: the request, or its content, is refused."""
         response = self.handler.refuse(error, request)
         response.close = True
-        if request.method == "HEAD":
-            response.content = ()
         return self._reply(response, None, request, line)
 
     def cut_short(self, peer: str, reply: Reply, length: int) -> None:
@@ -402,14 +400,18 @@ class Responder:
         request: RequestHead | None,
         line: bytes,
     ) -> Reply:
-        """Make a response ready to be sent; `request` is None for what is no request."""
+        """Make a response ready to be sent; `request` is None for what is no request.
+
+        A response to HEAD has no content, whoever made it and whatever its status.
+        """
         if response.cause is not None and response.status >= 500:
             self.faults.failed(response.cause, line)
         version = 1 if request is None else request.version
         connection = b"" if version else KEEP_ALIVE
         if response.close or self.draining or request is None or not request.keep_alive:
             connection = CLOSE
-        fields, content = response.fields, response.content
+        fields = response.fields
+        content = () if line.startswith(b"HEAD ") else response.content
         if response.is_stream and version:
             fields, content = in_chunks(fields, content)
         elif response.is_stream:

@@ -89,6 +89,7 @@ class Worker:
             may_wait=False,
             digests=digests,
             budget=Budget(LISTING_SECONDS),
+            index=config.index,
         )
         copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
         hosts = _hosts(config, listeners)
@@ -113,7 +114,7 @@ class Worker:
 
         def new_site() -> Site:
             """Return the same site, for a thread."""
-            folder = Folder(config.root, 0, digests=digests, mounts=mounts)
+            folder = Folder(config.root, 0, digests=digests, mounts=mounts, index=config.index)
             return Site(
                 folder, config, hosts, copies, report_in_threads, parser,
                 users=users, uploads=uploads, readmes=readmes,

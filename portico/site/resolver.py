@@ -1,7 +1,8 @@
 """From a path to what the site has for it: hidden names, clean URLs, the nearest error page.
 
 Rule: hidden names are Missing, whichever way leads to them. /about also stands for about.html; a
-file called exactly "about" comes first, a folder of that name last.
+file called exactly "about" comes first, a folder of that name last. /about/ is that folder, or the
+page where the folder has no index file.
 """
 
 from __future__ import annotations
@@ -45,11 +46,15 @@ Names = tuple[str, ...]
 
 
 class Resolver:
-    """Finds things in `origin`. With `clean_urls`, /about also finds about.html."""
+    """Finds things in `origin`, which lies at the path `base` (without its final slash).
 
-    def __init__(self, origin: Origin, note: Note, *, clean_urls: bool) -> None:
+    With `clean_urls`, /about also finds about.html.
+    """
+
+    def __init__(self, origin: Origin, note: Note, base: Names = (), *, clean_urls: bool) -> None:
         self._origin = origin
         self._note = note
+        self._base = base
         self._clean_urls = clean_urls
         # By folder: the dependencies of having found no error page.
         self._without_page: BoundedCache[Names, tuple[Names, tuple[Dependency, ...]]] = (
@@ -58,31 +63,62 @@ class Resolver:
 
     def find(self, names: Names) -> Found:
         """Return what is at a path."""
+        if names == self._base:
+            return SlashRedirect(())
+        if not self._is_below_base(names):
+            self._note("Look-up: this path is not below that of --base.")
+            return Missing(())
+        names = names[len(self._base) :]
         if is_hidden(names) or is_rules_file(names):
             self._note("Look-up: this name is hidden, as if it were not there.")
             return Missing(())
         found = self._origin.look_up(names)
         self._note("Look-up: /%s is %s.", "/".join(names), _KINDS[type(found)])
-        if self._clean_urls and isinstance(found, Missing | SlashRedirect):
+        if self._clean_urls and isinstance(found, Missing | SlashRedirect | Directory):
             return self._page(names, found)
         return found
 
-    def index(self, names: Names) -> Found:
-        """Return the index file of the folder called `names`, or what else is there."""
-        return self._origin.look_up((*names, ""))
+    def home(self, names: Names) -> Found:
+        """Return the index file of the root, if `names` lie below the base."""
+        return self._origin.look_up(("",)) if self._is_below_base(names) else Missing(())
 
     def content(self, names: Names, found: Found) -> Found:
         """Follow `found`, which is at `names`, where it redirects: of a folder to its index."""
         if not isinstance(found, SlashRedirect):
             return found
-        return self.index(names) if found.is_folder else self.find(names[:-1])
+        return self.find((*names, "") if found.is_folder else names[:-1])
+
+    def follow(self, names: Names, found: Found, slash: bool | None) -> tuple[Names, Found]:  # noqa: FBT001
+        """Return what a rule rewrites a path to, given what is `found` at `names`, and its path.
+
+        `slash` tells whether the request's path ends with a slash; None if that makes no
+        difference. Relative links are resolved against that path. So if the content is that of a
+        folder, but there is no slash, or that of a page without one, but there is, a redirect is
+        returned.
+        """
+        content = self.content(names, found)
+        wanted = True if names[-1] == "" else None
+        if isinstance(found, SlashRedirect):
+            wanted = found.is_folder
+            names = (*names, "") if wanted else names[:-1]
+        is_there = isinstance(content, File | Precompressed | Directory)
+        if is_there and slash is not None and wanted is not None and wanted is not slash:
+            return names, SlashRedirect(content.dependencies, is_folder=wanted)
+        return names, content
 
     def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Names, Dependencies]:
         """Return the 404.html nearest upward from `names`, and the nearest folder that exists.
 
         Last come the dependencies of the search.
         """
-        folders = () if is_hidden(names) else names[:-1]
+        is_below = self._is_below_base(names)
+        names = names[len(self._base) :] if is_below else ()
+        page, there, dependencies = self._search_page(() if is_hidden(names) else names[:-1])
+        return page, (*self._base, *there) if is_below else (), dependencies
+
+    def _search_page(
+        self, folders: Names
+    ) -> tuple[File | Precompressed | None, Names, Dependencies]:
         known = self._without_page.get(folders)
         if known is not None and self._origin.freshness.holds(known[1]):
             return None, *known
@@ -107,11 +143,14 @@ class Resolver:
             there = depth
         return nearest, folders[:there], dependencies
 
-    def _page(self, names: Names, found: Missing | SlashRedirect) -> Found:
+    def _is_below_base(self, names: Names) -> bool:
+        return len(names) > len(self._base) and names[: len(self._base)] == self._base
+
+    def _page(self, names: Names, found: Missing | SlashRedirect | Directory) -> Found:
         """Return about.html for /about, and a redirect to /about for /about/."""
         slash = names[-1] == ""
         stem = names[:-1] if slash else names
-        in_folder = isinstance(found, SlashRedirect) or slash or found.in_folder
+        in_folder = slash or not isinstance(found, Missing) or found.in_folder
         if not in_folder or not stem or not stem[-1] or stem[-1].endswith(_PAGE_SUFFIX):
             return found
         page = self._origin.look_up((*stem[:-1], stem[-1] + _PAGE_SUFFIX))
@@ -121,6 +160,9 @@ class Resolver:
             if slash:
                 return SlashRedirect(dependencies, is_folder=False)
             return page.depending_on(dependencies)
+        if isinstance(found, Missing):
+            return Missing(dependencies, in_folder=found.in_folder)
         if isinstance(found, SlashRedirect):
             return SlashRedirect(dependencies)
-        return Missing(dependencies, in_folder=found.in_folder)
+        found.dependencies = dependencies
+        return found

@@ -4,12 +4,12 @@ Each stage returns the Response, or None to pass the request on:
 
 1. method: GET, HEAD and OPTIONS are allowed, and what --allow adds; others get 405 or 501.
 2. health: the path of --health.
-3. authority: a host that is not one of ours gets 421.
+3. authority: a host that is not one of ours gets 421, and so does https without TLS.
 4. options: OPTIONS gets the allowed methods; this is also the CORS preflight.
 5. access: who may not, gets 401, or 403 when it is known who that is (see `access`, `users`).
 6. writing: PUT and DELETE (see `uploads`), unless another site's page has sent them.
 7. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
-   no file can have gets 400.
+   no file can have gets 400. Rules see the path in normal form (see `target`).
 8. look-up: what the origin has at the path; /about also finds about.html.
 9. representation: of a file (see `representation`), or the listing of a folder.
 10. page: 404; for a single-page application its page, for people the site's own error page.
@@ -47,7 +47,7 @@ from portico.site.representation.respond import fields_of, repr_digest, respond,
 from portico.site.representation.select import Selected, Selector, Unacceptable, silent
 from portico.site.resolver import Resolver
 from portico.site.rules.rulebook import Rulebook, warn
-from portico.site.target import encode_path, path_names
+from portico.site.target import encode_path, path_names, reference
 from portico.site.uploads.resumable import upload_id
 from portico.site.uploads.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
 
@@ -100,6 +100,8 @@ class Context:
     def __init__(self) -> None:
         self.dependencies: Dependencies = ()
         """What the decision depends on; None if it must not be reused."""
+        self.requested: tuple[str, ...] = ()
+        """The request's path."""
         self.names: tuple[str, ...] = ()
         """The path to look up: the request's, or the one to which a rule rewrites it."""
         self.found: Found | None = None
@@ -144,7 +146,8 @@ class Site:
         """When everything that depends on this site has to be checked again."""
         self._config = config or Config.of()
         self._hosts = Hosts(hosts)
-        self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
+        self._base = path_names(self._config.base)[:-1]
+        self._resolver = Resolver(origin, note, self._base, clean_urls=self._config.clean_urls)
         self._selector = Selector(origin, copies, note, report)
         self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
         self._immutable = _pattern(self._config.immutables)
@@ -250,6 +253,8 @@ class Site:
     # 3. Authority
 
     def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
+        if request.scheme == "https":  # there is no TLS here (RFC 9110, 7.4)
+            return error(421, request, "This connection is not encrypted, so https is not for it.")
         if self._hosts.are_meant(request.authority):
             return None
         self._note("Authority: not a host of this server.")
@@ -257,11 +262,15 @@ class Site:
 
     # 4. OPTIONS and CORS
 
-    def _answer_options(self, request: RequestHead, _context: Context) -> Response | None:
+    def _answer_options(self, request: RequestHead, context: Context) -> Response | None:
         if request.method != "OPTIONS":
             return None
         response = errors.options(self._allowed)
         response.fields = [*response.fields, *self._uploads.options()]
+        if request.path != "*":
+            self._read_rules(context)
+            changed = self._with_rules(request, response.fields)
+            response.fields += [field for field in changed if _is_about_origins(field)]
         return response
 
     # 5. Access
@@ -320,14 +329,14 @@ class Site:
     # 7. Rules
 
     def _apply_rules(self, request: RequestHead, context: Context) -> Response | None:
-        context.names = path_names(request.path)
-        self._rules.bring_up_to_date()
-        context.depend_on(self._rules.dependencies)
+        context.requested = context.names = path_names(request.path)
+        self._read_rules(context)
         redirects = self._rules.redirects
         context.reads_query = redirects is not None and redirects.read_query
         if redirects is None:
             return None
-        match = redirects.match(request.path, request.query, host_name(request.authority))
+        path, host = encode_path(context.names), host_name(request.authority)
+        match = redirects.match(path, request.query, host)
         if match is None:
             return None
         if not match.forced:
@@ -347,19 +356,31 @@ class Site:
         context.rewrite = match.status
         return None
 
+    def _read_rules(self, context: Context) -> None:
+        self._rules.bring_up_to_date()
+        context.depend_on(self._rules.dependencies)
+
     # 8. Look-up
 
     def _look_up(self, request: RequestHead, context: Context) -> Response | None:
+        if self._base and context.names == ("",):
+            return redirect(302, reference(request.path, (*self._base, "")))
         if context.found is None:
-            context.found = self._resolver.find(context.names)
-            context.depend_on(context.found.dependencies)
+            context.found = found = self._resolver.find(context.names)
+            context.depend_on(found.dependencies)
             if context.rewrite is not None:
-                context.found = self._resolver.content(context.names, context.found)
+                slash = context.requested[-1] == "" if context.rewrite == 200 else None
+                context.names, context.found = self._resolver.follow(context.names, found, slash)
                 context.depend_on(context.found.dependencies)
         found = context.found
-        if isinstance(found, File | Precompressed) and not self._may_read(found.names, context):
-            return self._deny(request, context)  # a rule, or a clean URL, leads there
-        return None
+        if isinstance(found, File | Precompressed):
+            names = (*self._base, *found.names)
+        elif isinstance(found, Directory):
+            names = context.names
+        else:
+            return None
+        # A rule, or a clean URL, may lead there.
+        return None if self._may_read(names, context) else self._deny(request, context)
 
     # 9. Representation
 
@@ -372,11 +393,12 @@ class Site:
             return self._representation(request, found, cache, context)
         if isinstance(found, SlashRedirect):
             query = "" if request.query is None else f"?{request.query}"
-            path = encode_path(context.names if found.is_folder else context.names[:-1])
-            return redirect(301, f"{path}{'/' * found.is_folder}{query}")
+            names = context.requested
+            names = (*names, "") if found.is_folder else names[:-1]
+            return redirect(301, reference(request.path, names) + query)
         if isinstance(found, Failed):
             return self._failed(found.status, request, found.cause)
-        if isinstance(found, Directory) and self._config.listing and not context.rewrite:
+        if isinstance(found, Directory) and self._config.listing and context.rewrite != 404:
             return self._listing(request, found, context)
         return None
 
@@ -394,7 +416,7 @@ class Site:
         with self.freshness.budget:
             response = answer_listing(
                 request,
-                context.names,
+                context.requested[len(self._base) :],
                 found,
                 root=self._name,
                 readme=readme,
@@ -437,7 +459,8 @@ class Site:
         fields = self._with_rules(request, fields + repr_digest(request, selected))
         if self._rules.headers is not None:
             fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
-        if not self._config.trust_uploads and self._access.some_may_write(found.names):
+        names = (*self._base, *found.names)
+        if not self._config.trust_uploads and self._access.some_may_write(names):
             fields = sandboxed(fields)
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
@@ -468,10 +491,10 @@ class Site:
     # 10. Page
 
     def _answer_missing(self, request: RequestHead, context: Context) -> Response:
-        if self._config.spa and _is_navigation(request):
-            index = self._resolver.index(())
+        if self._config.spa and _wants_page(request, context.requested[-1]):
+            index = self._resolver.home(context.requested)
             if isinstance(index, File | Precompressed):
-                self._note("Look-up: a navigation gets the application's page (--spa).")
+                self._note("Look-up: who wants a page gets the application's (--spa).")
                 response = self._representation(request, index, NO_CACHE, context)
                 fields = [*without(response.fields, _CACHING), ("Cache-Control", NO_CACHE)]
                 response.fields = varying(fields, self._vary)
@@ -512,7 +535,8 @@ class Site:
         if missing is None:
             response = error(status, request, detail, fields)
         else:
-            response = errors.missing(*missing)
+            names, folder = missing
+            response = errors.missing(names, folder, reference(request.path, (*folder, "")))
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)
@@ -525,7 +549,8 @@ class Site:
         if self._rules.headers is None:
             return fields
         host = host_name(request.authority)
-        changed, lines = self._rules.headers.apply(request.path, host, fields)
+        path = encode_path(path_names(request.path))
+        changed, lines = self._rules.headers.apply(path, host, fields)
         for line in lines:
             self._note("Fields: the block on line %d of _headers applies.", line)
         if not lines or not fixed:
@@ -534,12 +559,22 @@ class Site:
         return own + without(changed, fixed)
 
 
-def _is_navigation(request: RequestHead) -> bool:
-    """Whether a person goes to a page, rather than a page loads one of its parts."""
+def _wants_page(request: RequestHead, name: str) -> bool:
+    """Whether a request for a missing file is one for a page, rather than a part of a page.
+
+    Browsers tell which it is; others have to take HTML. The last `name` of the path must have no
+    suffix. (So does connect-history-api-fallback, which development servers use.)
+    """
+    if "." in name:
+        return False
     mode = request.get("sec-fetch-mode")
-    if mode is not None:
-        return mode == "navigate"
-    return "text/html" in (request.get("accept") or "").lower()
+    return errors.takes_html(request.get("accept")) if mode is None else mode == "navigate"
+
+
+def _is_about_origins(field: Field) -> bool:
+    """Whether a field tells the scripts of which origins may read a response."""
+    name = field[0].lower()
+    return name.startswith("access-control-") or name == "vary"
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:

@@ -1,8 +1,17 @@
 """A request target's path as names on disk, checked before the disk is touched.
 
-Rule: the path is split at its slashes first and then decoded once, so that no encoded byte can
-become a separator. The result is a tuple of single names. What could mean more than a name (a
-parent folder, a backslash, NUL; on Windows a drive, a stream, a device) is refused.
+Rule: all spellings of a path give the same names (RFC 3986, 6.2.2), and everything behind this
+module, rules included, sees only them. In this order:
+
+1. The path is split at its slashes, and at encoded ones: no file has a slash in its name.
+2. Each segment is decoded, once.
+3. Dot segments are resolved.
+4. Empty segments are dropped, as file systems do.
+
+The result is a tuple of single names. Refused is what leads above the root, and what could mean
+more than a name: a backslash, NUL; on Windows a drive, a stream, a device. So is what servers
+resolve differently, and no client sends: dot segments in a path with an encoded slash, and ".."
+behind an empty segment.
 """
 
 from __future__ import annotations
@@ -17,6 +26,9 @@ STAGING = ".portico"
 
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
+_DOT = re.compile("%2e", re.IGNORECASE)
+_DOTS = frozenset({".", ".."})
 
 # Unreserved characters and those sub-delims that mean nothing in a path (RFC 3986, 3.3).
 _PLAIN = frozenset(
@@ -36,24 +48,40 @@ _WINDOWS_UNSAFE = re.compile(
 def path_names(path: str, *, windows: bool = os.name == "nt") -> tuple[str, ...]:
     """Return the names in the absolute path of a request target.
 
-    A path that ends with a slash names a folder, and its last name is ""; so "/" gives ("",).
-    Raises ProtocolError(400) for a path that no file can have.
+    A path that names a folder ends with the name ""; so "/" gives ("",). Raises ProtocolError(400)
+    for a path that no file can have.
     """
+    segments = path[1:].split("/")
+    names = segments
     if "%" in path:
         if _BAD_PERCENT.search(path):
             raise ProtocolError(400, "A percent sign must be followed by two hexadecimal digits.")
-        names = tuple([_decode(name, windows) for name in path[1:].split("/")])
-    else:
-        names = tuple(path[1:].split("/"))
+        names = [_decode(name, windows) for name in _ENCODED_SLASH.sub("/", path)[1:].split("/")]
     for name in names:
-        if not is_safe(name, windows=windows):
+        if name not in _DOTS and not is_safe(name, windows=windows):
             raise ProtocolError(400, "The path must name a file below this site.")
-    return names
+    has_dots = not _DOTS.isdisjoint(names)
+    if has_dots and len(names) > len(segments):
+        raise ProtocolError(400, "The path has dot segments and an encoded slash.")
+    return tuple(_resolved(names) if has_dots or "" in names[:-1] else names)
+
+
+def _resolved(names: list[str]) -> list[str]:
+    """Return `names` without empty ones and dot segments. Raises ProtocolError."""
+    found: list[str] = []
+    for name in names:
+        if name == "..":
+            if not found or not found.pop():
+                raise ProtocolError(400, "The path leads above the root of this site.")
+        elif name != ".":
+            found.append(name)
+    is_folder = names[-1] in {"", ".", ".."}
+    return [*filter(None, found), ""] if is_folder else list(filter(None, found))
 
 
 def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
     """Whether the system takes `name` for a plain name: no way up or elsewhere, no device."""
-    if name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
+    if name in _DOTS or "/" in name or "\\" in name or "\0" in name:
         return False
     return not (windows and _WINDOWS_UNSAFE.search(name))
 
@@ -87,6 +115,25 @@ def encode_path(names: tuple[str, ...]) -> str:
         msg = f"not a path below the root: {names!r}"
         raise ValueError(msg)
     return "/" + "/".join(map(encode_name, names))
+
+
+def reference(path: str, names: tuple[str, ...]) -> str:
+    """Return a relative reference that leads from the target path `path` to `names`.
+
+    Unlike an absolute path, it stays right behind a proxy that strips a prefix. It leads there
+    however `path` is spelled, because clients resolve it against what they sent (RFC 3986, 5.2).
+    """
+    base = _DOT.sub(".", path).split("/")[1:-1]
+    segments = list(map(encode_name, names))
+    if {"", *_DOTS}.isdisjoint(base):  # else climb to the root, as clients differ here
+        while base and len(segments) > 1 and base[0] == segments[0]:
+            del base[0], segments[0]
+    depth = 0
+    for segment in base:
+        depth = max(0, depth - 1) if segment == ".." else depth + (segment != ".")
+    text = "../" * depth + "/".join(segments)
+    # Without "./" a name with a colon would be a scheme, and nothing this very document.
+    return text if depth or (segments[0] and ":" not in segments[0]) else f"./{text}"
 
 
 def _decode(name: str, windows: bool) -> str:  # noqa: FBT001

@@ -259,7 +259,7 @@ def test_serves_until_a_signal_and_says_so_in_one_line(
         "",
         "Press Ctrl+C to stop.",
     ]
-    assert urlsplit(running.url).hostname == "127.0.0.1"
+    assert urlsplit(running.url).hostname == "localhost"
     assert running.content("/page.html") == PAGE
     assert running.end(number) == 0
     assert '"GET /page.html HTTP/1.1" 200 8' in running.logged

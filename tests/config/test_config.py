@@ -20,6 +20,8 @@ SAMPLES: dict[str, tuple[str, object, object]] = {
     "root": ("/srv/site", "/srv/site", "/srv/site"),
     "listing": ("no", False, False),
     "clean_urls": ("no", False, False),
+    "index": ("home.html", "home.html", "home.html"),
+    "base": ("docs", "/docs", "/docs/"),
     "spa": ("yes", True, True),
     "cors": ("on", True, True),
     "immutable": ("/a/*, *.js", ["/a/*", "*.js"], ("/a/*", "*.js")),
@@ -101,6 +103,8 @@ def test_the_defaults() -> None:
         "root": ".",
         "listing": True,
         "clean_urls": True,
+        "index": "index.html",
+        "base": "/",
         "spa": False,
         "cors": False,
         "immutables": (),
@@ -114,7 +118,7 @@ def test_the_defaults() -> None:
         "keep_free": 256 << 20,
         "sync": True,
         "insecure_writes": False,
-        "host": "127.0.0.1",
+        "host": "localhost",
         "port": 8080,
         "listens": (),
         "allow_hosts": (),
@@ -315,9 +319,9 @@ def test_listen_and_host_or_port_exclude_each_other(tmp_path: Path) -> None:
 
 def test_of_listen_and_port_the_weightier_source_counts() -> None:
     config = Config.load({"listen": [":1"]}, {"PORTICO_PORT": "2", "PORTICO_HOST": "a.test"})
-    assert (config.listens, config.host, config.port) == (("*:1",), "127.0.0.1", 8080)
+    assert (config.listens, config.host, config.port) == (("*:1",), "localhost", 8080)
     config = Config.load({"port": "2"}, {"PORTICO_LISTEN": ":1"})
-    assert (config.listens, config.host, config.port) == ((), "127.0.0.1", 2)
+    assert (config.listens, config.host, config.port) == ((), "localhost", 2)
 
 
 def test_a_relative_unix_socket_is_meant_from_the_folder_of_the_file(file: Path) -> None:

@@ -225,7 +225,7 @@ TARGETS = (
          "A redirect says in Location where to, here the folder with its slash.",
          ask("/folder"),
          check=every(status(301, 308), told("elsewhere", lambda answer: (
-             answer.get("location") or "").endswith("/folder/")))),
+             answer.get("location") or "").endswith("folder/")))),
 )
 
 FIELDS = (

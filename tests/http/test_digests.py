@@ -18,7 +18,12 @@ from portico.http.digests import digest_value, is_wanted
         *("sha-256=1;x=2", "sha-256=1; sha-512=2"),
         *("sha-512=10, sha-256=1", "sha-256=1,sha-512=10", "sha-512=0 ,\tsha-256=9"),
         *("unixsum=1, md5=0, sha-256=2", "sha-256=0, sha-256=1", "x*y.z_1=3, sha-256=1"),
-        "*a=1,sha-256=1",
+        *("*a=1,sha-256=1", "sha-256=5, a=(1 2)", 'a=("x" y;z=1);b, sha-256=1', "a, sha-256=1;b"),
+        *(
+            'a="b, sha-256=0", sha-256=1',
+            "a=:AA==:,b=?0 , c=-1.5;d;e=f/g,\tsha-256=2",
+            "a=(),sha-256=1",
+        ),
     ],
 )
 def test_digest_is_wanted(value: str) -> None:
@@ -32,7 +37,15 @@ def test_digest_is_wanted(value: str) -> None:
         *("sha-256", "sha-256=", "sha-256=11", "sha-256=100", "sha-256=-1", "sha-256=1.0"),
         *("sha-256 =1", "sha-256= 1", "SHA-256=1", "sha-256=a", "sha-256=1 2", "sha_256=1"),
         *("sha-256=1,", ",sha-256=1", "sha-256=1,,sha-512=1"),
-        *('"sha-256"=1', "sha-256=?1", "256-sha=1, sha-256=1", "sha-256=1, bad", "sha-2567=1"),
+        *('"sha-256"=1', "sha-256=?1", "256-sha=1, sha-256=1", "sha-2567=1"),
+        *("sha-256=(1)", "sha-256=5, sha-256=(1 2)", 'a="b, sha-256=1"', "sha-256=1, a=(1", "a=(1"),
+        *(
+            "sha-256=1, a=(1,2)",
+            "sha-256=1, a=b c",
+            'sha-256=1, a="b',
+            "sha-256=1, A=b",
+            "a=,sha-256=1",
+        ),
         *("sha-256=\u0661", "sha-256=1\n", "xsha-256=1", "sha-256=:AA==:"),
     ],
 )

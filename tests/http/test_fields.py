@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portico.http.fields import host_name
+from portico.http.fields import host_name, is_ip_address
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,21 @@ from portico.http.fields import host_name
 def test_host_name(authority: str, name: str) -> None:
     """RFC 3986, 6.2.2.1: what is compared with the hosts allowed must not be open to tricks."""
     assert host_name(authority) == name
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "255.0.0.255", "[::]", "[::1]", "[2001:DB8::a]", "[::1.2.3.4]"]
+)
+def test_ip_address(host: str) -> None:
+    assert is_ip_address(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "1", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "0x7f.0.0.1", "1.2.3.4.example"),
+        *("::1", "[::1", "[]", "[:]", "[1.2.3.4]", "[::1%25eth0]", "[::g]", "\u0661.2.3.4"),
+    ],
+)
+def test_no_ip_address(host: str) -> None:
+    assert not is_ip_address(host)

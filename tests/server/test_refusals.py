@@ -39,6 +39,26 @@ def test_what_is_no_request_gets_a_page_and_the_end(
     assert client.at_end()
 
 
+HEADS = {
+    "no host": (b"HEAD / HTTP/1.1\r\n\r\n", 400),
+    "an unknown expectation": (request("HEAD", "/", "Expect: cake"), 417),
+    "an unknown coding": (request("HEAD", "/", "Transfer-Encoding: gzip, chunked"), 501),
+    "no HTTP": (b"HEAD / HTTP/2.0\r\n\r\n", 505),
+    "a malformed line": (b"HEAD /a b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "an empty line before": (b"\r\nHEAD /.. HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "an endless field": (b"HEAD / HTTP/1.1\r\n" + HOST + b"A: " + b"b" * HEAD_LIMIT, 431),
+}
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_a_refused_head_gets_no_content(client: Client, what: str) -> None:
+    data, status = HEADS[what]
+    answer = client.ask(data, method="HEAD")
+    assert answer.status == status
+    assert int(answer.fields["content-length"]) > 0
+    assert client.at_end()
+
+
 def test_a_misdirected_request_does_not_end_the_connection(client: Client) -> None:
     answer = client.ask(b"GET /small.txt HTTP/1.1\r\nHost: evil.example\r\n\r\n")
     assert answer.status == 421

@@ -37,8 +37,8 @@ class Client:
     ) -> None:
         self.root = root
         self.reports: list[str] = []
-        self.folder = Folder(str(root), memory)
         config = Config.of(**options)
+        self.folder = Folder(str(root), memory, index=config.index)
         self.site = Site(self.folder, config, hosts, copies, self.reports.append)
         self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)
@@ -49,7 +49,7 @@ class Client:
             lines = ("Host: localhost", *lines)
         head = "\r\n".join((f"{method} {target} HTTP/{version}", *lines, "", ""))
         self.site.freshness.begin_round()
-        request = self._parser.parse(head.encode("ascii"))
+        request = self._parser.parse(head.encode("latin-1"))
         response, self.dependencies = self.site.answer(request)
         assert isinstance(response, Response)
         field_lines(response.fields)  # raises if they would split the message

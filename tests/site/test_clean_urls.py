@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -61,20 +62,21 @@ def test_page_is_found_by_its_name_without_suffix(client: Client, path: str, oct
 @pytest.mark.parametrize(
     ("path", "location"),
     [
-        ("/about/", "/about"),
-        ("/about/?a=b&c", "/about?a=b&c"),
-        ("/%61bout/?", "/about?"),
-        ("/docs/guide/start/", "/docs/guide/start"),
-        ("/with%20space%20&%20more/", "/with%20space%20&%20more"),
-        ("/index/", "/index"),
-        ("/docs", "/docs/"),
-        ("/docs/guide?q", "/docs/guide/?q"),
+        ("/about/", "../about"),
+        ("/about/?a=b&c", "../about?a=b&c"),
+        ("/%61bout/?", "../about?"),
+        ("/docs/guide/start/", "../start"),
+        ("/with%20space%20&%20more/", "../with%20space%20&%20more"),
+        ("/index/", "../index"),
+        ("/docs", "docs/"),
+        ("/docs/guide?q", "guide/?q"),
     ],
 )
 def test_page_has_no_slash_and_a_folder_has_one(client: Client, path: str, location: str) -> None:
+    """By a relative reference, which a proxy that strips a prefix leaves right."""
     response = client.ask(path)
     assert (response.status, fields(response)["Location"]) == (301, location)
-    assert client.ask(location).status == 200
+    assert client.ask(urljoin(path, location)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_page_has_no_slash_and_a_folder_has_one(client: Client, path: str, locat
     [
         *("/abou", "/About", "/about.", "/about.htm", "/about.html.html", "/about.html/"),
         *("/photo", "/photo.jpeg/", "/none", "/none/", "/docs/none", "/docs/none/", "/none/about"),
-        *("//about", "//about/", "/about//", "/docs//about", "/about/about", "/about/none"),
+        *("/docs//about", "/about/about", "/about/none"),
         *("/file/", "/.html", "/docs/.html"),
     ],
 )
@@ -109,7 +111,7 @@ def test_codings_of_the_page_are_those_of_its_clean_name(client: Client) -> None
     assert vary(response) == {"accept-encoding"}
     assert content(client.ask("/only", "Accept-Encoding: gzip")) == gzip.compress(b"only", mtime=0)
     assert client.ask("/only", "Accept-Encoding: br").status == 406
-    assert fields(client.ask("/only/"))["Location"] == "/only"
+    assert fields(client.ask("/only/"))["Location"] == "../only"
     age(client.root / "about.html.br", 1)
     assert content(client.ask("/about", "Accept-Encoding: br")) == ABOUT
 
@@ -117,7 +119,9 @@ def test_codings_of_the_page_are_those_of_its_clean_name(client: Client) -> None
 def test_folder_without_index_comes_after_the_page(client: Client) -> None:
     (client.root / "docs.html").write_bytes(b"page of docs")
     assert content(client.ask("/docs")) == b"page of docs"
-    assert b"guide/" in content(client.ask("/docs/"))
+    assert fields(client.ask("/docs/"))["Location"] == "../docs"
+    (client.root / "docs" / "index.html").write_bytes(b"index of docs")
+    assert content(client.ask("/docs/")) == b"index of docs"
 
 
 def test_hidden_pages_have_no_clean_name(client: Client) -> None:
@@ -150,10 +154,9 @@ def test_well_known_names_are_no_exception(client: Client) -> None:
 
 def test_names_that_begin_with_a_slash_are_never_led_elsewhere(client: Client) -> None:
     (client.root / "evil.example.html").write_bytes(b"")
-    for path in ("//evil.example/", "///evil.example/", "/%2Fevil.example/", "//evil.example"):
-        response = client.ask(path)
-        assert response.status in {400, 404}
-        assert "Location" not in fields(response)
+    for path in ("//evil.example/", "///evil.example/", "/%2Fevil.example/"):
+        assert fields(client.ask(path))["Location"].startswith("../")
+    assert client.ask("//evil.example").status == 200
 
 
 def test_without_clean_urls_only_names_count(root: Path) -> None:
@@ -161,4 +164,4 @@ def test_without_clean_urls_only_names_count(root: Path) -> None:
     assert client.ask("/about").status == 404
     assert client.ask("/about/").status == 404
     assert client.ask("/about.html").status == 200
-    assert fields(client.ask("/both"))["Location"] == "/both/"
+    assert fields(client.ask("/both"))["Location"] == "both/"

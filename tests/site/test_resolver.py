@@ -62,7 +62,7 @@ def client(root: Path) -> Client:
         ("/en/docs/old/", DEEP),
         ("/en/docs/old/none/none", DEEP),
         ("/%65n/none", INNER),
-        ("//en/none", ROOT),
+        ("//en/none", INNER),
         ("/en//none", INNER),
         ("/.hidden/none", ROOT),
         ("/.hidden/", ROOT),

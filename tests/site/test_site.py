@@ -7,6 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -166,6 +167,7 @@ FOREIGN = [
 MALFORMED = [
     *("::1", "[::1].evil.example", "user@localhost", "localhost/", ""),
     *("localhost evil.example", "localhost:80:80", "[localhost]", "http://localhost", "a%zz"),
+    *("[1]", "[::1::]", "[:::]", "[1.2.3.4]", "[::1.2.3.256]", "[12345::]"),
 ]
 
 
@@ -212,7 +214,10 @@ def test_target_names_the_host_in_the_place_of_the_field(client: Client) -> None
     assert client.ask(foreign, "Host: localhost").status == 421
     assert client.ask(ours, "Host: evil.example").status == 200
     assert client.ask("HTTP://LOCALHOST", "Host: localhost").status == 200
-    assert client.ask("https://[::1]/page.html?a", "Host: [::1]").status == 200
+    assert client.ask("http://[::1]/page.html?a", "Host: [::1]").status == 200
+    for secure in ("https://localhost/page.html", "HTTPS://[::1]/"):  # RFC 9110, 7.4
+        assert client.ask(secure, "Host: localhost").status == 421
+        assert Client(client.root).ask(secure).status == 421  # whatever the hosts
     for target in ("http://user@localhost/", "http:///page.html", "http://localhost:x/"):
         assert status_for(client, target=target) == 400
 
@@ -234,16 +239,19 @@ def test_misdirected_request_learns_nothing_but_the_cure(client: Client) -> None
 @pytest.mark.parametrize(
     ("target", "location"),
     [
-        ("/folder", "/folder/"),
-        ("/folder?a=b&c=%2F", "/folder/?a=b&c=%2F"),
-        ("/folder?", "/folder/?"),
-        ("/folder??", "/folder/??"),
-        ("/folder?//evil.example", "/folder/?//evil.example"),
-        ("/%66older", "/folder/"),
-        ("/with%20index", "/with%20index/"),
-        ("/.well-known", "/.well-known/"),
-        ("http://localhost/folder?q", "/folder/?q"),
-        ("http://a.localhost:99/folder", "/folder/"),
+        ("/folder", "folder/"),
+        ("/folder?a=b&c=%2F", "folder/?a=b&c=%2F"),
+        ("/folder?", "folder/?"),
+        ("/folder??", "folder/??"),
+        ("/folder?//evil.example", "folder/?//evil.example"),
+        ("/folder?\xe9", "folder/?%E9"),
+        ("/%66older", "folder/"),
+        ("/with%20index", "with%20index/"),
+        ("/.well-known", ".well-known/"),
+        ("http://localhost/folder?q", "folder/?q"),
+        ("http://a.localhost:99/folder", "folder/"),
+        ("//folder", "../folder/"),
+        ("/%2ffolder", "folder/"),
     ],
 )
 def test_folder_without_its_slash_is_redirected(client: Client, target: str, location: str) -> None:
@@ -256,9 +264,8 @@ def test_folder_without_its_slash_is_redirected(client: Client, target: str, loc
 @pytest.mark.parametrize(
     "target",
     [
-        *("//folder", "///folder", "//evil.example/..", "//folder?q", "/%2ffolder", "/%5cfolder"),
-        *("/\\folder", "/%5c%5cfolder", "/folder%2f", "//evil.example", "//localhost/folder"),
-        *("http://localhost//folder", "http://localhost/%2ffolder", "/%0d%0afolder", "/;/folder"),
+        *("//evil.example", "/%5cfolder", "/\\folder", "/%5c%5cfolder", "//localhost/folder"),
+        *("/%0d%0afolder", "/;/folder"),
     ],
 )
 def test_nothing_else_is_redirected(client: Client, target: str) -> None:
@@ -268,14 +275,13 @@ def test_nothing_else_is_redirected(client: Client, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["evil.example", "a:b", "javascript:x", "\r\nX: y", "a?b#c", "\u00e9", "%2f"]
+    "name", ["evil.example", "a:b", "javascript:x", "\r\nX: y", "a?b#c", "\u00e9", "%2f", ";"]
 )
 def test_redirect_leads_to_the_folder_itself(client: Client, name: str) -> None:
     (client.root / name).mkdir()
     target = "/" + "".join(f"%{octet:02x}" for octet in os.fsencode(name))
-    location = fields(client.ask(target))["Location"]
-    assert location.startswith("/")
-    assert not location.startswith("//")
+    location = urljoin(f"http://localhost{target}", fields(client.ask(target))["Location"])
+    assert location.startswith("http://localhost/")
     assert client.ask(location).status == 200
 
 
@@ -348,7 +354,7 @@ def test_page_for_what_is_missing_shows_the_way_back(
 
 
 def test_sites_own_page_says_that_something_is_missing(client: Client) -> None:
-    missing = ("/none", "/.env", "/page.html/", "/folder/none/", "//")
+    missing = ("/none", "/.env", "/page.html/", "/folder/none/", "//none")
     for path in missing:
         assert b"404" in content(client.ask(path))
         assert client.dependencies is not None

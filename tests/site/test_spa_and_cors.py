@@ -40,19 +40,21 @@ NAVIGATIONS = [
     (NAVIGATE, BROWSER),
     (NAVIGATE, "Accept: */*"),
     ("Accept: TEXT/HTML",),
+    (),
+    ("Accept: */*",),  # curl, previews of links, monitors
 ]
 OTHERS = [
-    (),
-    ("Accept: */*",),
-    ("Accept: image/avif,image/webp,*/*;q=0.8",),
+    ("Accept: image/png",),
+    ("Accept: text/html;q=0, */*",),
+    ("Accept: application/json, */*",),
     ("Sec-Fetch-Mode: no-cors", BROWSER),
     ("Sec-Fetch-Mode: cors", BROWSER),
     ("Sec-Fetch-Mode: same-origin",),
     ("Sec-Fetch-Mode: websocket", BROWSER),
     ("Accept: application/json",),
-    ("Accept: text/css,*/*;q=0.1",),
 ]
-PATHS = ["/users/7", "/users/7/", "/none", "/assets/none.js", "/inner/none", "/a?b=c", "/.secret"]
+PATHS = ["/users/7", "/users/7/", "/none", "/inner/none", "/a?b=c", "/v1.2/x"]
+ASSETS = ["/assets/none.js", "/favicon.ico", "/.secret", "/users/none.png?a"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -81,12 +83,20 @@ def test_what_a_page_is_made_of_is_missing_as_ever(
     assert vary(response) == {"accept", "sec-fetch-mode"}
 
 
+@pytest.mark.parametrize("path", ASSETS)
+def test_missing_file_with_a_suffix_is_missing(app: Client, path: str) -> None:
+    for lines in (*NAVIGATIONS, *OTHERS):
+        response = app.ask(path, *lines)
+        assert response.status == 404
+        assert vary(response) == {"accept", "sec-fetch-mode"}
+
+
 def test_own_page_for_the_missing_varies_by_the_same(app: Client) -> None:
     (app.root / "404.html").write_bytes(b"own")
     response = app.ask("/assets/none.js")
     assert (response.status, content(response)) == (404, b"own")
     assert vary(response) == {"accept", "sec-fetch-mode"}
-    assert content(app.ask("/assets/none.js", NAVIGATE)) == APP
+    assert content(app.ask("/assets/none", NAVIGATE)) == APP
 
 
 @pytest.mark.parametrize("lines", [*NAVIGATIONS, *OTHERS])
@@ -108,7 +118,7 @@ def test_folder_without_index_is_the_applications_where_nothing_is_listed(root: 
     assert b"app.0a1b2c.js" in content(Client(root, spa=True).ask("/assets/", NAVIGATE))
     quiet = Client(root, spa=True, listing=False)
     assert content(quiet.ask("/assets/", NAVIGATE)) == APP
-    assert quiet.ask("/assets/").status == 404
+    assert quiet.ask("/assets/", "Sec-Fetch-Mode: cors").status == 404
 
 
 def test_codings_and_refusals_of_the_application(app: Client) -> None:
@@ -250,6 +260,27 @@ def test_a_rule_of_the_site_comes_before_the_option(shared: Client) -> None:
     assert found["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
+def test_preflight_gets_what_the_rules_of_the_site_say_of_origins(root: Path) -> None:
+    (root / "_headers").write_text(
+        "/about\n  Access-Control-Allow-Origin: https://a.example\n"
+        "  Access-Control-Allow-Headers: range\n  X-Other: x\n  Vary: Origin\n"
+    )
+    for cors in (False, True):
+        client = Client(root, cors=cors)
+        settle_all(root)
+        found = fields(client.ask("/x/../about", *PREFLIGHT, method="OPTIONS"))
+        assert found["Access-Control-Allow-Origin"] == "https://a.example"
+        assert found["Access-Control-Allow-Headers"] == "range"
+        assert ("Access-Control-Allow-Methods" in found) is cors
+        assert (found["Vary"], "X-Other" in found) == ("Origin", False)
+        assert client.holds()
+        (root / "_headers").touch()
+        assert not client.holds()
+        for target in ("/none", "*"):
+            found = fields(client.ask(target, *PREFLIGHT, method="OPTIONS"))
+            assert ("Access-Control-Allow-Origin" in found) is cors
+
+
 def test_without_the_option_nobody_else_may_read(root: Path) -> None:
     client = Client(root)
     for method in ("GET", "HEAD", "OPTIONS", "POST"):
@@ -278,7 +309,8 @@ def test_immutable_paths_are_kept_for_a_year(root: Path) -> None:
         assert cache(client, "/assets/app.0a1b2c.js", *lines) == YEAR
     assert cache(client, "/%61ssets/app.0a1b2c.js") == YEAR
     assert cache(client, "/assets/app.0a1b2c.js?v=1") == YEAR
-    for path in ("/", "/about", "/about.html", "/inner/", "/Assets/x", "//assets/x"):
+    assert cache(client, "//assets/./app.0a1b2c.js") == YEAR
+    for path in ("/", "/about", "/about.html", "/inner/", "/Assets/x"):
         assert cache(client, path) == "no-cache"
 
 
@@ -307,7 +339,7 @@ def test_redirects_and_listings_are_not_immutable(root: Path) -> None:
 def test_application_in_the_place_of_a_missing_asset_is_not_immutable(root: Path) -> None:
     """Or else a page that was asked for too early would stay the application for a year."""
     client = Client(root, spa=True, immutable=["/assets/*"])
-    response = client.ask("/assets/not.there.yet.js", NAVIGATE)
+    response = client.ask("/assets/not-there-yet", NAVIGATE)
     assert content(response) == APP
     assert fields(response)["Cache-Control"] == "no-cache"
 

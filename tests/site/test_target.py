@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ntpath
 import os
 import posixpath
+import re
+from urllib.parse import urljoin
 
 import pytest
 from hypothesis import example, given
@@ -12,16 +15,32 @@ from hypothesis import strategies as st
 
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError
-from portico.site.target import encode_name, encode_path, is_hidden, is_safe, path_names
+from portico.site.target import (
+    encode_name,
+    encode_path,
+    is_hidden,
+    is_safe,
+    path_names,
+    reference,
+)
 
 UP = ["..", "%2e%2e", "%2E%2E", "%2e%2E", "%2e.", ".%2e", ".%2E"]
 SEPARATORS = ["%2f", "%2F", "%5c", "%5C", "\\"]
 TRAVERSALS = [
-    *UP,
-    *SEPARATORS,
+    *[f"{up}/{up}" for up in UP],
+    *SEPARATORS[2:],
     *[f"{up}{separator}{up}{separator}secret" for up in UP for separator in SEPARATORS],
-    *(".", "%2e", "%2fetc%2fpasswd", "%5c%5chost%5cshare", "\\\\host\\share", "C:\\Windows"),
-    *("C:%5cWindows", "%00", "a%00", "a.txt%00.png", "%00..", "..%00", "..%2f", "a%2f.."),
+    *(
+        "%5c%5chost%5cshare",
+        "\\\\host\\share",
+        "C:\\Windows",
+        "/..",
+        "a//..",
+        "./../..",
+        "b/../../..",
+    ),
+    *("C:%5cWindows", "%00", "a%00", "a.txt%00.png", "%00..", "..%00", "..%2f", "a%2f..", ".%2f"),
+    *("%2f.", "%2e%2F", "a%2fb/..", "../a%2fb", "%2f..", "./%2f"),
 ]
 BROKEN_PERCENTS = ["%", "%2", "%zz", "%g0", "%u002e", "%%32e", "%-1", "%+2", "% 2", "%2 ", "a%"]
 
@@ -106,20 +125,21 @@ def test_plain_names_are_names_on_windows_too(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "names"),
+    ("path", "normal"),
     [
-        ("/", ("",)),
-        ("//", ("", "")),
-        ("//host", ("", "host")),
-        ("//host/a", ("", "host", "a")),
-        ("/a", ("a",)),
-        ("/a/", ("a", "")),
-        ("/a//b", ("a", "", "b")),
-        ("/a/b.html", ("a", "b.html")),
+        *(("/", "/"), ("/a", "/a"), ("/a/", "/a/"), ("/a/b.html", "/a/b.html")),
+        *(("/.", "/"), ("/./", "/"), ("/%2e", "/"), ("/a/./b", "/a/b"), ("/a/.", "/a/")),
+        *(("/a/..", "/"), ("/a/../b", "/b"), ("/a/b/../../c", "/c"), ("/a/b/%2E.", "/a/")),
+        *(("/a/b/../", "/a/"), ("/./Packages", "/Packages"), ("/%2e/%61", "/a")),
+        *(("//", "/"), ("//host", "/host"), ("//host/a", "/host/a"), ("/a//b", "/a/b")),
+        *(("/a//", "/a/"), ("/a/.//b", "/a/b"), ("/a///", "/a/")),
+        *(("/@scope%2fname", "/@scope/name"), ("/%2Fa", "/a"), ("/a%2F", "/a/"), ("/%2f", "/")),
+        *(("/a%2f/b", "/a/b"), ("/%41%2d%5f%7e", "/A-_~"), ("/%c3%a9", "/%C3%A9")),
     ],
 )
-def test_path_is_cut_at_its_slashes(path: str, names: tuple[str, ...]) -> None:
-    assert path_names(path) == names
+def test_harmless_spellings_are_one_path(path: str, normal: str) -> None:
+    """RFC 3986, 6.2.2; and slashes, which no file name has."""
+    assert encode_path(path_names(path)) == normal
 
 
 @pytest.mark.parametrize(
@@ -187,6 +207,41 @@ def test_encoded_path_begins_with_a_name() -> None:
             encode_path(names)
 
 
+@pytest.mark.parametrize(
+    ("path", "names", "expected"),
+    [
+        *(("/docs", ("docs", ""), "docs/"), ("/a/docs", ("a", "docs", ""), "docs/")),
+        *(("/about/", ("about",), "../about"), ("/a/b/", ("a", "b"), "../b")),
+        *(("/", ("docs", ""), "docs/"), ("/a", ("",), "./"), ("/a/b", ("",), "../")),
+        *(("/a:b", ("a:b", ""), "./a:b/"), ("/x/a:b/", ("x", "a:b"), "../a:b")),
+        *(
+            ("//evil.example", ("evil.example", ""), "../evil.example/"),
+            ("/a%2fb", ("a", "b", ""), "a/b/"),
+        ),
+    ],
+)
+def test_reference_survives_a_prefix(path: str, names: tuple[str, ...], expected: str) -> None:
+    assert reference(path, names) == expected
+
+
+SPELLINGS = st.lists(
+    st.sampled_from(["a", "b", "c:d", "%61", "%c3%A9", "", "", ".", "%2e", "..", ".%2E", "a%2fb"]),
+    max_size=7,
+).map(lambda segments: "/" + "/".join(segments))
+
+
+@given(SPELLINGS, st.lists(ON_DISK, max_size=3), st.booleans())
+def test_reference_leads_a_client_there(path: str, raw: list[bytes], is_beside: bool) -> None:
+    names = tuple(map(os.fsdecode, raw)) or ("",)
+    with contextlib.suppress(ProtocolError):
+        names = (*path_names(path)[:-1], *names) if is_beside else names
+    # Clients take encoded dots for dots, too (WHATWG URL, "single-dot URL path segment").
+    base = re.sub("%2e", ".", f"http://h.example{path}", flags=re.IGNORECASE)
+    found = reference(path, names).replace(";", "%3B")  # which urljoin() may drop
+    assert not found.startswith("/")
+    assert urljoin(base, found) == f"http://h.example{encode_path(names)}".replace(";", "%3B")
+
+
 TARGETS = st.one_of(
     st.binary(max_size=60),
     st.lists(
@@ -194,7 +249,7 @@ TARGETS = st.one_of(
             [
                 *(b"/", b"//", b".", b"..", b"%2e", b"%2E%2e", b"%2f", b"%5c", b"\\", b"%00", b"%"),
                 *(b"%25", b"%252e", b"%c0%ae", b"%c0%af", b"%ff", b"a", b"secret", b"%61"),
-                *(b"?", b"#"),
+                *(b"?", b"#", b"\xc3\xa9", b"\xff", b"/..", b"/./", b"/%2e%2e/"),
                 *(b"http://localhost", b":", b"C:", b"con", b"NUL.txt", b" ", b"%20", b"~1", b"*"),
                 *(b"aux", b"com1", b"%C2%B2", b"$", b"::$DATA", b"%0a", b"|", b'"', b"%3f", b"@"),
             ]
@@ -217,6 +272,8 @@ def test_any_target_gives_names_below_the_root_or_400(windows: bool, target: byt
     except ProtocolError as refused:
         assert refused.status == 400  # noqa: PT017 (both outcomes are right; this is one of them)
         return
+    assert path_names(encode_path(names), windows=windows) == names
+    assert "" not in names[:-1]
     path = root + system.sep + system.sep.join(names)
     clean = system.normpath(path)
     assert clean == root or clean.startswith(root + system.sep)

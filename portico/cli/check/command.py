@@ -64,7 +64,7 @@ examples:
 _MEMORY = 1 << 20
 """Octets of files that are kept while links are followed."""
 
-_SERVING = {"root", "listing", "clean_urls", "spa", "config", "color"}
+_SERVING = {"root", "listing", "clean_urls", "index", "base", "spa", "config", "color"}
 """The options of the server that change what is found, or how it is shown."""
 
 _SHOWN_LOCATIONS = 3
@@ -93,7 +93,7 @@ def check(
 ) -> tuple[dict[str, list[Finding]], int]:
     """Return what is found in the folder `root`, by kind, and how many files lie in it."""
     findings = Findings(ignored)
-    links = Links(Folder(root, _MEMORY), config, findings, strict=strict)
+    links = Links(Folder(root, _MEMORY, index=config.index), config, findings, strict=strict)
     files = 0
     for folder in walk(root):
         check_collisions(folder.items, findings)

@@ -17,7 +17,6 @@ from portico.cli.check.findings import Places
 from portico.cli.check.links import PARSE_LIMIT
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.representation.media import UNKNOWN, is_listed, media_type
-from portico.site.target import encode_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +68,7 @@ def check_content(item: Item, links: Links, findings: Findings) -> None:
         if is_small and not item.is_rules_file:
             links.read(item, essence, "".join(lines))
         return
-    served = links.content_type(encode_path(item.names))
+    served = links.content_type(item.names)
     if served is not None and served.lower() != kind:
         return  # a rule of the site sets another type, perhaps with the right charset
     if is_text:

@@ -25,6 +25,7 @@ from portico.cli.check.names import fold
 from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
+from portico.site.origin.folder import index_names
 from portico.site.origin.protocol import File, Precompressed
 from portico.site.representation.select import silent
 from portico.site.resolver import Resolver
@@ -86,9 +87,12 @@ class Links:
 
     def __init__(self, folder: Folder, config: Config, findings: Findings, *, strict: bool) -> None:
         # Asked as by one who may read everything. check_rules reports what is wrong with rules.
-        served = Config.of(listing=config.listing, clean_urls=config.clean_urls, spa=config.spa)
+        options = ("listing", "clean_urls", "index", "base", "spa")
+        served = Config.of(**{name: getattr(config, name) for name in options})
         self._site = Site(folder, served, report=lambda _text: None)
-        self._resolver = Resolver(folder, silent, clean_urls=config.clean_urls)
+        self._base = path_names(config.base)[:-1]
+        self._indexes = index_names(config.index)
+        self._resolver = Resolver(folder, silent, self._base, clean_urls=config.clean_urls)
         self._findings = findings
         self._strict = strict
         self._is_spa = config.spa
@@ -108,8 +112,8 @@ class Links:
 
     def read(self, item: Item, essence: str, text: str) -> None:
         """Take the links of a file from its text; `essence` is its media type."""
-        is_index = item.name == "index.html"
-        url = OWN + encode_path((*item.names[:-1], "") if is_index else item.names)
+        names = (*item.names[:-1], "") if item.name in self._indexes else item.names
+        url = OWN + encode_path((*self._base, *names))
         if essence in {"text/html", "application/xhtml+xml"}:
             self._read_page(item, url, Page(text))
         elif essence == "text/css":
@@ -124,7 +128,7 @@ class Links:
         with contextlib.suppress(ValueError):
             base = urljoin(url, (page.base or "").strip(SPACES))
         is_shown_anywhere = page.base is None and (
-            item.name == "404.html" or (self._is_spa and item.shown == "index.html")
+            item.name == "404.html" or (self._is_spa and item.shown in self._indexes)
         )
         for link in page.links:
             text, places = link.url.strip(SPACES), Places(item.shown, link.line)
@@ -187,9 +191,9 @@ class Links:
         if fragment and outcome.is_page and _lacks(self._fragments(outcome.path), fragment):
             self._report_fragment(fragment, outcome.path, places)
 
-    def content_type(self, path: str) -> str | None:
-        """Return the Content-Type of the file at `path`; None where no file is served."""
-        response = self._ask("HEAD", path, navigates=False)
+    def content_type(self, names: tuple[str, ...]) -> str | None:
+        """Return the Content-Type of the file called `names`; None if it is not served."""
+        response = self._ask("HEAD", encode_path((*self._base, *names)), navigates=False)
         return _fields(response).get("content-type") if response.status == 200 else None
 
     def has_file(self, path: str) -> bool:
@@ -242,12 +246,13 @@ class Links:
             return "Correct the link: no file can have this address."
         if is_hidden(names):
             return "Rename the file: names that begin with a dot are not served."
-        wanted = "/".join(names).rstrip("/")
+        is_below = names[: len(self._base)] == self._base
+        wanted = "/".join(names[len(self._base) :] if is_below else names).rstrip("/")
         for suffix in ("", ".html"):  # perhaps it is the name of a page without its .html
             known = self._folded.get(fold(wanted + suffix), "")
             similar = known[: len(known) - len(suffix)]
             if similar not in {"", wanted}:
-                path = encode_path((*similar.split("/"), *[""] * (not names[-1])))
+                path = encode_path((*self._base, *similar.split("/"), *[""] * (not names[-1])))
                 if self.follow(path, navigates=False).status == 200:
                     return f"Write {shown_path(path)}: letters' case and Unicode form count."
         return "Correct the link, or add what it leads to."

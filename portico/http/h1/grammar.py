@@ -14,12 +14,15 @@ import re
 _TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
 TOKEN = re.compile(f"[{_TCHAR}]++")
 
-# request-line = method SP request-target SP HTTP-version (RFC 9112, 3). The target is any visible
-# ASCII: browsers do not percent-encode "|", "{" and others in a query.
-REQUEST_LINE = re.compile(rf"([{_TCHAR}]++) ([!-~]++) HTTP/([0-9])\.([0-9])".encode())
+# request-line = method SP request-target SP HTTP-version (RFC 9112, 3). The target is anything but
+# white space and controls: browsers do not percent-encode "|", "{" and others in a query, and wget
+# of busybox, lftp and Java's HttpURLConnection encode nothing beyond ASCII either.
+REQUEST_LINE = re.compile(
+    rf"([{_TCHAR}]++) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])".encode("latin-1")
+)
 
 # A valid request line with a query, in origin-form: what stands before the query, and behind it.
-QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~]*+)\?[!-\"$-~]*+( HTTP/1\.[01])")
+QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~\x80-\xff]*+)\?[!-\"$-~\x80-\xff]*+( HTTP/1\.[01])")
 
 # field-line = field-name ":" OWS field-value OWS (RFC 9112, 5), without obs-fold; field-value is
 # visible ASCII, SP, HTAB and obs-text (RFC 9110, 5.5). The caller strips the OWS.
@@ -51,7 +54,7 @@ CHUNK_LINE = re.compile(
 
 # absolute-form = absolute-URI (RFC 9112, 3.2.2), here with the schemes http and https:
 # scheme "://" authority path-abempty [ "?" query ].
-ABSOLUTE_FORM = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*+)(/[^?#]*+)?(?:\?([^#]*+))?")
+ABSOLUTE_FORM = re.compile(r"([Hh][Tt][Tt][Pp][Ss]?)://([^/?#]*+)(/[^?#]*+)?(?:\?([^#]*+))?")
 
 # origin-form = absolute-path [ "?" query ] (RFC 9112, 3.2.1). A fragment is never sent.
 ORIGIN_FORM = re.compile(r"(/[^?#]*+)(?:\?([^#]*+))?")

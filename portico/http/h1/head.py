@@ -15,6 +15,7 @@ such as a cookie or a request number, since then the rest of the head only has t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache, Doorkeeper
@@ -22,7 +23,6 @@ from portico.http import fields
 from portico.http.h1.grammar import (
     ABSOLUTE_FORM,
     FIELD_LINE,
-    HOST,
     ORIGIN_FORM,
     QUERY_LINE,
     REQUEST_LINE,
@@ -53,6 +53,8 @@ _TEMPLATE_LIMIT = 2048
 
 _MEANINGS_CACHED = 64
 """So many combinations of fields that are kept, at most 1 MiB: the clients of a site send few."""
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 _FRAMING = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 """The fields that `interpret` needs."""
@@ -250,21 +252,33 @@ def _request_line(line: bytes) -> RequestHead:
     found = REQUEST_LINE.fullmatch(line)
     if found is None:
         raise ProtocolError(400, "The request line is malformed.")
-    method, target = found[1].decode("ascii"), found[2].decode("ascii")
+    method, target = found[1].decode("ascii"), found[2].decode("latin-1")
     if found[3] != b"1":
         raise ProtocolError(505, "This server supports HTTP/1.1 and HTTP/1.0.")
     if len(target) > TARGET_LIMIT:
         raise ProtocolError(414, f"The request target exceeds {TARGET_LIMIT} bytes.")
-    request = RequestHead(method, target, 0 if found[4] == b"0" else 1, ())
+    request = RequestHead(method, _in_ascii(target), 0 if found[4] == b"0" else 1, ())
     if origin := ORIGIN_FORM.fullmatch(target):
         request.path, request.query = origin[1], origin[2]
     elif absolute := ABSOLUTE_FORM.fullmatch(target):
-        if not HOST.fullmatch(absolute[1]):
+        if not fields.is_host(absolute[2]):
             raise ProtocolError(400, "The host in the request target is not valid.")
-        request.authority, request.path = absolute[1], absolute[2] or "/"
-        request.query = absolute[3]
+        request.scheme, request.authority = absolute[1].lower(), absolute[2]
+        request.path, request.query = absolute[3] or "/", absolute[4]
     elif target == "*" and method == "OPTIONS":
         request.path = target
     elif method != "CONNECT":
         raise ProtocolError(400, "The request target is malformed.")
+    if not target.isascii():
+        request.path = _in_ascii(request.path)
+        request.query = request.query and _in_ascii(request.query)
     return request
+
+
+def _in_ascii(target: str) -> str:
+    """Return a target, decoded as Latin-1, with each octet beyond ASCII percent-encoded."""
+    return target if target.isascii() else _NOT_ASCII.sub(_encoded, target)
+
+
+def _encoded(octet: re.Match[str]) -> str:
+    return f"%{ord(octet[0]):02X}"

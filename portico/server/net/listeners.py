@@ -36,6 +36,8 @@ _DEFER_SECONDS = 1
 ahead of need costs nothing, and the request is there when the connection is accepted."""
 _SOCKET_UMASK = 0o111
 """Makes 0o666 of the mode 0o777 that the file of a unix socket has otherwise."""
+_TRIES = 8
+"""Free ports that are tried until one is free for IPv6, too."""
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
 
 
@@ -64,16 +66,44 @@ def bind_anew(config: Config, held: Listeners) -> Listeners:
     A unix socket whose file is gone is made again, since nobody can connect to the old one. Raises
     BindError, and then leaves no new one open.
     """
+    if _is_localhost(config):
+        addresses = (f"127.0.0.1:{config.port}", f"[::1]:{config.port}")
+        known = {address: held[address] for address in addresses if address in held}
+        return known or _listen_on_loopback(*addresses, config)
     listeners: Listeners = {}
     try:
         for address in _addresses(config):
-            known = held.get(address)
-            is_lost = isinstance(known, _UnixListener) and not known.has_file()
-            listeners[address] = _listen(address, config) if known is None or is_lost else known
+            kept = held.get(address)
+            is_lost = isinstance(kept, _UnixListener) and not kept.has_file()
+            listeners[address] = _listen(address, config) if kept is None or is_lost else kept
     except BindError:
         discard(listeners, kept=held)
         raise
     return listeners
+
+
+def _is_localhost(config: Config) -> bool:
+    return config.host == "localhost" and not config.listens
+
+
+def _listen_on_loopback(ipv4: str, ipv6: str, config: Config) -> Listeners:
+    """Return sockets for both addresses, at the same port; for IPv4 alone if there is no IPv6.
+
+    No resolver need know what localhost is (RFC 6761, 6.3). Raises BindError.
+    """
+    tries = 1 if config.port else _TRIES
+    while True:
+        listener = _listen(ipv4, config)
+        port = listener.getsockname()[1]
+        try:
+            return {ipv4: listener, ipv6: _listen_on(_ipv6_socket(only=True), ("::1", port))}
+        except OSError as error:
+            if error.errno in _NO_IPV6:
+                return {ipv4: listener}
+            listener.close()
+            tries -= 1
+            if not tries or error.errno != errno.EADDRINUSE:
+                raise BindError(_explain(error, "::1", port, config)) from None
 
 
 def discard(listeners: Listeners, *, kept: Listeners | None = None) -> None:
@@ -145,17 +175,21 @@ def _listen(address: str, config: Config) -> socket.socket:
 
 def _listen_on_all(port: int) -> socket.socket:
     """Return one socket for IPv6 and IPv4, or for IPv4 alone if the system has no IPv6."""
-    if socket.has_ipv6:
-        try:
-            return _listen_on(_ipv6_socket(only=False), ("::", port))
-        except OSError as error:
-            if error.errno not in _NO_IPV6:
-                raise
+    try:
+        return _listen_on(_ipv6_socket(only=False), ("::", port))
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise
     return _listen_on(socket.socket(socket.AF_INET), ("0.0.0.0", port))  # noqa: S104 (asked for)
 
 
 def _ipv6_socket(*, only: bool) -> socket.socket:
-    """Return a socket for IPv6 `only`, or for IPv4 as well, whatever the system's default."""
+    """Return a socket for IPv6 `only`, or for IPv4 as well, whatever the system's default.
+
+    Raises OSError if there is no IPv6.
+    """
+    if not socket.has_ipv6:
+        raise OSError(errno.EAFNOSUPPORT, "Python was built without IPv6")
     listener = socket.socket(socket.AF_INET6)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
     return listener
@@ -264,16 +298,23 @@ def url_of(listener: socket.socket) -> str:
 
 def reachable_urls(config: Config, listeners: list[socket.socket]) -> list[str]:
     """Return the URLs to print: those for this machine, then those for other machines."""
+    if _is_localhost(config) and all(map(is_loopback, listeners)):
+        ports = [listener.getsockname()[1] for listener in listeners]
+        return _below(config, [_url("localhost", port) for port in ports])
     urls = [url_of(listener) for listener in listeners]
-    if config.host == "localhost" and not config.listens and not is_unix(listeners[0]):
-        urls[0] = _url("localhost", listeners[0].getsockname()[1])
     for listener in listeners:
         host, *port = ("",) if is_unix(listener) else listener.getsockname()[:2]
         if host in {"0.0.0.0", "::"}:  # noqa: S104
             both = host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             own = _own_addresses(ipv4=host != "::" or both, ipv6=host == "::")
             urls += [_url(address, *port) for address in (["127.0.0.1"] if both else []) + own]
-    return list(dict.fromkeys(urls))
+    return _below(config, urls)
+
+
+def _below(config: Config, urls: list[str]) -> list[str]:
+    """Return URLs of the path of `--base`, each once."""
+    base = config.base[1:]
+    return list(dict.fromkeys([url if url.startswith(UNIX) else url + base for url in urls]))
 
 
 def is_loopback(listener: socket.socket) -> bool:

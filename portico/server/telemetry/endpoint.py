@@ -98,10 +98,7 @@ class _Page:
 
     def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
         """Return the metrics of this moment, in the format that the scraper prefers."""
-        response = self._answer(request)
-        if request.method == "HEAD":
-            response.content = ()
-        return response, None
+        return self._answer(request), None
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """Return the response to a malformed request."""

@@ -88,8 +88,13 @@ _BYTES_PER_NAME = 16
 # rules file. Such a name is taken only if a listing of its folder has it.
 _ALIAS = re.compile(r"~[0-9]|[. ]$|::\$")
 
-_INDEX = "index.html"
+INDEX = "index.html"
 _CODED = tuple(SUFFIXES.values())
+
+
+def index_names(index: str) -> tuple[str, ...]:
+    """Return the names of the files that stand for their folder; `index` is that option."""
+    return (INDEX, "index.htm") if index == INDEX else (index,)
 
 
 class Folder:
@@ -98,7 +103,7 @@ class Folder:
     `memory` is the number of bytes that kept files may take, `open_files` how many of them may be
     open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
     would have to. `digests` and `mounts` can be shared by several that serve the same folder.
-    `budget` bounds the time for listings.
+    `budget` bounds the time for listings; `index` names the file that stands for a folder.
     """
 
     def __init__(
@@ -111,9 +116,11 @@ class Folder:
         digests: Digests | None = None,
         mounts: RemoteMounts | None = None,
         budget: Budget | None = None,
+        index: str = INDEX,
     ) -> None:
         self.freshness = Freshness(budget)
         self._may_wait = may_wait
+        self._indexes = index_names(index)
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release.
         self._below = os.path.join(absolute(root), "")
@@ -159,14 +166,13 @@ class Folder:
     def _find(self, names: tuple[str, ...]) -> Found:
         """Look until nothing changes meanwhile. Raises Waiting or Postponed."""
         path = self._below + os.sep.join(names)
-        file = path + _INDEX if names[-1] == "" else path
-        known = self._known(file)
+        known = self._known(path + self._indexes[0] if names[-1] == "" else path)
         if known is not None:
             return known
         self._doubts, self._hashes_left = _DOUBTS, _HASHES
         for _ in range(_TRIES):
             try:
-                return self._look(names, path, file)
+                return self._look(names, path)
             except Disturbed:
                 continue
             except OSError as error:
@@ -207,34 +213,40 @@ class Folder:
         self._open.rotate()
         self._names.give_up()
 
-    def _look(self, names: tuple[str, ...], path: str, file: str) -> Found:
+    def _look(self, names: tuple[str, ...], path: str) -> Found:
         """Return the file, or its coded form, or the folder at `path` if that ends with a slash."""
-        if file != path:
-            names = (*names[:-1], _INDEX)
+        if names[-1] != "":
+            return self._look_at(path, names)[0]
+        dependencies: Dependencies = ()
+        for index in self._indexes:
+            found, is_final = self._look_at(path + index, (*names[:-1], index))
+            dependencies = merge(dependencies, found.dependencies)
+            if isinstance(found, File | Precompressed):
+                return found if index == self._indexes[0] else found.depending_on(dependencies)
+            if is_final:
+                return found
+        if not self._may_wait and (place := self.mounts.place_in((*names[:-1], ""))) is not None:
+            raise Waiting(place)
+        return self._directory(path, dependencies)
+
+    def _look_at(self, path: str, names: tuple[str, ...]) -> tuple[Found, bool]:
+        """Return what is at `path`, and whether that means there is no folder above it."""
         is_remote = self.mounts.place_of(names) is not None
         beside = UNKNOWN
-        known = None if is_remote else self._folders.get(_parent(file))
+        known = None if is_remote else self._folders.get(_parent(path))
         if known is not None and known.holds():
             beside = self._names.of(known)
-        found: Found
+        is_final = False
         try:
-            status = None if beside.lack(names[-1]) else os.stat(file)
+            status = None if beside.lack(names[-1]) else os.stat(path)
         except OSError as error:
             if status_of(error) != 404:
                 raise
-            found = self._absent(file, names, beside, is_remote=is_remote)
-            is_file = isinstance(found, Precompressed) or not isinstance(error, FileNotFoundError)
-        else:
-            if status is None:
-                found = self._absent(file, names, beside, is_remote=is_remote)
-            else:
-                found = self._present(file, names, status, beside, is_remote=is_remote)
-            is_file = isinstance(found, File | Precompressed)
-        if is_file or file == path:
-            return found
-        if not self._may_wait and (place := self.mounts.place_in((*names[:-1], ""))) is not None:
-            raise Waiting(place)
-        return self._directory(path, found.dependencies)
+            status = None
+            is_final = not isinstance(error, FileNotFoundError)
+        if status is None:
+            return self._absent(path, names, beside, is_remote=is_remote), is_final
+        return self._present(path, names, status, beside, is_remote=is_remote), False
 
     def _present(
         self,
@@ -246,8 +258,10 @@ class Folder:
         is_remote: bool,
     ) -> Found:
         """Open, ask the descriptor where it lies, read, and check that nothing changed."""
-        if stat.S_ISDIR(status.st_mode) and self._contains(os.path.realpath(path)):
-            return SlashRedirect((PathDependency(path, status, self.freshness),))
+        if stat.S_ISDIR(status.st_mode) and self._contains(real := os.path.realpath(path)):
+            folder = PathDependency(path, status, self.freshness)
+            above = [] if is_remote else self._folders_above(real, path)
+            return SlashRedirect((folder, *above))
         if not stat.S_ISREG(status.st_mode):
             return Missing(None)
         file, status = open_file(
@@ -422,7 +436,7 @@ class Folder:
                 entries = reader.entries(folder, chain(first, names))
                 found = Directory(iter(list(entries)) if self._may_wait else entries, is_long=True)
             else:
-                above = self._folders_above(os.path.join(real, _INDEX), path + _INDEX)
+                above = self._folders_above(os.path.join(real, INDEX), path + INDEX)
                 read, dependency = reader.read(folder, first, self.freshness)
                 found = Directory(iter(read))
                 mine = (folder.dependency, *above)

@@ -120,8 +120,9 @@ _UNSEEN = (
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
-# The ranges that include text/html, and how closely each names it (RFC 9110, 12.5.1).
+# The ranges that include a type, and how closely each names it (RFC 9110, 12.5.1).
 _HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
+_JSON_RANGES = {"application/json": 3, "application/*": 2, "*/*": 1}
 
 
 def error(
@@ -156,13 +157,15 @@ def refuse_host(request: RequestHead, host: str) -> Response:
     return error(421, request, detail, command=command)
 
 
-def missing(names: tuple[str, ...], folder: tuple[str, ...]) -> Response:
-    """Return 404 as a page, for the path `names`; `folder` is the nearest folder that exists."""
+def missing(names: tuple[str, ...], folder: tuple[str, ...], up: str) -> Response:
+    """Return 404 as a page, for the path `names`; `folder` is the nearest folder that exists.
+
+    `up` is a reference that leads there.
+    """
     before, after = _missing_page()
     path = "/".join(["", *names])
     here = "/".join(["", *folder, ""])
-    up = "../" * (len(names) - 1 - len(folder)) or "./"
-    way_back = f'<p>The nearest folder: <a href="{up}"><bdi>{shown(here)}</bdi></a></p>\n'
+    way_back = f'<p>The nearest folder: <a href="{shown(up)}"><bdi>{shown(here)}</bdi></a></p>\n'
     detail = f'<p class="detail"><bdi>{shown(path)}</bdi></p>\n{way_back if folder else ""}'
     return _page(404, before + detail.encode() + after, varying((), "Accept"))
 
@@ -266,20 +269,32 @@ def prefers_problem(accept: str | None) -> bool:
 def prefers_json(accept: str | None, suffix: str = "") -> bool:
     """Whether an Accept field value prefers JSON to HTML (RFC 9110, 12.5.1).
 
-    The higher quality wins; between equals the range that names its type more closely; then HTML.
-    So `application/json, */*` prefers JSON, while `*/*` alone, or no field, means a person. A type
-    that ends in `suffix` counts as JSON. Malformed members are ignored.
+    Of the ranges that include a type, the closest gives its quality. The higher quality wins;
+    between equals the type that is named more closely; then HTML. So `application/json, */*`
+    prefers JSON, and so does `*/*, text/html;q=0`, while `*/*` alone, or no field, means a person.
+    A type that ends in `suffix` counts as JSON. Malformed members are ignored.
     """
+    html, json = _html_and_json(accept, suffix)
+    return json[1] > 0 and json[::-1] > html[::-1]
+
+
+def takes_html(accept: str | None) -> bool:
+    """Whether an Accept field value admits HTML, and does not prefer JSON."""
+    html, json = _html_and_json(accept, "")
+    return html[1] > 0 and html[::-1] >= json[::-1]
+
+
+def _html_and_json(accept: str | None, suffix: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return how closely each of the two is named, and its quality, 0 to 1000."""
     html = json = (0, 0)
-    for name, quality in _media_ranges(accept or ""):
+    for name, quality in _media_ranges("*/*" if accept is None else accept):
         if name in _HTML_RANGES:
             html = max(html, (_HTML_RANGES[name], quality))
-        elif name == "application/*":
-            json = max(json, (quality, 2))
-        elif name == "application/json" or (suffix and "/" in name and name.endswith(suffix)):
-            json = max(json, (quality, 3))
-    closeness, quality = html
-    return json[0] > 0 and json > (quality, closeness)
+        if name in _JSON_RANGES:
+            json = max(json, (_JSON_RANGES[name], quality))
+        elif suffix and "/" in name and name.endswith(suffix):
+            json = max(json, (3, quality))
+    return html, json
 
 
 def _media_ranges(accept: str) -> Iterator[tuple[str, int]]:

@@ -34,6 +34,7 @@ Captures = dict[str, str]
 _PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;=:@"
 _NORMAL = re.compile(f"[{_PLAIN}/]*")
 _NOT_NORMAL = re.compile(f"%([0-9A-Fa-f]{{2}})|[^{_PLAIN}/]", re.DOTALL)
+_SLASHES = re.compile("(?:/|%2F)+")
 _PLAIN_CHARACTER = re.compile(f"[{_PLAIN}]")
 _NOT_WRITTEN = re.compile(f"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]", re.DOTALL)
 _NOT_VISIBLE = re.compile(r"[^!-~]|#")
@@ -89,19 +90,18 @@ def check_length(line: str, limit: int) -> None:
 
 
 def normal_path(path: str) -> str:
-    """Return `path` in the form in which paths are compared.
+    """Return `path` in the form in which paths are compared: that of `target.encode_path`.
 
-    Bytes are percent-encoded, in capitals, only where they must be. An encoded slash stays encoded,
-    because it does not separate segments.
+    Bytes are percent-encoded, in capitals, only where they must be. An encoded slash separates
+    segments as a slash does, and several are one.
     """
-    if _NORMAL.fullmatch(path):
-        return path
-    return _NOT_NORMAL.sub(_normal_character, path)
+    path = _normal_octets(path)
+    return _SLASHES.sub("/", path) if "//" in path or "%2F" in path else path
 
 
 def normal_segment(text: str) -> str:
     """Return `text`, possibly percent-encoded, as a piece of a path without a slash."""
-    return normal_path(text).replace("/", "%2F")
+    return _normal_octets(text).replace("/", "%2F")
 
 
 def as_written(text: str) -> str:
@@ -117,6 +117,10 @@ def as_received(query: str) -> str:
 def neutral(captured: str) -> str:
     """Return a captured value with those characters encoded that delimit queries or values."""
     return _NOT_NEUTRAL.sub(_encoded, captured)
+
+
+def _normal_octets(text: str) -> str:
+    return text if _NORMAL.fullmatch(text) else _NOT_NORMAL.sub(_normal_character, text)
 
 
 def _normal_character(found: re.Match[str]) -> str:

@@ -188,6 +188,13 @@ LAX = (
         hosts(b"Host: a b"),
     ),
     difference(
+        "Host in brackets that is no IPv6 address",
+        "RFC 3986, 3.2.2: IP-literal; both leave that to their callers.",
+        BOTH,
+        rb"\nhost:[ \t]*\[",
+        hosts(b"Host: [1]"),
+    ),
+    difference(
         "Connection that is no list of tokens",
         "RFC 9110, 7.6.1: Whether the connection persists would be a guess.",
         BOTH,
@@ -225,6 +232,14 @@ LAX = (
 )
 
 STRICT = (
+    difference(
+        "octets beyond ASCII in the request target",
+        "RFC 3986, 2.5: They belong percent-encoded, but some clients do not; nobody reads them "
+        "otherwise.",
+        {"h11": "refuses", "httptools": "refuses"},
+        rb"\A(\r\n)?[^\r\n]*[\x80-\xff]",
+        target(b"/\xe9"),
+    ),
     difference(
         "an empty line before the request line",
         "RFC 9112, 2.2: SHOULD ignore at least one; h11 ignores none.",

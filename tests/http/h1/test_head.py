@@ -191,6 +191,7 @@ def test_a_field_that_matters_makes_no_template() -> None:
         (b"GET /a??b?c=/d HTTP/1.0", b"GET /a HTTP/1.0"),
         (b'HEAD //a%3F!~|{"?"|!~%3f HTTP/1.1', b'HEAD //a%3F!~|{" HTTP/1.1'),
         (b"OPTIONS /a?b HTTP/1.1", b"OPTIONS /a HTTP/1.1"),
+        (b"GET /\xc3?\xa9 HTTP/1.1", b"GET /\xc3 HTTP/1.1"),
     ],
 )
 def test_a_key_without_its_query_is_that_of_the_bare_target(line: bytes, bare: bytes) -> None:
@@ -207,7 +208,7 @@ def test_a_key_without_its_query_is_that_of_the_bare_target(line: bytes, bare: b
         # not valid
         *(b"GET /a?b", b"GET /a? HTTP/2.0", b"GET /a?b HTTP/1.1 ", b"GET /a?b  HTTP/1.1"),
         *(b"GET /a?b#c HTTP/1.1", b"GET /a#?b HTTP/1.1", b"GET ?b HTTP/1.1", b"GET * ?b HTTP/1.1"),
-        *(b"GET /a?b c HTTP/1.1", b"GET /a b?c HTTP/1.1", b"GET /a?\xc3\xa9 HTTP/1.1"),
+        *(b"GET /a?b c HTTP/1.1", b"GET /a b?c HTTP/1.1"),
         *(b"GET /a?\0 HTTP/1.1", b"GET /a?b\n HTTP/1.1", b"GET /a?b HTTP/1.1\n", b" /a?b HTTP/1.1"),
         *(b"G?T /a HTTP/1.1", b"GET /a HTTP/1.1?b", b"GET a?b HTTP/1.1", b"GET /a\x7f?b HTTP/1.1"),
         # valid, but in a form that is rare

@@ -131,10 +131,32 @@ def test_no_name_server_is_asked_for_the_urls(monkeypatch: pytest.MonkeyPatch) -
         assert len(reachable_urls(Config.of(listens=[":0"]), [listener])) >= 1
 
 
-def test_localhost_is_shown_as_it_was_asked_for() -> None:
-    with bound("localhost") as listener:
-        urls = reachable_urls(Config.of(host="localhost"), [listener])
-        assert urls == [f"http://localhost:{listener.getsockname()[1]}/"]
+@needs_ipv6
+def test_localhost_is_both_addresses_of_loopback_at_one_port() -> None:
+    config = Config.of(port=0, base="/docs/")
+    held = bind_anew(config, {})
+    try:
+        places = [listener.getsockname()[:2] for listener in held.values()]
+        port = places[0][1]
+        assert places == [("127.0.0.1", port), ("::1", port)]
+        assert reachable_urls(config, list(held.values())) == [f"http://localhost:{port}/docs/"]
+        assert bind_anew(config, held) == held
+        held.pop("127.0.0.1:0").close()
+        with pytest.raises(BindError, match=f"port {port} on ::1 is in use"):
+            bind(Config.of(port=port))
+        with socket.create_server(("127.0.0.1", port)):  # the first was closed again
+            pass
+    finally:
+        discard(held)
+
+
+def test_localhost_is_ipv4_alone_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_ipv6", False)
+    (listener,) = bind(Config.of(port=0))
+    with listener:
+        host, port = listener.getsockname()
+        assert host == "127.0.0.1"
+        assert reachable_urls(Config.of(), [listener]) == [f"http://localhost:{port}/"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def _signals_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    (listener,) = bind(Config.of(port=0))
+    (listener,) = bind(Config.of(host="127.0.0.1", port=0))
     with listener:
         yield listener
 

@@ -239,7 +239,7 @@ def test_it_may_be_closed_before_it_was_started() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_an_address_in_use_is_refused(host: str) -> None:
     """By the site itself, or by another program."""
-    (listener,) = bind(Config.of(port=0))
+    (listener,) = bind(Config.of(host="127.0.0.1", port=0))
     port = listener.getsockname()[1]
     with listener, pytest.raises(BindError) as caught:
         MetricsEndpoint(Config.of(metrics=f"{host}:{port}"))

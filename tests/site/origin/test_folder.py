@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portico.site.origin.folder import SMALL
+from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.open_file import FileSlice
 from portico.site.origin.protocol import Directory, Failed, File, Missing, SlashRedirect
 from portico.site.target import encode_name
@@ -40,10 +40,29 @@ def test_files_are_found(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/none", "/none/", "/a.txt/", "/a.txt/b", "/folder/none", "//a.txt", "//", "/folder//b.txt"],
+    ["/none", "/none/", "/a.txt/", "/a.txt/b", "/folder/none"],
 )
 def test_what_is_not_there_is_missing(site: Site, path: str) -> None:
     assert site.is_missing(path)
+
+
+@pytest.mark.parametrize(
+    ("index", "found"), [("index.html", "first"), ("home.html", "home"), ("none", None)]
+)
+def test_the_option_names_the_index_file(site: Site, index: str, found: str | None) -> None:
+    folder = site.root / "folder"
+    (folder / "index.htm").write_bytes(b"second")
+    origin = Folder(str(site.root), 1 << 20, index=index)
+    if index == "index.html":
+        second = origin.look_up(("folder", ""))
+        assert isinstance(second, File)
+        assert second.content.read() == b"second"
+    (folder / "index.html").write_bytes(b"first")
+    (folder / "home.html").write_bytes(b"home")
+    origin.freshness.begin_round()
+    look = origin.look_up(("folder", ""))
+    assert isinstance(look, File) is (found is not None)
+    assert found is None or (isinstance(look, File) and look.content.read() == found.encode())
 
 
 def test_folder_is_moved_without_its_slash_and_listed_with_it(site: Site) -> None:

@@ -180,6 +180,7 @@ def test_reasons_are_the_registered_ones() -> None:
         " , ,application/json\t;\tq=1.000 ,",
         "application/json;version=1;q=0.8, text/html;level=1;q=0.7",
         *("text/html;q=high, application/json", "*/*, text/html;q=0.1, application/json;q=0.2"),
+        *("text/html;q=0, */*", "*/*;q=0.1, text/*;q=0"),
     ],
 )
 def test_programs_get_problem_details(accept: str) -> None:
@@ -196,6 +197,7 @@ def test_programs_get_problem_details(accept: str) -> None:
         *("application/json;q=0.9, */*", "application/json;q=0"),
         *("application/json;q=0, application/*;q=0", "application/json;q=2"),
         *("application/json;q=0.1234", "application/json;q=-1", "application/json;q="),
+        *("text/html;q=0", "*/*;q=0", "*/*, application/json;q=0, text/html;q=0.5"),
         *("application/json;q=\u0661", "application/xml", "image/png", "json", "+json"),
         *("application", "application/json text/html", ";;;,,,;q=;="),
     ],

@@ -67,7 +67,8 @@ def test_lines_are_numbered_and_empty_ones_and_comments_left_out() -> None:
         ("/%61%2d%7E", "/a-~"),
         ("/caf%c3%a9", "/caf%C3%A9"),
         ("/café", "/caf%C3%A9"),
-        ("/a%2fb", "/a%2Fb"),
+        ("/a%2fb", "/a/b"),
+        ("//a%2F/b//", "/a/b/"),
         ("/a%20b c", "/a%20b%20c"),
         ("/%0d%0a\r\n", "/%0D%0A%0D%0A"),
         ("/100%", "/100%25"),
@@ -170,7 +171,8 @@ def test_neutral_values_hold_no_delimiter(text: str) -> None:
         ("/%2A", "/a", None),
         ("/a%3Ab", "/a:b", {}),
         ("/at/12:30", "/at/12:30", {}),
-        ("/a%2Fb", "/a/b", None),
+        ("/a%2Fb", "/a/b", {}),
+        ("/a/:x%2Fc", "/a/b/c", {"x": "b"}),
     ],
 )
 def test_paths_that_match(source: str, path: str, captured: dict[str, str] | None) -> None:

@@ -52,18 +52,18 @@ def test_redirect_leads_elsewhere(build: Build, status: int) -> None:
 def test_file_comes_before_a_rule_that_is_not_forced(build: Build) -> None:
     client = build("/page.html /x", "/full /x", "/full/ /y", "/bare /x", "/bare/ /y", "/coded /x")
     assert answer(client, "/page.html") == (200, b"<p>page")
-    assert answer(client, "/full") == (301, "/full/")
+    assert answer(client, "/full") == (301, "full/")
     assert answer(client, "/full/") == (200, b"index of full")
     assert answer(client, "/bare") == (301, "/x")  # a listing is no file
     assert answer(client, "/bare/") == (301, "/x")
     assert answer(client, "/bare/file.txt") == (200, b"in bare")
-    assert answer(client, "/coded") == (301, "/coded/")
+    assert answer(client, "/coded") == (301, "coded/")
 
 
 def test_clean_url_is_a_file(build: Build) -> None:
     client = build("/page /x", "/page/ /y 200")
     assert answer(client, "/page") == (200, b"<p>page")
-    assert answer(client, "/page/") == (301, "/page")
+    assert answer(client, "/page/") == (301, "../page")
 
 
 def test_forced_rule_comes_before_the_file(build: Build) -> None:
@@ -78,7 +78,7 @@ def test_forced_rule_comes_before_the_file(build: Build) -> None:
 
 def test_rule_for_other_than_what_is_there_does_nothing(build: Build) -> None:
     client = build("/x /page")
-    for path in ("/page", "/none", "/X", "/x/y", "//x", "/%2fx"):
+    for path in ("/page", "/none", "/X", "/x/y", "/%252fx"):
         assert "Location" not in fields(client.ask(path)), path
 
 
@@ -126,7 +126,7 @@ def test_nothing_captured_splits_an_answer_or_leads_away(
     response = client.ask(f"/in/{captured}")  # field_lines() raises for what would split
     location = fields(response).get("Location")
     if location is None:
-        assert response.status in {400, 404}
+        assert response.status in {400, 404} or client.ask("/").fields == response.fields
         return
     assert location.isascii()
     assert location.isprintable()
@@ -152,8 +152,21 @@ def test_rewrite_gives_the_content_of_another_path(build: Build) -> None:
     assert client.ask("/app/x", f"If-None-Match: {tag}").status == 304
     assert client.ask("/app/x", 'If-Match: "other"').status == 412
     assert content(client.ask("/app/x", "Range: bytes=1-2")) == b"p>"
-    assert answer(client, "/dir") == (200, b"index of full")
-    assert answer(client, "/slash") == (200, b"index of full")
+    for path in ("/dir/", "/slash/"):
+        assert answer(client, path) == (200, b"index of full")
+
+
+def test_rewrite_to_a_folder_is_at_a_path_with_a_slash(build: Build) -> None:
+    """Or else relative links in what is there would lead elsewhere."""
+    client = build("/dir /full 200", "/slash /full/ 200", "/list /bare 200", "/all/* /:splat 200")
+    (client.root / "bare" / "about.html").write_bytes(b"about")
+    for path in ("/dir", "/slash", "/list", "/all", "/all/full", "/all/bare"):
+        assert answer(client, f"{path}?q") == (301, f"{path.rpartition('/')[2]}/?q")
+    assert answer(client, "/all/full/") == (200, b"index of full")
+    for path in ("/list/", "/all/bare/"):
+        assert b"./file.txt" in content(client.ask(path))
+    assert answer(client, "/all/bare/about") == (200, b"about")
+    assert answer(client, "/all/bare/about/") == (301, "../about")
 
 
 def test_rewrite_to_a_clean_url_gives_its_page(build: Build) -> None:
@@ -164,16 +177,16 @@ def test_rewrite_to_a_clean_url_gives_its_page(build: Build) -> None:
 
 def test_rewrite_to_a_coded_index(build: Build) -> None:
     client = build("/a /coded 200")
-    response = client.ask("/a", "Accept-Encoding: gzip")
+    response = client.ask("/a/", "Accept-Encoding: gzip")
     assert (response.status, content(response)) == (200, CODED_INDEX)
     assert fields(response)["Content-Type"] == HTML
-    assert client.ask("/a", "Accept-Encoding: identity").status == 406
+    assert client.ask("/a/", "Accept-Encoding: identity").status == 406
 
 
 @pytest.mark.parametrize(
     "destination",
     [
-        *("/none", "/none/", "/bare", "/bare/", "/.secret", "/.git/config", "/.git/", "/_headers"),
+        *("/none", "/none/", "/.secret", "/.git/config", "/.git/", "/_headers"),
         *("/_redirects", "/%5Fredirects", "/_redirects/", "/page.html/", "/full/none"),
     ],
 )
@@ -194,7 +207,7 @@ def test_rewrite_never_leaves_the_root(build: Build, tmp_path: Path) -> None:
     (tmp_path / "secret.html").write_bytes(b"secret")
     client = build("/a/* /:splat 200", "/b /out.html 200", "/c/* /full/:splat/x 200")
     (client.root / "out.html").symlink_to(tmp_path / "secret.html")
-    for path in ("/b", "/a/out.html", "/a/%2e%2e/secret.html", "/a/../secret.html", "/c/.."):
+    for path in ("/b", "/a/out.html", "/a/%2e%2e/secret.html", "/a/../secret.html", "/c/x"):
         response = client.ask(path)
         assert response.status in {400, 404}, path
         assert b"secret" not in content(response)
@@ -321,7 +334,9 @@ def test_a_query_is_taken_apart_once_for_all_rules(
     assert client.ask("/index.php?p=7").status == 301
 
 
-@pytest.mark.parametrize("path", ["/" * 7000, "/full" + "/" * 7000, "/full//404.html"])
+@pytest.mark.parametrize(
+    "path", ["/" * 7000 + "none", "/full" + "/" * 7000 + "none", "/full//404.html"]
+)
 def test_empty_names_end_the_search_for_a_page(
     build: Build, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
