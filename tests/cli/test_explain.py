@@ -110,3 +110,9 @@ def test_as_a_command(site: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
     assert done.returncode == 0, done.stderr
     assert "404 Not Found" in done.stdout
+
+
+def test_a_base(explain: Explain) -> None:
+    assert "X-Frame-Options: DENY" in explain("/docs/./about", "--base", "/docs/")
+    assert "Location: docs/" in explain("/docs", "--base", "/docs/")
+    assert "not below that of --base" in explain("/about", "--base", "/docs/")

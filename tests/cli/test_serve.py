@@ -300,6 +300,11 @@ def test_beyond_loopback_there_is_a_warning(site: Path, tmp_path: Path) -> None:
         assert "Warning: everyone who can reach this machine over the network" in process.said
 
 
+def test_an_application_without_its_page_is_warned_of(site: Path, tmp_path: Path) -> None:
+    with Supervised(tmp_path, str(site), "--port", "0", "--spa").start() as process:
+        assert "Warning: there is no index.html in this folder" in process.said
+
+
 def test_each_address_is_shown_and_serves(site: Path, tmp_path: Path) -> None:
     addresses = ["--listen", "127.0.0.1:0", "--listen", "unix:www", "--listen", "127.0.0.2:0"]
     with Supervised(tmp_path, str(site), *addresses).start() as process:

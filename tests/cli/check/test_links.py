@@ -308,3 +308,18 @@ def test_references_are_resolved(
 ) -> None:
     found = resolve(OWN + base, reference)
     assert (found and found.path, found and found.fragment) == (path, fragment)
+
+
+def test_site_made_for_a_path_is_checked_below_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "home.html": '<a href="/docs/about">1</a> <a href="/about">2</a> <a href="guide/">3</a>',
+            "about.html": '<a href="/docs/">1</a> <a href="/docs/About">2</a> <a href="./">3</a>',
+            "guide/home.html": '<a href="../about.html">1</a> <a href="../../about">2</a>',
+        },
+    )
+    found = check(tmp_path, "--base", "docs", "--index", "home.html")
+    assert places(found, "link") == [("about.html", 1), ("guide/home.html", 1)]
+    assert "Write /docs/about" in found[0].cure
+    assert found[1].also == [{"path": "home.html", "line": 1}]
