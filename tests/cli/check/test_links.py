@@ -314,7 +314,7 @@ def test_site_made_for_a_path_is_checked_below_it(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
-            "home.html": '<a href="/docs/about">1</a> <a href="/about">2</a> <a href="guide/">3</a>',
+            "home.html": '<a href="/docs/about">1</a> <a href="/about">2</a> <a href="guide/">',
             "about.html": '<a href="/docs/">1</a> <a href="/docs/About">2</a> <a href="./">3</a>',
             "guide/home.html": '<a href="../about.html">1</a> <a href="../../about">2</a>',
         },
