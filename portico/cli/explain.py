@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies
 
 INTRO = """\
-Tell how Portico would answer a request, step by step and why: which rule, which
-file, which coding, which condition. URL is a path, or a URL of this site.
+Show how Portico answers a request, step by step, and why: which rule, which
+file, which compression, which condition. URL is a path, or a URL of this site.
 """
 
 OUTRO = """\
@@ -56,11 +56,11 @@ _MEMORY = 1 << 20
 
 def run(argv: Sequence[str]) -> int:
     """Explain the request that the arguments describe. Raises ConfigError for a mistake in them."""
-    values = vars(_parser().parse(argv))
+    values = vars(parser().parse(argv))
     url, method = values.pop("url"), values.pop("method")
     lines = values.pop("field")
     config = Config.load(values, os.environ)
-    check_root(config)
+    check_root(config, or_file=True)
     head = _head(method, url, lines)
     explanation = Explanation(config)
     try:
@@ -71,32 +71,33 @@ def run(argv: Sequence[str]) -> int:
     return STOPPED
 
 
-def _parser() -> Parser:
-    parser = Parser("portico explain", "URL [DIR] [-H FIELD]... [options]", INTRO, OUTRO)
-    add = parser.add_argument
-    add("url", metavar="URL", help="What is asked for: a path such as /about, or a URL.")
-    field = "A field, such as 'Range: ...'; may be repeated."
-    add("-H", dest="field", metavar="FIELD", action="append", default=[], help=field)
+def parser() -> Parser:
+    """Return the parser of this command."""
+    made = Parser("portico explain", "URL [DIR] [-H HEADER]... [options]", INTRO, OUTRO)
+    add = made.add_argument
+    add("url", metavar="URL", help="A path such as /about, or a URL.")
+    field = "A request header, such as 'Range: bytes=0-9'; repeatable."
+    add("-H", dest="field", metavar="HEADER", action="append", default=[], help=field)
     add("-X", dest="method", metavar="METHOD", default="GET", help="The method. (default: GET)")
-    about_site = parser.add_argument_group("how the site is served")
+    about_site = made.add_argument_group("how the site is served")
     for option in OPTIONS:
         if option.group == SERVING or option.name in {"allow_host", "config"}:
             add_option(about_site, option)
     add_help(about_site)
-    return parser
+    return made
 
 
 def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
     """Return the head of the request. Raises UsageError for what cannot be sent."""
     found = _URL.fullmatch(url)
     if found is None or not (found[1] or found[2]):
-        raise UsageError(f"{url!r} is neither a path, which begins with a slash, nor an http URL")
+        raise UsageError(f"not a path such as /about, nor an http URL: {url!r}")
     given = {line.partition(":")[0].strip().lower() for line in lines}
     own = {"host": found[1] or "localhost", "accept": "*/*"}
     fields = [f"{name.title()}: {value}" for name, value in own.items() if name not in given]
     text = "\r\n".join([f"{method} {found[2] or '/'} HTTP/1.1", *fields, *lines, "", ""])
     if re.search(r"[\r\n]", "".join(lines) + method + url):
-        raise UsageError("neither the URL nor a field may contain a line break")
+        raise UsageError("the URL or a header contains a line break")
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -105,7 +106,7 @@ class Explanation:
 
     def __init__(self, config: Config) -> None:
         self._worked = False
-        folder = Folder(config.root, _MEMORY)
+        folder = Folder(config.root, _MEMORY, hidden=config.hidden)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
         self.site = Site(folder, config, hosts, copies, report, note=_note)
@@ -117,7 +118,7 @@ class Explanation:
         response, dependencies = self.site.answer(request)
         self.show_response(response, dependencies)
         if self._worked:
-            show("\nOnce the work in the background is done:")
+            show("\nOnce it is compressed:")
             self.site.freshness.begin_round()
             response, dependencies = self.site.answer(request)
             self.show_response(response, dependencies)
@@ -134,12 +135,12 @@ class Explanation:
             show(f"    {name}: {printable(value)}")
         show(f"\n    {_content(response)}")
         if dependencies:
-            checks = count(len(dependencies), "check")
-            show(f"    It is kept for further requests; each takes {checks} of the disk.")
+            files = count(len(dependencies), "path")
+            show(f"    Cached; for each request {files} on disk are checked for changes.")
         elif dependencies is not None:
-            show("    Nothing on the disk can change it.")
+            show("    Cached; it depends on no file.")
         else:
-            show("    It is made again for each request.")
+            show("    Not cached: it is made anew for each request.")
 
     def _work(self, steps: Iterator[None]) -> bool:
         """Do a job at once that the server does in the background."""
@@ -151,9 +152,8 @@ class Explanation:
 
 def _content(response: Response) -> str:
     if response.is_stream:
-        return "Its content is made while it is sent."
-    size = sum(map(len, response.content))
-    return f"{size:,} bytes of content follow." if size else "No content follows."
+        return "The body is made while it is sent."
+    return f"Body: {count(sum(map(len, response.content)), 'byte')}"
 
 
 def _note(text: str, *values: object) -> None:

@@ -34,10 +34,10 @@ _PAGE_SUFFIX = ".html"
 
 _KINDS = {
     File: "a file",
-    Precompressed: "a file in coded form only",
-    Directory: "a folder without an index file",
+    Precompressed: "a file in compressed form only",
+    Directory: "a folder without index.html",
     SlashRedirect: "a folder",
-    Missing: "nothing",
+    Missing: "missing",
     Failed: "something that cannot be read",
 }
 
@@ -45,9 +45,14 @@ Names = tuple[str, ...]
 
 
 class Resolver:
-    """Finds things in `origin`. With `clean_urls`, /about also finds about.html."""
+    """Finds things in `origin`. With `clean_urls`, /about also finds about.html.
 
-    def __init__(self, origin: Origin, note: Note, *, clean_urls: bool) -> None:
+    With `hidden`, dotfiles are found.
+    """
+
+    def __init__(
+        self, origin: Origin, note: Note, *, clean_urls: bool, hidden: bool = False
+    ) -> None:
         self._origin = origin
         self._note = note
         self._clean_urls = clean_urls
@@ -55,14 +60,15 @@ class Resolver:
         self._without_page: BoundedCache[Names, tuple[Names, tuple[Dependency, ...]]] = (
             BoundedCache(_FOLDERS)
         )
+        self._hidden = hidden
 
     def find(self, names: Names) -> Found:
         """Return what is at a path."""
-        if is_hidden(names) or is_rules_file(names):
-            self._note("Look-up: this name is hidden, as if it were not there.")
+        if is_hidden(names, hidden=self._hidden) or is_rules_file(names):
+            self._note("File: this name is hidden, so it is not found.")
             return Missing(())
         found = self._origin.look_up(names)
-        self._note("Look-up: /%s is %s.", "/".join(names), _KINDS[type(found)])
+        self._note("File: /%s is %s.", "/".join(names), _KINDS[type(found)])
         if self._clean_urls and isinstance(found, Missing | SlashRedirect):
             return self._page(names, found)
         return found
@@ -82,7 +88,7 @@ class Resolver:
 
         Last come the dependencies of the search.
         """
-        folders = () if is_hidden(names) else names[:-1]
+        folders = () if is_hidden(names, hidden=self._hidden) else names[:-1]
         known = self._without_page.get(folders)
         if known is not None and self._origin.freshness.holds(known[1]):
             return None, *known
@@ -117,7 +123,7 @@ class Resolver:
         page = self._origin.look_up((*stem[:-1], stem[-1] + _PAGE_SUFFIX))
         dependencies = merge(found.dependencies, page.dependencies)
         if isinstance(page, File | Precompressed):
-            self._note("Look-up: /%s stands for it.", "/".join(page.names))
+            self._note("File: /%s is used.", "/".join(page.names))
             if slash:
                 return SlashRedirect(dependencies, is_folder=False)
             return page.depending_on(dependencies)

@@ -26,7 +26,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from portico.config.config import Config
+from portico.config.config import Config, ConfigError
 from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
+    from portico.site.rules.headers import HeaderRules
     from portico.site.rules.rulebook import Report, RulesParser
     from portico.site.users import Users
 
@@ -85,6 +86,12 @@ _RIGHTS = {
     "MKCOL": {"create"},
     "DELETE": {"delete"},
 }
+
+ISOLATING = (
+    "Cross-Origin-Opener-Policy: same-origin",
+    "Cross-Origin-Embedder-Policy: require-corp",
+)
+"""What makes a page cross-origin isolated (HTML, 7.1.4)."""
 
 # Fields of a representation that do not apply to a page sent in its place. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
@@ -144,9 +151,12 @@ class Site:
         """When everything that depends on this site has to be checked again."""
         self._config = config or Config.of()
         self._hosts = Hosts(hosts)
-        self._resolver = Resolver(origin, note, clean_urls=self._config.clean_urls)
+        self._resolver = Resolver(
+            origin, note, clean_urls=self._config.clean_urls, hidden=self._config.hidden
+        )
         self._selector = Selector(origin, copies, note, report)
         self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
+        self._own_headers = header_rules(self._config)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
@@ -243,7 +253,7 @@ class Site:
     def _answer_health(self, request: RequestHead, _context: Context) -> Response | None:
         if request.path != self._config.health or request.method == "OPTIONS":
             return None
-        self._note("Health: the path of --health, whatever the host and the files.")
+        self._note("Health: this is the path of --health.")
         status, text = (503, b"stopping\n") if self._is_stopping else (200, b"ok\n")
         return errors.unstored(status, "text/plain; charset=utf-8", text)
 
@@ -252,7 +262,7 @@ class Site:
     def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
         if self._hosts.are_meant(request.authority):
             return None
-        self._note("Authority: not a host of this server.")
+        self._note("Host: not one of this server.")
         return errors.refuse_host(request, host_name(request.authority))
 
     # 4. OPTIONS and CORS
@@ -471,7 +481,7 @@ class Site:
         if self._config.spa and _is_navigation(request):
             index = self._resolver.index(())
             if isinstance(index, File | Precompressed):
-                self._note("Look-up: a navigation gets the application's page (--spa).")
+                self._note("Page: /index.html, because of --spa.")
                 response = self._representation(request, index, NO_CACHE, context)
                 fields = [*without(response.fields, _CACHING), ("Cache-Control", NO_CACHE)]
                 response.fields = varying(fields, self._vary)
@@ -486,7 +496,7 @@ class Site:
             if not (self._config.listing and self._may_read((*folder, ""), context)):
                 folder = ()
             return self._error(404, request, missing=(context.names, folder))
-        self._note("Page: /%s, the nearest.", "/".join(page.names))
+        self._note("Page: /%s is the nearest error page.", "/".join(page.names))
         return self._error_page(request, page, context)
 
     def _error_page(
@@ -521,14 +531,18 @@ class Site:
     def _with_rules(
         self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
     ) -> list[Field]:
-        """Return `fields` as changed by _headers, whose rules cannot change those in `fixed`."""
-        if self._rules.headers is None:
+        """Return `fields` as changed by _headers and --header, except for those in `fixed`."""
+        if self._rules.headers is None and self._own_headers is None:
             return fields
-        host = host_name(request.authority)
-        changed, lines = self._rules.headers.apply(request.path, host, fields)
-        for line in lines:
-            self._note("Fields: the block on line %d of _headers applies.", line)
-        if not lines or not fixed:
+        host, changed = host_name(request.authority), fields
+        if self._rules.headers is not None:
+            changed, lines = self._rules.headers.apply(request.path, host, changed)
+            for line in lines:
+                self._note("Headers: the block on line %d of _headers applies.", line)
+        if self._own_headers is not None:
+            changed, _ = self._own_headers.apply(request.path, host, changed)
+            self._note("Headers: those of --header and --isolate are set.")
+        if not fixed:
             return changed
         own = [field for field in fields if field[0].lower() in fixed]
         return own + without(changed, fixed)
@@ -540,6 +554,26 @@ def _is_navigation(request: RequestHead) -> bool:
     if mode is not None:
         return mode == "navigate"
     return "text/html" in (request.get("accept") or "").lower()
+
+
+def header_rules(config: Config) -> HeaderRules | None:
+    """Return a rule that sets the headers of --header and --isolate; None if there are none.
+
+    Raises ConfigError for one that only the server can set.
+    """
+    lines = (*(ISOLATING if config.isolate else ()), *config.headers)
+    if not lines:
+        return None
+    from portico.site.rules.headers import Block, HeaderRules
+    from portico.site.rules.pattern import BadRuleError
+
+    block = Block("/*", 1)
+    for line in lines:
+        try:
+            block.add(line)
+        except BadRuleError as problem:
+            raise ConfigError(f"--header {line!r}: {problem}") from None
+    return HeaderRules([block])
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:

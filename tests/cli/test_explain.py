@@ -42,13 +42,13 @@ def explain(site: Path, capsys: pytest.CaptureFixture[str]) -> Explain:
 
 def test_a_clean_url(explain: Explain) -> None:
     told = explain("/about")
-    assert "/about is nothing." in told
-    assert "/about.html stands for it." in told
+    assert "/about is missing." in told
+    assert "/about.html is used." in told
     assert "the block on line 1 of _headers applies" in told
     assert "HTTP/1.1 200 OK" in told
     assert "X-Frame-Options: DENY" in told
-    assert "12 bytes of content" in told
-    assert "each takes" in told
+    assert "Body: 12 bytes" in told
+    assert "Cached; for each request " in told
 
 
 def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
@@ -61,7 +61,7 @@ def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
 
 
 def test_what_comes_at_once_and_what_later(explain: Explain) -> None:
-    at_once, later = explain("/", "-H", "Accept-Encoding: gzip").split("Once the work")
+    at_once, later = explain("/", "-H", "Accept-Encoding: gzip").split("Once it is compressed")
     assert "gzip is wanted" in at_once
     assert "Content-Encoding" not in at_once
     assert "Content-Encoding: gzip" in later

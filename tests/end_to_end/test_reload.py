@@ -157,8 +157,8 @@ def test_a_bad_configuration_changes_nothing(root: Path, run: Run) -> None:
     portico = run()
     before = portico.workers
     for lines, complaint in {
-        "ports = 1": "portico.toml, line 1, key ports: there is no such option",
-        "root = 'none'": "there is no folder 'none'; create or correct it",
+        "ports = 1": "portico.toml, line 1, key ports: no such option",
+        "root = 'none'": "no such file or folder: 'none'",
     }.items():
         configure(root, lines)
         portico.send(signal.SIGHUP)
@@ -229,7 +229,7 @@ def test_an_address_that_cannot_be_had_changes_nothing(root: Path, run: Run) -> 
     portico = run()
     configure(root, 'listen = ["unix:a.sock", "127.0.0.1:0", "unix:none/b.sock"]')
     portico.send(signal.SIGHUP)
-    portico.hears("none/b.sock lies in a folder that does not exist; create it\n")
+    portico.hears("none/b.sock'\n")
     assert portico.content() == b"small"
     assert not (root / "a.sock").exists()
     assert portico.end() == 0

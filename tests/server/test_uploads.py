@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from portico import ConfigError, Server
+from portico.config.config import Config, check_writing
 from portico.site.target import STAGING
 from tests.server.clients import Answer, Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
@@ -325,3 +326,11 @@ def test_writing_from_elsewhere_has_to_be_asked_for(root: Path, host: str) -> No
         Server(root, host=host, allow="create")
     Server(root, host=host, allow="create", insecure_writes=True)
     Server(root, host=host)
+
+
+def test_lan_is_elsewhere_and_a_single_file_is_no_place_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--insecure-writes"):
+        check_writing(Config.of(lan=True, allows="create"))
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(ConfigError, match="not a single file"):
+        Server(tmp_path / "film.mp4", allows="create")

@@ -37,8 +37,8 @@ class Client:
     ) -> None:
         self.root = root
         self.reports: list[str] = []
-        self.folder = Folder(str(root), memory)
         config = Config.of(**options)
+        self.folder = Folder(str(root), memory, hidden=config.hidden)
         self.site = Site(self.folder, config, hosts, copies, self.reports.append)
         self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)

@@ -30,7 +30,7 @@ MOST_FILES = 100
 """Files in one form."""
 MOST_PARTS = 1000
 """Parts of one form, with those that are no files."""
-_MISSING = "This server takes no forms: it lacks the extra upload (pip install multipart)."
+_MISSING = "This server takes no forms: it lacks a library: pip install 'portico-server[upload]'."
 
 
 class Form:
