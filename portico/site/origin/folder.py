@@ -51,6 +51,7 @@ from portico.site.origin.names import UNKNOWN, KnownNames, Names
 from portico.site.origin.open_file import OPENING, FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
     Directory,
+    Entry,
     Failed,
     File,
     Found,
@@ -61,6 +62,8 @@ from portico.site.origin.protocol import (
 from portico.site.rules import rulebook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from portico.budget import Budget
 
 SMALL = 65536
