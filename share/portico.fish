@@ -49,7 +49,7 @@ complete -c portico -n 'not __fish_seen_subcommand_from check compress explain p
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l max-connections -r -d 'Connections open at once, per worker. (default: 4096)'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l head-timeout -r -d 'Time a client has to send its request headers. (default: 10)'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l idle-timeout -r -d 'Time after which an idle connection is closed. (default: 60)'
-complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l send-timeout -r -d 'Time a client may read nothing of a response. (default: 30)'
+complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l send-timeout -r -d 'Time a client may read nothing of a response. (default: 60)'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l grace -r -d 'Time to finish responses when stopping. (default: 5)'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l cache-size -r -d 'Memory for cached responses, per worker; 0: none. (default: 64M)'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l config -r -d 'Read options from this file instead of portico.toml.'
