@@ -13,6 +13,7 @@ Limit: on a file system that takes names in other cases for the same, blocks fit
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ READ = "read"
 ANONYMOUS, USERS = "anonymous", "users"
 
 Rights = frozenset[str]
+RightsFor = Callable[[tuple[str, ...]], Rights]
+"""What one client may do with a path."""
 
 
 class TooManyGuesses(Exception):  # noqa: N818 (what the caller answers, not an error of ours)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field, RequestHead
-    from portico.site.uploads.resumable import RightsFor
+    from portico.site.access import RightsFor
     from portico.site.uploads.sink import Store
 
 WRITE_FIELDS = (
@@ -167,6 +167,8 @@ class _One:
             return self._begin(names, rights)
         store: Store
         if names[-1] == "":
+            if "create" not in rights:
+                raise Refused(403, "Nothing may be created here.")
             store = NewFolder(uploads.folder, names[:-1])
             if request.content_length > 0:
                 raise Refused(400, "A folder has no content.")
@@ -194,8 +196,9 @@ class _One:
         if "create" not in rights:
             raise Refused(403, "No file can be created here.")
         wants_page = "text/html" in (request.get("accept") or "").lower()
+        folder, space, rights_for = uploads.folder, uploads.space, self._rights_for
         return self._take(
-            Form(uploads.folder, uploads.space, names[:-1], request, rights, wants_page=wants_page)
+            Form(folder, space, names[:-1], request, rights_for, wants_page=wants_page)
         )
 
     def _make_folder(self) -> Upload:
