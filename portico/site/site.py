@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from portico.config.config import Config
 from portico.http import conditional, digests
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
     from portico.site.rules.rulebook import Report, RulesParser
-    from portico.site.users import Users
 
     Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
 
@@ -90,6 +89,17 @@ _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
 _DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
 # Nor an error: what is missing now may be there at the next request.
 _CACHING = frozenset({"cache-control", "expires"})
+
+
+class Authenticator(Protocol):
+    """Tells who has sent a request: `users.Users`, or what `portico explain` is told."""
+
+    def who(self, request: RequestHead, *, may_wait: bool) -> str | None:
+        """Return the name of a user; None for somebody unknown.
+
+        Raises TooManyGuesses, and Waiting unless `may_wait`.
+        """
+        ...
 
 
 class Context:
@@ -132,7 +142,7 @@ class Site:
         parser: RulesParser | None = None,
         *,
         note: Note = silent,
-        users: Users | None = None,
+        users: Authenticator | None = None,
         uploads: Uploads | None = None,
         may_wait: bool = True,
     ) -> None:

@@ -33,8 +33,7 @@ def far(slow_mount: SlowMount, tmp_path: Path) -> Iterator[SlowMount]:
 
 @pytest.fixture
 def server(far: SlowMount, tmp_path: Path) -> Iterator[Supervised]:
-    assert far
-    site = str(tmp_path / "site")
+    site = str(far.path.parent)
     with Supervised(tmp_path, site, *WRITABLE, "--send-timeout", "1").start() as server:
         yield server
         assert server.end() == 0

@@ -320,7 +320,7 @@ def test_a_stop_does_not_wait_for_old_workers(run: Run, stack: ExitStack) -> Non
 
 
 def test_an_upload_outlives_a_reload(root: Path, run: Run, stack: ExitStack) -> None:
-    """What is under way comes to its end, and what was broken off is gone on with by new workers."""
+    """What is under way comes to its end; what was broken off is gone on with by new workers."""
     configure(root, 'allow = "write"')
     portico = run("--grace", "0.05")
     client = stack.enter_context(Client(portico.url))

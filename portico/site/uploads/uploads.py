@@ -70,8 +70,10 @@ MOST_AT_ONCE = 256
 class Uploads:
     """Takes requests that change the files below one folder. Thread-safe."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, only_looks: bool = False) -> None:
+        """With `only_looks` it tells what it would answer, and changes nothing."""
         self.config = config
+        self.only_looks = only_looks
         self.folder = WritableFolder(config.root, sync=config.sync)
         self.space = Space(self.folder, config.keep_free)
         self.parts = Parts(self.folder, sync=config.sync)
@@ -223,7 +225,9 @@ class _One:
         if "delete" not in self._rights_for(names):
             raise Refused(403, "Nothing may be deleted here.")
         self._need_disk()
-        self._uploads.folder.delete(names[:-1] if is_folder else names, check)
+        folder = self._uploads.folder
+        change = folder.look if self._uploads.only_looks else folder.delete
+        change(names[:-1] if is_folder else names, check)
         return Response(204, [])
 
     # Uploads that can be resumed
@@ -236,6 +240,8 @@ class _One:
         self._need_disk()
         uploads.folder.look(names, Terms("PUT", note.conditions, names[-1], rights).check)
         uploads.space.check(note.length or 0)
+        if uploads.only_looks:
+            return uploads.upload(NewFolder(uploads.folder, names), self._request, ())
         name = uploads.parts.create(note)
         return self._append(door, name, is_creation=True)
 
@@ -244,10 +250,11 @@ class _One:
         method = method_of(self._request)
         door = self._door()
         self._need_disk()
-        if method == "PATCH":
+        only_looks = self._uploads.only_looks
+        if method == "PATCH" and not only_looks:
             return self._append(door, name, is_creation=False)
         with self._uploads.parts.open(name) as part:
-            if method == "HEAD":
+            if method == "HEAD" or only_looks:
                 part.sync()
                 return door.head_response(part)
             if method == "DELETE":
