@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import RequestHead
+    from portico.site.access import Authenticator
     from portico.site.origin.freshness import Dependencies
-    from portico.site.site import Authenticator
 
 INTRO = """\
 Tell how Portico would answer a request, step by step and why: which rule, which

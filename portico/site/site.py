@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from portico.config.config import Config
 from portico.http import conditional, digests
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field
+    from portico.site.access import Authenticator
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
@@ -89,17 +90,6 @@ _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
 _DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
 # Nor an error: what is missing now may be there at the next request.
 _CACHING = frozenset({"cache-control", "expires"})
-
-
-class Authenticator(Protocol):
-    """Tells who has sent a request: `users.Users`, or what `portico explain` is told."""
-
-    def who(self, request: RequestHead, *, may_wait: bool) -> str | None:
-        """Return the name of a user; None for somebody unknown.
-
-        Raises TooManyGuesses, and Waiting unless `may_wait`.
-        """
-        ...
 
 
 class Context:
@@ -429,8 +419,7 @@ class Site:
         fields = self._with_rules(request, fields + repr_digest(request, selected))
         if self._rules.headers is not None:
             fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
-        if not self._config.trust_uploads and self._access.some_may_write(found.names):
-            fields = sandboxed(fields)
+        fields = self._sandboxed(fields, found)
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
@@ -487,6 +476,7 @@ class Site:
             return self._error(404, request)
         fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
         fields = self._with_rules(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
+        fields = self._sandboxed(fields, found)
         return Response(404, fields, (selected.file.content,) if selected.file.size else ())
 
     def _error(
@@ -501,6 +491,12 @@ class Site:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)
         return response
+
+    def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
+        """Return the fields of a file, which somebody may have uploaded."""
+        if self._config.trust_uploads or not self._access.some_may_write(found.names):
+            return fields
+        return sandboxed(fields)
 
     def _with_rules(
         self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()

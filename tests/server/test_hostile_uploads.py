@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 from base64 import b64encode
@@ -394,6 +395,32 @@ def test_a_disk_that_cannot_be_written_is_served(
     assert client.ask(get("/file.txt")).content == b"old"
 
 
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        ("page.html", "/folder/page.html"),
+        ("page.html", "/folder/page"),
+        ("index.html", "/folder/"),
+        ("404.html", "/folder/none"),
+        ("a.svg", "/folder/a.svg"),
+        ("b.html.gz", "/folder/b.html"),
+    ],
+)
+def test_a_page_that_was_uploaded_runs_without_rights(
+    serve: Serve, connect: Connect, root: Path, stored: str, asked: str
+) -> None:
+    """Whatever way leads to it."""
+    access = ["/folder/* anonymous=read,create", "/* anonymous=read"]
+    client = connect(serve(root, allow="create", access=access))
+    page = gzip.compress(b"<p>") if stored.endswith(".gz") else b"<p>"
+    assert put(client, f"/folder/{stored}", page).status == 201
+    (root / "own.html").write_bytes(b"<p>")
+    answer = client.ask(get(asked, "Accept: text/html", "Accept-Encoding: gzip"))
+    assert answer.content == page
+    assert answer.fields["content-security-policy"] == "sandbox"
+    assert "content-security-policy" not in client.ask(get("/own.html")).fields
+
+
 def test_a_form_needs_the_right_to_each_file(serve: Serve, connect: Connect, root: Path) -> None:
     """Not only to their folder."""
     access = ["/folder/file.txt users=replace", "/* anonymous=read,create,replace"]
@@ -410,9 +437,9 @@ def test_the_tag_of_a_compressed_copy_names_the_state_of_the_file(
 ) -> None:
     """It is what a page's own script sees, whose requests accept gzip whether it asks or not."""
     (root / "page.html").write_bytes(b"<p>text</p>" * 1000)
-    gzip = get("/page.html", "Accept-Encoding: gzip")
-    eventually(lambda: "content-encoding" in client.ask(gzip).fields)
-    tag = client.ask(gzip).fields["etag"]
+    coded = get("/page.html", "Accept-Encoding: gzip")
+    eventually(lambda: "content-encoding" in client.ask(coded).fields)
+    tag = client.ask(coded).fields["etag"]
     plain = client.ask(get("/page.html", "Accept-Encoding: identity")).fields["etag"]
     assert tag != plain
     assert put(client, "/page.html", b"new", f"If-None-Match: {tag}").status == 412
