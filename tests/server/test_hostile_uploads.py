@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from portico import Server
 from portico.site.origin.writable import WritableFolder
 from portico.site.target import STAGING
 from tests.server.clients import Answer, Client, chunked, eventually, get, request
@@ -267,6 +268,18 @@ def test_an_empty_file_comes_by_every_door(
         assert client.head()[0] == 100
     assert client.answer().status == 201
     assert (root / name).read_bytes() == b""
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("content", [b"new", LARGE], ids=["small", "large"])
+def test_a_server_that_stops_lets_go_of_what_is_under_way(
+    root: Path, door: str, content: bytes
+) -> None:
+    with Server(root, allow="write", grace=0.05) as server, Client(server.url) as client:
+        DOORS[door](client, content)
+        server.stop()
+    assert (root / "folder" / "file.txt").read_bytes() == b"old"
+    eventually(lambda: not list(root.rglob(".new-*")))
 
 
 def test_pipelined_requests_see_the_changes_before_them(client: Client, root: Path) -> None:

@@ -79,7 +79,8 @@ class NewFile:
     def close(self) -> None:
         """Close it; without a name it is gone."""
         if self.fd >= 0:
-            os.close(self.fd)
+            with contextlib.suppress(OSError):  # what has to be safe was synced before
+                os.close(self.fd)
             self.fd = -1
         if self._staging is not None:
             if self._hidden and not self._keeps_hidden:

@@ -236,11 +236,11 @@ class Part:
             note.length = self.offset
             self.save()
         is_new = self._place(terms)
-        note.is_done, note.status = True, 201 if is_new else 204
-        self.save()
-        for name in (self.name, f"{self.name}.owner"):
+        for name in (self.name, f"{self.name}.owner"):  # first: without content it is done
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._folder)
+        note.is_done, note.status = True, 201 if is_new else 204
+        self.save()
 
     def _place(self, terms: Terms) -> bool:
         file = NewFile(os.dup(self._fd), os.dup(self._folder), self.name, keeps_hidden=True)

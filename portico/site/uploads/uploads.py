@@ -243,7 +243,12 @@ class _One:
         if uploads.only_looks:
             return uploads.upload(NewFolder(uploads.folder, names), self._request, ())
         name = uploads.parts.create(note)
-        return self._append(door, name, is_creation=True)
+        try:
+            return self._append(door, name, is_creation=True)
+        except Refused:  # its client does not learn the URL
+            with uploads.parts.open(name) as part:
+                part.remove()
+            raise
 
     def _go_on(self, name: str) -> Response | Upload:
         """Answer a request for the URL of an upload."""
