@@ -57,12 +57,12 @@ if TYPE_CHECKING:
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field
+    from portico.site.access import Authenticator
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
     from portico.site.rules.headers import HeaderRules
     from portico.site.rules.rulebook import Report, RulesParser
-    from portico.site.users import Users
 
     Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
 
@@ -141,7 +141,7 @@ class Site:
         parser: RulesParser | None = None,
         *,
         note: Note = silent,
-        users: Users | None = None,
+        users: Authenticator | None = None,
         uploads: Uploads | None = None,
         readmes: Readmes | None = None,
         may_wait: bool = True,
@@ -447,8 +447,7 @@ class Site:
         fields = self._with_rules(request, fields + repr_digest(request, selected))
         if self._rules.headers is not None:
             fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
-        if not self._config.trust_uploads and self._access.some_may_write(found.names):
-            fields = sandboxed(fields)
+        fields = self._sandboxed(fields, found)
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
@@ -509,6 +508,7 @@ class Site:
             return self._error(404, request)
         fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
         fields = self._with_rules(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
+        fields = self._sandboxed(fields, found)
         return Response(404, fields, (selected.file.content,) if selected.file.size else ())
 
     def _error(
@@ -527,6 +527,12 @@ class Site:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)
         return response
+
+    def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
+        """Return the fields of a file, which somebody may have uploaded."""
+        if self._config.trust_uploads or not self._access.some_may_write(found.names):
+            return fields
+        return sandboxed(fields)
 
     def _with_rules(
         self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()

@@ -104,6 +104,35 @@ def test_it_writes_nothing(explain: Explain, site: Path) -> None:
     assert sorted(site.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("method", "url", "arguments", "told"),
+    [
+        ("PUT", "/new.txt", ["--user", "alice"], "would be taken"),
+        ("PUT", "/new.txt", ["--user", "bob"], "403 Forbidden"),
+        ("PUT", "/new.txt", [], "401 Unauthorized"),
+        ("PUT", "/about.html", ["--user", "alice", "-H", "If-None-Match: *"], "412 "),
+        ("PUT", "/.hidden", ["--user", "alice"], "403 "),
+        ("PUT", "/new.txt", ["--user", "alice", "-H", "Upload-Complete: ?0"], "would be taken"),
+        ("POST", "/", ["--user", "alice", "-H", "Content-Type: text/plain"], "415 "),
+        ("DELETE", "/about.html", ["--user", "alice"], "204 No Content"),
+        ("DELETE", "/none", ["--user", "alice"], "404 "),
+        ("DELETE", "/about.html", [], "401 "),
+        ("HEAD", "/.portico/uploads/" + "0" * 32, ["--user", "alice"], "404 "),
+        ("PATCH", "/.portico/uploads/" + "0" * 32, ["--user", "alice"], "404 "),
+    ],
+)
+def test_who_may_write_is_told_without_writing(
+    explain: Explain, site: Path, method: str, url: str, arguments: list[str], told: str
+) -> None:
+    before = sorted(site.rglob("*"))
+    users = site.parent / "users"
+    users.touch()
+    access = "/* anonymous=read alice=create,replace,delete"
+    writing = ("--allow", "write", "--users", str(users), "--access", access, "--keep-free", "0")
+    assert told in explain(url, "-X", method, *writing, *arguments)
+    assert sorted(site.rglob("*")) == before
+
+
 def test_as_a_command(site: Path) -> None:
     command = [sys.executable, "-m", "portico", "explain", "/none", str(site)]
     home = Path(portico.__file__).parent.parent
