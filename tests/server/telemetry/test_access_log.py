@@ -304,7 +304,7 @@ def test_the_log_goes_on_when_the_disk_has_room_again(site: Path, tmp_path: Path
         assert portico.content("/empty.txt") == b""
         assert portico.end() == 0
     lines = portico.logged.splitlines()
-    assert len(lines) == 12  # one of the three was completed
+    assert len(lines) in {12, 13}  # of the three one was completed, and one perhaps came later
     assert all(COMMON.fullmatch(line) for line in lines)
     assert "/empty.txt" in lines[-1]
 
