@@ -24,6 +24,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Return the public names too that have not been asked for yet."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for, so that the command starts fast."""
     if name in _HOMES:

@@ -32,6 +32,7 @@ one connection, and what has to come back. The rules are in our own words; the R
 
 A case's name is its test. To run one, or all of a kind:
 
+<!-- not run: it is a run of these tests -->
 ```sh
 ./scripts/test tests/conformance/test_portico.py -k if-none-match
 ```

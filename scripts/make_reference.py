@@ -20,26 +20,33 @@ HEAD = """\
 
 <!-- Written by scripts/make_reference.py out of portico/config/options.py: change it there. -->
 
-    portico [options] [DIR]
-    python3 -m portico [options] [DIR]
+```text
+portico [options] [DIR]
+python3 -m portico [options] [DIR]
+```
 
-The second form needs no installation: it runs from a bare checkout.
+The second form runs from a clone, without installing anything.
 
-## Three places, and which one wins
+DIR may also be a single file, such as `portico film.mp4`. Then it is as if that file were alone in
+its folder: the server answers `/film.mp4` with it and `/` with a page that links to it, and
+nothing else is served, no rules file beside it applies, and no compressed file beside it is used.
 
-Each option can be given in three places. A place further down outweighs those above it:
+## Three places for options
 
-1. **The configuration file**, a TOML file named by `--config FILE` or `PORTICO_CONFIG`. The keys
-   are the names below; hyphens may stand for underscores. A `root` that is not absolute is meant
-   from the folder in which the file lies. An unknown key is an error.
-2. **The environment**, as `PORTICO_` and the name in capitals. A list is written with commas, a
-   switch as `yes` or `no`. An empty variable counts as unset.
-3. **Flags** on the command line.
+An option can be set in three places. Flags win over the environment, which wins over the file.
 
-What is given nowhere has its default. A list given in one place replaces the one from another; the
-two are not joined. Every value is checked, even where another outweighs it.
+1. **The configuration file**: `portico.toml` in the current folder, or the TOML file that
+   `--config` or `PORTICO_CONFIG` names. (`--config /dev/null` reads none.) Its keys are the names
+   below; hyphens may stand for underscores. A relative `root` starts at the folder of the file. An
+   unknown key is an error. A `portico.toml` in the root of the site is never served.
+2. **The environment**: `PORTICO_` and the name in capitals. A list is written with commas
+   (headers: one on each line), a switch as `yes` or `no`. An empty variable counts as unset.
+3. **Flags** on the command line. A switch is unset by `--no-` before its name.
 
-A configuration file may look like this:
+A list in one place replaces the list in another. Every value is checked, even one that another
+replaces.
+
+A configuration file:
 
 ```toml
 root = "public"
@@ -51,15 +58,15 @@ idle_timeout = 30
 cache_size = "64M"
 ```
 
-And the same port from the environment, or by a flag:
+The same port, from the environment and by a flag:
 
 ```sh
 PORTICO_PORT=8000 portico public
 portico public --port 8000
 ```
 
-In Python, the options are keywords of the same names. The list `allow_host` is in the plural there,
-`allow_hosts`, and the environment has no say:
+In Python, options are keyword arguments. Those that can be repeated are in the plural
+(`allow_hosts`), and neither the environment nor `portico.toml` is read:
 
 ```python
 import portico
@@ -75,17 +82,31 @@ TAIL = """\
 | code | meaning |
 | --- | --- |
 | 0 | Stopped by Ctrl+C or SIGTERM, or after `--help` or `--version`. |
-| 1 | With several workers: the first ones did not come up. |
+| 1 | The first of several workers did not start. |
 | 2 | Nothing was started: a wrong option or configuration file, a folder that cannot be read, a \
-port that is in use. One line on stderr says which, and what to do. |
+port that is in use. One line on stderr says which. |
 | 130 | Ctrl+C before the server was ready. |
 
 ## Signals
 
-Ctrl+C and SIGTERM let responses on their way be finished, for at most `grace` seconds. A second one
-ends the server at once. SIGHUP reloads a server of several workers; a server of one says that it
-cannot, and goes on. When SIGHUP comes because the terminal was closed, it ends the server as
-SIGTERM does. [deploying.md](deploying.md) tells more.
+Ctrl+C and SIGTERM let responses finish, for at most `grace` seconds; the server says how many it
+waits for. A second one stops it at once. At the end it says how many were cut off. SIGHUP reloads
+a server of several workers; a server of one says that it cannot, and goes on. If the terminal was
+closed, SIGHUP ends the server as SIGTERM does. More in [deploying.md](deploying.md).
+
+## The access log
+
+One line for each response, on stdout. `--log-format` says how it looks:
+
+| form | a line |
+| --- | --- |
+| `short` | `14:03:22 200 GET  /film.mp4    1.2 MiB   38 ms`, as wide as the terminal; \
+`cut off` at the end of one that was not sent completely |
+| `common`, `combined` | as Apache and nginx write them |
+| `json` | an object with the members `time`, `client`, `method`, `target`, `status`, \
+`length`, `referer`, `user_agent` |
+
+`auto`, the default, is `short` on a terminal and `common` elsewhere.
 """
 
 
@@ -116,8 +137,8 @@ def _command_line(option: Option) -> str:
     if option.positional:
         return f"`{option.flag}`"
     if option.kind is SWITCH:
-        return f"`{option.flag}`, `--no-{option.flag[2:]}`"
-    return f"`{option.flag} {option.kind.metavar}`"
+        return ", ".join(f"`{flag}`" for flag in (*option.flags, f"--no-{option.flag[2:]}"))
+    return ", ".join(f"`{flag} {option.kind.metavar}`" for flag in option.flags)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ FLOORS = {
     "portico.site": 1,
     "portico.server": 2,
     "portico.cli": 3,
+    "portico.pytest_plugin": 3,
     "portico.__main__": 4,
     "portico": 5,
 }

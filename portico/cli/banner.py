@@ -3,52 +3,126 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from portico import __version__
-from portico.cli.terminal import BOLD, CYAN, STDERR, YELLOW, paint, printable, wants_color
+from portico.cli.terminal import (
+    BOLD,
+    CYAN,
+    STDERR,
+    YELLOW,
+    count,
+    line_start,
+    paint,
+    printable,
+    report,
+    wants_color,
+)
+from portico.config.options import UNIX
 from portico.site.origin.fingerprint import is_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from portico.config.config import Config
 
 
 def banner(
-    config: Config, root: str, urls: list[str], warnings: list[str], metrics: str = ""
+    config: Config,
+    root: str,
+    urls: Sequence[str],
+    warned: Sequence[str],
+    *,
+    workers: int = 1,
+    noted: Sequence[str] = (),
+    metrics: str = "",
 ) -> str:
     """Return what is shown at the start.
 
     `metrics` is the URL of the metrics, or empty.
     """
     color = wants_color(config.color, STDERR)
-    workers = f" with {config.workers} workers" if config.workers > 1 else ""
+    several = f" with {workers} workers" if workers > 1 else ""
     folder = paint(printable(root), BOLD, color=color)
-    lines = [f"Portico {__version__} serves {folder}{workers}", ""]
+    lines = [f"Portico {__version__} serves {folder}{several}", ""]
     lines += [f"    {paint(url, CYAN, color=color)}" for url in urls]
     lines.append("")
     lines += [f"Metrics: {paint(metrics, CYAN, color=color)}", ""] if metrics else []
-    lines += [paint(f"Warning: {text}", YELLOW, color=color) for text in warnings]
+    lines += [printable(text) for text in noted]
+    lines += [paint(f"Warning: {text}", YELLOW, color=color) for text in warned]
     lines += ["Press Ctrl+C to stop.", ""]
     return "\n".join(lines)
 
 
-def what_to_know(root: str, *, local: bool) -> list[str]:
+def warnings(root: str, *, local: bool) -> list[str]:
     """Return warnings: about a folder that holds too much, and about readers in the network."""
     found = []
     if root == os.sep:
         found.append("this is the whole file system of this machine.")
     elif is_below(os.path.realpath(os.path.expanduser("~")), root):
-        found.append("your whole home directory lies in this folder.")
+        found.append("your whole home directory is in this folder.")
     if not local:
-        found.append("everyone who can reach this machine over the network can read this folder.")
+        what = "file" if os.path.isfile(root) else "folder"
+        found.append(f"everyone on your network can read this {what}.")
     return found
 
 
-def farewell(requests: int, seconds: float) -> str:
-    """Return what is shown at the end."""
-    over = "\r" if os.isatty(STDERR) else ""  # over the ^C that the terminal has shown
-    answered = "1 request" if requests == 1 else f"{requests} requests"
-    return f"{over}Stopped after {answered} in {duration(seconds)}; every connection closed.\n"
+def notes(config: Config, urls: Sequence[str]) -> list[str]:
+    """Return what is not as the operator may expect: options from a file, another port.
+
+    `urls` are those of the sockets that Portico has opened.
+    """
+    found = [f"Options are read from {config.config}."] if config.config else []
+    own = f":{config.port}/"
+    if {"port", "listen"}.isdisjoint(config.given) and urls and own not in urls[0]:
+        found.append(f"Port {config.port} is in use, so another one was taken.")
+    return found
+
+
+def qr_code(urls: Sequence[str], *, color: bool) -> str:
+    """Return a QR code of the first URL that another machine can open; else how to get one."""
+    url = next((url for url in urls if "//127." not in url and "//[::1]" not in url), None)
+    if url is None:
+        return "This machine seems to have no network address.\n"
+    if not os.isatty(STDERR):
+        return ""
+    try:
+        "▀▄█".encode(sys.stderr.encoding)
+        import io
+
+        import segno
+    except UnicodeEncodeError:
+        return ""
+    except ImportError:
+        return "For a QR code of this address: pip install 'portico-server[qr]'\n"
+    drawn = io.StringIO()
+    segno.make(url, error="l", micro=False).terminal(out=drawn, border=2, compact=True)
+    lines = drawn.getvalue().splitlines()
+    # White on black, so that it is no negative on a light terminal.
+    return "".join(f"{paint(line, '97;40', color=color)}\n" for line in (*lines, url))
+
+
+def open_browser(url: str) -> None:
+    """Open `url` in the browser, without waiting for it."""
+    graphic = os.name == "nt" or sys.platform == "darwin"
+    if url.startswith(UNIX) or not (
+        graphic or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
+    ):
+        report("no browser can be opened here")  # a text browser would take this terminal
+        return
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def farewell(requests: int, cut: int, seconds: float) -> str:
+    """Return what is shown at the end. `cut` is how many responses were not sent to their end."""
+    lost = f"; {count(cut, 'response')} cut off" if cut else ""
+    return (
+        f"{line_start()}Stopped after {count(requests, 'request')} in {duration(seconds)}{lost}.\n"
+    )
 
 
 def duration(seconds: float) -> str:

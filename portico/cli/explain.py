@@ -22,7 +22,7 @@ from portico.cli.terminal import (
     show,
 )
 from portico.config.config import Config, check_root
-from portico.config.options import OPTIONS, SERVING
+from portico.config.options import OPTIONS, SERVING, WRITING
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.http.status import REASONS
@@ -30,16 +30,19 @@ from portico.site.compression.cache import CompressionCache
 from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.folder import Folder
 from portico.site.site import Site
+from portico.site.uploads.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from portico.http.content_sink import ContentSink
+    from portico.http.message import RequestHead
+    from portico.site.access import Authenticator
     from portico.site.origin.freshness import Dependencies
 
 INTRO = """\
-Tell how Portico would answer a request, step by step and why: which rule, which
-file, which coding, which condition. URL is a path, or a URL of this site.
+Show how Portico answers a request, step by step, and why: which rule, which
+file, which compression, which condition. URL is a path, or a URL of this site.
 """
 
 OUTRO = """\
@@ -48,21 +51,23 @@ examples:
   portico explain /app.js site -H 'Accept-Encoding: br'
   portico explain /film.webm site -H 'Range: bytes=0-99' -X HEAD
   portico explain http://www.example.org/old site --allow-host www.example.org
+  portico explain -X PUT --user alice /inbox/a.txt --config portico.toml
 """
 
 _URL = re.compile(r"(?:https?://([^/?#]*))?(/[^#]*)?(?:#.*)?", re.ASCII | re.IGNORECASE)
 _MEMORY = 1 << 20
+_WITH_CONTENT = frozenset({"MKCOL", "PATCH", "POST", "PUT"})
 
 
 def run(argv: Sequence[str]) -> int:
     """Explain the request that the arguments describe. Raises ConfigError for a mistake in them."""
-    values = vars(_parser().parse(argv))
+    values = vars(parser().parse(argv))
     url, method = values.pop("url"), values.pop("method")
-    lines = values.pop("field")
+    lines, user = values.pop("field"), values.pop("user")
     config = Config.load(values, os.environ)
-    check_root(config)
+    check_root(config, or_file=True)
     head = _head(method, url, lines)
-    explanation = Explanation(config)
+    explanation = Explanation(config, user)
     try:
         explanation.show(head)
     except ProtocolError as problem:
@@ -71,44 +76,58 @@ def run(argv: Sequence[str]) -> int:
     return STOPPED
 
 
-def _parser() -> Parser:
-    parser = Parser("portico explain", "URL [DIR] [-H FIELD]... [options]", INTRO, OUTRO)
-    add = parser.add_argument
-    add("url", metavar="URL", help="What is asked for: a path such as /about, or a URL.")
-    field = "A field, such as 'Range: ...'; may be repeated."
-    add("-H", dest="field", metavar="FIELD", action="append", default=[], help=field)
+def parser() -> Parser:
+    """Return the parser of this command."""
+    made = Parser("portico explain", "URL [DIR] [-H HEADER]... [options]", INTRO, OUTRO)
+    add = made.add_argument
+    add("url", metavar="URL", help="A path such as /about, or a URL.")
+    field = "A request header, such as 'Range: bytes=0-9'; repeatable."
+    add("-H", dest="field", metavar="HEADER", action="append", default=[], help=field)
     add("-X", dest="method", metavar="METHOD", default="GET", help="The method. (default: GET)")
-    about_site = parser.add_argument_group("how the site is served")
+    user = "Take the request for one of this user, without a password."
+    add("--user", dest="user", metavar="NAME", help=user)
+    about_site = made.add_argument_group("how the site is served")
     for option in OPTIONS:
-        if option.group == SERVING or option.name in {"allow_host", "config"}:
+        if option.group in {SERVING, WRITING} or option.name in {"allow_host", "config"}:
             add_option(about_site, option)
     add_help(about_site)
-    return parser
+    return made
 
 
 def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
     """Return the head of the request. Raises UsageError for what cannot be sent."""
     found = _URL.fullmatch(url)
     if found is None or not (found[1] or found[2]):
-        raise UsageError(f"{url!r} is neither a path, which begins with a slash, nor an http URL")
+        raise UsageError(f"not a path such as /about, nor an http URL: {url!r}")
     given = {line.partition(":")[0].strip().lower() for line in lines}
     own = {"host": found[1] or "localhost", "accept": "*/*"}
+    if method in _WITH_CONTENT:
+        own["expect"] = "100-continue"  # so all is judged that can be before the content comes
     fields = [f"{name.title()}: {value}" for name, value in own.items() if name not in given]
     text = "\r\n".join([f"{method} {found[2] or '/'} HTTP/1.1", *fields, *lines, "", ""])
     if re.search(r"[\r\n]", "".join(lines) + method + url):
-        raise UsageError("neither the URL nor a field may contain a line break")
+        raise UsageError("the URL or a header contains a line break")
     return text.encode("utf-8", "surrogateescape")
 
 
 class Explanation:
     """A site as it would be served, which shows the steps to each response."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, user: str | None = None) -> None:
+        """`user` is who sends the requests; otherwise their credentials tell."""
         self._worked = False
-        folder = Folder(config.root, _MEMORY, index=config.index)
+        users: Authenticator | None = None if user is None else _Assumed(user)
+        if users is None and config.users:
+            from portico.site.users import Users
+
+            users = Users(config.users, report)
+        folder = Folder(config.root, _MEMORY, hidden=config.hidden, index=config.index)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
-        self.site = Site(folder, config, hosts, copies, report, note=_note)
+        uploads = Uploads(config, only_looks=True)
+        self.site = Site(
+            folder, config, hosts, copies, report, note=_note, users=users, uploads=uploads
+        )
 
     def show(self, head: bytes) -> None:
         """Show how the request with this head is answered. Raises ProtocolError."""
@@ -117,7 +136,7 @@ class Explanation:
         response, dependencies = self.site.answer(request)
         self.show_response(response, dependencies)
         if self._worked:
-            show("\nOnce the work in the background is done:")
+            show("\nOnce it is compressed:")
             self.site.freshness.begin_round()
             response, dependencies = self.site.answer(request)
             self.show_response(response, dependencies)
@@ -127,19 +146,20 @@ class Explanation:
     ) -> None:
         """Show the head of a response, and what is known of its content."""
         if not isinstance(response, Response):
-            show("\n    The content of the request would be taken.")
+            response.abort()
+            show("\n    HTTP/1.1 100 Continue\n\n    The content of the request would be taken.")
             return
         show(f"\n    HTTP/1.1 {response.status} {REASONS.get(response.status, '')}".rstrip())
         for name, value in response.fields:
             show(f"    {name}: {printable(value)}")
         show(f"\n    {_content(response)}")
         if dependencies:
-            checks = count(len(dependencies), "check")
-            show(f"    It is kept for further requests; each takes {checks} of the disk.")
+            files = count(len(dependencies), "path")
+            show(f"    Cached; for each request {files} on disk are checked for changes.")
         elif dependencies is not None:
-            show("    Nothing on the disk can change it.")
+            show("    Cached; it depends on no file.")
         else:
-            show("    It is made again for each request.")
+            show("    Not cached: it is made anew for each request.")
 
     def _work(self, steps: Iterator[None]) -> bool:
         """Do a job at once that the server does in the background."""
@@ -149,11 +169,20 @@ class Explanation:
         return True
 
 
+class _Assumed:
+    """Takes every request for one of `user`."""
+
+    def __init__(self, user: str) -> None:
+        self._user = user
+
+    def who(self, _request: RequestHead, *, may_wait: bool) -> str | None:  # noqa: ARG002
+        return self._user
+
+
 def _content(response: Response) -> str:
     if response.is_stream:
-        return "Its content is made while it is sent."
-    size = sum(map(len, response.content))
-    return f"{size:,} bytes of content follow." if size else "No content follows."
+        return "The body is made while it is sent."
+    return f"Body: {count(sum(map(len, response.content)), 'byte')}"
 
 
 def _note(text: str, *values: object) -> None:

@@ -35,12 +35,7 @@ TOKEN_OCTETS = 32
 
 def run(argv: Sequence[str]) -> int:
     """Run the command and return its exit code. Raises ConfigError."""
-    parser = Parser("portico passwd", "NAME [--token] [--file FILE]", INTRO, OUTRO)
-    parser.add_argument("name", metavar="NAME", help="The name of the user.")
-    parser.add_argument("--token", action="store_true", help="Make a token, which is shown once.")
-    parser.add_argument("--file", metavar="FILE", help="Put the line into this file.")
-    add_help(parser)
-    given = parser.parse(argv)
+    given = parser().parse(argv)
     if not is_name(given.name):
         raise UsageError(f"{given.name!r} cannot be the name of a user; use letters and digits")
     if given.token:
@@ -58,6 +53,16 @@ def run(argv: Sequence[str]) -> int:
             f"{given.name} can sign in with {'the token' if given.token else 'the password'} now.\n"
         )
     return STOPPED
+
+
+def parser() -> Parser:
+    """Return the parser of this command."""
+    made = Parser("portico passwd", "NAME [--token] [--file FILE]", INTRO, OUTRO)
+    made.add_argument("name", metavar="NAME", help="The name of the user.")
+    made.add_argument("--token", action="store_true", help="Make a token, which is shown once.")
+    made.add_argument("--file", metavar="FILE", help="Put the line into this file.")
+    add_help(made)
+    return made
 
 
 def _password(name: str) -> str:

@@ -11,9 +11,10 @@ import os
 import time
 
 from portico import __version__
-from portico.cli.banner import banner, farewell, what_to_know
+from portico.cli.banner import banner, farewell, notes, open_browser, qr_code, warnings
 from portico.cli.terminal import (
     FOUND,
+    STDERR,
     STDOUT,
     STOPPED,
     Parser,
@@ -45,24 +46,26 @@ if TYPE_CHECKING:
     from portico.server.telemetry.endpoint import MetricsEndpoint
 
 INTRO = """\
-Serve a folder over HTTP. With no options at all: the current folder, at
-http://localhost:8080/, to this machine only. Ctrl+C stops it.
+Serve a folder over HTTP: without options the current one, to this machine
+only, at http://localhost:8080/. Ctrl+C stops it.
 """
 
 OUTRO = """\
 examples:
   portico                      serve the current folder
-  portico site --port 0        serve the folder "site" on any free port
-  portico site --host 0.0.0.0  let others in your network read it as well
-  portico --no-access-log      without a line for each response
+  portico site -p 9000 --open  the folder "site", on this port, in a browser
+  portico film.mp4 --lan       one file, for the phones in your network
+  portico dist --spa --cors    a single-page application
 
 other commands, each with its own --help:
-  portico explain URL          how a request would be answered, and why
-  portico check [DIR]          what would surprise on this site
+  portico check [DIR]          find broken links, secrets, bad rules, ...
   portico compress [DIR]       write compressed files beside the originals
+  portico explain URL          show how a request is answered, and why
+  portico passwd NAME          make a password or a token for --users
 
-Every option can also be set by an environment variable (PORTICO_PORT=8000) or
-in the configuration file (port = 8000). Flags weigh most, the file least.
+Every option can also be an environment variable (PORTICO_PORT=8000) or a line
+in portico.toml (port = 8000). Flags win over the environment, which wins over
+the file.
 """
 
 
@@ -73,9 +76,7 @@ def run(argv: Sequence[str], signals: Signals) -> int:
     """
     flags = parse(argv)
     config = Config.load(flags, os.environ)
-    root = check_root(config)
-    check_writing(config)
-    check_users(config)
+    root = _check(config)
     for text in unknown_variables(os.environ):
         report(text)
 
@@ -94,7 +95,7 @@ def run(argv: Sequence[str], signals: Signals) -> int:
 
             metrics = MetricsEndpoint(config)
         serve = _serve if config.workers == 1 else _supervise
-        program = _Program(flags, root, inherited, metrics, signals, here)
+        program = _Program(flags, config, root, inherited, metrics, signals, here)
         return serve(_with_whole_paths(config, here), listeners, program)
     except (BindError, ConfigError) as problem:
         return refuse(problem)
@@ -106,10 +107,20 @@ def run(argv: Sequence[str], signals: Signals) -> int:
 
 def parse(argv: Sequence[str]) -> dict[str, object]:
     """Return the values given by flags, by option name, unchecked. Raises UsageError."""
-    parser = Parser("portico", "[options] [DIR]", INTRO, OUTRO)
+    try:
+        return vars(parser().parse(argv))
+    except SurplusArgumentError as problem:
+        if problem.word.isdigit():
+            raise UsageError(f"{problem}; for a port: --port {problem.word}") from None
+        raise
+
+
+def parser() -> Parser:
+    """Return the parser of these flags."""
+    made = Parser("portico", "[options] [DIR]", INTRO, OUTRO)
     about = {LIMITS: "Times are in seconds, sizes in bytes (or 512K, 8M, 1G)."}
     titles = dict.fromkeys(option.group for option in OPTIONS)
-    groups = {title: parser.add_argument_group(title, about.get(title)) for title in titles}
+    groups = {title: made.add_argument_group(title, about.get(title)) for title in titles}
     for option in OPTIONS:
         add_option(groups[option.group], option)
     version = f"portico {__version__}"
@@ -117,13 +128,23 @@ def parse(argv: Sequence[str]) -> dict[str, object]:
         "--version", action="version", version=version, help="Show the version."
     )
     add_help(groups[OTHER])
-    try:
-        return vars(parser.parse(argv))
-    except SurplusArgumentError as problem:
-        if problem.word.isdigit():
-            cure = f"if that is the port: --port {problem.word}"
-            raise UsageError(f"{problem}; {cure}") from None
-        raise
+    return made
+
+
+def _check(config: Config) -> str:
+    """Check what no option tells by itself. Return the root. Raises ConfigError."""
+    root = check_root(config, or_file=True)
+    check_writing(config)
+    if config.headers:
+        from portico.site.site import header_rules
+
+        header_rules(config)
+    if config.users:
+        from portico.site.users import read_users
+
+        for mistake in read_users(config.users)[2]:
+            raise ConfigError(mistake)
+    return root
 
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
@@ -133,9 +154,10 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.worker import Worker
 
+    config = _at_terminal(config)
     log = None
     if config.access_log:
-        color = wants_color(config.color, STDOUT)
+        color = config.color == "always"
         log = AccessLog(STDOUT, config.log_format, color=color, report=report)
     worker = Worker(
         config,
@@ -144,13 +166,14 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
         counters=None if program.metrics is None else program.metrics.counters.add(),
         report=report,
         on_drain=systemd.stopping,
+        on_wait=report,
     )
     program.signals.serve(worker, _no_reload, reap)
     program.started(config, listeners)
     begin = time.monotonic()
     systemd.ready("1 worker")
     worker.run()
-    say(farewell(worker.requests, time.monotonic() - begin))
+    say(farewell(worker.requests, worker.cut, time.monotonic() - begin))
     return STOPPED
 
 
@@ -161,7 +184,7 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
     from portico.server.processes.supervisor import Generation, StartError, Supervisor
 
     supervisor = Supervisor(
-        Generation(_for_workers(config), listeners),
+        Generation(_at_terminal(config), listeners),
         load=program.load,
         on_start=program.started,
         report=report,
@@ -174,7 +197,7 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
     except StartError as problem:
         refuse(problem)
         return FOUND
-    say(farewell(supervisor.requests, time.monotonic() - begin))
+    say(farewell(supervisor.requests, supervisor.cut, time.monotonic() - begin))
     return STOPPED
 
 
@@ -184,6 +207,7 @@ class _Program:
     def __init__(
         self,
         flags: dict[str, object],
+        config: Config,
         root: str,
         inherited: Listeners,
         metrics: MetricsEndpoint | None,
@@ -193,6 +217,7 @@ class _Program:
         self.signals = signals
         self._here = here
         self._flags = flags
+        self._config = config
         self._root = root
         self.inherited = inherited
         """The sockets that the service manager has passed on."""
@@ -206,42 +231,61 @@ class _Program:
         with contextlib.suppress(OSError):  # its name may lead to another folder by now
             os.chdir(self._here)
         config = Config.load(self._flags, os.environ)
-        check_root(config)
-        check_writing(config)
-        check_users(config)
-        config = _with_whole_paths(config, self._here)
+        _check(config)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
-        return Generation(_for_workers(config), self.inherited or bind_anew(config, held))
+        listeners = self.inherited or bind_anew(config, held)
+        return Generation(_at_terminal(_with_whole_paths(config, self._here)), listeners)
 
-    def started(self, config: Config, listeners: Listeners) -> None:
+    def started(self, workers: Config, listeners: Listeners) -> None:
         """Show the banner, and serve metrics from now on."""
         from portico.server.net.listeners import is_local, reachable_urls
 
-        metrics, sockets = self.metrics, list(listeners.values())
-        warnings = what_to_know(self._root, local=all(map(is_local, sockets)))
+        config, metrics, sockets = self._config, self.metrics, list(listeners.values())
+        warned = warnings(self._root, local=all(map(is_local, sockets)))
         if config.spa and not os.path.exists(os.path.join(self._root, config.index)):
-            warnings.append(
-                f"there is no {config.index} in this folder, so --spa has no page to send."
-            )
-        if self.inherited and not {"host", "port", "listen"}.isdisjoint(config.settings()):
-            warnings.append(
-                "the service manager chose where to listen; host, port, listen are unused."
-            )
+            warned.append(f"no {config.index} in this folder, so --spa has no page to send.")
+        if self.inherited and not {"host", "port", "listen", "lan"}.isdisjoint(config.given):
+            warned.append("the service manager chose the address; host, port, listen are ignored.")
         if metrics is not None and not metrics.is_local:
-            warnings.append(
-                "everyone who can reach this machine over the network can read the metrics."
-            )
+            warned.append("everyone on your network can read the metrics.")
+        urls = reachable_urls(config, sockets)
+        if os.path.isfile(self._root):
+            from portico.site.target import encode_name
+
+            urls = [url + encode_name(os.path.basename(self._root)) for url in urls]
+        noted = notes(config, [] if self.inherited else urls)
         url = "" if metrics is None else metrics.url
-        say(banner(config, self._root, reachable_urls(config, sockets), warnings, url))
+        say(
+            banner(
+                config,
+                self._root,
+                urls,
+                warned,
+                workers=workers.workers,
+                noted=noted,
+                metrics=url,
+            )
+        )
+        if config.lan:
+            say(qr_code(urls, color=wants_color(config.color, STDERR)))
+        if config.open:
+            open_browser(urls[0])
         if metrics is not None:
             metrics.start()
 
 
-def _for_workers(config: Config) -> Config:
+def _at_terminal(config: Config) -> Config:
     """Return the configuration for workers, with what this process and its terminal decide."""
-    color = "always" if wants_color(config.color, STDOUT) else "never"
-    return Config({**config.settings(), "color": color, "workers": config.workers or cores()})
+    auto = "short" if os.isatty(STDOUT) else "common"
+    return Config(
+        {
+            **config.settings(),
+            "color": "always" if wants_color(config.color, STDOUT) else "never",
+            "log_format": auto if config.log_format == "auto" else config.log_format,
+            "workers": config.workers or cores(),
+        }
+    )
 
 
 def _with_whole_paths(config: Config, here: str) -> Config:
@@ -268,21 +312,12 @@ def _current_folder() -> str:
     return ""
 
 
-def check_users(config: Config) -> None:
-    """Raise ConfigError for the first mistake in the file of --users."""
-    if config.users:
-        from portico.site.users import read_users
-
-        for mistake in read_users(config.users)[2]:
-            raise ConfigError(mistake)
-
-
 def _no_reload() -> None:
     """Answer SIGHUP in a single process, which cannot reload its code and configuration."""
     from portico.server.processes import systemd
 
     systemd.reloading()
-    report("nothing is reloaded: that takes --workers 2 or more, or auto")
+    report("not reloaded: that needs --workers 2 or more, or auto")
     systemd.ready("1 worker; nothing was reloaded")
 
 

@@ -18,7 +18,7 @@ from portico.server.telemetry.output import tell
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from portico.config.options import Option
 
@@ -39,7 +39,7 @@ class SurplusArgumentError(UsageError):
     """An argument, `word`, beyond those that the command takes."""
 
     def __init__(self, word: str) -> None:
-        super().__init__(f"only one folder can be given, so {word!r} is too much")
+        super().__init__(f"unexpected argument: {word!r}")
         self.word = word
 
 
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
             usage=f"{command} {usage}",
             description=description,
             epilog=epilog,
-            formatter_class=_formatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
             add_help=False,
         )
@@ -66,37 +66,54 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("-"):
                 flags = [flag for action in self._actions for flag in action.option_strings]
                 near = suggestion(word, [flag for flag in flags if flag.startswith("--")])
-                raise UsageError(f"there is no option {word}{near}")
+                raise UsageError(f"no such option: {word}{near}")
             raise SurplusArgumentError(word)
         return given
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(message)
+        """Raise UsageError, in plainer words than those of argparse."""
+        plain = message.removeprefix("argument ").replace(
+            ": expected one argument", " needs a value"
+        )
+        raise UsageError(plain.replace(": ignored explicit argument", " takes no value, but has"))
 
     def _print_message(self, message: str, _file: object = None) -> None:
         """Write a help text. That of Python 3.11.2 fails if the reader has left."""
         show(message.removesuffix("\n"))
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Return what lays out all help texts. A given width also spares the import of shutil."""
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=79)
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Lays out help texts. A given width also spares the import of shutil."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=79)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Return all flags, then what they take, once: `-p, --port PORT`, `--[no-]spa`."""
+        flags = action.option_strings
+        if isinstance(action, argparse.BooleanOptionalAction):
+            yes = [flag for flag in flags if not flag.startswith("--no-")]
+            return ", ".join(yes).replace("--", "--[no-]")
+        if not flags or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return f"{', '.join(flags)} {action.metavar}"
 
 
 def add_option(group: argparse._ArgumentGroup, option: Option) -> None:
-    """Let the command line take `option`. If it is not given, there is no value."""
-    shown = f" (default: {option.shown_default})" if option.shown_default else ""
+    """Let the command line take `option`, which has no value if it is not given."""
+    default = "" if option.default is False else option.shown_default
+    shown = f" (default: {default})" if default else ""
     meaning, none = f"{option.meaning}{shown}".replace("%", "%%"), argparse.SUPPRESS
     metavar = option.kind.metavar
     if option.positional:
         group.add_argument(option.name, nargs="?", metavar=metavar, default=none, help=meaning)
-    elif option.kind is SWITCH:
-        action = argparse.BooleanOptionalAction
-        group.add_argument(option.flag, action=action, default=none, help=meaning)
+        return
+    about: dict[str, Any] = {"dest": option.name, "default": none, "help": meaning}
+    if option.kind is SWITCH:
+        about["action"] = argparse.BooleanOptionalAction
     else:
-        many = "append" if option.repeatable else "store"
-        group.add_argument(option.flag, action=many, metavar=metavar, default=none, help=meaning)
+        about |= {"action": "append" if option.repeatable else "store", "metavar": metavar}
+    group.add_argument(*option.flags, **about)
 
 
 def add_help(group: argparse._ActionsContainer) -> None:
@@ -145,7 +162,12 @@ def complain(text: str) -> None:
 
 def report(text: str) -> None:
     """Report on stderr what is wrong with the site, or what the server does."""
-    say(f"portico: {printable(text)}\n")
+    say(f"{line_start()}portico: {printable(text)}\n")
+
+
+def line_start() -> str:
+    """Return what goes to the start of the line, over the ^C that a terminal has shown."""
+    return "\r" if os.isatty(STDERR) else ""
 
 
 def show(text: str) -> None:

@@ -22,8 +22,16 @@ _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.att
 _SIMILAR = 0.6
 """Similarity (difflib) from which on a known name is suggested: one or two letters are wrong."""
 
-_CONFLICTS = {"listen": {"host", "port"}, "host": {"listen"}, "port": {"listen"}}
+_CONFLICTS = {
+    "listen": {"host", "port", "lan"},
+    "host": {"listen", "lan"},
+    "lan": {"listen", "host"},
+    "port": {"listen"},
+}
 """Options that set the same in two ways: the others that each of them replaces."""
+
+DEFAULT_FILE = "portico.toml"
+"""The configuration file that is read if none is named, and this one is in the current folder."""
 
 
 class ConfigError(Exception):
@@ -36,7 +44,7 @@ class Config:
     The attributes repeat the table of options for type checkers; a test compares the two.
     """
 
-    __slots__ = tuple(option.attribute for option in OPTIONS)
+    __slots__ = (*(option.attribute for option in OPTIONS), "given")
 
     root: str
     listing: bool
@@ -44,7 +52,10 @@ class Config:
     index: str
     base: str
     spa: bool
+    hidden: bool
     cors: bool
+    isolate: bool
+    headers: tuple[str, ...]
     immutables: tuple[str, ...]
     compress: bool
     allows: tuple[str, ...]
@@ -56,11 +67,13 @@ class Config:
     keep_free: int
     sync: bool
     insecure_writes: bool
-    host: str
     port: int
+    host: str
+    lan: bool
     listens: tuple[str, ...]
     allow_hosts: tuple[str, ...]
     workers: int
+    open: bool
     access_log: bool
     log_format: str
     color: str
@@ -73,21 +86,24 @@ class Config:
     grace: float
     cache_size: int
     config: str
+    given: frozenset[str]
+    """The names of the options that were set, even if to their defaults."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
         """Take values by option name, which `of` and `load` have checked."""
         for option in OPTIONS:
             value = values.get(option.name, option.default)
             object.__setattr__(self, option.attribute, value)
+        object.__setattr__(self, "given", frozenset(values))
 
     @classmethod
     def load(cls, flags: Mapping[str, object], environ: Mapping[str, str]) -> Config:
         """Return the configuration from flags (by option name), environment and file.
 
-        Raises ConfigError.
+        The file is DEFAULT_FILE if that exists and no other is named. Raises ConfigError.
         """
         given = _checked(flags, lambda key: _BY_KEY[key].flag if key in _BY_KEY else key)
-        return cls(_layers(given, environ))
+        return cls(_layers(given, environ, DEFAULT_FILE))
 
     @classmethod
     def of(cls, **options: object) -> Config:
@@ -119,11 +135,15 @@ class Config:
         return f"Config({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
 
 
-def _layers(given: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:
+def _layers(
+    given: dict[str, object], environ: Mapping[str, str], default_file: str = ""
+) -> dict[str, object]:
     """Merge the three sources by their precedence."""
     environment = _from_environment(environ)
     path = given.get("config", environment.get("config"))
-    values: dict[str, object] = {}
+    if path is None and default_file and os.path.lexists(default_file):
+        path = default_file
+    values: dict[str, object] = {} if path is None else {"config": path}
     for layer in (_from_file(path) if isinstance(path, str) else {}, environment, given):
         for name, others in _CONFLICTS.items():
             if name in layer:
@@ -138,7 +158,7 @@ def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[
     for key, raw in values.items():
         option = _BY_KEY.get(key.replace("-", "_"))
         if option is None:
-            raise ConfigError(f"{where(key)}: there is no such option{suggestion(key, _BY_KEY)}")
+            raise ConfigError(f"{where(key)}: no such option{suggestion(key, _BY_KEY)}")
         if option.name in found:
             raise ConfigError(f"{where(key)}: given twice, in two spellings; keep one")
         try:
@@ -148,9 +168,7 @@ def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[
             raise ConfigError(f"{where(key)}: {wrong}") from None
     for key in values:
         if conflicts := sorted(_CONFLICTS.get(_name_of(key), set()) & found.keys()):
-            raise ConfigError(
-                f"{where(key)}: not together with {' and '.join(conflicts)}; keep one"
-            )
+            raise ConfigError(f"{where(key)}: cannot be combined with {' and '.join(conflicts)}")
     return found
 
 
@@ -202,11 +220,11 @@ def _from_file(path: str) -> dict[str, object]:
             text = file.read().decode("utf-8-sig")
         table = tomllib.loads(text)
     except OSError as problem:
-        raise ConfigError(f"{path}: {problem.strerror}; --config must name a TOML file") from None
+        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
     except UnicodeDecodeError as problem:
-        raise ConfigError(f"{path}, line {_line_at(problem)}: is not UTF-8; save it so") from None
+        raise ConfigError(f"{path}, line {_line_at(problem)}: not UTF-8") from None
     except (ValueError, RecursionError) as problem:
-        raise ConfigError(f"{path}: is not valid TOML: {problem}") from None
+        raise ConfigError(f"{path}: not valid TOML: {problem}") from None
 
     def where(key: str) -> str:
         return f"{path}, line {_line_of(key, text)}, key {key}"
@@ -280,9 +298,12 @@ def check_writing(config: Config) -> None:
         return
     if config.base != "/":
         raise ConfigError("--base is for sites that nobody writes: give no --allow with it")
+    if os.path.isfile(config.root):
+        raise ConfigError("--allow needs a folder to write to, not a single file")
     if os.open not in os.supports_dir_fd:
         raise ConfigError("--allow needs a system that opens files beneath a folder (openat)")
-    hosts = [address.rpartition(":")[0] for address in config.listens] or [config.host]
+    hosts = [address.rpartition(":")[0] for address in config.listens]
+    hosts = hosts or ["*" if config.lan else config.host]
     if config.insecure_writes or all(map(_is_local, hosts)) or not _anyone_may_write(config):
         return
     raise ConfigError(
@@ -303,24 +324,26 @@ def _is_local(host: str) -> bool:
     return host.strip("[]") in {"localhost", "::1"} or host.startswith("127.")
 
 
-def check_root(config: Config) -> str:
+def check_root(config: Config, *, or_file: bool = False) -> str:
     """Return the absolute path, without symbolic links, of the folder to serve.
 
-    Raises ConfigError if it is missing, not a folder or not readable.
+    Raises ConfigError if it is missing, not readable, or not a folder; `or_file` allows a regular
+    file as well.
     """
     root = config.root
     try:
         path = os.path.realpath(root, strict=True)
+        if or_file and os.path.isfile(path):
+            with open(path, "rb"):
+                return path
         os.scandir(path).close()
         os.stat(os.path.join(path, "."))
     except FileNotFoundError:
-        cure = f"if that is the port: --port {root}" if root.isdigit() else "create or correct it"
-        raise ConfigError(f"there is no folder {root!r}; {cure}") from None
+        cure = f"; for a port: --port {root}" if root.isdigit() else ""
+        what = "file or folder" if or_file else "folder"
+        raise ConfigError(f"no such {what}: {root!r}{cure}") from None
     except NotADirectoryError:
-        raise ConfigError(f"{root!r} is not a folder; name the folder that holds it") from None
-    except PermissionError:
-        cure = "give this user the right to read and to enter it"
-        raise ConfigError(f"the folder {root!r} is not readable; {cure}") from None
+        raise ConfigError(f"not a folder: {root!r}") from None
     except OSError as problem:
-        raise ConfigError(f"the folder {root!r} cannot be opened: {problem.strerror}") from None
+        raise ConfigError(f"cannot read {root!r}: {problem.strerror}") from None
     return path

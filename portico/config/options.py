@@ -43,15 +43,22 @@ class Kind:
     raises ValueError, either with a message or without one; then `expects` is the message.
     """
 
-    __slots__ = ("convert", "expects", "metavar", "type_name")
+    __slots__ = ("choices", "convert", "expects", "metavar", "type_name")
 
     def __init__(
-        self, type_name: str, metavar: str, expects: str, convert: Callable[[object], object]
+        self,
+        type_name: str,
+        metavar: str,
+        expects: str,
+        convert: Callable[[object], object],
+        choices: tuple[str, ...] = (),
     ) -> None:
+        """`choices` are all values, where they are few."""
         self.type_name = type_name
         self.metavar = metavar
         self.expects = expects
         self.convert = convert
+        self.choices = choices
 
 
 def _number(text: str) -> int | None:
@@ -111,7 +118,7 @@ def _one_of(metavar: str, *choices: str) -> Kind:
         raise ValueError
 
     expects = f"{', '.join(choices[:-1])} or {choices[-1]}"
-    return Kind("str", metavar, expects, convert)
+    return Kind("str", metavar, expects, convert, choices)
 
 
 def _switch(raw: object) -> bool:
@@ -172,6 +179,23 @@ def _globs(raw: object) -> tuple[str, ...]:
         if not isinstance(pattern, str) or pattern[:1] not in {"/", "*"}:
             raise ValueError
         found.append(pattern)
+    return tuple(found)
+
+
+_HEADER = r"([!#$%&'*+.^`|~0-9A-Za-z_-]+):[ \t]*([!-~](?:[ -~\t]*[!-~])?)[ \t]*"
+"""A name, which is a token (RFC 9110, 5.6.2), a colon, and a value of visible ASCII."""
+
+
+def _headers(raw: object) -> tuple[str, ...]:
+    """Return header lines; in one text, such as an environment variable, they are lines."""
+    import re  # rarely needed, so the start need not wait for it
+
+    found = []
+    for item in raw.splitlines() if isinstance(raw, str) else _list(raw):
+        match = re.fullmatch(_HEADER, item) if isinstance(item, str) else None
+        if match is None:
+            raise ValueError(f"{item!r} is not a header such as 'X-Robots-Tag: noindex'")
+        found.append(f"{match[1]}: {match[2]}")
     return tuple(found)
 
 
@@ -270,11 +294,12 @@ def _block(raw: object) -> Block:
 
 
 SWITCH = Kind("bool", "", "yes or no", _switch)
-FOLDER = Kind("str", "DIR", "the path of a folder", _path)
+FOLDER = Kind("str", "DIR", "the path of a folder or of a file", _path)
 FILE = Kind("str", "FILE", "the path of a file", _path)
 HOST = Kind("str", "HOST", "a host name or an IP address", _host)
 HOSTS = Kind("tuple[str, ...]", "NAME", "a list of hosts; *.name is all below it, * any", _hosts)
 GLOBS = Kind("tuple[str, ...]", "GLOB", "a list of patterns such as /assets/* or *.woff2", _globs)
+HEADERS = Kind("tuple[str, ...]", "HEADER", "a list of headers, each as 'Name: value'", _headers)
 ADDRESSES = Kind(
     "tuple[str, ...]", "ADDRESS", "a list of HOST:PORT, :PORT (everywhere) or unix:PATH", _addresses
 )
@@ -293,13 +318,16 @@ class Option:
     """An option.
 
     `meaning` is a sentence for --help and for the reference page; `{values}` in it stands for what
-    its kind expects. `default` is the converted value.
+    its kind expects. `default` is the converted value. `aliases` are further flags, such as `-p`.
     """
 
-    __slots__ = ("default", "group", "kind", "meaning", "name")
+    __slots__ = ("aliases", "default", "group", "kind", "meaning", "name")
 
-    def __init__(self, name: str, kind: Kind, group: str, meaning: str, default: object) -> None:
+    def __init__(
+        self, name: str, kind: Kind, group: str, meaning: str, default: object, *aliases: str
+    ) -> None:
         self.name = name
+        self.aliases = aliases
         self.kind = kind
         self.group = group
         self.meaning = meaning.replace("{values}", kind.expects)
@@ -314,7 +342,7 @@ class Option:
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind in {HOSTS, GLOBS, ADDRESSES, RIGHTS, ACCESS}
+        return self.kind in {HOSTS, GLOBS, ADDRESSES, HEADERS, RIGHTS, ACCESS}
 
     @property
     def positional(self) -> bool:
@@ -325,6 +353,11 @@ class Option:
     def flag(self) -> str:
         """Its name on the command line."""
         return self.kind.metavar if self.positional else "--" + self.name.replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """All its names on the command line, the short one first."""
+        return (*self.aliases, self.flag)
 
     @property
     def variable(self) -> str:
@@ -343,7 +376,8 @@ class Option:
         return str(self.default) if self.default != () else ""
 
 
-SERVING, WRITING, NETWORK, LOG = "What is served", "Writing", "Network", "Log and colour"
+SERVING, WRITING, NETWORK = "What is served", "Writing", "Network"
+LOG = "Browser, log and color"
 WATCH, LIMITS, OTHER = "Metrics and health", "Limits", "Configuration and help"
 
 DAY = 86_400
@@ -351,19 +385,27 @@ PORT = _whole("PORT", 0, MAX_PORT)
 CONNECTIONS = _whole("N", 1, 1_000_000)
 SECONDS = _seconds(DAY)
 SIZE = _size(1 << 40)
-LOG_FORMAT = _one_of("FORM", "common", "combined", "json")
+LOG_FORMAT = _one_of("FORM", "auto", "short", "common", "combined", "json")
 COLOR = _one_of("WHEN", "auto", "always", "never")
 
 # fmt: off
 OPTIONS: tuple[Option, ...] = (
-    Option("root", FOLDER, SERVING, "The folder to serve.", "."),
-    Option("listing", SWITCH, SERVING, "List a folder that has no index file.", default=True),
+    Option("root", FOLDER, SERVING, "The folder to serve, or a single file.", "."),
+    Option("listing", SWITCH, SERVING, "List folders that have no index file.", default=True),
     Option("clean_urls", SWITCH, SERVING, "Answer /about with about.html.", default=True),
     Option("index", NAME, SERVING, "The file that stands for its folder.", "index.html"),
     Option("base", BASE, SERVING, "Serve the folder below this path, such as /docs/.", "/"),
     Option("spa", SWITCH, SERVING, "Answer missing pages with the root index.", default=False),
-    Option("cors", SWITCH, SERVING, "Let scripts of every origin read the answers.", default=False),
-    Option("immutable", GLOBS, SERVING, "Paths whose content never changes; repeatable.", ()),
+    Option("hidden", SWITCH, SERVING,
+           "Serve dotfiles, except .git*, .env*, .ht* and .ssh*.", default=False),
+    Option("cors", SWITCH, SERVING,
+           "Send CORS headers: any website may fetch these files.", default=False),
+    Option("isolate", SWITCH, SERVING,
+           "Send COOP and COEP headers, which SharedArrayBuffer needs.", default=False),
+    Option("header", HEADERS, SERVING,
+           "Send this header, such as 'X-Robots-Tag: noindex'; repeatable.", ()),
+    Option("immutable", GLOBS, SERVING,
+           "Files that never change, such as '/assets/*'; repeatable.", ()),
     Option("compress", SWITCH, SERVING, "Compress text in the background.", default=True),
     Option("allow", RIGHTS, WRITING, "What clients may do: {values}.", ()),
     Option("users", FILE, WRITING, "The file of those who have a password; see passwd.", ""),
@@ -374,22 +416,34 @@ OPTIONS: tuple[Option, ...] = (
     Option("keep_free", SIZE, WRITING, "Space on the disk that uploads leave free.", 256 << 20),
     Option("sync", SWITCH, WRITING, "Answer when an upload is safely on the disk.", default=True),
     Option("insecure_writes", SWITCH, WRITING, "Let anyone write from anywhere.", default=False),
-    Option("host", HOST, NETWORK, "Address to listen on; 0.0.0.0 is all of IPv4.", "localhost"),
-    Option("port", PORT, NETWORK, "Port to listen on; 0 takes any free one.", 8080),
-    Option("listen", ADDRESSES, NETWORK, "Listen here, not on host and port; repeatable.", ()),
-    Option("allow_host", HOSTS, NETWORK, "Answer to this name as well; may be repeated.", ()),
-    Option("workers", WORKERS, NETWORK, "Processes that serve; auto is one for each core.", 1),
+    Option("port", PORT, NETWORK,
+           "Port to listen on; 0 is any free one. If the default is busy, the next free one.",
+           8080, "-p"),
+    Option("host", HOST, NETWORK,
+           "Address to listen on; 0.0.0.0 is all of IPv4.", "localhost", "-b", "--bind"),
+    Option("lan", SWITCH, NETWORK,
+           "Listen on all addresses, and show the one for your network.", default=False),
+    Option("listen", ADDRESSES, NETWORK,
+           "Listen here instead: HOST:PORT, :PORT or unix:PATH; repeatable.", ()),
+    Option("allow_host", HOSTS, NETWORK,
+           "Answer requests for this host name as well; repeatable.", ()),
+    Option("workers", WORKERS, NETWORK, "Processes; auto is one for each core.", 1),
+    Option("open", SWITCH, LOG, "Open the site in your browser.", False, "-o"),
     Option("access_log", SWITCH, LOG, "Write a line to stdout for each response.", default=True),
-    Option("log_format", LOG_FORMAT, LOG, "Form of these lines: {values}.", "common"),
-    Option("color", COLOR, LOG, "Colour: {values}; auto obeys NO_COLOR.", "auto"),
-    Option("metrics", ADDRESS, WATCH, "Show metrics to Prometheus here.", ""),
-    Option("health", URL_PATH, WATCH, "Answer this path with 200, or 503 near the end.", ""),
+    Option("log_format", LOG_FORMAT, LOG,
+           "Form of these lines: {values}; auto: short on a terminal, else common.", "auto"),
+    Option("color", COLOR, LOG, "Color: {values}; auto obeys NO_COLOR.", "auto"),
+    Option("metrics", ADDRESS, WATCH, "Show metrics for Prometheus here.", ""),
+    Option("health", URL_PATH, WATCH, "Answer this path with 200, or 503 when stopping.", ""),
     Option("max_connections", CONNECTIONS, LIMITS, "Connections open at once, per worker.", 4096),
-    Option("head_timeout", SECONDS, LIMITS, "Until a request's head is complete.", 10.0),
-    Option("idle_timeout", SECONDS, LIMITS, "Until an idle connection is closed.", 60.0),
-    Option("send_timeout", SECONDS, LIMITS, "Until a client that reads nothing is given up.", 60.0),
-    Option("grace", SECONDS, LIMITS, "Time to finish what is being sent when stopped.", 5.0),
-    Option("cache_size", SIZE, LIMITS, "Memory for ready replies, per worker; 0: none.", 64 << 20),
-    Option("config", FILE, OTHER, "Read options from this TOML file.", ""),
+    Option("head_timeout", SECONDS, LIMITS,
+           "Time a client has to send its request headers.", 10.0),
+    Option("idle_timeout", SECONDS, LIMITS, "Time after which an idle connection is closed.", 60.0),
+    Option("send_timeout", SECONDS, LIMITS,
+           "Time a client may read nothing of a response.", 60.0),
+    Option("grace", SECONDS, LIMITS, "Time to finish responses when stopping.", 5.0),
+    Option("cache_size", SIZE, LIMITS, "Memory for cached responses, per worker; 0: none.",
+           64 << 20),
+    Option("config", FILE, OTHER, "Read options from this file instead of portico.toml.", ""),
 )
 # fmt: on

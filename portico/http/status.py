@@ -24,6 +24,7 @@ REASONS: dict[int, str] = {
     308: "Permanent Redirect",
     # Client error
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",

@@ -148,7 +148,7 @@ class Connection:
         if self._send_queue is not None:
             if self._reply is not None:
                 length = self._send_queue.content_sent(self._reply.head.length)
-                self._responder.cut_short(self._peer, self._reply, length)
+                self._responder.cut_short(self._peer, self._reply, length, self._began)
             if self._send_queue.ends_with_connection:
                 self._transport.reset_when_closed()
             self._end_queue(self._send_queue)
@@ -365,7 +365,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
-            self._responder.cut_short(self._peer, reply, 0)
+            self._responder.cut_short(self._peer, reply, 0, began or self._responder.now)
             self.close()
             return
         if sent == reply.size:
@@ -446,7 +446,7 @@ class Connection:
         if responder.counters is not None:
             responder.counters.answered(reply.status, length, began or responder.now)
         if responder.log is not None:
-            responder.log.add(self._peer, reply.log_text, length)
+            responder.log.add(self._peer, reply.log_text, length, began or responder.now)
         if reply.close or responder.hurries:
             self._finish(linger=reply.linger or responder.hurries or began > 0)
         elif self.state != IDLE:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NOT_HERE = {
     **dict.fromkeys(("listen", "listens"), "one address, of host and port"),
+    "lan": "one address, of host and port",
+    "open": "no browser",
     "workers": "one worker",
     **dict.fromkeys(("access_log", "log_format", "color"), "no access log"),
 }
@@ -32,7 +34,7 @@ class Server:
     ::
 
         with portico.Server("site") as server:
-            urllib.request.urlopen(server.url + "HelloWorld.html")
+            urllib.request.urlopen(server.url + "index.html")
 
     Port 0 is any free one. `options` are those of the command line, with underscores, as in
     `docs/reference.md`. There is no access log. Raises ConfigError for a bad option or folder, and
@@ -53,12 +55,16 @@ class Server:
         self._config = Config.of(root=os.fspath(root), host=host, port=port, **options)
         if self._config.metrics:
             raise ConfigError("argument metrics: a Server has no metrics; leave it out")
-        check_root(self._config)
+        check_root(self._config, or_file=True)
         check_writing(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._asked_to_stop = threading.Lock()
         self._url = ""
+
+    def __repr__(self) -> str:
+        where = f"at {self._url}" if self._url else "not started"
+        return f"<portico.Server of {self._config.root!r}, {where}>"
 
     @property
     def url(self) -> str:

@@ -345,13 +345,16 @@ class Responder:
         response.close = True
         return self._reply(response, None, request, line)
 
-    def cut_short(self, peer: str, reply: Reply, length: int) -> None:
-        """Count and log an exchange with `peer` that ended after `length` octets of content."""
+    def cut_short(self, peer: str, reply: Reply, length: int, began: float) -> None:
+        """Count and log an exchange with `peer` that ended after `length` octets of content.
+
+        `began` is when its request was taken up.
+        """
         self.requests += 1
         if self.counters is not None:
             self.counters.cut_short(reply.status, length)
         if self.log is not None:
-            self.log.add(peer, reply.log_text, length)
+            self.log.add(peer, reply.log_text, length, began, cut=True)
 
     def _still_holds(self, reply: Reply) -> bool:
         """Return whether a kept reply is ready to be sent; if it is outdated, forget it.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 IDLE, HEAD, QUEUED, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
+BUSY = (QUEUED, CONTENT, WAIT, SEND)
+"""States in which a response is under way."""
+
 CONTENT_RATE = 1024
 """Octets of content that must come in a second, on average, wanted or not. A client that pauses has
 `head_timeout` to go on, or LINGER_SILENCE."""

@@ -23,7 +23,7 @@ from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import LISTING_SECONDS, Descriptors
-from portico.server.states import SEND
+from portico.server.states import BUSY, SEND
 from portico.site.compression.cache import CompressionCache
 from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.etags import Digests
@@ -63,12 +63,13 @@ class Worker:
         report: Report = warn,
         tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         """`report` is told what is wrong with the disk, and with the site's own rules.
 
         It is not told of the rules without `tells_of_rules`, because another worker tells of them.
         `counters` is where things are counted; `on_drain` is called once, by the loop, when the
-        worker has ceased to accept.
+        worker has ceased to accept. `on_wait` is told what a worker that is stopped waits for.
         """
         # Whatever becomes of the current folder of the program that this is a part of.
         config = Config({**config.settings(), "root": absolute(config.root)})
@@ -78,6 +79,9 @@ class Worker:
         if counters is not None:
             counters.serves()
         self._on_drain = on_drain
+        self._on_wait = on_wait
+        self.cut = 0
+        """Responses that the end of this worker has cut off."""
         self._jobs = JobThread()
         descriptors = Descriptors(config)
         share = config.cache_size // 8
@@ -87,6 +91,7 @@ class Worker:
             share,
             descriptors.files,
             may_wait=False,
+            hidden=config.hidden,
             digests=digests,
             budget=Budget(LISTING_SECONDS),
             index=config.index,
@@ -114,7 +119,10 @@ class Worker:
 
         def new_site() -> Site:
             """Return the same site, for a thread."""
-            folder = Folder(config.root, 0, digests=digests, mounts=mounts, index=config.index)
+            folder = Folder(
+                config.root, 0, hidden=config.hidden, digests=digests, mounts=mounts,
+                index=config.index,
+            )  # fmt: skip
             return Site(
                 folder, config, hosts, copies, report_in_threads, parser,
                 users=users, uploads=uploads, readmes=readmes,
@@ -156,6 +164,11 @@ class Worker:
         """Connections open now."""
         return len(self._clients)
 
+    @property
+    def _busy(self) -> int:
+        """Responses under way."""
+        return sum(state in BUSY for state in self._clients.states())
+
     def run(self) -> None:
         """Serve until stopped."""
         try:
@@ -167,6 +180,7 @@ class Worker:
                 on_bug=self._clients.close_broken,
             )
         finally:
+            self.cut = self._busy
             self._clients.close()
             self._end_turn()
             self._observe()
@@ -222,6 +236,12 @@ class Worker:
             self._responder.hurry()
             self._clients.drain()
             self._loop.later(self._config.grace, self._loop.stop)
+            if self._busy and self._on_wait is not None:
+                responses = "1 response" if self._busy == 1 else f"{self._busy} responses"
+                self._on_wait(
+                    f"waiting up to {self._config.grace:g} s for {responses} to finish; "
+                    "Ctrl+C again stops at once"
+                )
         if not self._clients:
             self._loop.stop()
 

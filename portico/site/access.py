@@ -13,17 +13,32 @@ Limit: on a file system that takes names in other cases for the same, blocks fit
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.config.options import Block
+    from portico.http.message import RequestHead
 
 READ = "read"
 ANONYMOUS, USERS = "anonymous", "users"
 
 Rights = frozenset[str]
+RightsFor = Callable[[tuple[str, ...]], Rights]
+"""What one client may do with a path."""
+
+
+class Authenticator(Protocol):
+    """Tells who has sent a request: `users.Users`, or what `portico explain` is told."""
+
+    def who(self, request: RequestHead, *, may_wait: bool) -> str | None:
+        """Return the name of a user; None for somebody unknown.
+
+        Raises TooManyGuesses, and Waiting unless `may_wait`.
+        """
+        ...
 
 
 class TooManyGuesses(Exception):  # noqa: N818 (what the caller answers, not an error of ours)

@@ -35,10 +35,10 @@ _PAGE_SUFFIX = ".html"
 
 _KINDS = {
     File: "a file",
-    Precompressed: "a file in coded form only",
+    Precompressed: "a file in compressed form only",
     Directory: "a folder without an index file",
     SlashRedirect: "a folder",
-    Missing: "nothing",
+    Missing: "missing",
     Failed: "something that cannot be read",
 }
 
@@ -48,10 +48,18 @@ Names = tuple[str, ...]
 class Resolver:
     """Finds things in `origin`, which lies at the path `base` (without its final slash).
 
-    With `clean_urls`, /about also finds about.html.
+    With `clean_urls`, /about also finds about.html. With `hidden`, dotfiles are found.
     """
 
-    def __init__(self, origin: Origin, note: Note, base: Names = (), *, clean_urls: bool) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        note: Note,
+        base: Names = (),
+        *,
+        clean_urls: bool,
+        hidden: bool = False,
+    ) -> None:
         self._origin = origin
         self._note = note
         self._base = base
@@ -60,20 +68,21 @@ class Resolver:
         self._without_page: BoundedCache[Names, tuple[Names, tuple[Dependency, ...]]] = (
             BoundedCache(_FOLDERS)
         )
+        self._hidden = hidden
 
     def find(self, names: Names) -> Found:
         """Return what is at a path."""
         if names == self._base:
             return SlashRedirect(())
         if not self._is_below_base(names):
-            self._note("Look-up: this path is not below that of --base.")
+            self._note("File: this path is not below that of --base.")
             return Missing(())
         names = names[len(self._base) :]
-        if is_hidden(names) or is_rules_file(names):
-            self._note("Look-up: this name is hidden, as if it were not there.")
+        if is_hidden(names, hidden=self._hidden) or is_rules_file(names):
+            self._note("File: this name is hidden, so it is not found.")
             return Missing(())
         found = self._origin.look_up(names)
-        self._note("Look-up: /%s is %s.", "/".join(names), _KINDS[type(found)])
+        self._note("File: /%s is %s.", "/".join(names), _KINDS[type(found)])
         if self._clean_urls and isinstance(found, Missing | SlashRedirect | Directory):
             return self._page(names, found)
         return found
@@ -113,7 +122,8 @@ class Resolver:
         """
         is_below = self._is_below_base(names)
         names = names[len(self._base) :] if is_below else ()
-        page, there, dependencies = self._search_page(() if is_hidden(names) else names[:-1])
+        folders = () if is_hidden(names, hidden=self._hidden) else names[:-1]
+        page, there, dependencies = self._search_page(folders)
         return page, (*self._base, *there) if is_below else (), dependencies
 
     def _search_page(
@@ -156,7 +166,7 @@ class Resolver:
         page = self._origin.look_up((*stem[:-1], stem[-1] + _PAGE_SUFFIX))
         dependencies = merge(found.dependencies, page.dependencies)
         if isinstance(page, File | Precompressed):
-            self._note("Look-up: /%s stands for it.", "/".join(page.names))
+            self._note("File: /%s is used.", "/".join(page.names))
             if slash:
                 return SlashRedirect(dependencies, is_folder=False)
             return page.depending_on(dependencies)

@@ -26,7 +26,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from portico.config.config import Config
+from portico.config.config import Config, ConfigError
 from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
@@ -57,11 +57,12 @@ if TYPE_CHECKING:
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field
+    from portico.site.access import Authenticator
     from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Found, Origin
     from portico.site.representation.select import Note
+    from portico.site.rules.headers import HeaderRules
     from portico.site.rules.rulebook import Report, RulesParser
-    from portico.site.users import Users
 
     Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
 
@@ -85,6 +86,12 @@ _RIGHTS = {
     "MKCOL": {"create"},
     "DELETE": {"delete"},
 }
+
+ISOLATING = (
+    "Cross-Origin-Opener-Policy: same-origin",
+    "Cross-Origin-Embedder-Policy: require-corp",
+)
+"""What makes a page cross-origin isolated (HTML, 7.1.4)."""
 
 # Fields of a representation that do not apply to a page sent in its place. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
@@ -136,7 +143,7 @@ class Site:
         parser: RulesParser | None = None,
         *,
         note: Note = silent,
-        users: Users | None = None,
+        users: Authenticator | None = None,
         uploads: Uploads | None = None,
         readmes: Readmes | None = None,
         may_wait: bool = True,
@@ -147,9 +154,16 @@ class Site:
         self._config = config or Config.of()
         self._hosts = Hosts(hosts)
         self._base = path_names(self._config.base)[:-1]
-        self._resolver = Resolver(origin, note, self._base, clean_urls=self._config.clean_urls)
+        self._resolver = Resolver(
+            origin,
+            note,
+            self._base,
+            clean_urls=self._config.clean_urls,
+            hidden=self._config.hidden,
+        )
         self._selector = Selector(origin, copies, note, report)
         self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
+        self._own_headers = header_rules(self._config)
         self._immutable = _pattern(self._config.immutables)
         self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
@@ -246,7 +260,7 @@ class Site:
     def _answer_health(self, request: RequestHead, _context: Context) -> Response | None:
         if request.path != self._config.health or request.method == "OPTIONS":
             return None
-        self._note("Health: the path of --health, whatever the host and the files.")
+        self._note("Health: this is the path of --health.")
         status, text = (503, b"stopping\n") if self._is_stopping else (200, b"ok\n")
         return errors.unstored(status, "text/plain; charset=utf-8", text)
 
@@ -257,7 +271,7 @@ class Site:
             return error(421, request, "This connection is not encrypted, so https is not for it.")
         if self._hosts.are_meant(request.authority):
             return None
-        self._note("Authority: not a host of this server.")
+        self._note("Host: not one of this server.")
         return errors.refuse_host(request, host_name(request.authority))
 
     # 4. OPTIONS and CORS
@@ -459,9 +473,7 @@ class Site:
         fields = self._with_rules(request, fields + repr_digest(request, selected))
         if self._rules.headers is not None:
             fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
-        names = (*self._base, *found.names)
-        if not self._config.trust_uploads and self._access.some_may_write(names):
-            fields = sandboxed(fields)
+        fields = self._sandboxed(fields, found)
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
@@ -494,7 +506,7 @@ class Site:
         if self._config.spa and _wants_page(request, context.requested[-1]):
             index = self._resolver.home(context.requested)
             if isinstance(index, File | Precompressed):
-                self._note("Look-up: who wants a page gets the application's (--spa).")
+                self._note("Page: /%s, because of --spa.", "/".join(index.names))
                 response = self._representation(request, index, NO_CACHE, context)
                 fields = [*without(response.fields, _CACHING), ("Cache-Control", NO_CACHE)]
                 response.fields = varying(fields, self._vary)
@@ -509,7 +521,7 @@ class Site:
             if not (self._config.listing and self._may_read((*folder, ""), context)):
                 folder = ()
             return self._error(404, request, missing=(context.names, folder))
-        self._note("Page: /%s, the nearest.", "/".join(page.names))
+        self._note("Page: /%s is the nearest error page.", "/".join(page.names))
         return self._error_page(request, page, context)
 
     def _error_page(
@@ -522,6 +534,7 @@ class Site:
             return self._error(404, request)
         fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
         fields = self._with_rules(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
+        fields = self._sandboxed(fields, found)
         return Response(404, fields, (selected.file.content,) if selected.file.size else ())
 
     def _error(
@@ -542,18 +555,28 @@ class Site:
         response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)
         return response
 
+    def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
+        """Return the fields of a file, which somebody may have uploaded."""
+        if self._config.trust_uploads or not self._access.some_may_write(found.names):
+            return fields
+        return sandboxed(fields)
+
     def _with_rules(
         self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
     ) -> list[Field]:
-        """Return `fields` as changed by _headers, whose rules cannot change those in `fixed`."""
-        if self._rules.headers is None:
+        """Return `fields` as changed by _headers and --header, except for those in `fixed`."""
+        if self._rules.headers is None and self._own_headers is None:
             return fields
-        host = host_name(request.authority)
+        host, changed = host_name(request.authority), fields
         path = encode_path(path_names(request.path))
-        changed, lines = self._rules.headers.apply(path, host, fields)
-        for line in lines:
-            self._note("Fields: the block on line %d of _headers applies.", line)
-        if not lines or not fixed:
+        if self._rules.headers is not None:
+            changed, lines = self._rules.headers.apply(path, host, changed)
+            for line in lines:
+                self._note("Headers: the block on line %d of _headers applies.", line)
+        if self._own_headers is not None:
+            changed, _ = self._own_headers.apply(path, host, changed)
+            self._note("Headers: those of --header and --isolate are set.")
+        if not fixed:
             return changed
         own = [field for field in fields if field[0].lower() in fixed]
         return own + without(changed, fixed)
@@ -575,6 +598,26 @@ def _is_about_origins(field: Field) -> bool:
     """Whether a field tells the scripts of which origins may read a response."""
     name = field[0].lower()
     return name.startswith("access-control-") or name == "vary"
+
+
+def header_rules(config: Config) -> HeaderRules | None:
+    """Return a rule that sets the headers of --header and --isolate; None if there are none.
+
+    Raises ConfigError for one that only the server can set.
+    """
+    lines = (*(ISOLATING if config.isolate else ()), *config.headers)
+    if not lines:
+        return None
+    from portico.site.rules.headers import Block, HeaderRules
+    from portico.site.rules.pattern import BadRuleError
+
+    block = Block("/*", 1)
+    for line in lines:
+        try:
+            block.add(line)
+        except BadRuleError as problem:
+            raise ConfigError(f"--header {line!r}: {problem}") from None
+    return HeaderRules([block])
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:

@@ -86,15 +86,20 @@ def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
     return not (windows and _WINDOWS_UNSAFE.search(name))
 
 
-def is_dotfile(name: str) -> bool:
-    """Whether a name is hidden: neither served nor listed."""
-    return name.startswith(".")
+PRIVATE = (".git", ".env", ".ht", ".ssh", ".portico")
+"""Dotfiles whose names begin so hold passwords, keys or histories, and are never served. The last
+are temporary files of our own."""
 
 
-def is_hidden(names: tuple[str, ...]) -> bool:
+def is_dotfile(name: str, *, hidden: bool = False) -> bool:
+    """Whether a name is neither served nor listed; with `hidden` only PRIVATE ones are not."""
+    return name.startswith(".") and (not hidden or name.lower().startswith(PRIVATE))
+
+
+def is_hidden(names: tuple[str, ...], *, hidden: bool = False) -> bool:
     """Whether one of `names` is a dotfile or dot folder, except "/.well-known/" (RFC 8615)."""
     for index, name in enumerate(names):  # a generator for any() takes four times as long
-        if is_dotfile(name) and (index or name != ".well-known"):
+        if is_dotfile(name, hidden=hidden) and (index or name != ".well-known"):
             return True
     return False
 

@@ -215,7 +215,7 @@ def _what_is_wrong(name: str, hashed: str) -> str:
         needed = "" if _has("bcrypt") else "bcrypt"
     elif not _TOKEN.fullmatch(hashed):
         return f"is no safe hash; make a new line with: portico passwd {name}"
-    return f"needs {needed}: pip install {needed}" if needed else ""
+    return f"needs {needed}: pip install 'portico-server[passwords]'" if needed else ""
 
 
 def _has(module: str) -> bool:

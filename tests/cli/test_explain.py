@@ -42,13 +42,13 @@ def explain(site: Path, capsys: pytest.CaptureFixture[str]) -> Explain:
 
 def test_a_clean_url(explain: Explain) -> None:
     told = explain("/about")
-    assert "/about is nothing." in told
-    assert "/about.html stands for it." in told
+    assert "/about is missing." in told
+    assert "/about.html is used." in told
     assert "the block on line 1 of _headers applies" in told
     assert "HTTP/1.1 200 OK" in told
     assert "X-Frame-Options: DENY" in told
-    assert "12 bytes of content" in told
-    assert "each takes" in told
+    assert "Body: 12 bytes" in told
+    assert "Cached; for each request " in told
 
 
 def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
@@ -61,7 +61,7 @@ def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
 
 
 def test_what_comes_at_once_and_what_later(explain: Explain) -> None:
-    at_once, later = explain("/", "-H", "Accept-Encoding: gzip").split("Once the work")
+    at_once, later = explain("/", "-H", "Accept-Encoding: gzip").split("Once it is compressed")
     assert "gzip is wanted" in at_once
     assert "Content-Encoding" not in at_once
     assert "Content-Encoding: gzip" in later
@@ -101,6 +101,35 @@ def test_what_is_no_url(site: Path, capsys: pytest.CaptureFixture[str], url: str
 def test_it_writes_nothing(explain: Explain, site: Path) -> None:
     before = sorted(site.rglob("*"))
     explain("/", "-H", "Accept-Encoding: br")
+    assert sorted(site.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "arguments", "told"),
+    [
+        ("PUT", "/new.txt", ["--user", "alice"], "would be taken"),
+        ("PUT", "/new.txt", ["--user", "bob"], "403 Forbidden"),
+        ("PUT", "/new.txt", [], "401 Unauthorized"),
+        ("PUT", "/about.html", ["--user", "alice", "-H", "If-None-Match: *"], "412 "),
+        ("PUT", "/.hidden", ["--user", "alice"], "403 "),
+        ("PUT", "/new.txt", ["--user", "alice", "-H", "Upload-Complete: ?0"], "would be taken"),
+        ("POST", "/", ["--user", "alice", "-H", "Content-Type: text/plain"], "415 "),
+        ("DELETE", "/about.html", ["--user", "alice"], "204 No Content"),
+        ("DELETE", "/none", ["--user", "alice"], "404 "),
+        ("DELETE", "/about.html", [], "401 "),
+        ("HEAD", "/.portico/uploads/" + "0" * 32, ["--user", "alice"], "404 "),
+        ("PATCH", "/.portico/uploads/" + "0" * 32, ["--user", "alice"], "404 "),
+    ],
+)
+def test_who_may_write_is_told_without_writing(
+    explain: Explain, site: Path, method: str, url: str, arguments: list[str], told: str
+) -> None:
+    before = sorted(site.rglob("*"))
+    users = site.parent / "users"
+    users.touch()
+    access = "/* anonymous=read alice=create,replace,delete"
+    writing = ("--allow", "write", "--users", str(users), "--access", access, "--keep-free", "0")
+    assert told in explain(url, "-X", method, *writing, *arguments)
     assert sorted(site.rglob("*")) == before
 
 

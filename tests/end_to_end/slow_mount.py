@@ -3,8 +3,8 @@
 `SlowMount` mounts it and controls it; this file run as a program is its daemon, a process of its
 own that shares no lock with the server under test. Each question of the kernel (its name is that of
 a FUSE operation; a look-up counts as `getattr`) is counted, waits while questions of its kind
-hang, and is answered after the delay. The kernel keeps no attributes, names or content, so
-every question reaches the daemon, except reads by sendfile and mmap of a file that stays open.
+hang, and is answered after the delay, or fails. The kernel keeps no attributes, names or content,
+so every question reaches the daemon, except reads by sendfile and mmap of a file that stays open.
 
 The daemon reads commands from its input, a line each, and answers each with a line of JSON. When
 its input ends, also because the tests were killed, it unmounts and exits.
@@ -64,8 +64,12 @@ class SlowMount:
         """Answer no question until `release`."""
         self._command("hang", *kinds)
 
+    def fail(self, error: int, *kinds: str) -> None:
+        """Answer questions with an error of the operating system, until `release`."""
+        self._command("fail", str(error), *kinds)
+
     def release(self) -> None:
-        """Answer what hangs, and no longer let anything hang."""
+        """Answer what hangs, and no longer let anything hang or fail."""
         self._command("release")
 
     def hanging(self) -> int:
@@ -118,6 +122,7 @@ class Gate:
         self._delay = 0.0
         self._hanging_kinds: set[str] | None = set()
         self._hanging = 0
+        self._errors: dict[str, int] = {}
 
     def pass_through(self, kind: str) -> None:
         with self._changed:
@@ -126,7 +131,10 @@ class Gate:
             self._changed.wait_for(lambda: not self._hangs(kind))
             self._hanging -= 1
             delay = self._delays.get(kind, self._delay)
+            error = self._errors.get(kind)
         time.sleep(delay)
+        if error:
+            raise OSError(error, os.strerror(error))
 
     def _hangs(self, kind: str) -> bool:
         return self._hanging_kinds is None or kind in self._hanging_kinds
@@ -139,8 +147,11 @@ class Gate:
                 self._delays = dict.fromkeys(kinds, float(seconds))
             elif name == "hang":
                 self._hanging_kinds = set(words) or None
+            elif name == "fail":
+                error, *kinds = words
+                self._errors = dict.fromkeys(kinds, int(error))
             elif name == "release":
-                self._hanging_kinds = set()
+                self._hanging_kinds, self._errors = set(), {}
                 self._changed.notify_all()
             elif name == "count":
                 asked, self._asked = self._asked, Counter()

@@ -98,7 +98,7 @@ def test_folder_with_an_index_shows_it(tab: Tab, site: str) -> None:
 def test_listing_is_displayed_and_works_by_keyboard(tab: Tab, site: str) -> None:
     assert tab.open(site) == 200
     page = tab.page
-    tab.follow_by_keyboard(page.get_by_role("link", name="notes/"))
+    tab.follow_by_keyboard(page.get_by_role("link", name="A folder without a page"))
     assert page.get_by_role("heading", name="notes").is_visible()
     assert page.get_by_role("columnheader").all_inner_texts() == [
         "Name",

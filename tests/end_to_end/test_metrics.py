@@ -184,8 +184,5 @@ def test_an_address_that_cannot_be_had_ends_the_start(
 def test_beyond_this_machine_it_warns(root: Path) -> None:
     with Supervised(root, "site", "--port", "0", "--metrics", ":0") as portico:
         portico.start()
-        assert (
-            "Warning: everyone who can reach this machine over the network can read the metrics."
-            in (portico.said)
-        )
+        assert "Warning: everyone on your network can read the metrics." in (portico.said)
         assert portico.end() == 0

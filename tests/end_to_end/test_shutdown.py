@@ -21,8 +21,9 @@ from tests.server.processes.supervised import Supervised, needs_proc
 
 FAREWELL = re.compile(
     r"Press Ctrl\+C to stop\.\n+"
-    r"(?:portico: worker .* has been told to end; .*\n)*"  # by this test, before the supervisor
-    r"Stopped after ([0-9]+) requests? in [0-9]+ s; every connection closed\.\n\Z"
+    r"(?:portico: worker .* has been told to end; .*\n"  # by this test, before the supervisor
+    r"|portico: waiting up to .* to finish; Ctrl\+C again stops at once\n)*"
+    r"Stopped after ([0-9]+) requests? in [0-9]+ s(?:; [0-9]+ responses? cut off)?\.\n\Z"
 )
 LARGE = 1 << 23
 

@@ -175,7 +175,7 @@ def test_an_error_in_the_block_stops_it_too(site: Path) -> None:
 
 
 def test_mistakes_are_raised_where_they_are_made(site: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no folder"):
+    with pytest.raises(ConfigError, match="no such file or folder"):
         Server(tmp_path / "none")
     with pytest.raises(ConfigError, match="no such option; did you mean max_connections"):
         Server(site, max_connection=1)

@@ -12,27 +12,18 @@ from pathlib import Path
 import pytest
 
 from portico import ConfigError, Server
+from portico.config.config import Config, check_writing
 from portico.site.target import STAGING
-from tests.server.clients import Answer, Client, chunked, eventually, get, request
+from tests.server.clients import Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
+from tests.server.uploading import delete, files, fill, put
 
 LARGE = os.urandom(3_000_000)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A site to write in: a file, a folder with a file, an empty folder, a way out."""
-    root = tmp_path / "root"
-    (root / "folder").mkdir(parents=True)
-    (root / "empty").mkdir()
-    (root / "file.txt").write_bytes(b"old")
-    (root / "folder" / "file.txt").write_bytes(b"old")
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "file.txt").write_bytes(b"outside")
-    (root / "way-out").symlink_to(outside)
-    (root / "link.txt").symlink_to(outside / "file.txt")
-    return root
+    return fill(tmp_path)
 
 
 @pytest.fixture
@@ -40,28 +31,10 @@ def client(serve: Serve, connect: Connect, root: Path) -> Client:
     return connect(serve(root, allow="write"))
 
 
-def put(client: Client, path: str, content: bytes, *lines: str) -> Answer:
-    head = request("PUT", path, f"Content-Length: {len(content)}", *lines)
-    return client.ask(head + content)
-
-
 def digest(name: str, content: bytes) -> str:
     """A member of Content-Digest."""
     octets = hashlib.new(name.replace("-", ""), content).digest()
     return f"{name}=:{b64encode(octets).decode()}:"
-
-
-def delete(client: Client, path: str, *lines: str) -> Answer:
-    return client.ask(request("DELETE", path, *lines))
-
-
-def files(root: Path) -> dict[str, bytes]:
-    """Every file below the root that is no symlink, with its content."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and not path.is_symlink()
-    }
 
 
 @pytest.mark.parametrize("content", [b"", b"new", LARGE], ids=["empty", "small", "large"])
@@ -325,3 +298,11 @@ def test_writing_from_elsewhere_has_to_be_asked_for(root: Path, host: str) -> No
         Server(root, host=host, allow="create")
     Server(root, host=host, allow="create", insecure_writes=True)
     Server(root, host=host)
+
+
+def test_lan_is_elsewhere_and_a_single_file_is_no_place_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--insecure-writes"):
+        check_writing(Config.of(lan=True, allows="create"))
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(ConfigError, match="not a single file"):
+        Server(tmp_path / "film.mp4", allows="create")

@@ -38,7 +38,7 @@ class Client:
         self.root = root
         self.reports: list[str] = []
         config = Config.of(**options)
-        self.folder = Folder(str(root), memory, index=config.index)
+        self.folder = Folder(str(root), memory, hidden=config.hidden, index=config.index)
         self.site = Site(self.folder, config, hosts, copies, self.reports.append)
         self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)

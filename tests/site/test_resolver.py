@@ -192,7 +192,7 @@ SEGMENTS = 2000
     [
         ("/a" * SEGMENTS, 60),
         ("/.a" * SEGMENTS, 60),
-        ("/" * SEGMENTS, 60),
+        ("/" * SEGMENTS, 100),
         ("/en" + "/a" * SEGMENTS, 100),
         ("/en/docs/old" + "/a" * SEGMENTS, 160),
         ("/file.txt" + "/a" * SEGMENTS, 100),
@@ -266,8 +266,8 @@ def test_resolver_notes_what_it_found(client: Client) -> None:
         found, steps = find(client, path)
         assert isinstance(found, kind), path
         assert steps
-        assert all(step.startswith("Look-up: ") for step in steps)
-    assert find(client, "/about")[1][-1] == "Look-up: /about.html stands for it."
+        assert all(step.startswith("File: ") for step in steps)
+    assert find(client, "/about")[1][-1] == "File: /about.html is used."
     assert isinstance(find(client, "/about", clean_urls=False)[0], Missing)
 
 

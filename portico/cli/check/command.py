@@ -76,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
 
     Raises ConfigError for a mistake of the operator.
     """
-    given = vars(_parser().parse(argv))
+    given = vars(parser().parse(argv))
     ignored, strict, as_json = given.pop("ignore"), given.pop("strict"), given.pop("json")
     config = Config.load(given, os.environ)
     root = check_root(config)
@@ -111,20 +111,21 @@ def check(
     return findings.by_kind(), files
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of this command."""
     kinds = "\n".join(f"  {kind:<12} {meaning}" for kind, meaning in KINDS.items())
-    parser = Parser("portico check", "[options] [DIR]", INTRO, OUTRO.format(kinds=kinds))
-    add = parser.add_argument_group("What is reported").add_argument
+    made = Parser("portico check", "[options] [DIR]", INTRO, OUTRO.format(kinds=kinds))
+    add = made.add_argument_group("What is reported").add_argument
     ignore = "Leave out findings of this kind; may be repeated."
     add("--ignore", action="append", default=[], choices=KINDS, metavar="KIND", help=ignore)
     add("--strict", action="store_true", help="Report links that are redirected too.")
     add("--json", action="store_true", help="Write the findings as JSON.")
-    served = parser.add_argument_group("What is checked: the options of portico that matter here")
+    served = made.add_argument_group("What is checked: the options of portico that matter here")
     for option in OPTIONS:
         if option.name in _SERVING:
             add_option(served, option)
     add_help(served)
-    return parser
+    return made
 
 
 def _as_text(files: int, found: dict[str, list[Finding]], *, color: bool) -> str:

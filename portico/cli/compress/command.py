@@ -68,7 +68,7 @@ examples:
                                  only these two
 
 The exit code is 1 if a file could not be read or written; all others are done
-nevertheless. br and zstd need libraries: pip install brotli zstandard
+nevertheless. br and zstd need: pip install 'portico-server[compression]'
 """
 
 JOBS_LIMIT = 256
@@ -77,7 +77,7 @@ JOBS_LIMIT = 256
 _ABANDONED = 3600
 """Seconds after which a temporary file belongs to a process that was killed."""
 
-_CURE = "pip install brotli zstandard"
+_CURE = "pip install 'portico-server[compression]'"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -85,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
 
     Raises ConfigError for a mistake of the operator.
     """
-    options = _parse(argv)
+    options = parser().parse(argv)
     root = check_root(Config.of(root=options.root))
     codings = _codings(options.coding)
     absent = [coding for coding in SUFFIXES if coding not in available()]
@@ -265,10 +265,10 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the values of all options. Raises UsageError."""
-    parser = Parser("portico compress", "[options] [DIR]", INTRO, OUTRO)
-    add = parser.add_argument
+def parser() -> Parser:
+    """Return the parser of this command."""
+    made = Parser("portico compress", "[options] [DIR]", INTRO, OUTRO)
+    add = made.add_argument
     add("root", nargs="?", default=".", metavar="DIR", help="Folder of the site (default: .).")
     codings = "Only these codings, of br, zstd and gzip; repeatable (default: all there are)."
     add("--coding", action="append", default=[], metavar="LIST", help=codings)
@@ -277,5 +277,5 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--force", action="store_true", help="Write also what is up to date.")
     add("--dry-run", action="store_true", help="Only tell what would be written.")
     add("--quiet", action="store_true", help="Tell nothing but what goes wrong.")
-    add_help(parser)
-    return parser.parse(argv)
+    add_help(made)
+    return made

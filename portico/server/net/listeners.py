@@ -41,8 +41,16 @@ _TRIES = 8
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
 
 
+FURTHER_PORTS = 20
+"""Ports that are tried above the default one. Who starts more servers names their ports."""
+
+
 class BindError(Exception):
     """An address cannot be bound. The message tells the operator why, and what to do."""
+
+
+class PortInUseError(BindError):
+    """Another program listens on this port."""
 
 
 def _addresses(config: Config) -> tuple[str, ...]:
@@ -50,7 +58,7 @@ def _addresses(config: Config) -> tuple[str, ...]:
     if config.listens:
         return config.listens
     host = config.host.strip("[]")
-    if host == "::":  # with IPv4, as Linux has it unless told otherwise
+    if host == "::" or config.lan:  # with IPv4, as Linux has it unless told otherwise
         return (f"*:{config.port}",)
     return (f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}",)
 
@@ -63,19 +71,33 @@ def bind(config: Config) -> list[socket.socket]:
 def bind_anew(config: Config, held: Listeners) -> Listeners:
     """Return sockets for the configured addresses: those of `held`, and new ones for the others.
 
-    A unix socket whose file is gone is made again, since nobody can connect to the old one. Raises
+    A unix socket whose file is gone is made again, since nobody can connect to the old one. If
+    nobody has chosen a port and the default one is in use, the next free one is taken. Raises
     BindError, and then leaves no new one open.
     """
+    if {"port", "listen"}.isdisjoint(config.given):
+        for further in range(FURTHER_PORTS):
+            try:
+                return _bind(config, held, further)
+            except PortInUseError:
+                continue
+    return _bind(config, held, 0)
+
+
+def _bind(config: Config, held: Listeners, further: int) -> Listeners:
+    """Return sockets by configured address; their ports are `further` up. Raises BindError."""
     if _is_localhost(config):
         addresses = (f"127.0.0.1:{config.port}", f"[::1]:{config.port}")
-        known = {address: held[address] for address in addresses if address in held}
-        return known or _listen_on_loopback(*addresses, config)
+        kept = {address: held[address] for address in addresses if address in held}
+        return kept or _listen_on_loopback(*addresses, config, further)
     listeners: Listeners = {}
     try:
         for address in _addresses(config):
-            kept = held.get(address)
-            is_lost = isinstance(kept, _UnixListener) and not kept.has_file()
-            listeners[address] = _listen(address, config) if kept is None or is_lost else kept
+            known = held.get(address)
+            is_lost = isinstance(known, _UnixListener) and not known.has_file()
+            if known is None or is_lost:
+                known = _listen(address, config, further)
+            listeners[address] = known
     except BindError:
         discard(listeners, kept=held)
         raise
@@ -83,17 +105,17 @@ def bind_anew(config: Config, held: Listeners) -> Listeners:
 
 
 def _is_localhost(config: Config) -> bool:
-    return config.host == "localhost" and not config.listens
+    return config.host == "localhost" and not (config.listens or config.lan)
 
 
-def _listen_on_loopback(ipv4: str, ipv6: str, config: Config) -> Listeners:
+def _listen_on_loopback(ipv4: str, ipv6: str, config: Config, further: int) -> Listeners:
     """Return sockets for both addresses, at the same port; for IPv4 alone if there is no IPv6.
 
     No resolver need know what localhost is (RFC 6761, 6.3). Raises BindError.
     """
     tries = 1 if config.port else _TRIES
     while True:
-        listener = _listen(ipv4, config)
+        listener = _listen(ipv4, config, further)
         port = listener.getsockname()[1]
         try:
             return {ipv4: listener, ipv6: _listen_on(_ipv6_socket(only=True), ("::1", port))}
@@ -103,7 +125,7 @@ def _listen_on_loopback(ipv4: str, ipv6: str, config: Config) -> Listeners:
             listener.close()
             tries -= 1
             if not tries or error.errno != errno.EADDRINUSE:
-                raise BindError(_explain(error, "::1", port, config)) from None
+                raise _bind_error(error, "::1", port, config) from None
 
 
 def discard(listeners: Listeners, *, kept: Listeners | None = None) -> None:
@@ -149,28 +171,28 @@ class _UnixListener(socket.socket):
         return os.path.samestat(found, made) and found.st_mtime_ns == made.st_mtime_ns
 
 
-def _listen(address: str, config: Config) -> socket.socket:
+def _listen(address: str, config: Config, further: int) -> socket.socket:
     if address.startswith(UNIX):
         return _listen_unix(address.removeprefix(UNIX))
-    host, _, port = address.rpartition(":")
+    host, _, digits = address.rpartition(":")
+    port = int(digits) + further
     try:
         if host == "*":
-            return _listen_on_all(int(port))
+            return _listen_on_all(port)
         found = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (socket.gaierror, UnicodeError):
-        cure = "use 127.0.0.1, or an address of this machine"
-        raise BindError(f"no address is known for host {host!r}; {cure}") from None
+        raise BindError(f"unknown host: {host!r}") from None
     except OSError as error:
-        raise BindError(_explain(error, "all addresses", int(port), config)) from None
+        raise _bind_error(error, "all addresses", port, config) from None
     family, kind, protocol, _, place = found[0]
     try:
         if place[0] == "::":
             return _listen_on(_ipv6_socket(only=True), place)
         return _listen_on(socket.socket(family, kind, protocol), place)
     except OSError as error:
-        raise BindError(_explain(error, host.strip("[]"), int(port), config)) from None
+        raise _bind_error(error, host.strip("[]"), port, config) from None
 
 
 def _listen_on_all(port: int) -> socket.socket:
@@ -255,32 +277,26 @@ def set_options(listener: socket.socket) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
 
 
-def _explain(error: OSError, host: str, port: int, config: Config) -> str:
-    """Return the message for the operator."""
-    option = "--listen" if config.listens else "--port"
+def _bind_error(error: OSError, host: str, port: int, config: Config) -> BindError:
+    """Return the error for the operator."""
+    option, zero = ("--listen", f"{host}:0") if config.listens else ("--port", "0")
     if error.errno == errno.EADDRINUSE:
-        other = "" if config.listens else f" {port + 1 if port < 65535 else 8080}"
-        zero = f"{host}:0" if config.listens else "0"
-        return (
-            f"port {port} on {host} is in use by another program; "
-            f"choose another with {option}{other}, "
-            f"or let the system choose with {option} {zero}"
-        )
+        free = f"{option} {zero} takes any free one"
+        return PortInUseError(f"port {port} on {host} is in use; choose another: {free}")
     if error.errno in {errno.EACCES, errno.EPERM}:
-        cure = f"choose one above 1023 with {option}"
-        return f"port {port} on {host} may not be used by this user; {cure}"
+        return BindError(f"port {port} on {host} is not allowed for this user; take one above 1023")
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine; use 127.0.0.1, or one of its own"
-    return f"cannot listen on {host} port {port}: {error.strerror or error}"
+        return BindError(f"{host} is not an address of this machine")
+    return BindError(f"cannot listen on {host}, port {port}: {error.strerror or error}")
 
 
 def _explain_unix(error: OSError, path: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"{path} is in use by another program, or is no socket; choose another path"
+        return f"{path} is in use by another server, or is not a socket"
     if error.errno == errno.ENOENT:
-        return f"{path} lies in a folder that does not exist; create it"
+        return f"no such folder: {os.path.dirname(path)!r}, for the unix socket {path!r}"
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return f"{path} may not be made by this user; choose another folder"
+        return f"this user may not create {path}"
     return f"cannot listen on {path}: {error.strerror or error}"
 
 
@@ -342,8 +358,11 @@ def _url(host: str, port: int) -> str:
 
 
 def _own_addresses(*, ipv4: bool, ipv6: bool) -> list[str]:
-    """Return the machine's addresses, without loopback and link-local ones."""
-    addresses = _interface_addresses() + _source_addresses()
+    """Return the machine's addresses, without loopback and link-local ones.
+
+    The first is the one by which other machines of its network know it.
+    """
+    addresses = _source_addresses() + _interface_addresses()
     kept = [
         address
         for address in dict.fromkeys(addresses)

@@ -123,6 +123,8 @@ class Supervisor:
         """
         self.requests = 0
         """Requests answered by the workers that have ended."""
+        self.cut = 0
+        """Responses that their end has cut off."""
         self._load = load
         self._on_start = on_start
         self._report = report
@@ -238,7 +240,9 @@ class Supervisor:
             elif message == LEAVING:
                 self._lost(worker, "has been told to end")
             elif message.startswith(SERVED):
-                self.requests += int(message.removeprefix(SERVED))
+                requests, cut = map(int, message.removeprefix(SERVED).split())
+                self.requests += requests
+                self.cut += cut
             elif message.startswith(WARNING):
                 self._report(message.removeprefix(WARNING).decode("utf-8", "replace"))
 

@@ -3,9 +3,9 @@
 The supervisor starts a fresh interpreter with BOOT; the arguments come as JSON in the environment,
 the listening sockets and the control socket as open descriptors. The worker sends READY, waits for
 GO, and serves. RETIRE, DRAIN and END tell it how to stop; its loop answers PING with PONG, as a
-sign of life. It sends LEAVING when it accepts no more connections, and SERVED with the number of
-requests at its end; WARNING carries a text for the operator. When the control socket ends, the
-supervisor is gone, and the worker drains.
+sign of life. It sends LEAVING when it accepts no more connections, and SERVED at its end,
+with the numbers of requests and of responses that it cut off; WARNING carries a text for the
+operator. When the control socket ends, the supervisor is gone, and the worker drains.
 
 SIGTERM drains as well. SIGINT and SIGHUP, which a terminal sends to all its processes, are ignored:
 the supervisor acts on them. A signal may come from a terminal or service manager as well as the
@@ -44,7 +44,7 @@ BOOT = (
 GO, RETIRE, DRAIN, END, PING = b"g", b"r", b"d", b"e", b"p"
 """Commands: serve; stop without a deadline; stop within the grace time; stop now; answer."""
 READY, LEAVING, PONG, SERVED, WARNING = b"ready", b"leaving", b"pong", b"served ", b"warning "
-"""Messages, each a line. A number follows SERVED, a text WARNING."""
+"""Messages, each a line. Two numbers follow SERVED, a text WARNING."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that are blocked until the process handles them."""
@@ -82,7 +82,7 @@ def main(arguments: Arguments) -> int:
     if control.receive() == GO:
         worker.watch(control.fd, commands.obey)
         worker.run()
-        control.send(SERVED + b"%d" % worker.requests)
+        control.send(SERVED + b"%d %d" % (worker.requests, worker.cut))
     return 0
 
 
@@ -168,6 +168,7 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         report=control.warn,
         tells_of_rules=arguments["number"] == 0,
         on_drain=partial(control.send, LEAVING),
+        on_wait=control.warn,
     )
 
 

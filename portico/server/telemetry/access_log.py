@@ -1,4 +1,4 @@
-"""The access log: a line for each response, in Common, Combined or JSON format.
+"""The access log: a line for each response, in Common, Combined or JSON format, or for people.
 
 Lines are written once per turn of the loop. What a client sent is escaped, so that it can neither
 forge a line nor move a terminal's cursor. Fields with credentials are never logged.
@@ -10,12 +10,15 @@ their number, at most every REPORT_SECONDS, and the log goes on as soon as it ca
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from typing import TYPE_CHECKING
 
 from portico.http.dates import common_log_date
+from portico.server.telemetry import short_form
 from portico.server.telemetry.output import Output
+from portico.server.telemetry.short_form import COLORS
 from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
@@ -31,9 +34,6 @@ REPORT_SECONDS = 60
 
 _UNSAFE = re.compile(r'[^ -~]|["\\]')
 
-# The colour of a status by its first digit: green, cyan, yellow, red.
-_COLORS = {"2": "32", "3": "36", "4": "33", "5": "31"}
-
 
 def escape(text: str) -> str:
     r"""Return `text` with quotes, backslashes and all but visible ASCII as \xHH."""
@@ -41,14 +41,15 @@ def escape(text: str) -> str:
 
 
 class AccessLog:
-    """Writes lines to the descriptor `fd`, which stays open. `log_format` is that option.
+    """Writes lines to the descriptor `fd`, which stays open.
 
-    `report` receives how many lines are lost, and why.
+    `log_format` is that option, and not auto. `report` receives how many lines are lost, and why.
     """
 
     def __init__(
         self, fd: int, log_format: str, *, color: bool, report: Callable[[str], None] = warn
     ) -> None:
+        self._fd = fd
         self._output: Output | None = Output(fd)
         self._unfinished = b""  # the rest of a line of which some is written
         self._lost = 0
@@ -59,31 +60,47 @@ class AccessLog:
         self._color = color
         self._second = 0
         self._around_peer = ("", "")
-        self._lines: list[tuple[str, tuple[str, str], int]] = []
+        self._lines: list[tuple[str, tuple[str, str], int, float, bool]] = []
         self.fields: frozenset[str] = frozenset(
-            () if log_format == "common" else ("referer", "user-agent")
+            () if log_format in {"common", "short"} else ("referer", "user-agent")
         )
         """The request fields that are logged."""
 
     def describe(
         self, request_line: bytes, request: RequestHead | None, status: int
     ) -> tuple[str, str]:
-        """Return what a line says before and after the length of the content."""
+        """Return what a line says before and after the length of the content.
+
+        In the short form: before the target, and the target.
+        """
         line = request_line[:_REQUEST_LINE_LIMIT].decode("latin-1")
         referer = agent = None
         if request is not None:
             referer, agent = request.get("referer"), request.get("user-agent")
         if self._format == "json":
             return _json_members(line, status, referer, agent)
-        code = f"\x1b[{_COLORS.get(str(status)[0], '0')}m{status}\x1b[0m" if self._color else status
+        if self._format == "short":
+            return short_form.describe(escape(line), status)
+        code = f"\x1b[{COLORS.get(str(status)[0], '0')}m{status}\x1b[0m" if self._color else status
         before = f'"{escape(line)}" {code} '
         if self._format == "combined":
             return before, f' "{escape(referer or "-")}" "{escape(agent or "-")}"\n'
         return before, "\n"
 
-    def add(self, peer: str, text: tuple[str, str], length: int) -> None:
-        """Log a response with `length` octets of content to `peer`; `describe` makes `text`."""
-        self._lines.append((peer, text, length))
+    def add(
+        self,
+        peer: str,
+        text: tuple[str, str],
+        length: int,
+        began: float,
+        cut: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        """Log a response with `length` octets of content to `peer`; `describe` makes `text`.
+
+        `began` is when its request was taken up, in monotonic seconds. `cut` says that the content
+        was not sent to its end.
+        """
+        self._lines.append((peer, text, length, began, cut))
 
     def flush(self) -> None:
         """Write the lines that were added."""
@@ -94,17 +111,38 @@ class AccessLog:
             self._second = second
             self._around_peer = self._timestamp(second)
         start, middle = self._around_peer
-        text = "".join(
-            [
-                f"{start}{peer}{middle}{before}{length}{after}"
-                for peer, (before, after), length in self._lines
-            ]
-        )
+        if self._format == "short":
+            text = self._short_lines(start)
+        else:
+            text = "".join(
+                [
+                    f"{start}{peer}{middle}{before}{length}{after}"
+                    for peer, (before, after), length, _, _ in self._lines
+                ]
+            )
         self._lines.clear()
         self._write(text.encode("ascii"))
 
+    def _short_lines(self, clock: str) -> str:
+        """Return the lines for people, as wide as the terminal is now."""
+        try:
+            width = os.get_terminal_size(self._fd).columns
+        except OSError:
+            width = 0
+        now = time.monotonic()
+        return "".join(
+            [
+                short_form.short_line(
+                    clock, text, length, now - began, cut=cut, width=width, color=self._color
+                )
+                for _, text, length, began, cut in self._lines
+            ]
+        )
+
     def _timestamp(self, second: int) -> tuple[str, str]:
         """Return what a line says before the client's address, and between it and the request."""
+        if self._format == "short":
+            return time.strftime("%H:%M:%S", time.localtime(second)), ""
         if self._format == "json":
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
             return f'{{"time": "{stamp}", "client": "', '", '

@@ -123,8 +123,8 @@ def _collector(counters: ServerCounters) -> ServerCollector:
     try:
         import prometheus_client  # noqa: F401 (whether it is there)
     except ImportError:
-        cure = "pip install prometheus_client"
-        raise ConfigError(f"--metrics needs the package prometheus_client: {cure}") from None
+        cure = "pip install 'portico-server[metrics]'"
+        raise ConfigError(f"--metrics needs a library: {cure}") from None
     from portico.server.telemetry.prometheus import ServerCollector
 
     return ServerCollector(counters)
@@ -135,6 +135,4 @@ def _bind(address: str) -> Listeners:
     try:
         return bind_anew(Config.of(listens=[address]), {})
     except BindError as problem:
-        # The option is another one, and it may be the site itself that is served there.
-        message = str(problem).replace("--listen", "--metrics")
-        raise BindError(message.replace(" by another program", "")) from None
+        raise BindError(str(problem).replace("--listen", "--metrics")) from None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression import encoders
-from portico.site.origin.etags import tag_of
+from portico.site.origin.etags import tag_of_copy
 from portico.site.origin.freshness import Pending
 from portico.site.origin.protocol import File
 from portico.site.representation.media import is_compressible, media_type
@@ -96,7 +96,8 @@ class CompressionCache:
             return self._start(key, file)
         content, digest = found
         copy = File(file.name, len(content), file.modified, Octets(content), ())
-        copy.names, copy.digest, copy.etag = file.names, digest, tag_of(digest)
+        copy.names, copy.digest = file.names, digest
+        copy.etag = tag_of_copy(file.digest, digest)
         return copy
 
     # Jobs

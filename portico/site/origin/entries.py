@@ -45,12 +45,15 @@ _LOOKS_BELOW_FD = os.stat in os.supports_dir_fd
 class Reader:
     """Reads the folder at `path`; `leads_inside` says of a path whether that may be served.
 
-    `is_root` says that rules files are hidden there.
+    `is_root` says that rules files are hidden there; with `hidden`, dotfiles are served.
     """
 
-    __slots__ = ("_is_root", "_leads_inside", "_path")
+    __slots__ = ("_hidden", "_is_root", "_leads_inside", "_path")
 
-    def __init__(self, path: str, leads_inside: Callable[[str], bool], *, is_root: bool) -> None:
+    def __init__(
+        self, path: str, leads_inside: Callable[[str], bool], *, is_root: bool, hidden: bool = False
+    ) -> None:
+        self._hidden = hidden
         self._path = path
         self._leads_inside = leads_inside
         self._is_root = is_root
@@ -63,7 +66,7 @@ class Reader:
         with closing(os.scandir(folder.fd if _READS_FD else self._path)) as names:
             for each in names:
                 name = each.name
-                if is_dotfile(name) or not is_safe(name):
+                if is_dotfile(name, hidden=self._hidden) or not is_safe(name):
                     continue
                 if not (self._is_root and is_rules_file((name,))):
                     yield name, each.is_symlink()

@@ -56,6 +56,22 @@ def tag_of(digest: bytes) -> str:
     return f'"{digest[:16].hex()}"'
 
 
+def tag_of_copy(original: bytes, digest: bytes) -> str:
+    """Return the tag of a compressed copy: it tells which state of the original it is of, too."""
+    return f'{tag_of(original)[:-1]}-{digest[:8].hex()}"'
+
+
+def tags_of_originals(tags: str) -> str:
+    """Return the value of If-Match or If-None-Match with the tags of originals for their copies'.
+
+    To change a file is to change all its forms, so the tag of each one names the state that the
+    client has seen (RFC 9110, 8.8.3.3 and 13.1.1).
+    """
+    import re
+
+    return re.sub(r'("[0-9a-f]{32})-[0-9a-f]{16}"', r'\1"', tags)
+
+
 def tag_of_large(status: os.stat_result) -> str:
     """Return the entity tag of a file that is too large to be hashed."""
     return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'

@@ -51,6 +51,7 @@ from portico.site.origin.names import UNKNOWN, KnownNames, Names
 from portico.site.origin.open_file import OPENING, FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
     Directory,
+    Entry,
     Failed,
     File,
     Found,
@@ -61,6 +62,8 @@ from portico.site.origin.protocol import (
 from portico.site.rules import rulebook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from portico.budget import Budget
 
 SMALL = 65536
@@ -100,6 +103,9 @@ def index_names(index: str) -> tuple[str, ...]:
 class Folder:
     """Serves the files below one folder; implements `protocol.Origin`.
 
+    If `root` is a file, it is as if that were alone in its folder. With `hidden`, dotfiles are
+    listed.
+
     `memory` is the number of bytes that kept files may take, `open_files` how many of them may be
     open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
     would have to. `digests` and `mounts` can be shared by several that serve the same folder.
@@ -113,6 +119,7 @@ class Folder:
         open_files: int = OPEN_FILES,
         *,
         may_wait: bool = True,
+        hidden: bool = False,
         digests: Digests | None = None,
         mounts: RemoteMounts | None = None,
         budget: Budget | None = None,
@@ -121,6 +128,10 @@ class Folder:
         self.freshness = Freshness(budget)
         self._may_wait = may_wait
         self._indexes = index_names(index)
+        self._hidden = hidden
+        self._only = ""  # the name of the file that is served alone
+        if os.path.isfile(root):
+            root, self._only = os.path.split(os.path.realpath(root))
         # As it was named, not where its symlinks lead today: "current" may lead to the next
         # release.
         self._below = os.path.join(absolute(root), "")
@@ -150,6 +161,10 @@ class Folder:
         """Return what is at the path `names`: see `protocol`. Raises Waiting or Postponed."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
+        if self._only and names != (self._only,):
+            if names == ("",):
+                return Directory(self._only_entry())
+            return Missing((), in_folder=len(names) == 1)
         place = self.mounts.place_of(names)
         if place is not None and not self._may_wait:
             raise Waiting(place)
@@ -354,7 +369,8 @@ class Folder:
         A sibling that is older than `modified_ns` was made from something else.
         """
         codings, dependencies = [], []
-        if beside.may_be_coded and not path.endswith(_CODED) and not rulebook.is_rules_file(names):
+        is_alone = bool(self._only) or path.endswith(_CODED) or rulebook.is_rules_file(names)
+        if beside.may_be_coded and not is_alone:
             paths = self._paths_in(os.path.dirname(path)) if is_remote else None
             exists = os.path.lexists if paths is None else paths.__contains__
             for coding, suffix in SUFFIXES.items():
@@ -428,7 +444,7 @@ class Folder:
         real = real_path(folder.fd, path)
         if not self._contains(real):
             raise FileNotFoundError(errno.ENOENT, "outside of the root")
-        reader = Reader(path, self._leads_inside, is_root=path == self._below)
+        reader = Reader(path, self._leads_inside, is_root=path == self._below, hidden=self._hidden)
         with budget:
             names = reader.names(folder, status.st_nlink)
             first = list(islice(names, WHOLE))
@@ -442,6 +458,11 @@ class Folder:
                 mine = (folder.dependency, *above)
                 found.dependencies = merge(merge(mine, dependencies), (dependency,))
         return found
+
+    def _only_entry(self) -> Iterator[Entry]:
+        """Return the listing of a file that is served alone."""
+        status = os.stat(os.path.join(self._below, self._only))
+        yield Entry(self._only, False, status.st_size, status.st_mtime)
 
     def _leads_inside(self, path: str) -> bool:
         """Whether an entry that is a symlink leads to something in the root."""

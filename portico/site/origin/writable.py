@@ -26,6 +26,16 @@ from typing import TYPE_CHECKING
 
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.fingerprint import absolute
+from portico.site.origin.new_file import (
+    HIDDEN_PREFIX,
+    NO_LINK,
+    READ_FILE,
+    NewFile,
+    hidden_name,
+    link,
+    lock,
+    remove_if_left,
+)
 from portico.site.target import STAGING
 
 if TYPE_CHECKING:
@@ -37,11 +47,12 @@ if TYPE_CHECKING:
 IS_SUPPORTED = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 """Whether this system has what writing needs."""
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_HIDDEN = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | _NO_LINK
+_HIDDEN = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | NO_LINK
 _NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | getattr(os, "O_CLOEXEC", 0)
 _HAS_NAMELESS = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
 _NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+SYNCED = 32 << 20
+"""Bytes after which they are brought to the disk, so that the end need not wait long for that."""
 _TRIES = 8
 """Times that a change is tried when a folder vanishes, or a name appears, in its middle."""
 
@@ -86,7 +97,7 @@ class Current:
 
     def tag(self) -> str:
         """Return the entity tag of the file, which is read for that unless it is large."""
-        fd = os.open(self._name, os.O_RDONLY | _NO_LINK, dir_fd=self._folder)
+        fd = os.open(self._name, READ_FILE, dir_fd=self._folder)
         with open(fd, "rb") as file:
             return tag_of_open(file.fileno())
 
@@ -99,71 +110,6 @@ def tag_of_open(fd: int) -> str:
     if status.st_size > HASHED_UP_TO:
         return tag_of_large(status)
     return tag_of(sha256(os.pread(fd, HASHED_UP_TO + 1, 0)).digest())
-
-
-class NewFile:
-    """A file that is being written and has no name yet. To be closed in any case.
-
-    A process that dies leaves nothing, or a hidden file that `WritableFolder.sweep` finds.
-    """
-
-    __slots__ = ("_hidden", "_keeps_hidden", "_staging", "fd")
-
-    def __init__(
-        self, fd: int, staging: int | None = None, hidden: str = "", *, keeps_hidden: bool = False
-    ) -> None:
-        """`staging` is the folder in which its hidden name is; `close` closes both.
-
-        With `keeps_hidden` it has the hidden name on, unless it has taken another.
-        """
-        self.fd = fd
-        self._staging = staging
-        self._hidden = hidden
-        self._keeps_hidden = keeps_hidden
-
-    def write(self, pieces: list[bytes]) -> None:
-        """Append `pieces`. Raises OSError."""
-        while pieces:
-            count = os.writev(self.fd, pieces[:512])
-            while pieces and count >= len(pieces[0]):
-                count -= len(pieces.pop(0))
-            if count:
-                pieces[0] = pieces[0][count:]
-
-    def status(self) -> os.stat_result:
-        """Return its status. Raises OSError."""
-        return os.fstat(self.fd)
-
-    def link(self, folder: int, name: str) -> None:
-        """Give it a name that is free. Raises FileExistsError."""
-        if self._staging is None:
-            os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=folder)
-        else:
-            os.link(
-                self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=folder,
-                follow_symlinks=False,
-            )  # fmt: skip
-
-    def replace(self, opened: Opened, name: str) -> None:
-        """Take the place of the file called `name`."""
-        if self._staging is None:
-            lock(self.fd)  # or it could be swept in the moment in which it has a hidden name
-            self._hidden, self._staging = _hidden_name(), opened.staging()
-            os.link(f"/proc/self/fd/{self.fd}", self._hidden, dst_dir_fd=self._staging)
-        os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=opened.folder)
-        self._hidden = ""
-
-    def close(self) -> None:
-        """Close it; without a name it is gone."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-        if self._staging is not None:
-            if self._hidden and not self._keeps_hidden:
-                with contextlib.suppress(OSError):
-                    os.unlink(self._hidden, dir_fd=self._staging)
-            os.close(self._staging)
-            self._staging = None
 
 
 class WritableFolder:
@@ -225,7 +171,7 @@ class WritableFolder:
                 if current.status is None:
                     file.link(opened.folder, names[-1])
                 else:
-                    file.replace(opened, names[-1])
+                    file.replace(opened.folder, names[-1], opened.staging)
                 self._synced(opened.folder)
             finally:
                 if file is not what:
@@ -252,7 +198,7 @@ class WritableFolder:
                         former.created.append(name)
                     else:
                         former.keep(name)
-                        file.replace(opened, name)
+                        file.replace(opened.folder, name, opened.staging)
             except BaseException:
                 former.restore()
                 raise
@@ -304,9 +250,12 @@ class WritableFolder:
                 raise
             self._synced(opened.folder)
 
-    def sync(self, file: NewFile) -> None:
-        """Bring what was written so far to the disk."""
-        if self._sync:
+    def append(self, file: NewFile, pieces: list[bytes]) -> None:
+        """Append `pieces` to a file, and now and then bring it to the disk."""
+        size = sum(map(len, pieces))
+        file.write(pieces)
+        end = os.lseek(file.fd, 0, os.SEEK_CUR)
+        if self._sync and end // SYNCED > (end - size) // SYNCED:
             getattr(os, "fdatasync", os.fsync)(file.fd)
 
     def free(self) -> int:
@@ -316,10 +265,10 @@ class WritableFolder:
 
     def sweep(self) -> None:
         """Remove the hidden files that killed processes left."""
-        with contextlib.suppress(OSError), self.beneath((STAGING,)) as opened:
+        with contextlib.suppress(OSError, Refused), self.beneath((STAGING,)) as opened:
             for name in os.listdir(opened.folder):
-                if name.startswith(_PREFIX):
-                    _remove_if_left(name, opened.folder)
+                if name.startswith(HIDDEN_PREFIX):
+                    remove_if_left(name, opened.folder)
 
     def _synced(self, folder: int) -> None:
         """Bring the names in a folder to the disk."""
@@ -339,7 +288,7 @@ class WritableFolder:
         try:
             for name in names:
                 try:
-                    below = os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
+                    below = os.open(name, _FOLDER | NO_LINK, dir_fd=folder)
                 except FileNotFoundError:
                     if as_far_as_it_goes:
                         break
@@ -363,7 +312,7 @@ class WritableFolder:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700 if name == STAGING else 0o777, dir_fd=folder)
             self._synced(folder)
-        return os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
+        return os.open(name, _FOLDER | NO_LINK, dir_fd=folder)
 
 
 class Opened:
@@ -385,7 +334,7 @@ class Opened:
                     raise
             else:
                 return NewFile(fd)
-        hidden, staging = _hidden_name(), self.staging()
+        hidden, staging = hidden_name(), self.staging()
         try:
             fd = os.open(hidden, _HIDDEN, 0o666, dir_fd=staging)
         except BaseException:
@@ -398,12 +347,16 @@ class Opened:
         """Open where files on this file system may have hidden names."""
         try:
             try:
-                staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=self.root)
+                staging = os.open(STAGING, _FOLDER | NO_LINK, dir_fd=self.root)
             except FileNotFoundError:
-                os.mkdir(STAGING, 0o700, dir_fd=self.root)
-                staging = os.open(STAGING, _FOLDER | _NO_LINK, dir_fd=self.root)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(STAGING, 0o700, dir_fd=self.root)
+                staging = os.open(STAGING, _FOLDER | NO_LINK, dir_fd=self.root)
         except PermissionError:
             return os.dup(self.folder)  # nothing may be made in the root
+        except NotADirectoryError:
+            _refuse_as_folder(self.root, STAGING)
+            raise
         if os.fstat(staging).st_dev == os.fstat(self.folder).st_dev:
             return staging
         os.close(staging)
@@ -422,11 +375,8 @@ class _Former:
 
     def keep(self, name: str) -> None:
         """Keep the file that is called `name` under a hidden one."""
-        hidden = _hidden_name()
-        os.link(
-            name, hidden,
-            src_dir_fd=self._folder, dst_dir_fd=self._staging, follow_symlinks=False,
-        )  # fmt: skip
+        hidden = hidden_name()
+        link(name, self._folder, hidden, self._staging)
         self._kept[name] = hidden
 
     def restore(self) -> None:
@@ -451,34 +401,6 @@ def _current(folder: int, name: str) -> Current:
     if current.status is not None and not (current.is_file or current.is_folder):
         raise Refused(403, "What has that name is no plain file: it is left alone.")
     return current
-
-
-_PREFIX = ".new-"
-
-
-def _hidden_name() -> str:
-    return _PREFIX + os.urandom(12).hex()
-
-
-def lock(fd: int) -> None:
-    """Lock an open file or folder until it is closed."""
-    with contextlib.suppress(ImportError, OSError):
-        from fcntl import LOCK_EX, flock
-
-        flock(fd, LOCK_EX)
-
-
-def _remove_if_left(name: str, staging: int) -> None:
-    """Remove a hidden file unless its writer lives, which holds its lock."""
-    from fcntl import LOCK_EX, LOCK_NB, flock
-
-    with contextlib.suppress(OSError):
-        fd = os.open(name, os.O_RDONLY | _NO_LINK, dir_fd=staging)
-        try:
-            flock(fd, LOCK_EX | LOCK_NB)
-            os.unlink(name, dir_fd=staging)
-        finally:
-            os.close(fd)
 
 
 def _refuse_as_folder(above: int, name: str) -> None:

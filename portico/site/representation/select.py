@@ -127,8 +127,9 @@ class Selector:
             if isinstance(chosen, File):
                 if prefers_plain and chosen is not found and not _is_in(named, chosen):
                     continue
-                if len(available) > 1 or coding != IDENTITY:
-                    self._note("Coding: %s, out of %s.", coding, ", ".join(available))
+                if possible := ", ".join([each for each in available if each != IDENTITY]):
+                    name = "uncompressed" if coding == IDENTITY else coding
+                    self._note("Compression: %s (possible: %s).", name, possible)
                 if chosen is not found:
                     dependencies = merge(dependencies, chosen.dependencies)
                 varies = available != [IDENTITY]
@@ -138,10 +139,10 @@ class Selector:
             if chosen is None:
                 available.remove(coding)
                 continue
-            self._note("Coding: %s is wanted, and will be made in the background.", coding)
+            self._note("Compression: %s is wanted; it is made in the background.", coding)
             dependencies = merge(dependencies, (chosen,))
             is_pending = True
-        self._note("Coding: none of %s is acceptable.", ", ".join(available))
+        self._note("Compression: none of %s is acceptable.", ", ".join(available))
         return Unacceptable(available, dependencies, is_pending=is_pending)
 
     def _in_coding(self, coding: str, found: File | Precompressed) -> File | Dependency | None:

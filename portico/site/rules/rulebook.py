@@ -13,6 +13,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, cast
 
+from portico.config.config import DEFAULT_FILE
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.freshness import merge
 from portico.site.origin.open_file import Waiting
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 REDIRECTS, HEADERS = "_redirects", "_headers"
 _HIDDEN = frozenset(
-    [name + suffix for name in (REDIRECTS, HEADERS) for suffix in ("", *SUFFIXES.values())]
+    [
+        name + suffix
+        for name in (REDIRECTS, HEADERS, DEFAULT_FILE)
+        for suffix in ("", *SUFFIXES.values())
+    ]
 )
 
 RULES_LIMIT = 4 << 20
@@ -47,7 +52,10 @@ _REPORT_LENGTH = 300
 
 
 def is_rules_file(names: tuple[str, ...]) -> bool:
-    """Whether a path is one of them or its coded form, in any case: some disks ignore case."""
+    """Whether a path is one of them, or portico.toml, which is none for clients either.
+
+    Their coded forms count, and case does not: some disks ignore it.
+    """
     return len(names) == 1 and names[0].lower() in _HIDDEN
 
 

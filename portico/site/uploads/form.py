@@ -20,17 +20,20 @@ from portico.site.target import encode_path
 from portico.site.uploads.rules import Hashes, Terms, check_served, name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from multipart import PushMultipartParser
 
     from portico.http.message import RequestHead
-    from portico.site.origin.writable import NewFile
+    from portico.site.access import RightsFor
+    from portico.site.origin.new_file import NewFile
     from portico.site.uploads.space import Space
 
 MOST_FILES = 100
 """Files in one form."""
 MOST_PARTS = 1000
 """Parts of one form, with those that are no files."""
-_MISSING = "This server takes no forms: it lacks the extra upload (pip install multipart)."
+_MISSING = "This server takes no forms: it lacks a library: pip install 'portico-server[upload]'."
 
 
 class Form:
@@ -44,7 +47,7 @@ class Form:
         space: Space,
         names: tuple[str, ...],
         request: RequestHead,
-        rights: frozenset[str],
+        rights_for: RightsFor,
         *,
         wants_page: bool,
     ) -> None:
@@ -53,7 +56,7 @@ class Form:
         self._space = space
         self._names = names
         self._fields = request.fields
-        self._rights = rights
+        self._rights_for = rights_for
         self._wants_page = wants_page
         self._length = max(0, request.content_length)
         self._parser = _parser(request.get("content-type") or "")
@@ -81,14 +84,17 @@ class Form:
         except MultipartError as problem:
             raise Refused(400, f"The form is malformed: {problem}") from None
 
-    def commit(self, pieces: list[bytes]) -> Response:
+    def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
         """Take the rest, and give the files their names."""
+
+        def check(name: str, current: Current) -> None:
+            check_wanted()
+            self._check(name, current)
+
         self.store([*pieces, b""])
         if not self._parts:
             raise Refused(400, "There is no file in the form.")
-        self._folder.put_all(
-            self._names, [(part.name, part.file) for part in self._parts], self._check
-        )
+        self._folder.put_all(self._names, [(part.name, part.file) for part in self._parts], check)
         if self._wants_page:
             return redirect(303, "./")
         files = [part.told(self._names) for part in self._parts]
@@ -105,7 +111,8 @@ class Form:
         """Take what the parser has found: the head of a part, some of its content, or its end."""
         if isinstance(event, bytes | bytearray):
             if self._part is not None:
-                self._part.write(bytes(event))
+                self._part.update(bytes(event))
+                self._folder.append(self._part.file, [bytes(event)])
         elif event is None:
             self._part = None
         else:
@@ -125,9 +132,10 @@ class Form:
         self._parts.append(self._part)
 
     def _check(self, name: str, current: Current) -> None:
-        if current.status is not None and "replace" not in self._rights:
+        rights = self._rights_for((*self._names, name))
+        if current.status is not None and "replace" not in rights:
             raise Refused(409, f"There is something called {name} already.")
-        Terms("POST", self._fields, name, self._rights).check(current)
+        Terms("POST", self._fields, name, rights).check(current)
 
 
 class _Part:
@@ -139,11 +147,10 @@ class _Part:
         self._hashes = Hashes({}, most=HASHED_UP_TO)
         self._size = 0
 
-    def write(self, octets: bytes) -> None:
-        """Append some of its content."""
+    def update(self, octets: bytes) -> None:
+        """Take notice of some of its content."""
         self._size += len(octets)
         self._hashes.update([octets])
-        self.file.write([octets])
 
     def told(self, folder: tuple[str, ...]) -> dict[str, object]:
         """Return what the response says of it."""
@@ -169,8 +176,7 @@ def _parser(content_type: str) -> PushMultipartParser:
         raise Refused(501, _MISSING) from None
     _, options = parse_options_header(content_type)
     try:
-        return PushMultipartParser(
-            options.get("boundary", ""), max_segment_count=MOST_PARTS, strict=True
-        )
+        # Its strict mode refuses the line break at the end where that comes in a packet of its own.
+        return PushMultipartParser(options.get("boundary", ""), max_segment_count=MOST_PARTS)
     except MultipartError as problem:
         raise Refused(400, f"The form is malformed: {problem}") from None

@@ -24,7 +24,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from portico.site.origin.writable import NewFile, Refused, WritableFolder, lock, tag_of_open
+from portico.site.origin.new_file import READ_FILE, NewFile, lock
+from portico.site.origin.writable import Refused, WritableFolder, tag_of_open
 from portico.site.target import STAGING
 
 if TYPE_CHECKING:
@@ -142,13 +143,18 @@ class Parts:
         """Remove what nobody has gone on with for so long."""
         oldest = time.time() - seconds
         with contextlib.suppress(Refused, OSError), self._beneath() as folder:
-            for entry in os.listdir(folder):
-                if not entry.endswith(".json"):
-                    continue
-                name = entry.removesuffix(".json")
-                with contextlib.suppress(Refused, OSError, ValueError), self.open(name) as part:
-                    if part.changed() < oldest:
-                        part.remove()
+            entries = os.listdir(folder)
+            for entry in entries:
+                name, _, kind = entry.partition(".")
+                with contextlib.suppress(Refused, OSError, ValueError):
+                    if kind == "json":
+                        with self.open(name) as part:
+                            if part.changed() < oldest:
+                                part.remove()
+                    elif (kind.endswith("new") or f"{name}.json" not in entries) and (
+                        os.stat(entry, dir_fd=folder).st_mtime < oldest
+                    ):
+                        os.unlink(entry, dir_fd=folder)  # a crash, or a full disk, left it
 
     @contextlib.contextmanager
     def _beneath(self) -> Iterator[int]:
@@ -199,7 +205,7 @@ class Part:
     def append(self, pieces: list[bytes]) -> None:
         """Append content."""
         os.lseek(self._fd, 0, os.SEEK_END)
-        NewFile(self._fd).write(pieces)
+        self._root.append(NewFile(self._fd), pieces)
 
     def cut(self, offset: int) -> None:
         """Drop what came after `offset`, since its digest was wrong."""
@@ -224,15 +230,17 @@ class Part:
     def finish(self, terms: Terms) -> None:
         """Let the content take its name; `note` tells how that went."""
         note = self.note
-        note.length = self.offset
         self.sync()
         note.etag = tag_of_open(self._fd)
+        if note.length is None:  # who is told only that it is done must be told that, too
+            note.length = self.offset
+            self.save()
         is_new = self._place(terms)
-        note.is_done, note.status = True, 201 if is_new else 204
-        self.save()
-        for name in (self.name, f"{self.name}.owner"):
+        for name in (self.name, f"{self.name}.owner"):  # first: without content it is done
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._folder)
+        note.is_done, note.status = True, 201 if is_new else 204
+        self.save()
 
     def _place(self, terms: Terms) -> bool:
         file = NewFile(os.dup(self._fd), os.dup(self._folder), self.name, keeps_hidden=True)
@@ -270,7 +278,7 @@ def _note(folder: int, name: str) -> Note:
 
 
 def _read(folder: int, name: str) -> bytes:
-    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file:
+    with open(os.open(name, READ_FILE, dir_fd=folder), "rb") as file:
         return file.read()
 
 

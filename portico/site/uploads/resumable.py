@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.http.message import Field, RequestHead
+    from portico.site.access import RightsFor
     from portico.site.uploads.parts import Part, Parts
     from portico.site.uploads.space import Space
-
-    RightsFor = Callable[[tuple[str, ...]], frozenset[str]]
 
 FIELDS = frozenset(
     {
@@ -306,15 +305,13 @@ class Door:
         fields = self.state_fields(part)
         if is_creation:
             fields.append(("Location", location(part.name)))
-        if note.is_done and not self.is_tus:
+        if note.is_done and note.etag:
             fields.append(("ETag", note.etag))
+        if note.is_done and not self.is_tus:
             if note.status == 201:
                 fields = [field for field in fields if field[0] != "Location"]
                 fields.append(("Location", encode_path(note.names)))
             status = note.status or 204
-        elif note.is_done:
-            fields.append(("ETag", note.etag))
-            status = 201 if is_creation else 204
         else:
             status = 201 if is_creation else 204
         if status == 201:
@@ -372,8 +369,11 @@ class Append:
                 raise self._door.inconsistent()
             part.append(pieces)
 
-    def commit(self, pieces: list[bytes]) -> Response:
-        """Append the rest; if that is the last, the file takes its name."""
+    def commit(self, pieces: list[bytes], _check_wanted: Callable[[], None], /) -> Response:
+        """Append the rest; if that is the last, the file takes its name.
+
+        It does so even if the client has gone, which asks later how that went.
+        """
         self.store(pieces)
         with self._parts.open(self._name, "" if self._is_done else self._owner) as part:
             if not self._is_done:
@@ -442,7 +442,7 @@ def _disposition_name(value: str) -> str:
     from urllib.parse import unquote
 
     if coded := _FILENAME_CODED.search(value):
-        return unquote(coded[1], errors="strict")
+        return unquote(coded[1], errors="surrogateescape")
     found = _FILENAME.search(value)
     if found is None:
         return ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from portico.http import digests
 from portico.http.conditional import NOTHING, PROCEED, Validators, evaluate, is_conditional
 from portico.site.compression.encoders import SUFFIXES
+from portico.site.origin.etags import tags_of_originals
 from portico.site.origin.writable import Current, Refused
 from portico.site.rules.rulebook import is_rules_file
 from portico.site.target import is_hidden, path_names
@@ -134,6 +135,8 @@ def check_conditions(method: str, fields: Iterable[Field], current: Current) -> 
     found: dict[str, str] = {}
     for name, value in fields:
         found[name] = f"{found[name]}, {value}" if name in found else value
+    for name in found.keys() & {"if-match", "if-none-match"}:
+        found[name] = tags_of_originals(found[name])
     if evaluate(found.get, method, validators, time.time()) != PROCEED:
         raise Refused(412, "What is there is not what the condition asks for.")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
+from _thread import allocate_lock, start_new_thread
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from portico.http.message import ProtocolError, Response
@@ -39,8 +40,12 @@ class Store(Protocol):
         """Store some of the content; more follows."""
         ...
 
-    def commit(self, pieces: list[bytes]) -> Response:
-        """Store the rest; return the response once all that it says is safe."""
+    def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
+        """Store the rest; return the response once all that it says is safe.
+
+        `check_wanted` raises Refused if nobody waits for the response any more. What is put in its
+        place only then could take the place of something newer.
+        """
         ...
 
     def close(self) -> None:
@@ -76,6 +81,7 @@ class Upload:
         self._taken = 0  # bytes in all
         self._lock = allocate_lock()
         self._is_working = self._is_aborted = self._is_closed = False
+        self._has_stored = False
         self._response: Response | None = None
         self._refusal: Refused | None = None
 
@@ -102,25 +108,36 @@ class Upload:
         return self._response
 
     def abort(self) -> None:
-        """Let go of what was taken: the rest does not come."""
+        """Let go of what was taken: the rest does not come, or nobody waits for the response."""
         with self._lock:
             self._is_aborted = True
             if self._is_working:
                 return  # the thread closes
-        self._close()
+        if not self._has_stored:
+            self._close()
+            return
+        try:
+            start_new_thread(self._close, ())  # to close a file on a remote disk can take long
+        except RuntimeError:
+            self._close()
 
     def _is_held_for_long(self) -> bool:
         """Whether a part should be stored, lest it be lost when the connection is."""
         return self._store.keeps_parts and time.monotonic() - self._held_since > HOLD_SECONDS
 
     def _store_held(self) -> None:
+        self._has_stored = True
         self._run(lambda: self._store.store(self._take_pieces()))
 
     def _commit(self) -> None:
         def commit() -> None:
-            self._response = self._store.commit(self._take_pieces())
+            self._response = self._store.commit(self._take_pieces(), self._check_wanted)
 
         self._run(commit)
+
+    def _check_wanted(self) -> None:
+        if self._is_aborted:
+            raise Refused(503, "It took too long.")
 
     def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._held = self._pieces, [], 0
@@ -136,21 +153,27 @@ class Upload:
             what()
         except (Refused, OSError) as problem:
             self._refusal = as_refused(problem)
+        except BaseException:
+            self._refusal = Refused(500, "The fault is on this side.")
+            raise  # whoever runs the thread reports it
         finally:
             with self._lock:
                 self._is_working = False
-            self._close_if_over()
+            if self._is_over():
+                self._close()
 
-    def _close_if_over(self) -> None:
-        if self._is_aborted or self._response is not None or self._refusal is not None:
-            self._close()
+    def _is_over(self) -> bool:
+        return self._is_aborted or self._response is not None or self._refusal is not None
 
     def _close(self) -> None:
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+        if was_closed:
+            return
         self._pieces = []
-        if not self._is_closed:
-            self._is_closed = True
+        with suppress(OSError):
             self._store.close()
-            self._on_close()
+        self._on_close()
 
 
 def as_refused(problem: Refused | OSError) -> Refused:

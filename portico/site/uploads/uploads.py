@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field, RequestHead
-    from portico.site.uploads.resumable import RightsFor
+    from portico.site.access import RightsFor
     from portico.site.uploads.sink import Store
 
 WRITE_FIELDS = (
@@ -70,8 +70,10 @@ MOST_AT_ONCE = 256
 class Uploads:
     """Takes requests that change the files below one folder. Thread-safe."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, only_looks: bool = False) -> None:
+        """With `only_looks` it tells what it would answer, and changes nothing."""
         self.config = config
+        self.only_looks = only_looks
         self.folder = WritableFolder(config.root, sync=config.sync)
         self.space = Space(self.folder, config.keep_free)
         self.parts = Parts(self.folder, sync=config.sync)
@@ -167,6 +169,8 @@ class _One:
             return self._begin(names, rights)
         store: Store
         if names[-1] == "":
+            if "create" not in rights:
+                raise Refused(403, "Nothing may be created here.")
             store = NewFolder(uploads.folder, names[:-1])
             if request.content_length > 0:
                 raise Refused(400, "A folder has no content.")
@@ -194,8 +198,9 @@ class _One:
         if "create" not in rights:
             raise Refused(403, "No file can be created here.")
         wants_page = "text/html" in (request.get("accept") or "").lower()
+        folder, space, rights_for = uploads.folder, uploads.space, self._rights_for
         return self._take(
-            Form(uploads.folder, uploads.space, names[:-1], request, rights, wants_page=wants_page)
+            Form(folder, space, names[:-1], request, rights_for, wants_page=wants_page)
         )
 
     def _make_folder(self) -> Upload:
@@ -220,7 +225,9 @@ class _One:
         if "delete" not in self._rights_for(names):
             raise Refused(403, "Nothing may be deleted here.")
         self._need_disk()
-        self._uploads.folder.delete(names[:-1] if is_folder else names, check)
+        folder = self._uploads.folder
+        change = folder.look if self._uploads.only_looks else folder.delete
+        change(names[:-1] if is_folder else names, check)
         return Response(204, [])
 
     # Uploads that can be resumed
@@ -233,18 +240,26 @@ class _One:
         self._need_disk()
         uploads.folder.look(names, Terms("PUT", note.conditions, names[-1], rights).check)
         uploads.space.check(note.length or 0)
+        if uploads.only_looks:
+            return uploads.upload(NewFolder(uploads.folder, names), self._request, ())
         name = uploads.parts.create(note)
-        return self._append(door, name, is_creation=True)
+        try:
+            return self._append(door, name, is_creation=True)
+        except Refused:  # its client does not learn the URL
+            with uploads.parts.open(name) as part:
+                part.remove()
+            raise
 
     def _go_on(self, name: str) -> Response | Upload:
         """Answer a request for the URL of an upload."""
         method = method_of(self._request)
         door = self._door()
         self._need_disk()
-        if method == "PATCH":
+        only_looks = self._uploads.only_looks
+        if method == "PATCH" and not only_looks:
             return self._append(door, name, is_creation=False)
         with self._uploads.parts.open(name) as part:
-            if method == "HEAD":
+            if method == "HEAD" or only_looks:
                 part.sync()
                 return door.head_response(part)
             if method == "DELETE":

@@ -16,13 +16,13 @@ from portico.site.target import encode_path
 from portico.site.uploads.rules import Hashes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.http.message import Field
-    from portico.site.origin.writable import NewFile
+    from portico.site.origin.new_file import NewFile
+    from portico.site.origin.writable import Check
     from portico.site.uploads.rules import Terms
     from portico.site.uploads.space import Space
-
-SYNCED = 32 << 20
-"""Bytes after which they are brought to the disk, so that the end need not wait long for that."""
 
 
 class WholeFile:
@@ -51,7 +51,6 @@ class WholeFile:
         self._length = length
         self._hashes = Hashes(claims, most=HASHED_UP_TO)
         self._file: NewFile | None = None
-        self._unsynced = 0
 
     def prepare(self) -> None:
         """Look whether it can be stored, before the content comes."""
@@ -63,32 +62,32 @@ class WholeFile:
         if self._file is None:
             self.prepare()
             self._file = self._folder.begin(self.names)
+        self._space.check(0)
         self._hashes.update(pieces)
-        size = sum(map(len, pieces))
-        self.size += size
-        self._unsynced += size
-        self._file.write(pieces)
-        if self._unsynced >= SYNCED:
-            self._unsynced = 0
-            self._space.check(0)
-            self._folder.sync(self._file)
+        self.size += sum(map(len, pieces))
+        self._folder.append(self._file, pieces)
 
-    def commit(self, pieces: list[bytes]) -> Response:
+    def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
         """Write the rest, and give the file its name."""
-        return stored(self.names, *self.place(pieces))
 
-    def place(self, pieces: list[bytes]) -> tuple[str, bool]:
+        def check(current: Current) -> None:
+            check_wanted()
+            self._terms.check(current)
+
+        return stored(self.names, *self._place(pieces, check))
+
+    def _place(self, pieces: list[bytes], check: Check) -> tuple[str, bool]:
         """Do the same; return the entity tag, and whether the name is new."""
         if self._file is None:
             self._hashes.update(pieces)
             self._hashes.check()
             self.size = sum(map(len, pieces))
             self._space.check(self.size)
-            is_new = self._folder.put_octets(self.names, pieces, self._terms.check)
+            is_new = self._folder.put_octets(self.names, pieces, check)
         else:
             self.store(pieces)
             self._hashes.check()
-            is_new = self._folder.put(self.names, self._file, self._terms.check)
+            is_new = self._folder.put(self.names, self._file, check)
         digest = self._hashes.sha256
         if digest is not None:
             self.tag = tag_of(digest)
@@ -125,7 +124,7 @@ class NewFolder:
         if any(pieces):
             raise Refused(400, "A folder has no content.")
 
-    def commit(self, pieces: list[bytes]) -> Response:
+    def commit(self, pieces: list[bytes], _check_wanted: Callable[[], None], /) -> Response:
         """Make the folder."""
         self.store(pieces)
         self._folder.make_folder(self._names, self._check, makes_above=self._makes_above)

@@ -58,7 +58,6 @@ def test_a_port_in_use_is_said_to_be_so() -> None:
             bound("127.0.0.1", port)
     message = str(caught.value)
     assert f"port {port} on 127.0.0.1 is in use" in message
-    assert f"--port {port + 1 if port < 65535 else 8080}" in message
     assert "--port 0" in message
 
 
@@ -66,8 +65,8 @@ def test_a_port_in_use_is_said_to_be_so() -> None:
     ("host", "said"),
     [
         ("192.0.2.1", "192.0.2.1 is not an address of this machine"),
-        ("no-such-host.invalid", "no address is known for host 'no-such-host.invalid'"),
-        ("x" * 300, "no address is known for host"),
+        ("no-such-host.invalid", "unknown host: 'no-such-host.invalid'"),
+        ("x" * 300, "unknown host"),
     ],
 )
 def test_a_host_that_cannot_be_had(host: str, said: str) -> None:
@@ -242,7 +241,7 @@ def test_what_is_held_is_kept_and_only_the_rest_is_bound(tmp_path: Path) -> None
     both = bind_anew(Config.of(listens=[unix, "127.0.0.1:0"]), held)
     assert list(both) == [unix, "127.0.0.1:0"]
     assert both["127.0.0.1:0"] is held["127.0.0.1:0"]
-    with pytest.raises(BindError, match="no address is known"):
+    with pytest.raises(BindError, match="unknown host"):
         bind_anew(Config.of(listens=["127.0.0.1:0", "no-such-host.invalid:0"]), both)
     assert both["127.0.0.1:0"].fileno() >= 0
     discard(both)
@@ -310,21 +309,24 @@ def test_a_unix_socket_whose_file_is_gone_is_made_again(path: Path) -> None:
 
 def test_a_socket_in_use_is_not_taken(path: Path) -> None:
     (first,) = listening(f"unix:{path}")
-    with first, pytest.raises(BindError, match="www is in use by another program, or is no socket"):
+    with (
+        first,
+        pytest.raises(BindError, match="www is in use by another server, or is not a socket"),
+    ):
         listening(f"unix:{path}")
     assert path.is_socket()
 
 
 def test_a_file_that_is_no_socket_has_stopped_alone(path: Path) -> None:
     path.write_text("precious")
-    with pytest.raises(BindError, match="www is in use by another program, or is no socket"):
+    with pytest.raises(BindError, match="www is in use by another server, or is not a socket"):
         listening(f"unix:{path}")
     assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("none/www", "lies in a folder that does not exist"), ("x" * 200, "cannot listen on x")],
+    [("none/www", "no such folder: 'none'"), ("x" * 200, "cannot listen on x")],
 )
 def test_a_unix_socket_that_cannot_be_made(path: Path, name: str, said: str) -> None:
     with pytest.raises(BindError, match=said):

@@ -126,7 +126,7 @@ def test_a_signal_before_it_serves(site: Path, tmp_path: Path, number: signal.Si
                 assert portico.said == ""
                 return
             file.write("port = 0\n")
-        portico.start().hears("portico: nothing is reloaded: that takes --workers 2 or more")
+        portico.start().hears("portico: not reloaded: that needs --workers 2 or more")
         assert portico.content() == b"small"
         assert portico.end() == 0
 

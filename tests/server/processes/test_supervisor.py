@@ -51,7 +51,7 @@ def test_each_worker_serves_when_the_other_cannot(two: Supervised) -> None:
         assert [two.content() for _ in range(5)] == [b"small"] * 5
         os.kill(idle, signal.SIGCONT)
     assert two.end() == 0
-    assert re.search(r"\nStopped after 10 requests in [0-9]+ s; every ", two.said)
+    assert re.search(r"\nStopped after 10 requests in [0-9]+ s\.\n", two.said)
     assert two.logged.count('"GET /small.txt HTTP/1.1" 200 5\n') == 10
 
 

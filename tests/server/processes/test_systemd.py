@@ -81,7 +81,7 @@ def test_one_process_tells_when_it_serves_and_when_it_ends(
         portico.send(signal.SIGHUP)
         assert "RELOADING" in manager.hears()
         assert manager.hears()["READY"] == "1"
-        portico.hears("portico: nothing is reloaded: that takes --workers 2 or more, or auto\n")
+        portico.hears("portico: not reloaded: that needs --workers 2 or more, or auto\n")
         assert portico.content() == b"small"
         assert portico.end() == 0
     assert manager.hears()["STOPPING"] == "1"
@@ -156,7 +156,7 @@ def test_sockets_of_the_manager_are_used_and_left_to_it(
         early.send(get("/small.txt"))  # perhaps before the server has started
         portico.start()
         assert portico.urls == [url, f"unix:{tmp_path}/www"]
-        assert "Warning: the service manager chose where to listen" in portico.said
+        assert "Warning: the service manager chose the address" in portico.said
         assert early.answer().content == b"small"
         if workers == "2":
             portico.reload()

@@ -88,11 +88,11 @@ def test_it_serves_when_it_may_and_stops_as_it_is_told(
     ours.close()
     assert code == 0
     leaving = [] if command == END else [b"leaving\n"]
-    assert messages == [b"ready\n", *leaving, b"served 1\n"]
+    assert messages == [b"ready\n", *leaving, b"served 1 0\n"]
 
 
 def test_a_configuration_that_this_code_does_not_know(site: Path, listener: socket.socket) -> None:
     ours, theirs = socket.socketpair()
     with ours:
         assert run(listener, theirs.detach(), root=str(site), novelty=True) == CANNOT_START
-        assert ours.recv(1000) == b"warning argument novelty: there is no such option\n"
+        assert ours.recv(1000) == b"warning argument novelty: no such option\n"

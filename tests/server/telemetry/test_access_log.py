@@ -269,7 +269,7 @@ def test_lines_that_there_was_no_room_for_are_told_and_the_log_goes_on() -> None
 
     def write(lines: int, name: bytes) -> None:
         for _ in range(lines):
-            log.add("127.0.0.1", log.describe(b"GET /" + name, None, 200), 3)
+            log.add("127.0.0.1", log.describe(b"GET /" + name, None, 200), 3, 0.0)
         log.flush()
 
     write(40, b"\0" * 2000)  # each some 8 KiB, once it is escaped
@@ -304,7 +304,7 @@ def test_the_log_goes_on_when_the_disk_has_room_again(site: Path, tmp_path: Path
         assert portico.content("/empty.txt") == b""
         assert portico.end() == 0
     lines = portico.logged.splitlines()
-    assert len(lines) == 12  # one of the three was completed
+    assert len(lines) in {12, 13}  # of the three one was completed, and one perhaps came later
     assert all(COMMON.fullmatch(line) for line in lines)
     assert "/empty.txt" in lines[-1]
 
@@ -313,7 +313,7 @@ def test_the_descriptor_stays_open(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         log = AccessLog(file.fileno(), "common", color=False)
         log.flush()
-        log.add("127.0.0.1", log.describe(b"GET / HTTP/1.1", None, 200), 3)
+        log.add("127.0.0.1", log.describe(b"GET / HTTP/1.1", None, 200), 3, 0.0)
         log.flush()
         log.flush()
         assert os.fstat(file.fileno()).st_size > 0

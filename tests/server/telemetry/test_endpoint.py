@@ -244,8 +244,7 @@ def test_an_address_in_use_is_refused(host: str) -> None:
     with listener, pytest.raises(BindError) as caught:
         MetricsEndpoint(Config.of(metrics=f"{host}:{port}"))
     assert str(caught.value) == (
-        f"port {port} on {host} is in use; choose another with --metrics, "
-        f"or let the system choose with --metrics {host}:0"
+        f"port {port} on {host} is in use; choose another: --metrics {host}:0 takes any free one"
     )
 
 
@@ -253,7 +252,7 @@ def test_an_address_in_use_is_refused(host: str) -> None:
 def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "metrics.sock"
     with closing(start(metrics=f"unix:{path}")) as endpoint:
-        with pytest.raises(BindError, match="is in use, or is no socket"):
+        with pytest.raises(BindError, match="is in use by another server"):
             start(metrics=f"unix:{path}")
         assert endpoint.url == f"unix:{path}"
         assert endpoint.is_local
@@ -275,8 +274,8 @@ def test_without_the_package_it_is_said_how_to_get_it(site: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(site), "--port", "0", "--metrics", "127.0.0.1:0"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    cure = "pip install prometheus_client"
-    said = f"portico: error: --metrics needs the package prometheus_client: {cure}\n"
+    cure = "pip install 'portico-server[metrics]'"
+    said = f"portico: error: --metrics needs a library: {cure}\n"
     assert (result.returncode, result.stderr) == (2, said)
 
 
