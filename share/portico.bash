@@ -5,11 +5,11 @@ _portico() {
   case $before in
     --log-format) COMPREPLY=($(compgen -W "auto short common combined json" -- "$word")); return ;;
     --color) COMPREPLY=($(compgen -W "auto always never" -- "$word")); return ;;
-    --header|--immutable|--allow|--users|--access|--max-upload|--upload-expiry|--keep-free|-p|--port|-b|--bind|--host|--listen|--allow-host|--workers|--metrics|--health|--max-connections|--head-timeout|--idle-timeout|--send-timeout|--grace|--cache-size|--config|--ignore|--coding|--jobs|-H|-X|--file) return ;;
+    --header|--immutable|--allow|--users|--access|--max-upload|--upload-expiry|--keep-free|-p|--port|-b|--bind|--host|--listen|--allow-host|--workers|--tls-cert|--tls-key|--tls-client-ca|--redirect-http|--hsts|--metrics|--health|--max-connections|--head-timeout|--idle-timeout|--send-timeout|--grace|--cache-size|--config|--ignore|--coding|--jobs|-H|-X|--file) return ;;
   esac
   if [[ $word == -* ]]; then
     case $command in
-      "") words="--listing --no-listing --clean-urls --no-clean-urls --spa --no-spa --hidden --no-hidden --cors --no-cors --isolate --no-isolate --header --immutable --compress --no-compress --allow --users --access --trust-uploads --no-trust-uploads --max-upload --upload-expiry --keep-free --sync --no-sync --insecure-writes --no-insecure-writes -p --port -b --bind --host --lan --no-lan --listen --allow-host --workers -o --open --no-open --access-log --no-access-log --log-format --color --metrics --health --max-connections --head-timeout --idle-timeout --send-timeout --grace --cache-size --config --version -h --help" ;;
+      "") words="--listing --no-listing --clean-urls --no-clean-urls --spa --no-spa --hidden --no-hidden --cors --no-cors --isolate --no-isolate --header --immutable --compress --no-compress --allow --users --access --trust-uploads --no-trust-uploads --max-upload --upload-expiry --keep-free --sync --no-sync --insecure-writes --no-insecure-writes -p --port -b --bind --host --lan --no-lan --listen --allow-host --workers --https --no-https --tls-cert --tls-key --tls-client-ca --redirect-http --hsts -o --open --no-open --access-log --no-access-log --log-format --color --metrics --health --max-connections --head-timeout --idle-timeout --send-timeout --grace --cache-size --config --version -h --help" ;;
       "check") words="--ignore --strict --json --listing --no-listing --clean-urls --no-clean-urls --spa --no-spa --color --config -h --help" ;;
       "compress") words="--coding --jobs --force --dry-run --quiet -h --help" ;;
       "explain") words="-H -X --listing --no-listing --clean-urls --no-clean-urls --spa --no-spa --hidden --no-hidden --cors --no-cors --isolate --no-isolate --header --immutable --compress --no-compress --allow-host --config -h --help" ;;
