@@ -212,6 +212,9 @@ class Site:
             response.content = ()
         if self._config.cors:
             errors.add_cors(response, self._allowed if request.method == "OPTIONS" else ())
+        if self._config.hsts and request.is_secure:  # nowhere else (RFC 6797, 7.2)
+            hsts = ("Strict-Transport-Security", f"max-age={self._config.hsts}")
+            response.fields = [*response.fields, hsts]
         if self._depends_on_user(request, context):
             response.fields = private(response.fields)
             context.dependencies = None
