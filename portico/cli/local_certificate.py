@@ -49,7 +49,7 @@ def with_local_certificate(config: Config) -> Config:
     try:
         import cryptography  # noqa: F401 (whether it is there)
     except ImportError:
-        cure = "pip install cryptography, or give a certificate with --tls-cert"
+        cure = "pip install 'portico-server[tls]', or give a certificate with --tls-cert"
         raise ConfigError(f"--https needs the package cryptography: {cure}") from None
     folder = state_folder()
     try:
