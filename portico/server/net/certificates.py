@@ -100,6 +100,7 @@ class Certificates:
         context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
         context.set_ciphers(CIPHERS)
         context.set_alpn_protocols(["http/1.1"])
+        context.num_tickets = 1  # one for each connection that follows will do, and costs less
         path = certificate
         try:
             context.load_cert_chain(certificate, key, _refuse_password)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 PROTOCOL = b"http/1.1"
 """The protocol that is spoken inside (RFC 7301)."""
-ENCRYPTED_AT_ONCE = 64 << 10
-"""Octets that are encrypted in one call: four records. OpenSSL keeps a buffer of that size for as
+ENCRYPTED_AT_ONCE = 32 << 10
+"""Octets that are encrypted in one call: two records. OpenSSL keeps a buffer of that size for as
 long as the connection lives."""
 SENT_AT_ONCE = 256 << 10
 """Octets that one call sends at most, however fast the client takes them."""
@@ -47,6 +48,8 @@ HELLO_RECORDS = 8
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN = 0, 16
+_EXTENSION = struct.Struct(">HH")
+"""The kind of an extension, and its length."""
 _NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
 """A fatal alert (RFC 7301, 3.2), as a record."""
 _HOST = re.compile(rb"\r\nHost:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
@@ -203,6 +206,8 @@ class Tls:
         try:
             while piece := tls.read(RECEIVED_AT_ONCE):
                 pieces.append(piece)
+                if not (self._incoming.pending or tls.pending()):
+                    break  # to try in vain would cost more
         except ssl.SSLWantReadError:
             if not pieces:
                 self._collect()  # new sessions, a key update
@@ -292,34 +297,33 @@ def read_hello(message: bytes) -> tuple[str, list[bytes]]:
 
     The name is "" and there are no protocols where it has none, or cannot be read.
     """
-    name, protocols = "", []
+    name, protocols = "", list[bytes]()
     try:
-        for kind, value in _extensions(message):
-            if kind == _SERVER_NAME and value[2] == 0:
-                length = int.from_bytes(value[3:5], "big")
-                name = value[5 : 5 + length].decode("ascii", "replace").lower()
+        at = 4 + 2 + 32  # its kind and length, the version, the random octets
+        at += 1 + message[at]  # the session
+        at += 2 + int.from_bytes(message[at : at + 2], "big")  # the cipher suites
+        at += 1 + message[at]  # the compression methods
+        end = min(len(message), at + 2 + int.from_bytes(message[at : at + 2], "big"))
+        at += 2
+        while at + 4 <= end:
+            kind, size = _EXTENSION.unpack_from(message, at)
+            at += 4
+            if kind == _SERVER_NAME and message[at + 2] == 0:
+                length = int.from_bytes(message[at + 3 : at + 5], "big")
+                name = message[at + 5 : at + 5 + length].decode("ascii", "replace").lower()
             elif kind == _ALPN:
-                at = 2
-                while at < len(value):
-                    protocols.append(value[at + 1 : at + 1 + value[at]])
-                    at += 1 + value[at]
+                protocols = _protocols(message[at + 2 : at + size])
+            at += size
     except IndexError:
         return "", []
     return name, protocols
 
 
-def _extensions(message: bytes) -> list[tuple[int, bytes]]:
-    at = 4 + 2 + 32  # its length, the version, the random octets
-    at += 1 + message[at]  # the session
-    at += 2 + int.from_bytes(message[at : at + 2], "big")  # the cipher suites
-    at += 1 + message[at]  # the compression methods
-    end = at + 2 + int.from_bytes(message[at : at + 2], "big")
-    at += 2
-    found = []
-    while at < min(end, len(message)):
-        kind, size = (int.from_bytes(message[at + i : at + i + 2], "big") for i in (0, 2))
-        found.append((kind, message[at + 4 : at + 4 + size]))
-        at += 4 + size
+def _protocols(octets: bytes) -> list[bytes]:
+    found, at = [], 0
+    while at < len(octets):
+        found.append(octets[at + 1 : at + 1 + octets[at]])
+        at += 1 + octets[at]
     return found
 
 
