@@ -270,7 +270,7 @@ class Site:
     # 3. Authority
 
     def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
-        if request.scheme == "https":  # there is no TLS here (RFC 9110, 7.4)
+        if request.scheme == "https" and not request.is_secure:  # RFC 9110, 7.4
             return error(421, request, "This connection is not encrypted, so https is not for it.")
         if self._hosts.are_meant(request.authority):
             return None

@@ -66,11 +66,13 @@ def test_each_address_is_served_as_it_is_said(command: Supervised, certificate: 
         answer = client.ask(get("/small.txt"))
         assert answer.content == b"small"
         assert answer.fields["strict-transport-security"] == "max-age=60"
+        assert client.ask(get("https://localhost/small.txt")).status == 200
     with Client(clear) as plain:
         for _ in range(2):
             answer = plain.ask(get("/small.txt"))
             assert answer.content == b"small"
             assert "strict-transport-security" not in answer.fields
+        assert plain.ask(get("https://localhost/small.txt")).status == 421
     assert command.end() == 0
     assert '"GET /small.txt HTTP/1.1" 200 5' in command.logged
 

@@ -89,21 +89,30 @@ def bind_anew(config: Config, held: Listeners) -> Listeners:
 
 def _bind(config: Config, held: Listeners, further: int) -> Listeners:
     """Return sockets by configured address; their ports are `further` up. Raises BindError."""
+    listeners = _bind_site(config, held, further)
+    if config.redirect_http:
+        address = HTTP + config.redirect_http
+        try:
+            listeners[address] = held.get(address) or _listen_to_redirect(address, config)
+        except BindError:
+            discard(listeners, kept=held)
+            raise
+    return listeners
+
+
+def _bind_site(config: Config, held: Listeners, further: int) -> Listeners:
+    if _is_localhost(config):
+        addresses = (f"127.0.0.1:{config.port}", f"[::1]:{config.port}")
+        kept = {address: held[address] for address in addresses if address in held}
+        return kept or _listen_on_loopback(*addresses, config, further)
     listeners: Listeners = {}
     try:
-        if _is_localhost(config):
-            both = (f"127.0.0.1:{config.port}", f"[::1]:{config.port}")
-            listeners = {address: held[address] for address in both if address in held}
-            listeners = listeners or _listen_on_loopback(*both, config, further)
-        for address in () if listeners else _addresses(config):
+        for address in _addresses(config):
             known = held.get(address)
             is_lost = isinstance(known, _UnixListener) and not known.has_file()
             if known is None or is_lost:
                 known = _listen(address, config, further)
             listeners[address] = known
-        if config.redirect_http:
-            address = HTTP + config.redirect_http
-            listeners[address] = held.get(address) or _listen_to_redirect(address, config)
     except BindError:
         discard(listeners, kept=held)
         raise
@@ -351,14 +360,10 @@ def reachable_urls(
     """
     ways = list(zip(listeners, schemes or [CLEAR] * len(listeners), strict=True))
     ways = [(listener, scheme) for listener, scheme in ways if scheme != REDIRECT]
+    if _is_localhost(config) and all(is_loopback(listener) for listener, _ in ways):
+        named = [_url("localhost", each.getsockname()[1], scheme) for each, scheme in ways]
+        return _below(config, named)
     urls = [url_of(listener, scheme) for listener, scheme in ways]
-    if _is_localhost(config):
-        urls = [
-            _url("localhost", listener.getsockname()[1], scheme)
-            if is_loopback(listener)
-            else url_of(listener, scheme)
-            for listener, scheme in ways
-        ]
     for listener, scheme in ways:
         host, port = ("", 0) if is_unix(listener) else listener.getsockname()[:2]
         if host in {"0.0.0.0", "::"}:  # noqa: S104
