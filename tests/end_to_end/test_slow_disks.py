@@ -190,12 +190,15 @@ def test_a_folder_of_many_names_is_not_read_to_find_siblings(
 
 @pytest.mark.parametrize(
     ("path", "status", "most"),
-    [("/small.txt", 200, 26), ("/none", 404, 22), ("/folder/none", 404, 40), ("/folder/", 200, 38)],
+    [("/small.txt", 200, 26), ("/none", 404, 22), ("/folder/none", 404, 40), ("/folder/", 200, 46)],
 )
 def test_few_questions_are_asked(
     slow_mount: SlowMount, tmp_path: Path, path: str, status: int, most: int
 ) -> None:
-    """A bound of the design, with room for what the kernel asks again when it is late."""
+    """A bound of the design, with room for what the kernel asks again when it is late.
+
+    For the listing of /folder/ that includes /folder.html, which would come before it.
+    """
     fill(slow_mount.source)
     (slow_mount.source / "_redirects").unlink()
     with serving(slow_mount.path, tmp_path) as server:

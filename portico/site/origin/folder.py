@@ -234,6 +234,8 @@ class Folder:
             return self._look_at(path, names)[0]
         dependencies: Dependencies = ()
         for index in self._indexes:
+            if index != self._indexes[0] and self._is_known_to_lack(path + index):
+                continue
             found, is_final = self._look_at(path + index, (*names[:-1], index))
             dependencies = merge(dependencies, found.dependencies)
             if isinstance(found, File | Precompressed):
@@ -386,6 +388,11 @@ class Folder:
                 if modified_ns is None or status.st_mtime_ns >= modified_ns:
                     codings.append(coding)
         return tuple(codings), dependencies
+
+    def _is_known_to_lack(self, path: str) -> bool:
+        """Return whether a remote folder was listed in this round, and without `path`."""
+        known = self._listed.get(_parent(path)) if self._listed_in == self.freshness.round else None
+        return known is not None and path not in known
 
     def _paths_in(self, folder: str) -> frozenset[str] | None:
         """Return the paths in a remote folder; None if they are many or secret. Raises OSError.
