@@ -136,7 +136,7 @@ def _check(config: Config) -> str:
     root = check_root(config, or_file=True)
     check_writing(config)
     if config.headers:
-        from portico.site.site import header_rules
+        from portico.site.responses import header_rules
 
         header_rules(config)
     if config.users:

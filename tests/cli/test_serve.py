@@ -305,7 +305,7 @@ def test_beyond_loopback_there_is_a_warning(site: Path, tmp_path: Path) -> None:
 
 def test_an_application_without_its_page_is_warned_of(site: Path, tmp_path: Path) -> None:
     with Supervised(tmp_path, str(site), "--port", "0", "--spa").start() as process:
-        assert "Warning: there is no index.html in this folder" in process.said
+        assert "Warning: no index.html in this folder" in process.said
 
 
 def test_each_address_is_shown_and_serves(site: Path, tmp_path: Path) -> None:
