@@ -48,6 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "film.mp4").write_bytes(bytes(5000))
     commands = tmp_path / "bin"
     commands.mkdir()
+    (tmp_path / "shared").mkdir()
     for name, command in {"portico": "-m portico", "python3": ""}.items():
         script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {command} "$@"\n'
         (commands / name).write_text(script)

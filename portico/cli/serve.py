@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from functools import partial
 
 from portico import __version__
 from portico.cli.banner import banner, farewell, notes, open_browser, qr_code, warnings
@@ -31,6 +32,7 @@ from portico.config.config import (
     Config,
     ConfigError,
     check_root,
+    check_tls,
     check_writing,
     unknown_variables,
 )
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from portico.server.processes.signals import Signals
     from portico.server.processes.supervisor import Generation
     from portico.server.telemetry.endpoint import MetricsEndpoint
+    from portico.server.worker import Worker
 
 INTRO = """\
 Serve a folder over HTTP: without options the current one, to this machine
@@ -77,6 +80,7 @@ def run(argv: Sequence[str], signals: Signals) -> int:
     flags = parse(argv)
     config = Config.load(flags, os.environ)
     root = _check(config)
+    config = _with_local_certificate(config)
     for text in unknown_variables(os.environ):
         report(text)
 
@@ -135,6 +139,7 @@ def _check(config: Config) -> str:
     """Check what no option tells by itself. Return the root. Raises ConfigError."""
     root = check_root(config, or_file=True)
     check_writing(config)
+    check_tls(config)
     if config.headers:
         from portico.site.responses import header_rules
 
@@ -149,6 +154,7 @@ def _check(config: Config) -> str:
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     """Serve in this process."""
+    from portico.server.net.listeners import schemes
     from portico.server.processes import systemd
     from portico.server.processes.signals import reap
     from portico.server.telemetry.access_log import AccessLog
@@ -165,10 +171,11 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
         log=log,
         counters=None if program.metrics is None else program.metrics.counters.add(),
         report=report,
+        schemes=schemes(config, listeners),
         on_drain=systemd.stopping,
         on_wait=report,
     )
-    program.signals.serve(worker, _no_reload, reap)
+    program.signals.serve(worker, partial(_reload_certificates, worker), reap)
     program.started(config, listeners)
     begin = time.monotonic()
     systemd.ready("1 worker")
@@ -183,6 +190,7 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
         return refuse(ConfigError("--workers: there can be only one on this system"))
     from portico.server.processes.supervisor import Generation, StartError, Supervisor
 
+    check_certificates(config)
     supervisor = Supervisor(
         Generation(_at_terminal(config), listeners),
         load=program.load,
@@ -232,6 +240,8 @@ class _Program:
             os.chdir(self._here)
         config = Config.load(self._flags, os.environ)
         _check(config)
+        config = _with_local_certificate(config)
+        check_certificates(config)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
         listeners = self.inherited or bind_anew(config, held)
@@ -239,7 +249,7 @@ class _Program:
 
     def started(self, workers: Config, listeners: Listeners) -> None:
         """Show the banner, and serve metrics from now on."""
-        from portico.server.net.listeners import is_local, reachable_urls
+        from portico.server.net.listeners import is_local, reachable_urls, schemes
 
         config, metrics, sockets = self._config, self.metrics, list(listeners.values())
         warned = warnings(self._root, local=all(map(is_local, sockets)))
@@ -249,12 +259,16 @@ class _Program:
             warned.append("the service manager chose the address; host, port, listen are ignored.")
         if metrics is not None and not metrics.is_local:
             warned.append("everyone on your network can read the metrics.")
-        urls = reachable_urls(config, sockets)
+        urls = reachable_urls(config, sockets, schemes(config, listeners))
         if os.path.isfile(self._root):
             from portico.site.target import encode_name
 
             urls = [url + encode_name(os.path.basename(self._root)) for url in urls]
         noted = notes(config, [] if self.inherited else urls)
+        if config.https:
+            from portico.cli.local_certificate import how_to_trust
+
+            noted.append(how_to_trust())
         url = "" if metrics is None else metrics.url
         say(
             banner(
@@ -312,13 +326,33 @@ def _current_folder() -> str:
     return ""
 
 
-def _no_reload() -> None:
+def check_certificates(config: Config) -> None:
+    """Raise ConfigError for certificates that workers could not use."""
+    if config.tls_certs:
+        from portico.server.net.certificates import Certificates
+
+        Certificates(config)
+
+
+def _with_local_certificate(config: Config) -> Config:
+    if not config.https:
+        return config
+    from portico.cli.local_certificate import with_local_certificate
+
+    return with_local_certificate(config)
+
+
+def _reload_certificates(worker: Worker) -> None:
     """Answer SIGHUP in a single process, which cannot reload its code and configuration."""
     from portico.server.processes import systemd
 
     systemd.reloading()
-    report("not reloaded: that needs --workers 2 or more, or auto")
-    systemd.ready("1 worker; nothing was reloaded")
+    if worker.reload_certificates():
+        report("only certificates are reloaded: more needs --workers 2 or more, or auto")
+        systemd.ready("1 worker; certificates were reloaded")
+    else:
+        report("not reloaded: that needs --workers 2 or more, or auto")
+        systemd.ready("1 worker; nothing was reloaded")
 
 
 def _raise_descriptor_limit() -> None:

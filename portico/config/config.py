@@ -9,7 +9,18 @@ from __future__ import annotations
 
 import os
 
-from portico.config.options import OPTIONS, PREFIX, UNIX
+from portico.config.options import (
+    ADDRESS,
+    ADDRESSES,
+    FILE,
+    FILES,
+    FOLDER,
+    HTTP,
+    OPTIONS,
+    PREFIX,
+    UNIX,
+    Kind,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +84,12 @@ class Config:
     listens: tuple[str, ...]
     allow_hosts: tuple[str, ...]
     workers: int
+    https: bool
+    tls_certs: tuple[str, ...]
+    tls_keys: tuple[str, ...]
+    tls_client_ca: str
+    redirect_http: str
+    hsts: int
     open: bool
     access_log: bool
     log_format: str
@@ -233,21 +250,21 @@ def _from_file(path: str) -> dict[str, object]:
         raise ConfigError(f"{where('config')}: a configuration file cannot name another")
     found = _checked(table, where)
     folder = os.path.dirname(path)
-    if "root" in found:
-        found["root"] = os.path.join(folder, str(found["root"]))
-    if isinstance(addresses := found.get("listen"), tuple):
-        found["listen"] = tuple([_from_folder(folder, address) for address in addresses])
-    if "users" in found:
-        found["users"] = os.path.join(folder, str(found["users"]))
-    if "metrics" in found:
-        found["metrics"] = _from_folder(folder, str(found["metrics"]))
+    for name, value in found.items():
+        found[name] = _from_folder(folder, _BY_KEY[name].kind, value)
     return found
 
 
-def _from_folder(folder: str, address: str) -> str:
-    """Return an address; if it is a unix socket's, with its path relative to `folder`."""
-    path = address.removeprefix(UNIX)
-    return address if path == address else UNIX + os.path.join(folder, path)
+def _from_folder(folder: str, kind: Kind, value: object) -> object:
+    """Return a value with its paths relative to `folder`: also those of unix sockets."""
+    if isinstance(value, tuple) and kind in {FILES, ADDRESSES}:
+        one = FILE if kind is FILES else ADDRESS
+        return tuple([_from_folder(folder, one, item) for item in value])
+    if isinstance(value, str) and kind in {FOLDER, FILE}:
+        return os.path.join(folder, value)
+    if isinstance(value, str) and kind is ADDRESS and value.startswith(UNIX):
+        return UNIX + os.path.join(folder, value.removeprefix(UNIX))
+    return value
 
 
 def _line_at(problem: UnicodeDecodeError) -> int:
@@ -302,7 +319,8 @@ def check_writing(config: Config) -> None:
         raise ConfigError("--allow needs a folder to write to, not a single file")
     if os.open not in os.supports_dir_fd:
         raise ConfigError("--allow needs a system that opens files beneath a folder (openat)")
-    hosts = [address.rpartition(":")[0] for address in config.listens]
+    addresses = [address.removeprefix(HTTP) for address in config.listens]
+    hosts = [address.rpartition(":")[0] for address in addresses]
     hosts = hosts or ["*" if config.lan else config.host]
     if config.insecure_writes or all(map(_is_local, hosts)) or not _anyone_may_write(config):
         return
@@ -310,6 +328,23 @@ def check_writing(config: Config) -> None:
         "anyone who reaches this server could write with --allow; give passwords with --users, "
         "listen on 127.0.0.1 only, or accept that with --insecure-writes"
     )
+
+
+def check_tls(config: Config) -> None:
+    """Raise ConfigError for options of TLS that do not fit together. Reads no file."""
+    if config.https and config.tls_certs:
+        raise ConfigError("--https makes a certificate of its own: give no --tls-cert with it")
+    needing = {"tls_keys": "--tls-key", "tls_client_ca": "--tls-client-ca"}
+    needing |= {"redirect_http": "--redirect-http", "hsts": "--hsts"}
+    for attribute, flag in needing.items():
+        if getattr(config, attribute) and not (config.https or config.tls_certs):
+            raise ConfigError(f"{flag} needs TLS: give a certificate with --tls-cert")
+    if config.tls_keys and len(config.tls_keys) != len(config.tls_certs):
+        raise ConfigError("--tls-key: give one for each --tls-cert, in the same order, or none")
+    if config.redirect_http.startswith(UNIX):
+        raise ConfigError("--redirect-http needs HOST:PORT, not a unix socket")
+    if config.redirect_http and HTTP + config.redirect_http in config.listens:
+        raise ConfigError("--redirect-http: the site itself is served there; keep one")
 
 
 def _anyone_may_write(config: Config) -> bool:

@@ -34,6 +34,8 @@ PREFIX = "PORTICO_"
 """The prefix of environment variables."""
 UNIX = "unix:"
 """The prefix of a unix socket's address."""
+HTTP = "http://"
+"""The prefix of an address of `listen` that is served without TLS where others have it."""
 
 
 class Kind:
@@ -173,6 +175,10 @@ def _hosts(raw: object) -> tuple[str, ...]:
     return tuple(_answered_host(name) for name in _list(raw))
 
 
+def _files(raw: object) -> tuple[str, ...]:
+    return tuple(_path(item) for item in (_list(raw)))
+
+
 def _globs(raw: object) -> tuple[str, ...]:
     found = []
     for pattern in _list(raw):
@@ -246,7 +252,13 @@ def _base(raw: object) -> str:
 
 
 def _addresses(raw: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([_address(item) for item in _list(raw)]))
+    return tuple(dict.fromkeys(map(_listen_address, _list(raw))))
+
+
+def _listen_address(raw: object) -> str:
+    if isinstance(raw, str) and raw.startswith(HTTP) and not raw.startswith(HTTP + UNIX):
+        return HTTP + _address(raw.removeprefix(HTTP))
+    return _address(raw)
 
 
 def _workers(raw: object) -> int:
@@ -311,6 +323,7 @@ ACCESS = Kind(
 URL_PATH = Kind("str", "PATH", "a path such as /-/health, without % and ?", _url_path)
 NAME = Kind("str", "NAME", "the name of a file, which does not begin with a dot", _name)
 BASE = Kind("str", "PATH", "a path such as /docs/, without % and ?", _base)
+FILES = Kind("tuple[str, ...]", "FILE", "a list of paths of files", _files)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
 
@@ -342,7 +355,7 @@ class Option:
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind in {HOSTS, GLOBS, ADDRESSES, HEADERS, RIGHTS, ACCESS}
+        return self.kind in {HOSTS, GLOBS, ADDRESSES, HEADERS, RIGHTS, ACCESS, FILES}
 
     @property
     def positional(self) -> bool:
@@ -376,12 +389,13 @@ class Option:
         return str(self.default) if self.default != () else ""
 
 
-SERVING, WRITING, NETWORK = "What is served", "Writing", "Network"
+SERVING, WRITING, NETWORK, TLS = "What is served", "Writing", "Network", "HTTPS"
 LOG = "Browser, log and color"
 WATCH, LIMITS, OTHER = "Metrics and health", "Limits", "Configuration and help"
 
 DAY = 86_400
 PORT = _whole("PORT", 0, MAX_PORT)
+HSTS = _whole("N", 0, 10 * 365 * DAY)
 CONNECTIONS = _whole("N", 1, 1_000_000)
 SECONDS = _seconds(DAY)
 SIZE = _size(1 << 40)
@@ -428,6 +442,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("allow_host", HOSTS, NETWORK,
            "Answer requests for this host name as well; repeatable.", ()),
     Option("workers", WORKERS, NETWORK, "Processes; auto is one for each core.", 1),
+    Option("https", SWITCH, TLS, "HTTPS for local work: makes a certificate.", default=False),
+    Option("tls_cert", FILES, TLS, "HTTPS with this certificate; repeatable.", ()),
+    Option("tls_key", FILES, TLS, "Its key, if in another file; in the same order.", ()),
+    Option("tls_client_ca", FILE, TLS, "Demand certificates of these authorities.", ""),
+    Option("redirect_http", ADDRESS, TLS, "Redirect requests here to HTTPS.", ""),
+    Option("hsts", HSTS, TLS, "Seconds for which browsers insist on HTTPS.", 0),
     Option("open", SWITCH, LOG, "Open the site in your browser.", False, "-o"),
     Option("access_log", SWITCH, LOG, "Write a line to stdout for each response.", default=True),
     Option("log_format", LOG_FORMAT, LOG,

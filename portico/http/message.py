@@ -39,6 +39,7 @@ class RequestHead:
         "content_length",
         "expects_continue",
         "fields",
+        "is_secure",
         "keep_alive",
         "method",
         "path",
@@ -66,6 +67,8 @@ class RequestHead:
         """Octets of content that follow; CHUNKED when only its coding tells."""
         self.peer = ""
         """The client's address, for what depends on who asks; "" where that is nobody."""
+        self.is_secure = False
+        """Whether it came over TLS."""
         self.keep_alive = True
         self.expects_continue = False
 

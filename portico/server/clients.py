@@ -23,10 +23,13 @@ from portico.server.states import CLOSED
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from portico.server.net.acceptor import Secure
     from portico.server.net.loop import Loop
     from portico.server.responder import Responder
+
+    Door = tuple[Responder, Secure | None]
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
@@ -52,19 +55,26 @@ class Clients:
         *,
         scarce: int = sys.maxsize,
         is_shared: bool = False,
+        doors: Mapping[int, Door] | None = None,
         on_sweep: Callable[[], None] | None = None,
         on_shortage: Callable[[], None] | None = None,
     ) -> None:
         """`most` is the number of connections that there may be.
 
         A connection with a descriptor of at least `scarce` is one too many. `is_shared` says that
-        other processes accept from the same sockets. `on_sweep` is called with each look at the
-        deadlines, `on_shortage` when the system is out of descriptors or memory.
+        other processes accept from the same sockets. `doors` has, by the descriptor of a listening
+        socket, the responder of its clients and what secures them, if these are others. `on_sweep`
+        is called with each look at the deadlines, `on_shortage` when the system is out of
+        descriptors or memory.
         """
         self._loop = loop
         self._responder = responder
         self._listeners = listeners
-        self._acceptors = [Acceptor(listener) for listener in listeners]
+        self._doors: dict[int, Door] = {
+            listener.fileno(): (responder, None) for listener in listeners
+        }
+        self._doors |= doors or {}
+        self._acceptors = [Acceptor(each, self._doors[each.fileno()][1]) for each in listeners]
         self._most = most
         self._scarce = scarce
         self._is_shared = is_shared
@@ -147,6 +157,7 @@ class Clients:
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         arrived = []
+        responder = self._doors[acceptor.fd][0]
         is_short = False
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
@@ -156,7 +167,7 @@ class Clients:
             except OSError as error:
                 is_short = error.errno in _SHORTAGES
                 break
-            connection = Connection(transport, peer, self._loop, self._responder, self._closed)
+            connection = Connection(transport, peer, self._loop, responder, self._closed)
             self._connections[connection.fd] = connection
             arrived.append((connection, connection.receive()))
             is_short = connection.fd >= self._scarce  # the system gives the lowest that is free

@@ -9,8 +9,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from portico.config.config import Config, ConfigError, check_root, check_writing
-from portico.server.net.listeners import bind, url_of
+from portico.config.config import Config, ConfigError, check_root, check_tls, check_writing
+from portico.server.net.listeners import CLEAR, HTTPS, bind, has_tls, url_of
 from portico.server.worker import Worker
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ _NOT_HERE = {
     **dict.fromkeys(("listen", "listens"), "one address, of host and port"),
     "lan": "one address, of host and port",
     "open": "no browser",
+    "https": "the certificate of tls_cert",
+    "redirect_http": "one address, of host and port",
     "workers": "one worker",
     **dict.fromkeys(("access_log", "log_format", "color"), "no access log"),
 }
@@ -57,6 +59,7 @@ class Server:
             raise ConfigError("argument metrics: a Server has no metrics; leave it out")
         check_root(self._config, or_file=True)
         check_writing(self._config)
+        check_tls(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._asked_to_stop = threading.Lock()
@@ -82,7 +85,8 @@ class Server:
             msg = "this server has been started before; make a new one"
             raise RuntimeError(msg)
         listeners = bind(self._config)
-        self._url = url_of(listeners[0]) + self._config.base[1:]
+        scheme = HTTPS if has_tls(self._config) else CLEAR
+        self._url = url_of(listeners[0], scheme) + self._config.base[1:]
         self._worker = Worker(self._config, listeners)
         self._thread = threading.Thread(target=self._worker.run, name="portico", daemon=True)
         self._thread.start()

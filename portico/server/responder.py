@@ -124,8 +124,11 @@ class Responder:
         wait: Wait | None = None,
         in_thread: Callable[[RequestHead], Answer] | None = None,
         report: Callable[[str], None] = warn,
+        is_secure: bool = False,
     ) -> None:
-        """`wait` has a thread do what a `Waiting` asks for; without it, that is refused.
+        """`is_secure` says that all its requests come over TLS.
+
+        `wait` has a thread do what a `Waiting` asks for; without it, that is refused.
 
         `in_thread` answers requests there, and may wait for the disk. `report` is told of disks
         that fail.
@@ -153,6 +156,7 @@ class Responder:
         self._line: deque[Callable[[], None]] = deque()
         self._wait = wait
         self._in_thread = in_thread
+        self._is_secure = is_secure
         self._parser = HeadParser(
             handler.fields_read | (frozenset() if log is None else log.fields)
         )
@@ -257,7 +261,7 @@ class Responder:
                 reply_cache.keep_head(head, reply)
                 return reply, None
             request = self._parser.interpret(key)
-            request.peer = peer
+            request.peer, request.is_secure = peer, self._is_secure
             decision = Decision(head, request_line_of(key), request)
             waiting = self._decide(decision, self.handler.answer)
         except ProtocolError as error:
@@ -265,7 +269,7 @@ class Responder:
         except Postponed:
             key = self._parser.key(head)
             decision = Decision(head, request_line_of(key), self._parser.interpret(key))
-            decision.request.peer = peer
+            decision.request.peer, decision.request.is_secure = peer, self._is_secure
             raise Undecided(self._line, None, decision) from None
         if waiting is not None:
             raise Undecided(waiting.place, partial(self._decide_in_thread, decision), decision)

@@ -10,6 +10,7 @@ time, so that no request meets a connection that has just been closed.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from portico.budget import Budget
@@ -18,30 +19,37 @@ from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
 from portico.server.clients import Clients
-from portico.server.net.listeners import is_loopback
+from portico.server.net.listeners import CLEAR, HTTPS, REDIRECT, has_tls, is_loopback, is_unix
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import LISTING_SECONDS, Descriptors
 from portico.server.states import BUSY, SEND
 from portico.site.compression.cache import CompressionCache
-from portico.site.hosts import LOOPBACK_HOSTS
+from portico.site.hosts import LOOPBACK_HOSTS, Hosts
 from portico.site.origin.etags import Digests
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
 from portico.site.pages.readme import Readmes
 from portico.site.rules.rulebook import RulesParser, warn
 from portico.site.site import Site
+from portico.site.to_https import ToHttps
 from portico.site.uploads.uploads import Uploads
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from portico.server.clients import Door
+    from portico.server.net.acceptor import Secure
+    from portico.server.net.certificates import Certificates
+    from portico.server.responder import Handler
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
 
+CERTIFICATE_SECONDS = 2.0
+"""How often the files of certificates are looked at; so new ones serve within five seconds."""
 REPORTS = 1000
 """Mistakes in the rules of a remote site that are reported; each is reported once."""
 UPLOAD_SWEEPS = 1200
@@ -61,13 +69,16 @@ class Worker:
         log: AccessLog | None = None,
         counters: Counters | None = None,
         report: Report = warn,
+        schemes: Sequence[str] = (),
         tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """`report` is told what is wrong with the disk, and with the site's own rules.
+        """`report` is told what is wrong with the disk, the certificates and the site's own rules.
 
-        It is not told of the rules without `tells_of_rules`, because another worker tells of them.
+        Without `tells_of_rules` it is not told of the last two, because another worker tells of
+        them. `schemes` tells of each listener how it is served (see `listeners.schemes`); without,
+        TCP is served with TLS if there is a certificate. Raises ConfigError for a certificate.
         `counters` is where things are counted; `on_drain` is called once, by the loop, when the
         worker has ceased to accept. `on_wait` is told what a worker that is stopped waits for.
         """
@@ -128,18 +139,23 @@ class Worker:
                 users=users, uploads=uploads, readmes=readmes,
             )  # fmt: skip
 
+        self._report_of_files = of_rules
+        self._certificates: Certificates | None = None
         self._loop = Loop()
         self._blocking_io = BlockingIO(self._loop.call)
-        self._responder = Responder(
-            config,
-            self._site,
-            ReplyCache(5 * share, descriptors.files),
-            log=log,
-            counters=counters,
-            wait=self._blocking_io.submit,
-            in_thread=Sites(new_site).answer,
-            report=report,
-        )
+        in_thread = Sites(new_site).answer
+
+        def responder(handler: Handler, share: int, *, is_secure: bool) -> Responder:
+            replies = ReplyCache(share, descriptors.files)
+            return Responder(
+                config, handler, replies, log=log, counters=counters, in_thread=in_thread,
+                wait=self._blocking_io.submit, report=report, is_secure=is_secure,
+            )  # fmt: skip
+
+        schemes = schemes or _schemes(config, listeners)
+        self._responder = responder(self._site, 5 * share, is_secure=HTTPS in schemes)
+        self._responders = [self._responder]
+        in_clear = partial(responder, is_secure=False)
         self._clients = Clients(
             self._loop,
             self._responder,
@@ -147,6 +163,7 @@ class Worker:
             descriptors.connections,
             scarce=descriptors.scarce,
             is_shared=config.workers > 1,
+            doors=self._doors(listeners, schemes, in_clear, hosts),
             on_sweep=self._on_sweep,
             on_shortage=self._expire,
         )
@@ -154,10 +171,56 @@ class Worker:
         self._stops = 0
         self._retires = False
 
+    def _doors(
+        self,
+        listeners: Sequence[socket.socket],
+        schemes: Sequence[str],
+        new_responder: Callable[[Handler, int], Responder],
+        hosts: Sequence[str] | None,
+    ) -> dict[int, Door]:
+        """Return what serves each listener, where some have TLS. Raises ConfigError."""
+        if HTTPS not in schemes:
+            return {}
+        secure = self._secure()
+        port = listeners[schemes.index(HTTPS)].getsockname()[1]
+        doors: dict[int, Door] = {}
+        for listener, scheme in zip(listeners, schemes, strict=True):
+            if scheme == HTTPS:
+                doors[listener.fileno()] = (self._responder, secure)
+                continue
+            handler: Handler = self._site
+            if scheme == REDIRECT:
+                handler = ToHttps(self._site, Hosts(hosts), listener.getsockname()[1], port)
+            in_clear = new_responder(handler, self._config.cache_size // 8)
+            self._responders.append(in_clear)
+            doors[listener.fileno()] = (in_clear, None)
+        return doors
+
+    def _secure(self) -> Secure:
+        """Return what secures connections, and look after the certificates. Raises ConfigError."""
+        from portico.server.net.certificates import Certificates  # ssl takes time, and memory
+        from portico.server.net.tls import Tls
+
+        self._certificates = Certificates(self._config)
+        self._look_at_certificates()
+        choose = self._certificates.context_for
+        return lambda plain: Tls(plain, choose)
+
+    def _look_at_certificates(self) -> None:
+        self._loop.later(CERTIFICATE_SECONDS, partial(self._load_certificates, goes_on=True))
+
+    def _load_certificates(self, *, goes_on: bool) -> None:
+        """Have a thread load certificates that have changed."""
+        certificates = self._certificates
+        if certificates is not None:
+            work = partial(certificates.refresh, self._report_of_files, now=not goes_on)
+            done = self._look_at_certificates if goes_on else _nothing
+            self._blocking_io.submit(certificates, work, done)
+
     @property
     def requests(self) -> int:
         """Requests answered so far."""
-        return self._responder.requests
+        return sum([responder.requests for responder in self._responders])
 
     @property
     def connections(self) -> int:
@@ -174,7 +237,7 @@ class Worker:
         try:
             self._clients.accept()
             self._loop.run(
-                on_turn=self._responder.begin_turn,
+                on_turn=self._on_turn(),
                 on_long_turn=self._clients.look_for_newcomers,
                 on_turn_end=self._end_turn,
                 on_bug=self._clients.close_broken,
@@ -187,7 +250,7 @@ class Worker:
             self._loop.close()
             for threads in (self._jobs, self._blocking_io):
                 threads.close()
-            self._responder.begin_drain()  # forgets the replies, and with them their open files
+            self._begin_drain()  # forgets the replies, and with them their open files
             self._expire()
             self._expire()  # what was used since the last call goes only now
 
@@ -201,6 +264,11 @@ class Worker:
         self._retires = True
         self._loop.wake()
 
+    def reload_certificates(self) -> bool:
+        """Load the certificates again; False if there are none. Not for other threads."""
+        self._load_certificates(goes_on=False)
+        return self._certificates is not None
+
     def call(self, what: Callable[[], None]) -> None:
         """Have the loop call `what`. For any thread, and for signal handlers."""
         self._loop.call(what)
@@ -212,6 +280,17 @@ class Worker:
     def forget(self, fd: int) -> None:
         """Watch `fd` no more; before it is closed as well."""
         self._loop.forget(fd)
+
+    def _on_turn(self) -> Callable[[float], None]:
+        """Return what begins a turn of the loop."""
+        if len(self._responders) == 1:
+            return self._responder.begin_turn
+
+        def begin_turn(now: float) -> None:
+            for responder in self._responders:
+                responder.begin_turn(now)
+
+        return begin_turn
 
     def _end_turn(self) -> None:
         """At the end of each turn of the loop: write the log, and act on `stop` and `retire`."""
@@ -233,7 +312,8 @@ class Worker:
         if not self._responder.draining:
             self._drain()
         if self._stops and not self._responder.hurries:
-            self._responder.hurry()
+            for responder in self._responders:
+                responder.hurry()
             self._clients.drain()
             self._loop.later(self._config.grace, self._loop.stop)
             if self._busy and self._on_wait is not None:
@@ -245,9 +325,13 @@ class Worker:
         if not self._clients:
             self._loop.stop()
 
+    def _begin_drain(self) -> None:
+        for responder in self._responders:
+            responder.begin_drain()
+
     def _drain(self) -> None:
         """Accept no more, and make each reply the last of its connection."""
-        self._responder.begin_drain()
+        self._begin_drain()
         self._clients.stop_listening()
         self._loop.later(self._config.grace, self._clients.drain)
         if self._on_drain is not None:
@@ -265,18 +349,18 @@ class Worker:
         """Write down how many connections, streams and jobs there are."""
         if self._counters is not None:
             states = self._clients.states()
-            responder = self._responder
             self._counters.observe(
                 states,
-                responder.requests + states.count(SEND),
-                responder.streams.under_way,
+                self.requests + states.count(SEND),
+                sum([responder.streams.under_way for responder in self._responders]),
                 self._jobs.waiting,
-                draining=responder.draining,
+                draining=self._responder.draining,
             )
 
     def _expire(self) -> None:
         """Let go of what was not used since the last call, and of the files held open by it."""
-        self._responder.reply_cache.expire()
+        for responder in self._responders:
+            responder.reply_cache.expire()
         self._folder.expire()
         self._folder.mounts.refresh()
 
@@ -286,6 +370,15 @@ def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | 
     if not all(map(is_loopback, listeners)) and not config.allow_hosts:
         return None
     return (*LOOPBACK_HOSTS, *config.allow_hosts)
+
+
+def _schemes(config: Config, listeners: Sequence[socket.socket]) -> list[str]:
+    """Return how listeners are served of which nothing else is known."""
+    return [HTTPS if has_tls(config) and not is_unix(each) else CLEAR for each in listeners]
+
+
+def _nothing() -> None:
+    """Do nothing when something is done."""
 
 
 def _once(report: Report) -> Report:

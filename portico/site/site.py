@@ -168,6 +168,9 @@ class Site:
             response.content = ()
         if self._config.cors:
             errors.add_cors(response, self._allowed if request.method == "OPTIONS" else ())
+        if self._config.hsts and request.is_secure:  # nowhere else (RFC 6797, 7.2)
+            hsts = ("Strict-Transport-Security", f"max-age={self._config.hsts}")
+            response.fields = [*response.fields, hsts]
         if self._depends_on_user(request, context):
             response.fields = private(response.fields)
             context.dependencies = None
@@ -223,7 +226,7 @@ class Site:
     # 3. Authority
 
     def _check_authority(self, request: RequestHead, _context: Context) -> Response | None:
-        if request.scheme == "https":  # there is no TLS here (RFC 9110, 7.4)
+        if request.scheme == "https" and not request.is_secure:  # RFC 9110, 7.4
             return error(421, request, "This connection is not encrypted, so https is not for it.")
         if self._hosts.are_meant(request.authority):
             return None

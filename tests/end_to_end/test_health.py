@@ -76,7 +76,7 @@ def test_without_the_option_it_is_a_path_like_all_others(root: Path) -> None:
 def test_explain_tells(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "portico.toml").write_text(f"root = 'site'\nhealth = '{PATH}'\n")
     assert main(["explain", PATH, "--config", str(root / "portico.toml")]) == 0
-    assert "Health: the path of --health" in capsys.readouterr().out
+    assert "Health: this is the path of --health" in capsys.readouterr().out
 
 
 @needs_proc

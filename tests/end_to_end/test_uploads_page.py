@@ -49,10 +49,10 @@ def test_every_command_does_what_it_says(tmp_path: Path) -> None:
                 servers.close()
                 options = serves[1].split()
                 servers.enter_context(Supervised(tmp_path, *options, environ=environ).start())
-    assert (tmp_path / "share" / "two.txt").read_text() == "hello\n"
-    assert (tmp_path / "share" / "a" / "b" / "other.txt").exists()
+    assert (tmp_path / "shared" / "two.txt").read_text() == "hello\n"
+    assert (tmp_path / "shared" / "a" / "b" / "other.txt").exists()
     large = (tmp_path / "large.bin").read_bytes()
-    assert (tmp_path / "share" / "inbox" / "large.bin").read_bytes() == large
+    assert (tmp_path / "shared" / "inbox" / "large.bin").read_bytes() == large
     assert "100 Continue" in said
     assert "404 Not Found" in said  # what would be deleted is not there yet
     assert "\n401\n" in said

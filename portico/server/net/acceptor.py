@@ -19,7 +19,10 @@ from portico.server.net.transport import Plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Accepted = tuple[Plain, str]
+    from portico.server.net.transport import Transport
+
+    Accepted = tuple[Transport, str]
+    Secure = Callable[[Plain], Transport]
 
 UNIX_PEER = "unix"
 """What the access log has in the place of the address of a client that came by a unix socket."""
@@ -30,19 +33,29 @@ class Acceptor:
 
     __slots__ = ("accept", "fd", "has_more")
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, secure: Secure | None = None) -> None:
+        """`secure` makes the transport of a connection out of a plain one."""
         self.fd = listener.fileno()
-        self.accept: Callable[[], Accepted] = _acceptor(listener)
+        accept = _acceptor(listener)
+        self.accept: Callable[[], Accepted] = accept if secure is None else _with(secure, accept)
         """The next connection, not blocking, and its client's address. Raises OSError."""
         self.has_more: Callable[[], object] = _probe(listener)
         """Whether another connection waits; true as well where the system does not tell."""
 
 
-def _acceptor(listener: socket.socket) -> Callable[[], Accepted]:
+def _with(secure: Secure, accept: Callable[[], tuple[Plain, str]]) -> Callable[[], Accepted]:
+    def accept_securely() -> Accepted:
+        plain, host = accept()
+        return secure(plain), host
+
+    return accept_securely
+
+
+def _acceptor(listener: socket.socket) -> Callable[[], tuple[Plain, str]]:
     kind = int(listener.family), int(listener.type), listener.proto
     accept_descriptor = getattr(listener, "_accept", None)  # it is no public name, so do without
 
-    def accept() -> Accepted:
+    def accept() -> tuple[Plain, str]:
         if accept_descriptor is None:
             accepted, address = listener.accept()
             descriptor = accepted.detach()
@@ -52,11 +65,11 @@ def _acceptor(listener: socket.socket) -> Callable[[], Accepted]:
         transport.setblocking(False)
         return transport, address[0]
 
-    def accept_ipv6() -> Accepted:
+    def accept_ipv6() -> tuple[Plain, str]:
         transport, host = accept()
         return transport, host.removeprefix("::ffff:")  # of a client that came by IPv4
 
-    def accept_unix() -> Accepted:
+    def accept_unix() -> tuple[Plain, str]:
         accepted, _ = listener.accept()
         transport = Plain(*kind, accepted.detach())
         transport.setblocking(False)

@@ -1,92 +1,106 @@
 """The certificates of a server: which one for which name, and new ones when their files change.
 
 Rules:
-- A file is looked at every CHECK_SECONDS, also through links, and on a reload. What has changed is
-  loaded into a new context by a thread; connections that are there keep the old one. If it cannot
-  be used, the old one goes on, and that is reported once.
+- The files are looked at every few seconds, through links, and on SIGHUP. What has changed, and
+  was the same at two looks, is loaded into new contexts by a thread; connections that are there
+  keep the old ones. If it cannot be used, the old ones go on, and that is reported once.
 - The first pair serves names that no other has. A name is matched as RFC 6125, 6.4 does: a wildcard
-  stands for one whole label on the left.
+  stands for one whole label on the left, and a certificate without one goes first.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
 from portico.config.config import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
-CHECK_SECONDS = 5.0
-"""How often the files are looked at."""
+    from portico.config.config import Config
 
-State = tuple[tuple[int, int, int], ...]
-"""Inode, size and mtime_ns of each file, where its links lead."""
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!SHA1"
+"""Of TLS 1.2: those with forward secrecy and authenticated encryption (RFC 9325, 4.2)."""
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL."""
+
+State = tuple[tuple[int, int, int, int], ...]
+"""Device, inode, size and mtime_ns of each file, where its links lead."""
 
 
 class Certificates:
-    """Contexts for pairs of certificate and key files. `context_for` is for any thread."""
+    """Contexts for the pairs of certificate and key of a configuration. For any thread."""
 
-    def __init__(self, pairs: Sequence[tuple[str, str]], client_ca: str = "") -> None:
-        """`client_ca` is a file of authorities; with it, clients need a certificate.
-
-        Raises ConfigError for a file that cannot be used.
-        """
-        self._pairs = [tuple(map(_absolute, pair)) for pair in pairs]
-        self._client_ca = _absolute(client_ca) if client_ca else ""
-        self._state = self._look()
-        self._contexts = self._load()
-        self._refused: State = ()
+    def __init__(self, config: Config) -> None:
+        """Load them. Raises ConfigError for a file that cannot be used."""
+        keys = config.tls_keys or config.tls_certs
+        self._pairs = [
+            (_absolute(certificate), _absolute(key))
+            for certificate, key in zip(config.tls_certs, keys, strict=True)
+        ]
+        self._lock = threading.Lock()
+        self._client_ca = _absolute(config.tls_client_ca) if config.tls_client_ca else ""
+        self._state = self._seen = self._look()
+        self._first, self._by_name = self._load()
 
     def context_for(self, name: str) -> ssl.SSLContext:
         """Return the context for a server of this name, in lower case."""
-        contexts = self._contexts
-        for names, context in contexts:
-            if name in names or "*." + name.partition(".")[2] in names:
-                return context
-        return contexts[0][1]
+        by_name = self._by_name
+        return by_name.get(name) or by_name.get("*." + name.partition(".")[2]) or self._first
 
-    def has_changed(self) -> bool:
-        """Return whether there is something to load."""
-        return self._look() not in {self._state, self._refused}
+    def refresh(self, report: Callable[[str], None], *, now: bool = False) -> None:
+        """Load what has changed; tell `report` if it cannot be used.
 
-    def reload(self, report: Callable[[str], None]) -> None:
-        """Load what has changed, in a thread; tell `report` if that cannot be used."""
+        Without `now`, what is seen for the first time may still be being written.
+        """
+        with self._lock:
+            self._refresh(report, now=now)
+
+    def _refresh(self, report: Callable[[str], None], *, now: bool) -> None:
         state = self._look()
+        is_settled, self._seen = state == self._seen, state
+        if not now and (state == self._state or not is_settled):
+            return
+        self._state = state
         try:
-            self._contexts = self._load()
+            self._first, self._by_name = self._load()
         except ConfigError as problem:
-            self._refused = state
-            report(f"{problem}; the certificate that was loaded before goes on")
-        else:
-            self._state = state
+            report(f"{problem}; the certificates that were loaded before go on")
 
     def _look(self) -> State:
         found = []
         for path in (*(path for pair in self._pairs for path in pair), self._client_ca):
             try:
-                status = os.stat(path) if path else None
+                status = os.stat(path)
             except OSError:
-                status = None
-            if status is not None:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+                found.append((0, 0, 0, 0))
             else:
-                found.append((0, 0, 0))
+                found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found)
 
-    def _load(self) -> list[tuple[frozenset[str], ssl.SSLContext]]:
-        return [self._load_pair(certificate, key) for certificate, key in self._pairs]
+    def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
+        """Return the first context, and those of each name."""
+        contexts: list[ssl.SSLContext] = []
+        by_name: dict[str, ssl.SSLContext] = {}
+        for certificate, key in self._pairs:
+            context = self._load_pair(certificate, key)
+            for name in _names(context, certificate) if len(self._pairs) > 1 else ():
+                by_name.setdefault(name, context)
+            contexts.append(context)
+        return contexts[0], by_name
 
-    def _load_pair(self, certificate: str, key: str) -> tuple[frozenset[str], ssl.SSLContext]:
+    def _load_pair(self, certificate: str, key: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
         context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
         context.set_ciphers(CIPHERS)
         context.set_alpn_protocols(["http/1.1"])
+        context.num_tickets = 1  # one for each connection that follows will do, and costs less
         path = certificate
         try:
             context.load_cert_chain(certificate, key, _refuse_password)
@@ -97,18 +111,30 @@ class Certificates:
         except _LockedError:
             raise ConfigError(f"{key}: is protected by a password; give one without") from None
         except ssl.SSLError as problem:
-            wrong = problem.reason or "cannot be read"
-            raise ConfigError(
-                f"{path}: {wrong.replace('_', ' ').lower()}; give a certificate and its key in PEM"
-            ) from None
+            raise ConfigError(_explain(problem, path, key)) from None
         except OSError as problem:
-            missing = key if os.path.exists(path) else path
-            raise ConfigError(f"{missing}: {problem.strerror}") from None
-        return _names(context, certificate), context
+            raise ConfigError(f"{_unreadable(path, key)}: {problem.strerror}") from None
+        return context
 
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!SHA1"
-"""Of TLS 1.2: those with forward secrecy and authenticated encryption (RFC 9325, 4.2)."""
+def _explain(problem: ssl.SSLError, path: str, key: str) -> str:
+    reason = problem.reason or ""
+    if reason == "KEY_VALUES_MISMATCH":
+        return f"{key}: is not the key of the certificate in {path}; give them in the same order"
+    if reason == "NO_START_LINE" or not reason:
+        kind = "certificate and its key" if path == key else "certificate, or its key,"
+        return f"{path}: there is no {kind} in PEM"
+    return f"{path}: cannot be used: {reason.replace('_', ' ').lower()}"
+
+
+def _unreadable(*paths: str) -> str:
+    """Return the first of `paths` that cannot be opened."""
+    for path in paths[:-1]:
+        try:
+            open(path, "rb").close()
+        except OSError:
+            return path
+    return paths[-1]
 
 
 class _LockedError(Exception):
@@ -128,6 +154,7 @@ def _names(context: ssl.SSLContext, certificate: str) -> frozenset[str]:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.verify_flags |= _NO_CHECK_TIME  # one that has expired is still the one of that name
     mode, context.verify_mode = context.verify_mode, ssl.CERT_NONE
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
@@ -140,7 +167,7 @@ def _names(context: ssl.SSLContext, certificate: str) -> frozenset[str]:
             except ssl.SSLWantReadError:
                 continue
         found = theirs.getpeercert() or {}
-    except ssl.SSLError:  # it has expired, so no client will take it either
+    except ssl.SSLError:  # no client would take it either
         return frozenset()
     finally:
         context.verify_mode = mode

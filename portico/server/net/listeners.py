@@ -17,9 +17,10 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from portico.config.options import UNIX
+from portico.config.options import HTTP, UNIX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from portico.config.config import Config
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Listeners = dict[str, socket.socket]
     """Listening sockets by address, in the forms that the option `listen` takes."""
 
+HTTPS, CLEAR, REDIRECT = "https", "http", "redirect"
+"""How a listening socket is served: the site with TLS or without, or redirects to the first."""
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
 RECEIVE_BUFFER = 65536
@@ -86,6 +89,18 @@ def bind_anew(config: Config, held: Listeners) -> Listeners:
 
 def _bind(config: Config, held: Listeners, further: int) -> Listeners:
     """Return sockets by configured address; their ports are `further` up. Raises BindError."""
+    listeners = _bind_site(config, held, further)
+    if config.redirect_http:
+        address = HTTP + config.redirect_http
+        try:
+            listeners[address] = held.get(address) or _listen_to_redirect(address, config)
+        except BindError:
+            discard(listeners, kept=held)
+            raise
+    return listeners
+
+
+def _bind_site(config: Config, held: Listeners, further: int) -> Listeners:
     if _is_localhost(config):
         addresses = (f"127.0.0.1:{config.port}", f"[::1]:{config.port}")
         kept = {address: held[address] for address in addresses if address in held}
@@ -141,6 +156,23 @@ def discard(listeners: Listeners, *, kept: Listeners | None = None) -> None:
                     os.unlink(listener.path)
 
 
+def schemes(config: Config, listeners: Listeners) -> list[str]:
+    """Return how each is served: HTTPS, CLEAR or REDIRECT."""
+    return [_scheme(config, address, listener) for address, listener in listeners.items()]
+
+
+def _scheme(config: Config, address: str, listener: socket.socket) -> str:
+    if config.redirect_http and address == HTTP + config.redirect_http:
+        return REDIRECT
+    is_clear = address.startswith(HTTP) or is_unix(listener)
+    return CLEAR if is_clear or not has_tls(config) else HTTPS
+
+
+def has_tls(config: Config) -> bool:
+    """Whether TCP is served with TLS unless it is said otherwise."""
+    return bool(config.tls_certs)
+
+
 class _UnixListener(socket.socket):
     """A unix socket that was bound here, and so knows which file is its own."""
 
@@ -171,10 +203,17 @@ class _UnixListener(socket.socket):
         return os.path.samestat(found, made) and found.st_mtime_ns == made.st_mtime_ns
 
 
+def _listen_to_redirect(address: str, config: Config) -> socket.socket:
+    try:
+        return _listen(address, config, 0)
+    except BindError as problem:
+        raise BindError(f"--redirect-http: {str(problem).partition(';')[0]}") from None
+
+
 def _listen(address: str, config: Config, further: int) -> socket.socket:
     if address.startswith(UNIX):
         return _listen_unix(address.removeprefix(UNIX))
-    host, _, digits = address.rpartition(":")
+    host, _, digits = address.removeprefix(HTTP).rpartition(":")
     port = int(digits) + further
     try:
         if host == "*":
@@ -300,7 +339,7 @@ def _explain_unix(error: OSError, path: str) -> str:
     return f"cannot listen on {path}: {error.strerror or error}"
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, scheme: str = CLEAR) -> str:
     """Return the URL of a listening socket; that on loopback if it listens on all addresses.
 
     A unix socket has no URL: the result is its address as the option `listen` takes it.
@@ -309,21 +348,29 @@ def url_of(listener: socket.socket) -> str:
         return UNIX + os.fsdecode(listener.getsockname()).replace("\0", "@")
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return _url(host, port)
+    return _url(host, port, scheme)
 
 
-def reachable_urls(config: Config, listeners: list[socket.socket]) -> list[str]:
-    """Return the URLs to print: those for this machine, then those for other machines."""
-    if _is_localhost(config) and all(map(is_loopback, listeners)):
-        ports = [listener.getsockname()[1] for listener in listeners]
-        return _below(config, [_url("localhost", port) for port in ports])
-    urls = [url_of(listener) for listener in listeners]
-    for listener in listeners:
-        host, *port = ("",) if is_unix(listener) else listener.getsockname()[:2]
+def reachable_urls(
+    config: Config, listeners: Sequence[socket.socket], schemes: Sequence[str] = ()
+) -> list[str]:
+    """Return the URLs to print: those for this machine, then those for other machines.
+
+    `schemes` are those of the listeners, all CLEAR if they are not given.
+    """
+    ways = list(zip(listeners, schemes or [CLEAR] * len(listeners), strict=True))
+    ways = [(listener, scheme) for listener, scheme in ways if scheme != REDIRECT]
+    if _is_localhost(config) and all(is_loopback(listener) for listener, _ in ways):
+        named = [_url("localhost", each.getsockname()[1], scheme) for each, scheme in ways]
+        return _below(config, named)
+    urls = [url_of(listener, scheme) for listener, scheme in ways]
+    for listener, scheme in ways:
+        host, port = ("", 0) if is_unix(listener) else listener.getsockname()[:2]
         if host in {"0.0.0.0", "::"}:  # noqa: S104
             both = host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-            own = _own_addresses(ipv4=host != "::" or both, ipv6=host == "::")
-            urls += [_url(address, *port) for address in (["127.0.0.1"] if both else []) + own]
+            own = own_addresses(ipv4=host != "::" or both, ipv6=host == "::")
+            own = [*(["127.0.0.1"] if both else []), *own]
+            urls += [_url(address, port, scheme) for address in own]
     return _below(config, urls)
 
 
@@ -352,12 +399,13 @@ def is_unix(listener: socket.socket) -> bool:
     return listener.family == getattr(socket, "AF_UNIX", None)
 
 
-def _url(host: str, port: int) -> str:
+def _url(host: str, port: int, scheme: str) -> str:
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}/" if port == 80 else f"http://{host}:{port}/"
+    is_usual = port == (443 if scheme == HTTPS else 80)
+    return f"{scheme}://{host}/" if is_usual else f"{scheme}://{host}:{port}/"
 
 
-def _own_addresses(*, ipv4: bool, ipv6: bool) -> list[str]:
+def own_addresses(*, ipv4: bool = True, ipv6: bool = True) -> list[str]:
     """Return the machine's addresses, without loopback and link-local ones.
 
     The first is the one by which other machines of its network know it.

@@ -5,18 +5,25 @@ same octets. Here what was encrypted is kept until the kernel has taken it, and 
 sent.
 
 The client's first message, the ClientHello, is read before OpenSSL has it: the name of the server
-in it chooses the certificate, so a session of one name is never resumed under another; a client
-that speaks other protocols only (ALPN) is refused; and one that speaks no TLS is told so.
+in it chooses the context, so a session of one name is never resumed under another; a client that
+speaks other protocols only (ALPN) is refused; and one that speaks no TLS is told so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
+import struct
+import time
 from typing import TYPE_CHECKING
 
+from portico.http.dates import imf_fixdate
+from portico.http.fields import host_name
+from portico.http.h1.serialize import CLOSE, Head
 from portico.server.net.loop import READ, WRITE
 from portico.site.origin.fingerprint import read_at
+from portico.site.pages.errors import error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,56 +31,62 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Plain
 
     Buffer = bytes | memoryview
-    Choose = Callable[[str], ssl.SSLContext]
-    Explain = Callable[[bytes], bytes]
 
 PROTOCOL = b"http/1.1"
 """The protocol that is spoken inside (RFC 7301)."""
-ENCRYPTED_AT_ONCE = 128 << 10
-"""Octets that are encrypted in one call: eight records."""
+ENCRYPTED_AT_ONCE = 32 << 10
+"""Octets that are encrypted in one call: two records. OpenSSL keeps a buffer of that size for as
+long as the connection lives."""
+SENT_AT_ONCE = 256 << 10
+"""Octets that one call sends at most, however fast the client takes them."""
 RECEIVED_AT_ONCE = 64 << 10
 """Octets that are received in one call: four records."""
-HELLO_LIMIT = 16384 + 5
-"""Octets of the record in which a ClientHello is looked for."""
+HELLO_LIMIT = 16384
+"""Octets in which a ClientHello must end, or the head of a request without TLS."""
+HELLO_RECORDS = 8
+"""Records over which it may be spread."""
 
-_HANDSHAKE_RECORD, _CLIENT_HELLO = 22, 1
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN = 0, 16
+_EXTENSION = struct.Struct(">HH")
+"""The kind of an extension, and its length."""
 _NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
 """A fatal alert (RFC 7301, 3.2), as a record."""
+_HOST = re.compile(rb"\r\nHost:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
 class Tls:
     """An encrypted connection over `plain`, which must not block; a `transport.Transport`.
 
-    `choose` returns the context for the name of a server, `explain` what a client is sent that
-    began with the given octets and speaks no TLS. The handshake goes on with each `receive`.
+    `choose` returns the context for the name of a server. The handshake goes on with each
+    `receive`, and nothing may be sent before one has returned.
     """
 
     __slots__ = (
         "_choose",
         "_encrypted",
-        "_explain",
         "_hello",
         "_incoming",
         "_is_established",
         "_is_reset",
+        "_is_told",
         "_outgoing",
         "_owed",
         "_plain",
         "_tls",
     )
 
-    def __init__(self, plain: Plain, choose: Choose, explain: Explain) -> None:
+    def __init__(self, plain: Plain, choose: Callable[[str], ssl.SSLContext]) -> None:
         self._plain = plain
         self._choose = choose
-        self._explain = explain
         self._hello = b""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None  # once the ClientHello is there
         self._is_established = self._is_reset = False
-        self._encrypted = memoryview(b"")  # what the kernel has not taken yet
-        self._owed = 0  # octets in it that the caller does not know to be sent
+        self._is_told = False  # that this is TLS, and it speaks none
+        self._encrypted: Buffer = b""  # what the kernel has not taken yet
+        self._owed = 0  # octets in it, or sent since, that the caller does not know to be sent
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
@@ -82,11 +95,12 @@ class Tls:
     def readiness(self, wanted: int, /) -> int:
         """Return the events to wait for when the connection waits for `wanted`.
 
-        A handshake needs to be read, and what was encrypted has to go out in any case.
+        What is encrypted goes out first, and nothing is received meanwhile: else a client that
+        sends and does not read would have the loop turn without an end.
         """
-        if not self._is_established:
-            wanted = READ
-        return wanted | WRITE if self._encrypted and wanted else wanted
+        if self._encrypted and wanted:
+            return WRITE
+        return wanted if self._is_established else READ
 
     def receive(self, _most: int, /) -> bytes:
         """Return all that has come and can be decrypted; b"" when the client sends no more."""
@@ -95,34 +109,38 @@ class Tls:
         if self._tls is None:
             if not octets:
                 return b""
-            self._begin(octets)
+            self._tls = self._begin(octets)
         elif octets:
             self._incoming.write(octets)
         else:
             self._incoming.write_eof()
         if not self._is_established:
-            self._shake_hands()
-        return self._decrypt()
+            self._shake_hands(self._tls)
+        return self._decrypt(self._tls)
 
-    def send(self, octets: Buffer, _flags: int = 0, /) -> int:
+    def send(self, octets: Buffer, flags: int = 0, /) -> int:
         """Send octets, as many as there is room for; return how many the kernel has now."""
-        if not self._encrypted:
-            count = min(len(octets), ENCRYPTED_AT_ONCE)
-            self._encrypt(octets[:count], count)
-        self._flush()
-        sent, self._owed = self._owed, 0
-        return sent
+        if len(octets) > ENCRYPTED_AT_ONCE:
+            view = memoryview(octets)
+            return self._send_parts(lambda at, count: view[at : at + count], len(octets), flags)
+        if octets and not self._owed:
+            self._encrypt(octets)
+        self._flush(flags)
+        return self._take_owed(len(octets))
 
-    def send_pieces(self, pieces: Sequence[Buffer], _flags: int = 0, /) -> int:
-        """Send several pieces as if they were one."""
-        return self.send(b"".join(pieces) if not self._encrypted else b"")
+    def send_pieces(self, pieces: Sequence[Buffer], flags: int = 0, /) -> int:
+        """Send the first of several pieces as if they were one."""
+        count, size = 0, 0
+        while size < ENCRYPTED_AT_ONCE and count < len(pieces):
+            size += len(pieces[count])
+            count += 1
+        if count == 1:
+            return self.send(pieces[0], flags)
+        return self.send(b"".join(pieces[:count]), flags)
 
     def send_file(self, fd: int, offset: int, count: int, /) -> int:
         """Send `count` octets of an open file; return how many, 0 at the file's end."""
-        if self._encrypted:
-            return self.send(b"")
-        octets = read_at(fd, min(count, ENCRYPTED_AT_ONCE), offset)
-        return self.send(octets) if octets else 0
+        return self._send_parts(lambda at, some: read_at(fd, some, offset + at), count, 0)
 
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
@@ -145,114 +163,176 @@ class Tls:
                 self._say_goodbye()
         self._plain.close()
 
-    def _begin(self, octets: bytes) -> None:
+    # The handshake
+
+    def _begin(self, octets: bytes) -> ssl.SSLObject:
         """Take some of the ClientHello; once it is whole, choose the context."""
+        if self._is_told:
+            raise BlockingIOError  # until the client has read it, and closes
         self._hello += octets
-        if self._hello[0] != _HANDSHAKE_RECORD:
-            with contextlib.suppress(OSError):
-                self._plain.send(self._explain(self._hello))
-            raise ConnectionAbortedError("the client speaks no TLS")
-        size = 5 + int.from_bytes(self._hello[3:5], "big")
-        if len(self._hello) < 5 or len(self._hello) < min(size, HELLO_LIMIT):
+        if self._hello[0] != _HANDSHAKE:
+            self._tell_of_https()
+        message = client_hello(self._hello)
+        if message is None:
             raise BlockingIOError
-        name, protocols = read_hello(self._hello[5:size])
+        name, protocols = read_hello(message)
         if protocols and PROTOCOL not in protocols:
-            with contextlib.suppress(OSError):
-                self._plain.send(_NO_APPLICATION_PROTOCOL)
+            self._plain.send(_NO_APPLICATION_PROTOCOL)
             raise ConnectionAbortedError("the client speaks other protocols only")
-        context = self._choose(name)
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._incoming.write(self._hello)
         self._hello = b""
+        return self._choose(name).wrap_bio(self._incoming, self._outgoing, server_side=True)
 
-    def _shake_hands(self) -> None:
-        assert self._tls is not None  # noqa: S101 (`_begin` has made it)
+    def _tell_of_https(self) -> None:
+        """Answer a request without TLS once its head is there. Always raises."""
+        if b"\r\n\r\n" in self._hello or len(self._hello) > HELLO_LIMIT:
+            self._is_told = True
+            self._plain.send(explain_https(self._hello))
+            self._plain.shut_down_sending()
+            self._hello = b""
+        raise BlockingIOError
+
+    def _shake_hands(self, tls: ssl.SSLObject) -> None:
         try:
-            self._tls.do_handshake()
+            tls.do_handshake()
             self._is_established = True
         except ssl.SSLWantReadError:
-            pass
-        finally:  # an error has an alert to send, too
             self._collect()
-        if not self._is_established:
             self._flush()
-            raise BlockingIOError
+            raise BlockingIOError from None
 
-    def _decrypt(self) -> bytes:
-        assert self._tls is not None  # noqa: S101 (callers have looked)
+    def _decrypt(self, tls: ssl.SSLObject) -> bytes:
         pieces = []
         try:
-            while piece := self._tls.read(RECEIVED_AT_ONCE):
+            while piece := tls.read(RECEIVED_AT_ONCE):
                 pieces.append(piece)
+                if not (self._incoming.pending or tls.pending()):
+                    break  # to try in vain would cost more
         except ssl.SSLWantReadError:
-            self._collect()  # a key update, or new sessions
             if not pieces:
+                self._collect()  # new sessions, a key update
                 self._flush()
                 raise BlockingIOError from None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _encrypt(self, octets: Buffer, owed: int) -> None:
+    # Sending
+
+    def _send_parts(self, part: Callable[[int, int], Buffer], count: int, flags: int) -> int:
+        """Send what `part` returns of `count` octets, at an offset, as far as there is room."""
+        sent, most = 0, min(count, SENT_AT_ONCE)
+        try:
+            while sent < most:
+                if not self._owed:
+                    octets = part(sent, min(count - sent, ENCRYPTED_AT_ONCE))
+                    if not octets:
+                        break
+                    self._encrypt(octets)
+                self._flush(flags)
+                sent += self._take_owed(count - sent)
+        except BlockingIOError:
+            if not sent:
+                raise
+        return sent
+
+    def _encrypt(self, octets: Buffer) -> None:
         assert self._tls is not None  # noqa: S101 (nothing is sent before the handshake)
-        if owed:
-            self._tls.write(octets)
-        self._owed = owed
+        self._owed = self._tls.write(octets)
         self._collect()
 
-    def _collect(self) -> None:
-        if self._outgoing.pending:
-            self._encrypted = memoryview(b"".join((self._encrypted, self._outgoing.read())))
+    def _take_owed(self, most: int) -> int:
+        """Return how many octets are sent that the caller has not been told of, at most `most`."""
+        sent = min(self._owed, most)
+        self._owed -= sent
+        return sent
 
-    def _flush(self) -> None:
+    def _collect(self) -> None:
+        """Take what OpenSSL has encrypted."""
+        if self._outgoing.pending:
+            new = self._outgoing.read()
+            self._encrypted = b"".join((self._encrypted, new)) if self._encrypted else new
+
+    def _flush(self, flags: int = 0) -> None:
         """Hand what is encrypted to the kernel. Raises BlockingIOError if it does not take all."""
         while self._encrypted:
-            self._encrypted = self._encrypted[self._plain.send(self._encrypted) :]
+            sent = self._plain.send(self._encrypted, flags)
+            whole = sent == len(self._encrypted)
+            self._encrypted = b"" if whole else memoryview(self._encrypted)[sent:]
 
     def _say_goodbye(self) -> None:
-        """Send what is left, and the end of the session (RFC 8446, 6.1)."""
+        """Send what is left, and the end of the session (RFC 8446, 6.1), or why it has failed."""
         if self._tls is not None and self._is_established:
-            with contextlib.suppress(ssl.SSLError, ValueError):
+            with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
         self._collect()
         with contextlib.suppress(BlockingIOError):
             self._flush()
 
 
+def client_hello(octets: bytes) -> bytes | None:
+    """Return the message that TLS records begin with; None if more has to come.
+
+    It is cut short where it is no ClientHello, or too long: OpenSSL will say what is wrong with it.
+    """
+    message, at = b"", 0
+    for _ in range(HELLO_RECORDS):
+        if len(octets) < at + 5:
+            return None
+        size = int.from_bytes(octets[at + 3 : at + 5], "big")
+        message += octets[at + 5 : at + 5 + size]
+        at += 5 + size
+        if octets[at - 5 - size] != _HANDSHAKE or (message and message[0] != _CLIENT_HELLO):
+            return b""
+        length = 4 + int.from_bytes(message[1:4], "big")
+        if length > HELLO_LIMIT or (len(message) >= 4 and len(message) >= length):
+            return message
+        if len(octets) < at:
+            return None
+    return message
+
+
 def read_hello(message: bytes) -> tuple[str, list[bytes]]:
     """Return the name of the server and the protocols in a ClientHello (RFC 8446, 4.1.2).
 
-    The name is "" and there are no protocols where it has none, or cannot be read: then OpenSSL
-    decides what is wrong with it.
+    The name is "" and there are no protocols where it has none, or cannot be read.
     """
-    name, protocols = "", []
+    name, protocols = "", list[bytes]()
     try:
-        for kind, value in _extensions(message):
-            if kind == _SERVER_NAME and value[2] == 0:
-                length = int.from_bytes(value[3:5], "big")
-                name = value[5 : 5 + length].decode("ascii", "replace").lower()
+        at = 4 + 2 + 32  # its kind and length, the version, the random octets
+        at += 1 + message[at]  # the session
+        at += 2 + int.from_bytes(message[at : at + 2], "big")  # the cipher suites
+        at += 1 + message[at]  # the compression methods
+        end = min(len(message), at + 2 + int.from_bytes(message[at : at + 2], "big"))
+        at += 2
+        while at + 4 <= end:
+            kind, size = _EXTENSION.unpack_from(message, at)
+            at += 4
+            if kind == _SERVER_NAME and message[at + 2] == 0:
+                length = int.from_bytes(message[at + 3 : at + 5], "big")
+                name = message[at + 5 : at + 5 + length].decode("ascii", "replace").lower()
             elif kind == _ALPN:
-                at = 2
-                while at < len(value):
-                    protocols.append(value[at + 1 : at + 1 + value[at]])
-                    at += 1 + value[at]
+                protocols = _protocols(message[at + 2 : at + size])
+            at += size
     except IndexError:
         return "", []
     return name, protocols
 
 
-def _extensions(message: bytes) -> list[tuple[int, bytes]]:
-    if message[0] != _CLIENT_HELLO:
-        return []
-    at = 4 + 2 + 32  # its length, the version, the random octets
-    at += 1 + message[at]  # the session
-    at += 2 + int.from_bytes(message[at : at + 2], "big")  # the cipher suites
-    at += 1 + message[at]  # the compression methods
-    end = at + 2 + int.from_bytes(message[at : at + 2], "big")
-    at += 2
-    found = []
-    while at < min(end, len(message)):
-        kind, size = (int.from_bytes(message[at + i : at + i + 2], "big") for i in (0, 2))
-        found.append((kind, message[at + 4 : at + 4 + size]))
-        at += 4 + size
+def _protocols(octets: bytes) -> list[bytes]:
+    found, at = [], 0
+    while at < len(octets):
+        found.append(octets[at + 1 : at + 1 + octets[at]])
+        at += 1 + octets[at]
     return found
+
+
+def explain_https(request: bytes) -> bytes:
+    """Return the response to a request without TLS, with the URL at which it should be sent."""
+    found = _HOST.search(request)
+    host = found[1].decode("ascii") if found else ""
+    url = f"https://{host}/" if host_name(host) else "the same with https:"
+    response = error(400, None, f"This port speaks HTTPS. The address is {url}")
+    octets = [piece.in_memory or b"" for piece in response.content]
+    date = imf_fixdate(int(time.time())).encode("ascii")
+    return Head(400, response.fields, CLOSE).octets(date) + b"".join(octets)

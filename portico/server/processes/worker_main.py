@@ -63,6 +63,8 @@ class Arguments(TypedDict):
     """Which of the workers it is. Number 0 also reports mistakes in the site's rules."""
     control: int
     listeners: list[int]
+    schemes: list[str]
+    """How each listener is served."""
     config: dict[str, object]
     counters: int | None
     """The descriptor of shared memory; None when metrics are off."""
@@ -166,6 +168,7 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         log=log,
         counters=counters,
         report=control.warn,
+        schemes=arguments["schemes"],
         tells_of_rules=arguments["number"] == 0,
         on_drain=partial(control.send, LEAVING),
         on_wait=control.warn,

@@ -18,6 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from portico.server.net.listeners import schemes
 from portico.server.processes.systemd import VARIABLES
 from portico.server.processes.worker_main import BOOT, GO, PING, SIGNALS, VARIABLE
 
@@ -103,6 +104,7 @@ def _spawn(
         "number": number,
         "control": control,
         "listeners": [listener.fileno() for listener in listeners.values()],
+        "schemes": schemes(config, listeners),
         "config": config.settings(),
         "counters": None if counters is None else counters.fd,
     }

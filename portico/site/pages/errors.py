@@ -60,6 +60,8 @@ stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round" aria-hidden="t
 _EXPLANATIONS = {
     400: "The server could not make sense of this request. "
     "If you typed the address, check it for characters that do not belong there.",
+    401: "What is at this address is not open to everyone. "
+    "Sign in with a name and a password that may see it.",
     403: "The server may not show what is at this address. "
     "If it should be open to you, ask whoever looks after this site.",
     404: "There is nothing at this address. "

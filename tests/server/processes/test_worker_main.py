@@ -50,6 +50,7 @@ def run(listener: socket.socket, control: int, **options: object) -> int:
                 "number": 0,
                 "control": control,
                 "listeners": listeners,
+                "schemes": ["http"],
                 "config": options,
                 "counters": None,
             }

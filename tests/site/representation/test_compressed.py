@@ -52,7 +52,9 @@ def test_copy_follows_identity_with_a_tag_and_ranges_of_its_own(
     found = fields(second)
     assert found["Content-Encoding"] == coding
     assert found["Content-Length"] == str(len(octets)) != str(len(COPIED))
-    assert found["ETag"] == tag_of(sha256(octets).digest()) != fields(first)["ETag"]
+    own, copied = fields(first)["ETag"], found["ETag"]
+    assert copied.startswith(own[:-1])  # so a condition on a change can name either
+    assert copied not in {own, tag_of(sha256(octets).digest())}
     assert found["Last-Modified"] == "Sun, 09 Sep 2001 01:46:40 GMT"
     assert vary(second) == {"accept-encoding"}
     assert copying.holds()
