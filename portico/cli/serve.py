@@ -141,7 +141,7 @@ def _check(config: Config) -> str:
     check_writing(config)
     check_tls(config)
     if config.headers:
-        from portico.site.site import header_rules
+        from portico.site.responses import header_rules
 
         header_rules(config)
     if config.users:

@@ -11,7 +11,7 @@ Each stage returns the Response, or None to pass the request on:
 7. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
    no file can have gets 400. Rules see the path in normal form (see `target`).
 8. look-up: what the origin has at the path; /about also finds about.html.
-9. representation: of a file (see `representation`), or the listing of a folder.
+9. representation: of a file (see `responses`), or the listing of a folder.
 10. page: 404; for a single-page application its page, for people the site's own error page.
 
 To add a stage, write a method with the same signature and list it in `Site._run_stages`. All is
@@ -22,17 +22,17 @@ while they hold, the same Response may be sent again (see `origin.freshness`).
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from portico.config.config import Config, ConfigError
+from portico.config.config import Config
 from portico.http import conditional, digests
 from portico.http.fields import host_name
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.http.status import REDIRECTS
 from portico.site.access import ANONYMOUS, READ, Access, TooManyGuesses
-from portico.site.fields import private, sandboxed, varying, without
+from portico.site.context import Context
+from portico.site.fields import private, varying, without
 from portico.site.hosts import Hosts
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
@@ -42,29 +42,27 @@ from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
 from portico.site.pages.readme import README, Readmes
 from portico.site.pages.upload import upload_part
-from portico.site.representation.coded import own_coding
-from portico.site.representation.respond import fields_of, repr_digest, respond, under_conditions
-from portico.site.representation.select import Selected, Selector, Unacceptable, silent
+from portico.site.representation.respond import under_conditions
+from portico.site.representation.select import Selector, silent
 from portico.site.resolver import Resolver
+from portico.site.responses import CACHING, DESCRIBING, Responses
 from portico.site.rules.rulebook import Rulebook, warn
 from portico.site.target import encode_path, path_names, reference
 from portico.site.uploads.resumable import upload_id
 from portico.site.uploads.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Iterator
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field
     from portico.site.access import Authenticator
     from portico.site.compression.cache import CompressionCache
-    from portico.site.origin.protocol import Entry, Found, Origin
+    from portico.site.origin.protocol import Entry, Origin
     from portico.site.representation.select import Note
-    from portico.site.rules.headers import HeaderRules
     from portico.site.rules.rulebook import Report, RulesParser
 
-    Stage = Callable[[RequestHead, "Context"], Response | ContentSink | None]
+    Stage = Callable[[RequestHead, Context], Response | ContentSink | None]
 
 FIELDS_READ = (
     frozenset({"accept", "accept-encoding", "range", "sec-fetch-mode"})
@@ -72,9 +70,6 @@ FIELDS_READ = (
     | digests.FIELDS
 )
 """Fields that can change a response, besides those that frame the message."""
-
-IMMUTABLE = "public, max-age=31536000, immutable"
-"""Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
 
 # The rights of which one is needed for a method.
 _RIGHTS = {
@@ -86,43 +81,6 @@ _RIGHTS = {
     "MKCOL": {"create"},
     "DELETE": {"delete"},
 }
-
-ISOLATING = (
-    "Cross-Origin-Opener-Policy: same-origin",
-    "Cross-Origin-Embedder-Policy: require-corp",
-)
-"""What makes a page cross-origin isolated (HTML, 7.1.4)."""
-
-# Fields of a representation that do not apply to a page sent in its place. All in lower case.
-_VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
-# Fields that a rule sets for a file, but that do not fit a page made here.
-_DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
-# Nor an error: what is missing now may be there at the next request.
-_CACHING = frozenset({"cache-control", "expires"})
-
-
-class Context:
-    """What the stages have decided so far about one request."""
-
-    def __init__(self) -> None:
-        self.dependencies: Dependencies = ()
-        """What the decision depends on; None if it must not be reused."""
-        self.requested: tuple[str, ...] = ()
-        """The request's path."""
-        self.names: tuple[str, ...] = ()
-        """The path to look up: the request's, or the one to which a rule rewrites it."""
-        self.found: Found | None = None
-        """What is there."""
-        self.reads_query = True
-        """Whether the decision may depend on the query."""
-        self.user: str | None = None
-        """Who has sent the request; None for somebody unknown."""
-        self.rewrite: int | None = None
-        """The status of the rule that rewrites the path: 200, or 404 for an error page."""
-
-    def depend_on(self, dependencies: Dependencies) -> None:
-        """Add to the dependencies of the decision."""
-        self.dependencies = merge(self.dependencies, dependencies)
 
 
 class Site:
@@ -161,17 +119,15 @@ class Site:
             clean_urls=self._config.clean_urls,
             hidden=self._config.hidden,
         )
-        self._selector = Selector(origin, copies, note, report)
         self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
-        self._own_headers = header_rules(self._config)
-        self._immutable = _pattern(self._config.immutables)
-        self._vary = "Accept, Sec-Fetch-Mode" if self._config.spa else "Accept"
         self._note = note
         self._may_wait = may_wait
         self._users = users
         self._readmes = readmes or Readmes()
         self._name = os.path.basename(os.path.abspath(self._config.root)) or "/"
         self._access = Access(self._config)
+        selector = Selector(origin, copies, note, report)
+        self._responses = Responses(self._config, selector, self._rules, self._access, note)
         self._uploads = uploads or Uploads(self._config)
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
         self._is_stopping = False
@@ -286,7 +242,7 @@ class Site:
         response.fields = [*response.fields, *self._uploads.options()]
         if request.path != "*":
             self._read_rules(context)
-            changed = self._with_rules(request, response.fields)
+            changed = self._responses.with_rules(request, response.fields)
             response.fields += [field for field in changed if _is_about_origins(field)]
         return response
 
@@ -405,16 +361,18 @@ class Site:
         found = context.found
         if isinstance(found, File | Precompressed):
             if context.rewrite == 404:
-                return self._error_page(request, found, context)
-            cache = NO_CACHE if context.rewrite else self._cache_control(request)
-            return self._representation(request, found, cache, context)
+                return self._responses.error_page(request, found, context)
+            cache = NO_CACHE if context.rewrite else self._responses.cache_control(request)
+            return self._responses.file(request, found, cache, context)
         if isinstance(found, SlashRedirect):
             query = "" if request.query is None else f"?{request.query}"
             names = context.requested
             names = (*names, "") if found.is_folder else names[:-1]
             return redirect(301, reference(request.path, names) + query)
         if isinstance(found, Failed):
-            return self._failed(found.status, request, found.cause)
+            response = self._responses.error(found.status, request)
+            response.cause = found.cause
+            return response
         if isinstance(found, Directory) and self._config.listing and context.rewrite != 404:
             return self._listing(request, found, context)
         return None
@@ -440,14 +398,9 @@ class Site:
                 upload=upload_part(self._access.rights(context.names, context.user)),
                 compress=self._config.compress,
             )
-        response.fields = self._with_rules(request, response.fields, _DESCRIBING)
+        response.fields = self._responses.with_rules(request, response.fields, DESCRIBING)
         response = under_conditions(request, response)
-        return self._error(412, request) if response.status == 412 else response
-
-    def _failed(self, status: int, request: RequestHead, cause: OSError | None) -> Response:
-        response = self._error(status, request)
-        response.cause = cause
-        return response
+        return self._responses.error(412, request) if response.status == 412 else response
 
     def _may_read(self, names: tuple[str, ...], context: Context) -> bool:
         return self._access.is_open or READ in self._access.rights(names, context.user)
@@ -463,46 +416,6 @@ class Site:
             if self._may_read((*folder, entry.name, *([""] if entry.is_folder else [])), context)
         )
 
-    def _representation(
-        self, request: RequestHead, found: File | Precompressed, cache: str, context: Context
-    ) -> Response:
-        """Return what coding, conditions and ranges make of a file; `cache` is Cache-Control."""
-        selected = self._selector.choose(request, found)
-        context.depend_on(selected.dependencies)
-        if isinstance(selected, Unacceptable):
-            return self._unacceptable(request, selected, context)
-        now = time.time()
-        fields = fields_of(selected, cache, now)
-        fields = self._with_rules(request, fields + repr_digest(request, selected))
-        if self._rules.headers is not None:
-            fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
-        fields = self._sandboxed(fields, found)
-        response = respond(request, selected, fields, now, self._note)
-        if response.status in {412, 416}:
-            vary = [("Vary", "Accept-Encoding")] if selected.varies else []
-            return self._error(response.status, request, fields=[*response.fields, *vary])
-        return response
-
-    def _unacceptable(
-        self, request: RequestHead, selected: Unacceptable, context: Context
-    ) -> Response:
-        """Return 406 with the codings there are (RFC 9110, 15.5.7), or 503 while one is made."""
-        if not selected.available:
-            return self._error(404, request)
-        vary = ("Vary", "Accept-Encoding")
-        if selected.is_pending:
-            context.depend_on(None)
-            detail = "It is being compressed as the request demands."
-            return self._error(503, request, detail, [vary, ("Retry-After", "1")])
-        detail = f"It can be had in these codings: {', '.join(selected.available)}."
-        return self._error(406, request, detail, [vary])
-
-    def _cache_control(self, request: RequestHead) -> str:
-        if self._immutable is None:
-            return NO_CACHE
-        path = "/" + "/".join(path_names(request.path))
-        return IMMUTABLE if self._immutable.match(path) else NO_CACHE
-
     # 10. Page
 
     def _answer_missing(self, request: RequestHead, context: Context) -> Response:
@@ -510,79 +423,22 @@ class Site:
             index = self._resolver.home(context.requested)
             if isinstance(index, File | Precompressed):
                 self._note("Page: /%s, because of --spa.", "/".join(index.names))
-                response = self._representation(request, index, NO_CACHE, context)
-                fields = [*without(response.fields, _CACHING), ("Cache-Control", NO_CACHE)]
-                response.fields = varying(fields, self._vary)
+                response = self._responses.file(request, index, NO_CACHE, context)
+                fields = [*without(response.fields, CACHING), ("Cache-Control", NO_CACHE)]
+                response.fields = varying(fields, self._responses.vary)
                 return response
         if errors.prefers_problem(request.get("accept")):
-            return self._error(404, request)
+            return self._responses.error(404, request)
         page, folder, dependencies = self._resolver.nearest_page(context.names)
         context.depend_on(dependencies)
         if page is None:
             if context.rewrite is not None:  # which has led to another path than was asked for
-                return self._error(404, request)
+                return self._responses.error(404, request)
             if not (self._config.listing and self._may_read((*folder, ""), context)):
                 folder = ()
-            return self._error(404, request, missing=(context.names, folder))
+            return self._responses.error(404, request, missing=(context.names, folder))
         self._note("Page: /%s is the nearest error page.", "/".join(page.names))
-        return self._error_page(request, page, context)
-
-    def _error_page(
-        self, request: RequestHead, found: File | Precompressed, context: Context
-    ) -> Response:
-        """Return 404 with a page of the site. It is not what was requested: no validators."""
-        selected = self._selector.choose(request, found)
-        context.depend_on(selected.dependencies)
-        if not isinstance(selected, Selected):
-            return self._error(404, request)
-        fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
-        fields = self._with_rules(request, varying(fields, self._vary), _DESCRIBING | _CACHING)
-        fields = self._sandboxed(fields, found)
-        return Response(404, fields, (selected.file.content,) if selected.file.size else ())
-
-    def _error(
-        self,
-        status: int,
-        request: RequestHead,
-        detail: str | None = None,
-        fields: Iterable[Field] = (),
-        missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
-    ) -> Response:
-        if missing is None:
-            response = error(status, request, detail, fields)
-        else:
-            names, folder = missing
-            response = errors.missing(names, folder, reference(request.path, (*folder, "")))
-        if self._config.spa and status == 404:
-            response.fields = varying(response.fields, "Sec-Fetch-Mode")
-        response.fields = self._with_rules(request, response.fields, _DESCRIBING | _CACHING)
-        return response
-
-    def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
-        """Return the fields of a file, which somebody may have uploaded."""
-        if self._config.trust_uploads or not self._access.some_may_write(found.names):
-            return fields
-        return sandboxed(fields)
-
-    def _with_rules(
-        self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
-    ) -> list[Field]:
-        """Return `fields` as changed by _headers and --header, except for those in `fixed`."""
-        if self._rules.headers is None and self._own_headers is None:
-            return fields
-        host, changed = host_name(request.authority), fields
-        path = encode_path(path_names(request.path))
-        if self._rules.headers is not None:
-            changed, lines = self._rules.headers.apply(path, host, changed)
-            for line in lines:
-                self._note("Headers: the block on line %d of _headers applies.", line)
-        if self._own_headers is not None:
-            changed, _ = self._own_headers.apply(path, host, changed)
-            self._note("Headers: those of --header and --isolate are set.")
-        if not fixed:
-            return changed
-        own = [field for field in fields if field[0].lower() in fixed]
-        return own + without(changed, fixed)
+        return self._responses.error_page(request, page, context)
 
 
 def _wants_page(request: RequestHead, name: str) -> bool:
@@ -601,33 +457,3 @@ def _is_about_origins(field: Field) -> bool:
     """Whether a field tells the scripts of which origins may read a response."""
     name = field[0].lower()
     return name.startswith("access-control-") or name == "vary"
-
-
-def header_rules(config: Config) -> HeaderRules | None:
-    """Return a rule that sets the headers of --header and --isolate; None if there are none.
-
-    Raises ConfigError for one that only the server can set.
-    """
-    lines = (*(ISOLATING if config.isolate else ()), *config.headers)
-    if not lines:
-        return None
-    from portico.site.rules.headers import Block, HeaderRules
-    from portico.site.rules.pattern import BadRuleError
-
-    block = Block("/*", 1)
-    for line in lines:
-        try:
-            block.add(line)
-        except BadRuleError as problem:
-            raise ConfigError(f"--header {line!r}: {problem}") from None
-    return HeaderRules([block])
-
-
-def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
-    """Return one pattern for all globs, in which `*` stands for anything; None for no globs."""
-    if not globs:
-        return None
-    import re
-    from fnmatch import translate
-
-    return re.compile("|".join(map(translate, globs)))

@@ -56,6 +56,16 @@ def test_a_file_is_created_then_replaced(
     assert not list((root / STAGING).iterdir())
 
 
+@pytest.mark.parametrize("path", ["/./new", "/a/../new", "//new", "/%2Fnew", "/%6eew"])
+def test_each_spelling_of_a_path_writes_the_same_file(
+    client: Client, root: Path, path: str
+) -> None:
+    answer = put(client, path, b"new")
+    assert (answer.status, answer.fields["location"]) == (201, "/new")
+    assert (root / "new").read_bytes() == b"new"
+    assert delete(client, path).status == 204
+
+
 def test_a_large_file_has_the_tag_that_get_gives(client: Client) -> None:
     content = bytes(9 << 20)
     tag = put(client, "/large", content).fields["etag"]

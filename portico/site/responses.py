@@ -1,0 +1,202 @@
+"""The responses of a site: a file in one of its representations, or an error.
+
+Rule: its headers are ours, as _headers and then --header change them. On an error they cannot
+change what describes the page, nor how long it is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from portico.config.config import ConfigError
+from portico.http.fields import host_name
+from portico.http.message import Response
+from portico.site.fields import sandboxed, varying, without
+from portico.site.pages import errors
+from portico.site.pages.errors import NO_CACHE
+from portico.site.representation.coded import own_coding
+from portico.site.representation.respond import fields_of, repr_digest, respond
+from portico.site.representation.select import Selected, Selector, Unacceptable
+from portico.site.target import encode_path, path_names, reference
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+
+    from portico.config.config import Config
+    from portico.http.message import Field, RequestHead
+    from portico.site.access import Access
+    from portico.site.context import Context
+    from portico.site.origin.protocol import File, Precompressed
+    from portico.site.representation.select import Note
+    from portico.site.rules.headers import HeaderRules
+    from portico.site.rules.rulebook import Rulebook
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
+
+ISOLATING = (
+    "Cross-Origin-Opener-Policy: same-origin",
+    "Cross-Origin-Embedder-Policy: require-corp",
+)
+"""What makes a page cross-origin isolated (HTML, 7.1.4)."""
+
+DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
+"""Fields that a rule sets for a file, but that do not fit a page made here."""
+
+CACHING = frozenset({"cache-control", "expires"})
+"""Nor do these fit an error: what is missing now may be there at the next request."""
+
+# Fields of a representation that do not apply to a page sent in its place. All in lower case.
+_VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
+
+
+class Responses:
+    """Makes the responses of one site."""
+
+    def __init__(
+        self, config: Config, selector: Selector, rules: Rulebook, access: Access, note: Note
+    ) -> None:
+        """Raises ConfigError for headers that only the server can set."""
+        self._config = config
+        self._selector = selector
+        self._rules = rules
+        self._access = access
+        self._note = note
+        self._own_headers = header_rules(config)
+        self._immutable = _pattern(config.immutables)
+        self.vary = "Accept, Sec-Fetch-Mode" if config.spa else "Accept"
+        """The fields by which pages and errors differ, for Vary."""
+
+    def file(
+        self, request: RequestHead, found: File | Precompressed, cache: str, context: Context
+    ) -> Response:
+        """Return what coding, conditions and ranges make of a file; `cache` is Cache-Control."""
+        selected = self._selector.choose(request, found)
+        context.depend_on(selected.dependencies)
+        if isinstance(selected, Unacceptable):
+            return self._unacceptable(request, selected, context)
+        now = time.time()
+        fields = fields_of(selected, cache, now)
+        fields = self.with_rules(request, fields + repr_digest(request, selected))
+        if self._rules.headers is not None:
+            fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
+        fields = self._sandboxed(fields, found)
+        response = respond(request, selected, fields, now, self._note)
+        if response.status in {412, 416}:
+            vary = [("Vary", "Accept-Encoding")] if selected.varies else []
+            return self.error(response.status, request, fields=[*response.fields, *vary])
+        return response
+
+    def cache_control(self, request: RequestHead) -> str:
+        """Return the value of Cache-Control for the file that a request names."""
+        if self._immutable is None:
+            return NO_CACHE
+        path = "/" + "/".join(path_names(request.path))
+        return IMMUTABLE if self._immutable.match(path) else NO_CACHE
+
+    def error_page(
+        self, request: RequestHead, found: File | Precompressed, context: Context
+    ) -> Response:
+        """Return 404 with a page of the site. It is not what was requested: no validators."""
+        selected = self._selector.choose(request, found)
+        context.depend_on(selected.dependencies)
+        if not isinstance(selected, Selected):
+            return self.error(404, request)
+        fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
+        fields = self.with_rules(request, varying(fields, self.vary), DESCRIBING | CACHING)
+        fields = self._sandboxed(fields, found)
+        return Response(404, fields, (selected.file.content,) if selected.file.size else ())
+
+    def error(
+        self,
+        status: int,
+        request: RequestHead,
+        detail: str | None = None,
+        fields: Iterable[Field] = (),
+        missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+    ) -> Response:
+        """Return an error as a page, or as problem details for a program.
+
+        `missing` is the path that was looked for, and the nearest folder that exists.
+        """
+        if missing is None:
+            response = errors.error(status, request, detail, fields)
+        else:
+            names, folder = missing
+            response = errors.missing(names, folder, reference(request.path, (*folder, "")))
+        if self._config.spa and status == 404:
+            response.fields = varying(response.fields, "Sec-Fetch-Mode")
+        response.fields = self.with_rules(request, response.fields, DESCRIBING | CACHING)
+        return response
+
+    def with_rules(
+        self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
+    ) -> list[Field]:
+        """Return `fields` as changed by _headers and --header, except for those in `fixed`."""
+        if self._rules.headers is None and self._own_headers is None:
+            return fields
+        host, changed = host_name(request.authority), fields
+        path = encode_path(path_names(request.path))
+        if self._rules.headers is not None:
+            changed, lines = self._rules.headers.apply(path, host, changed)
+            for line in lines:
+                self._note("Headers: the block on line %d of _headers applies.", line)
+        if self._own_headers is not None:
+            changed, _ = self._own_headers.apply(path, host, changed)
+            self._note("Headers: those of --header and --isolate are set.")
+        if not fixed:
+            return changed
+        own = [field for field in fields if field[0].lower() in fixed]
+        return own + without(changed, fixed)
+
+    def _unacceptable(
+        self, request: RequestHead, selected: Unacceptable, context: Context
+    ) -> Response:
+        """Return 406 with the codings there are (RFC 9110, 15.5.7), or 503 while one is made."""
+        if not selected.available:
+            return self.error(404, request)
+        vary = ("Vary", "Accept-Encoding")
+        if selected.is_pending:
+            context.depend_on(None)
+            detail = "It is being compressed as the request demands."
+            return self.error(503, request, detail, [vary, ("Retry-After", "1")])
+        detail = f"It can be had in these codings: {', '.join(selected.available)}."
+        return self.error(406, request, detail, [vary])
+
+    def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
+        """Return the fields of a file, which somebody may have uploaded."""
+        if self._config.trust_uploads or not self._access.some_may_write(found.names):
+            return fields
+        return sandboxed(fields)
+
+
+def header_rules(config: Config) -> HeaderRules | None:
+    """Return a rule that sets the headers of --header and --isolate; None if there are none.
+
+    Raises ConfigError for one that only the server can set.
+    """
+    lines = (*(ISOLATING if config.isolate else ()), *config.headers)
+    if not lines:
+        return None
+    from portico.site.rules.headers import Block, HeaderRules
+    from portico.site.rules.pattern import BadRuleError
+
+    block = Block("/*", 1)
+    for line in lines:
+        try:
+            block.add(line)
+        except BadRuleError as problem:
+            raise ConfigError(f"--header {line!r}: {problem}") from None
+    return HeaderRules([block])
+
+
+def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
+    """Return one pattern for all globs, in which `*` stands for anything; None for no globs."""
+    if not globs:
+        return None
+    import re
+    from fnmatch import translate
+
+    return re.compile("|".join(map(translate, globs)))
