@@ -15,9 +15,10 @@ from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.loop import READ, WRITE
 from portico.server.net.send_queue import SendQueue
-from portico.server.net.transport import MORE
+from portico.server.net.transport import MORE, RECEIVE
 from portico.server.progress import Progress
 from portico.server.responder import Undecided
+from portico.server.shares import REQUESTS_AT_ONCE
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
 from portico.site.origin.open_file import Waiting
 
@@ -30,12 +31,8 @@ if TYPE_CHECKING:
     from portico.server.request_content import RequestContent
     from portico.server.responder import Decision, Responder
 
-RECEIVE = 16384
-"""Octets received in one call: a whole head fits."""
 RECEIVE_CONTENT = 128 << 10
-"""The same for a request's content, so that a large one needs few calls."""
-REQUESTS_AT_ONCE = 8
-"""Pipelined requests answered before other connections are served: some 60 us of work."""
+"""Octets of a request's content received in one call, so that a large one needs few calls."""
 
 
 class Connection:
@@ -274,10 +271,9 @@ class Connection:
         responder = self._responder
         began = 0.0 if waited is None else self._began
         try:
-            if waited is None:
-                decided = responder.reply_to(head, self._peer)
-            else:
-                decided = responder.resume(waited)
+            decided = (
+                responder.reply_to(head, self._peer) if waited is None else responder.resume(waited)
+            )
         except Undecided as undecided:
             self._began = began or responder.now
             self._wait(undecided)

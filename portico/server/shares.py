@@ -35,6 +35,8 @@ STREAM_SECONDS = 0.003
 ask for long listings, the others wait no longer than that."""
 LISTING_SECONDS = 0.003
 """The same, for listings that are made, or checked, at once."""
+REQUESTS_AT_ONCE = 8
+"""Pipelined requests answered before other connections are served: some 60 us of work."""
 
 
 class Descriptors:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MORE = getattr(socket, "MSG_MORE", 0)
 """A flag for `send`: more follows at once, so the kernel need not send a segment yet."""
+RECEIVE = 16384
+"""Octets received in one call: a whole head fits."""
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 _HAS_SENDFILE = hasattr(os, "sendfile")
 _READ_AT_ONCE = 65536

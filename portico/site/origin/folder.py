@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import time
 from contextlib import closing
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING
 from portico.bounded import BoundedCache
 from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
+from portico.site.origin.aliases import are_listed, may_be_alias
 from portico.site.origin.entries import FOLDER, WHOLE, Reader
 from portico.site.origin.etags import HASHED_UP_TO, Digests, tag_of, tag_of_large
 from portico.site.origin.fingerprint import (
@@ -38,10 +38,8 @@ from portico.site.origin.fingerprint import (
     FolderDependency,
     PathDependency,
     absolute,
-    fingerprint,
     is_below,
     is_settled,
-    read_at,
     real_path,
     status_of,
 )
@@ -86,10 +84,6 @@ _FOLDERS = 1024
 """Folders whose dependencies are shared by the files in them."""
 _BYTES_PER_NAME = 16
 """A quarter of the memory is for names that folders lack: four bytes for each that they have."""
-
-# File systems of Windows know a file by more than one name: GIT~1 may be .git, and "_headers." the
-# rules file. Such a name is taken only if a listing of its folder has it.
-_ALIAS = re.compile(r"~[0-9]|[. ]$|::\$")
 
 INDEX = "index.html"
 _CODED = tuple(SUFFIXES.values())
@@ -169,10 +163,10 @@ class Folder:
         if place is not None and not self._may_wait:
             raise Waiting(place)
         found = self._find(names)
-        if any(map(_ALIAS.search, names)) and not isinstance(found, Missing | Failed):
+        if may_be_alias(names) and not isinstance(found, Missing | Failed):
             if not self._may_wait:
                 raise Waiting(self._root[0])
-            if not self._are_listed(names):
+            if not are_listed(self._below, names):
                 return Missing(None)
         if place is not None and not isinstance(found, Failed):
             found.dependencies = None  # to check them would be one more look
@@ -198,20 +192,6 @@ class Folder:
             except ValueError:  # no valid name on this system, such as one with a lone surrogate
                 return Missing(None)
         return Failed(503)
-
-    def _are_listed(self, names: tuple[str, ...]) -> bool:
-        """Return whether what may be an alias is a name that is really there."""
-        path = self._below
-        for name in names:
-            if _ALIAS.search(name):
-                try:
-                    with closing(os.scandir(path)) as entries:
-                        if all(entry.name != name for entry in entries):
-                            return False
-                except OSError:
-                    return False
-            path = os.path.join(path, name)
-        return True
 
     def _known(self, path: str) -> File | None:
         """Return a file that is kept and has not changed."""
@@ -293,7 +273,7 @@ class Folder:
         found = File(names[-1], status.st_size, status.st_mtime, content, None)
         found.names = names
         if status.st_size <= SMALL:
-            octets = _read_whole(file, status)
+            octets = file.read_whole(status)
             file.dependency.confirm()  # what was read belongs to the state that was looked at
             found.content = Octets(octets)
             found.digest = self._digests.of_octets(octets, status)
@@ -503,22 +483,6 @@ def _parent(path: str) -> str:
     """Return the folder of a path: os.path.dirname, in less time where there is more than one."""
     folder = path.rpartition(os.sep)[0]
     return folder if os.sep in folder else os.path.dirname(path)
-
-
-def _read_whole(file: OpenFile, status: os.stat_result) -> bytes:
-    """Return the content of a small file. Raises Disturbed for one that is being changed."""
-    content = file.read_now(status.st_size, 0)
-    if not content and read_at(file.fd, 1, 0):  # as in /proc, where no size is true
-        raise Disturbed
-    # A write under way has already left its time stamp; only the content shows it.
-    if not file.dependency.is_settled and file.read_now(status.st_size, 0) != content:
-        raise Disturbed
-    if (
-        fingerprint(os.fstat(file.fd)) != file.dependency.fingerprint
-        or len(content) != status.st_size
-    ):
-        raise Disturbed
-    return content
 
 
 def _weight(path: str, file: File) -> int:

@@ -18,7 +18,7 @@ from _thread import start_new_thread
 from typing import TYPE_CHECKING
 
 from portico.http.content import NOTHING, ContentChanged, Outgoing
-from portico.site.origin.fingerprint import PathDependency, read_at
+from portico.site.origin.fingerprint import Disturbed, PathDependency, fingerprint, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,6 +138,22 @@ class OpenFile:
             octets = read_at(self.fd, count, offset)
         self.dependency.check_again()
         return octets
+
+    def read_whole(self, status: os.stat_result) -> bytes:
+        """Return the content of a small file, which has this status.
+
+        Raises Disturbed for one that is being changed, Waiting or OSError.
+        """
+        content = self.read_now(status.st_size, 0)
+        if not content and read_at(self.fd, 1, 0):  # as in /proc, where no size is true
+            raise Disturbed
+        # A write under way has already left its time stamp; only the content shows it.
+        if not self.dependency.is_settled and self.read_now(status.st_size, 0) != content:
+            raise Disturbed
+        is_same = fingerprint(os.fstat(self.fd)) == self.dependency.fingerprint
+        if not is_same or len(content) != status.st_size:
+            raise Disturbed
+        return content
 
     def sendable_to(self, offset: int, count: int) -> int:
         """Return up to where the kernel can send from `offset` without waiting for a disk.
