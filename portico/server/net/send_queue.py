@@ -106,6 +106,7 @@ class SendQueue:
         """Give up what is left."""
         for piece in self._pieces:
             piece.close()
+        self._pieces.clear()  # with what they hold: a generator that never ran keeps it when closed
 
     def _send_joined(self, transport: Transport) -> tuple[int, int]:
         """Send the octets in memory at the front in one call.
