@@ -211,9 +211,13 @@ def test_main_supervises_and_puts_all_back(
             with client.makefile("rb") as answer:
                 return answer.read().endswith(b"small")
 
+    def listens() -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(path)) == 0
+
     def act() -> None:
         try:
-            eventually(path.is_socket)
+            eventually(listens)
             assert served()
             first = workers()
             os.kill(min(first), signal.SIGKILL)
