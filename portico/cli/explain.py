@@ -29,6 +29,7 @@ from portico.http.status import REASONS
 from portico.site.compression.cache import CompressionCache
 from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.folder import Folder
+from portico.site.resources import Resources
 from portico.site.site import Site
 from portico.site.uploads.uploads import Uploads
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import RequestHead
-    from portico.site.access import Authenticator
     from portico.site.origin.freshness import Dependencies
 
 INTRO = """\
@@ -116,18 +116,18 @@ class Explanation:
     def __init__(self, config: Config, user: str | None = None) -> None:
         """`user` is who sends the requests; otherwise their credentials tell."""
         self._worked = False
-        users: Authenticator | None = None if user is None else _Assumed(user)
-        if users is None and config.users:
-            from portico.site.users import Users
-
-            users = Users(config.users, report)
         folder = Folder(config.root, _MEMORY, hidden=config.hidden, index=config.index)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
-        uploads = Uploads(config, only_looks=True)
-        self.site = Site(
-            folder, config, hosts, copies, report, note=_note, users=users, uploads=uploads
+        resources = Resources(
+            config,
+            hosts,
+            copies,
+            report,
+            users=None if user is None else _Assumed(user),
+            uploads=Uploads(config, only_looks=True),
         )
+        self.site = Site(folder, resources, note=_note)
 
     def show(self, head: bytes) -> None:
         """Show how the request with this head is answered. Raises ProtocolError."""

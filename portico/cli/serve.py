@@ -158,6 +158,7 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     from portico.server.processes import systemd
     from portico.server.processes.signals import reap
     from portico.server.telemetry.access_log import AccessLog
+    from portico.server.telemetry.telemetry import Telemetry
     from portico.server.worker import Worker
 
     config = _at_terminal(config)
@@ -165,12 +166,11 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     if config.access_log:
         color = config.color == "always"
         log = AccessLog(STDOUT, config.log_format, color=color, report=report)
+    counters = None if program.metrics is None else program.metrics.counters.add()
     worker = Worker(
         config,
         list(listeners.values()),
-        log=log,
-        counters=None if program.metrics is None else program.metrics.counters.add(),
-        report=report,
+        Telemetry(log, counters, report),
         schemes=schemes(config, listeners),
         on_drain=systemd.stopping,
         on_wait=report,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.server.connection import Connection
 from portico.server.eviction import YOUNG_SECONDS, first_to_go
@@ -23,13 +23,11 @@ from portico.server.states import CLOSED
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from portico.server.net.acceptor import Secure
     from portico.server.net.loop import Loop
     from portico.server.responder import Responder
-
-    Door = tuple[Responder, Secure | None]
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
@@ -43,38 +41,37 @@ SHORTAGE_SECONDS = 0.25
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+class Door(NamedTuple):
+    """A listening socket, who answers its clients, and what makes their connections secure."""
+
+    listener: socket.socket
+    responder: Responder
+    secure: Secure | None = None
+
+
 class Clients:
-    """Accepts connections from `listeners` and keeps them until they are closed."""
+    """Accepts connections at `doors` and keeps them until they are closed."""
 
     def __init__(
         self,
         loop: Loop,
-        responder: Responder,
-        listeners: Sequence[socket.socket],
+        doors: Sequence[Door],
         most: int,
         *,
         scarce: int = sys.maxsize,
         is_shared: bool = False,
-        doors: Mapping[int, Door] | None = None,
         on_sweep: Callable[[], None] | None = None,
         on_shortage: Callable[[], None] | None = None,
     ) -> None:
         """`most` is the number of connections that there may be.
 
         A connection with a descriptor of at least `scarce` is one too many. `is_shared` says that
-        other processes accept from the same sockets. `doors` has, by the descriptor of a listening
-        socket, the responder of its clients and what secures them, if these are others. `on_sweep`
-        is called with each look at the deadlines, `on_shortage` when the system is out of
-        descriptors or memory.
+        other processes accept from the same sockets. `on_sweep` is called with each look at the
+        deadlines, `on_shortage` when the system is out of descriptors or memory.
         """
         self._loop = loop
-        self._responder = responder
-        self._listeners = listeners
-        self._doors: dict[int, Door] = {
-            listener.fileno(): (responder, None) for listener in listeners
-        }
-        self._doors |= doors or {}
-        self._acceptors = [Acceptor(each, self._doors[each.fileno()][1]) for each in listeners]
+        self._doors = doors
+        self._acceptors = [Acceptor(door.listener, door.secure) for door in doors]
         self._most = most
         self._scarce = scarce
         self._is_shared = is_shared
@@ -103,20 +100,20 @@ class Clients:
     def look_for_newcomers(self) -> None:
         """Accept what waits, now and not only when its turn comes."""
         if self._accepting:
-            for acceptor in self._acceptors:
+            for door, acceptor in zip(self._doors, self._acceptors, strict=True):
                 if acceptor.has_more():
-                    self._accept(acceptor)
+                    self._accept(acceptor, door.responder)
 
     def stop_listening(self) -> None:
         """Accept the connections that the kernel has queued already, then close the listeners."""
         self._has_stopped = True
         self._stop_accepting()
-        for listener, acceptor in zip(self._listeners, self._acceptors, strict=True):
+        for door, acceptor in zip(self._doors, self._acceptors, strict=True):
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
                 if not acceptor.has_more():
                     break
-                self._accept(acceptor)
-            listener.close()
+                self._accept(acceptor, door.responder)
+            door.listener.close()
 
     def drain(self) -> None:
         """End the connections that are idle now, and the others with their present exchange."""
@@ -126,8 +123,8 @@ class Clients:
     def close(self) -> None:
         """Close all sockets."""
         self._has_stopped = True
-        for listener in self._listeners:
-            listener.close()
+        for door in self._doors:
+            door.listener.close()
         for connection in list(self._connections.values()):
             connection.close()
 
@@ -139,9 +136,10 @@ class Clients:
     def _accept_again(self) -> None:
         if not self._accepting and not self._has_stopped and not self._is_short:
             self._accepting = True
-            for acceptor in self._acceptors:
+            for door, acceptor in zip(self._doors, self._acceptors, strict=True):
                 events = READ | EXCLUSIVE if self._is_shared else READ
-                self._loop.watch(acceptor.fd, events, partial(self._accept, acceptor))
+                accept = partial(self._accept, acceptor, door.responder)
+                self._loop.watch(acceptor.fd, events, accept)
 
     def _stop_accepting(self) -> None:
         if self._accepting:
@@ -149,7 +147,7 @@ class Clients:
             for acceptor in self._acceptors:
                 self._loop.forget(acceptor.fd)
 
-    def _accept(self, acceptor: Acceptor, _events: int = READ) -> None:
+    def _accept(self, acceptor: Acceptor, responder: Responder, _events: int = READ) -> None:
         """Accept what waits at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
@@ -157,7 +155,6 @@ class Clients:
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         arrived = []
-        responder = self._doors[acceptor.fd][0]
         is_short = False
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
@@ -174,9 +171,9 @@ class Clients:
             if is_short or not acceptor.has_more():
                 break
         # These requests may have been sent after this turn of the loop began, but not after this.
-        self._responder.freshness.begin_round()
-        if self._responder.counters is not None:
-            self._responder.counters.accepted(len(arrived))
+        responder.freshness.begin_round()
+        if responder.counters is not None:
+            responder.counters.accepted(len(arrived))
         for connection, data in arrived:
             self._start(connection, data)
         if is_short:

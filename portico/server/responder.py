@@ -30,8 +30,8 @@ from portico.server.request_content import RequestContent
 from portico.server.shares import Bursts, Streams
 from portico.server.states import IDLE, time_limits
 from portico.server.telemetry.faults import Faults
+from portico.server.telemetry.telemetry import Telemetry
 from portico.site.origin.open_file import Waiting
-from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from portico.http.content_sink import ContentSink
     from portico.http.h1.head import HeadKey
     from portico.http.message import RequestHead
-    from portico.server.telemetry.access_log import AccessLog
-    from portico.server.telemetry.counters import Counters
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Answer = tuple[Response | ContentSink, Dependencies]
@@ -119,20 +117,19 @@ class Responder:
         handler: Handler,
         reply_cache: ReplyCache,
         *,
-        log: AccessLog | None = None,
-        counters: Counters | None = None,
+        telemetry: Telemetry | None = None,
         wait: Wait | None = None,
         in_thread: Callable[[RequestHead], Answer] | None = None,
-        report: Callable[[str], None] = warn,
         is_secure: bool = False,
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
         `wait` has a thread do what a `Waiting` asks for; without it, that is refused.
 
-        `in_thread` answers requests there, and may wait for the disk. `report` is told of disks
-        that fail.
+        `in_thread` answers requests there, and may wait for the disk. `telemetry` is told of disks
+        that fail, too.
         """
+        log, counters, report = telemetry or Telemetry()
         self.config = config
         self.handler = handler
         self.log = log

@@ -18,34 +18,29 @@ from portico.config.config import Config
 from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
-from portico.server.clients import Clients
+from portico.server.clients import Clients, Door
 from portico.server.net.listeners import CLEAR, HTTPS, REDIRECT, has_tls, is_loopback, is_unix
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import LISTING_SECONDS, Descriptors
 from portico.server.states import BUSY, SEND
+from portico.server.telemetry.telemetry import Telemetry
 from portico.site.compression.cache import CompressionCache
-from portico.site.hosts import LOOPBACK_HOSTS, Hosts
-from portico.site.origin.etags import Digests
+from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
-from portico.site.pages.readme import Readmes
-from portico.site.rules.rulebook import RulesParser, warn
+from portico.site.resources import Resources
 from portico.site.site import Site
 from portico.site.to_https import ToHttps
-from portico.site.uploads.uploads import Uploads
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from portico.server.clients import Door
     from portico.server.net.acceptor import Secure
     from portico.server.net.certificates import Certificates
     from portico.server.responder import Handler
-    from portico.server.telemetry.access_log import AccessLog
-    from portico.server.telemetry.counters import Counters
     from portico.site.rules.rulebook import Report
 
 CERTIFICATE_SECONDS = 2.0
@@ -65,105 +60,71 @@ class Worker:
         self,
         config: Config,
         listeners: list[socket.socket],
+        telemetry: Telemetry | None = None,
         *,
-        log: AccessLog | None = None,
-        counters: Counters | None = None,
-        report: Report = warn,
         schemes: Sequence[str] = (),
         tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """`report` is told what is wrong with the disk, the certificates and the site's own rules.
+        """Raises ConfigError for a certificate that cannot be used.
 
-        Without `tells_of_rules` it is not told of the last two, because another worker tells of
-        them. `schemes` tells of each listener how it is served (see `listeners.schemes`); without,
-        TCP is served with TLS if there is a certificate. Raises ConfigError for a certificate.
-        `counters` is where things are counted; `on_drain` is called once, by the loop, when the
-        worker has ceased to accept. `on_wait` is told what a worker that is stopped waits for.
+        Without `tells_of_rules` the operator is not told of mistakes in the site's files and the
+        certificates, because another worker tells of them. `schemes` says how each listener is
+        served (see `listeners.schemes`); without it, TCP is served with TLS if there is a
+        certificate. `on_drain` is called once, by the loop, when the worker has ceased to accept.
+        `on_wait` is told what a worker that is stopped waits for.
         """
         # Whatever becomes of the current folder of the program that this is a part of.
         config = Config({**config.settings(), "root": absolute(config.root)})
         self._config = config
-        self._log = log
-        self._counters = counters
-        if counters is not None:
-            counters.serves()
+        self._telemetry = telemetry or Telemetry()
+        if self._telemetry.counters is not None:
+            self._telemetry.counters.serves()
         self._on_drain = on_drain
         self._on_wait = on_wait
         self.cut = 0
         """Responses that the end of this worker has cut off."""
+        self._loop = Loop()
         self._jobs = JobThread()
-        descriptors = Descriptors(config)
-        share = config.cache_size // 8
-        digests = Digests()
+        self._blocking_io = BlockingIO(self._loop.call)
+        self._descriptors = Descriptors(config)
+        self._resources = Resources(
+            config,
+            _hosts(config, listeners),
+            CompressionCache(config.cache_size // 4, self._jobs.submit)
+            if config.compress
+            else None,
+            self._telemetry.report if tells_of_rules else _drop,
+        )
         self._folder = Folder(
             config.root,
-            share,
-            descriptors.files,
+            config.cache_size // 8,
+            self._descriptors.files,
             may_wait=False,
             hidden=config.hidden,
-            digests=digests,
+            digests=self._resources.digests,
             budget=Budget(LISTING_SECONDS),
             index=config.index,
         )
-        copies = CompressionCache(2 * share, self._jobs.submit) if config.compress else None
-        hosts = _hosts(config, listeners)
-        of_rules = report if tells_of_rules else _drop
-        users = None
-        if config.users:
-            from portico.site.users import Users  # which takes OpenSSL, and time
-
-            users = Users(config.users, of_rules)
-        uploads = self._uploads = Uploads(config)
-        readmes = Readmes()
-        parser = RulesParser()
-        self._site = Site(
-            self._folder, config, hosts, copies, of_rules, parser,
-            users=users, uploads=uploads, readmes=readmes, may_wait=False,
-        )  # fmt: skip
+        self._site = Site(self._folder, self._resources, may_wait=False)
         self._site.read_rules()
         if config.allows:
-            self._jobs.submit(uploads.sweep())
+            self._jobs.submit(self._resources.uploads.sweep())
+        self._in_thread = Sites(self._new_site).answer
         mounts = self._folder.mounts
-        report_in_threads = _once(of_rules) if mounts.cover_root else _drop
-
-        def new_site() -> Site:
-            """Return the same site, for a thread."""
-            folder = Folder(
-                config.root, 0, hidden=config.hidden, digests=digests, mounts=mounts,
-                index=config.index,
-            )  # fmt: skip
-            return Site(
-                folder, config, hosts, copies, report_in_threads, parser,
-                users=users, uploads=uploads, readmes=readmes,
-            )  # fmt: skip
-
-        self._report_of_files = of_rules
+        self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
-        self._loop = Loop()
-        self._blocking_io = BlockingIO(self._loop.call)
-        in_thread = Sites(new_site).answer
-
-        def responder(handler: Handler, share: int, *, is_secure: bool) -> Responder:
-            replies = ReplyCache(share, descriptors.files)
-            return Responder(
-                config, handler, replies, log=log, counters=counters, in_thread=in_thread,
-                wait=self._blocking_io.submit, report=report, is_secure=is_secure,
-            )  # fmt: skip
-
         schemes = schemes or _schemes(config, listeners)
-        self._responder = responder(self._site, 5 * share, is_secure=HTTPS in schemes)
+        share = 5 * config.cache_size // 8
+        self._responder = self._new_responder(self._site, share, is_secure=HTTPS in schemes)
         self._responders = [self._responder]
-        in_clear = partial(responder, is_secure=False)
         self._clients = Clients(
             self._loop,
-            self._responder,
-            listeners,
-            descriptors.connections,
-            scarce=descriptors.scarce,
+            self._doors(listeners, schemes),
+            self._descriptors.connections,
+            scarce=self._descriptors.scarce,
             is_shared=config.workers > 1,
-            doors=self._doors(listeners, schemes, in_clear, hosts),
             on_sweep=self._on_sweep,
             on_shortage=self._expire,
         )
@@ -171,29 +132,48 @@ class Worker:
         self._stops = 0
         self._retires = False
 
-    def _doors(
-        self,
-        listeners: Sequence[socket.socket],
-        schemes: Sequence[str],
-        new_responder: Callable[[Handler, int], Responder],
-        hosts: Sequence[str] | None,
-    ) -> dict[int, Door]:
-        """Return what serves each listener, where some have TLS. Raises ConfigError."""
+    def _new_site(self) -> Site:
+        """Return the same site, for a thread."""
+        folder = Folder(
+            self._config.root,
+            0,
+            hidden=self._config.hidden,
+            digests=self._resources.digests,
+            mounts=self._folder.mounts,
+            index=self._config.index,
+        )
+        return Site(folder, self._resources, report=self._report_in_threads)
+
+    def _new_responder(self, handler: Handler, share: int, *, is_secure: bool) -> Responder:
+        """Return what answers by `handler`, and may keep `share` bytes of replies."""
+        return Responder(
+            self._config,
+            handler,
+            ReplyCache(share, self._descriptors.files),
+            telemetry=self._telemetry,
+            wait=self._blocking_io.submit,
+            in_thread=self._in_thread,
+            is_secure=is_secure,
+        )
+
+    def _doors(self, listeners: Sequence[socket.socket], schemes: Sequence[str]) -> list[Door]:
+        """Return what serves each listener. Raises ConfigError."""
         if HTTPS not in schemes:
-            return {}
+            return [Door(listener, self._responder) for listener in listeners]
         secure = self._secure()
         port = listeners[schemes.index(HTTPS)].getsockname()[1]
-        doors: dict[int, Door] = {}
+        doors = []
         for listener, scheme in zip(listeners, schemes, strict=True):
             if scheme == HTTPS:
-                doors[listener.fileno()] = (self._responder, secure)
+                doors.append(Door(listener, self._responder, secure))
                 continue
             handler: Handler = self._site
             if scheme == REDIRECT:
-                handler = ToHttps(self._site, Hosts(hosts), listener.getsockname()[1], port)
-            in_clear = new_responder(handler, self._config.cache_size // 8)
+                own = listener.getsockname()[1]
+                handler = ToHttps(self._site, self._resources.hosts, own, port)
+            in_clear = self._new_responder(handler, self._config.cache_size // 8, is_secure=False)
             self._responders.append(in_clear)
-            doors[listener.fileno()] = (in_clear, None)
+            doors.append(Door(listener, in_clear))
         return doors
 
     def _secure(self) -> Secure:
@@ -213,7 +193,7 @@ class Worker:
         """Have a thread load certificates that have changed."""
         certificates = self._certificates
         if certificates is not None:
-            work = partial(certificates.refresh, self._report_of_files, now=not goes_on)
+            work = partial(certificates.refresh, self._resources.report, now=not goes_on)
             done = self._look_at_certificates if goes_on else _nothing
             self._blocking_io.submit(certificates, work, done)
 
@@ -295,8 +275,8 @@ class Worker:
     def _end_turn(self) -> None:
         """At the end of each turn of the loop: write the log, and act on `stop` and `retire`."""
         try:
-            if self._log is not None:
-                self._log.flush()
+            if self._telemetry.log is not None:
+                self._telemetry.log.flush()
         finally:
             if self._responder.has_line:
                 self._loop.wake()
@@ -343,13 +323,13 @@ class Worker:
         if self._sweeps % EXPIRE_SWEEPS == 0:
             self._expire()
         if self._config.allows and self._sweeps % UPLOAD_SWEEPS == 0:
-            self._jobs.submit(self._uploads.sweep())
+            self._jobs.submit(self._resources.uploads.sweep())
 
     def _observe(self) -> None:
         """Write down how many connections, streams and jobs there are."""
-        if self._counters is not None:
+        if self._telemetry.counters is not None:
             states = self._clients.states()
-            self._counters.observe(
+            self._telemetry.counters.observe(
                 states,
                 self.requests + states.count(SEND),
                 sum([responder.streams.under_way for responder in self._responders]),

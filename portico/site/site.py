@@ -33,34 +33,32 @@ from portico.http.status import REDIRECTS
 from portico.site.access import ANONYMOUS, READ, Access, TooManyGuesses
 from portico.site.context import Context
 from portico.site.fields import private, varying, without
-from portico.site.hosts import Hosts
 from portico.site.origin.freshness import Dependencies, Freshness, merge
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
 from portico.site.pages.listing import answer_listing
-from portico.site.pages.readme import README, Readmes
+from portico.site.pages.readme import README
 from portico.site.pages.upload import upload_part
 from portico.site.representation.respond import under_conditions
 from portico.site.representation.select import Selector, silent
 from portico.site.resolver import Resolver
+from portico.site.resources import Resources
 from portico.site.responses import CACHING, DESCRIBING, Responses
-from portico.site.rules.rulebook import Rulebook, warn
+from portico.site.rules.rulebook import Rulebook
 from portico.site.target import encode_path, path_names, reference
 from portico.site.uploads.resumable import upload_id
-from portico.site.uploads.uploads import WRITE_FIELDS, Uploads, is_cross_site, methods_of
+from portico.site.uploads.uploads import WRITE_FIELDS, is_cross_site, methods_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from portico.http.content_sink import ContentSink
     from portico.http.message import Field
-    from portico.site.access import Authenticator
-    from portico.site.compression.cache import CompressionCache
     from portico.site.origin.protocol import Entry, Origin
     from portico.site.representation.select import Note
-    from portico.site.rules.rulebook import Report, RulesParser
+    from portico.site.rules.rulebook import Report
 
     Stage = Callable[[RequestHead, Context], Response | ContentSink | None]
 
@@ -84,33 +82,29 @@ _RIGHTS = {
 
 
 class Site:
-    """An origin with the rules by which it is served.
+    """An origin with the rules by which it is served. For one thread at a time."""
 
-    `hosts` are those that are served (see `Hosts`). `copies` makes and keeps compressed copies.
-    `report` receives what is wrong with the site's rules files and compressed files, `note` each
-    step that leads to a response. `parser` can be shared by sites in several threads.
-    """
-
-    def __init__(  # noqa: PLR0913 (what the threads of a worker share comes from outside)
+    def __init__(
         self,
         origin: Origin,
-        config: Config | None = None,
-        hosts: Iterable[str] | None = None,
-        copies: CompressionCache | None = None,
-        report: Report = warn,
-        parser: RulesParser | None = None,
+        resources: Resources | None = None,
         *,
+        report: Report | None = None,
         note: Note = silent,
-        users: Authenticator | None = None,
-        uploads: Uploads | None = None,
-        readmes: Readmes | None = None,
         may_wait: bool = True,
     ) -> None:
-        """Without `may_wait` Waiting is raised where a thread has to decide."""
+        """`resources` can be shared by sites of the same folder; without, those of the defaults.
+
+        `report` receives what is wrong with the site's rules files and compressed files, in the
+        place of that of the resources; `note` receives each step that leads to a response. Without
+        `may_wait` Waiting is raised where a thread has to decide.
+        """
+        resources = resources or Resources(Config.of())
+        report = report or resources.report
         self.freshness: Freshness = origin.freshness
         """When everything that depends on this site has to be checked again."""
-        self._config = config or Config.of()
-        self._hosts = Hosts(hosts)
+        self._config = resources.config
+        self._hosts = resources.hosts
         self._base = path_names(self._config.base)[:-1]
         self._resolver = Resolver(
             origin,
@@ -119,16 +113,16 @@ class Site:
             clean_urls=self._config.clean_urls,
             hidden=self._config.hidden,
         )
-        self._rules = Rulebook(origin, report, parser, may_wait=may_wait)
+        self._rules = Rulebook(origin, report, resources.parser, may_wait=may_wait)
         self._note = note
         self._may_wait = may_wait
-        self._users = users
-        self._readmes = readmes or Readmes()
+        self._users = resources.users
+        self._readmes = resources.readmes
         self._name = os.path.basename(os.path.abspath(self._config.root)) or "/"
         self._access = Access(self._config)
-        selector = Selector(origin, copies, note, report)
+        selector = Selector(origin, resources.copies, note, report)
         self._responses = Responses(self._config, selector, self._rules, self._access, note)
-        self._uploads = uploads or Uploads(self._config)
+        self._uploads = resources.uploads
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
         self._is_stopping = False
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from portico.config.config import Config
 from portico.http.content_sink import ContentSink
@@ -19,7 +19,7 @@ from portico.server.net.transport import Plain, Transport
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Handler, Responder
 from portico.server.telemetry.access_log import AccessLog
-from portico.server.telemetry.counters import Counters
+from portico.server.telemetry.telemetry import Telemetry
 from portico.server.worker import Worker
 from portico.site.origin.freshness import Dependencies, Freshness
 from portico.site.pages import errors
@@ -78,19 +78,12 @@ def states(server: Server) -> list[int]:
     return worker_of(server)._clients.states()
 
 
-class Options(TypedDict, total=False):
-    """What a Worker may be given."""
-
-    log: AccessLog
-    counters: Counters
-
-
 @contextmanager
-def running(config: Config, **options: Unpack[Options]) -> Iterator[tuple[Worker, str]]:
+def running(config: Config, log: AccessLog | None = None) -> Iterator[tuple[Worker, str]]:
     """A worker in a thread, and its URL. At the end it is stopped, with the grace time it has."""
     listeners = bind(config)
     url = url_of(listeners[0])
-    worker = Worker(config, listeners, **options)
+    worker = Worker(config, listeners, Telemetry(log))
     thread = Thread(target=worker.run)
     thread.start()
     try:

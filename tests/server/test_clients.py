@@ -13,7 +13,7 @@ import pytest
 
 from portico.config.config import Config
 from portico.http.message import RequestHead, Response
-from portico.server.clients import ACCEPTS_AT_ONCE, Clients
+from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
 from portico.server.embedded import Server
 from portico.server.net.loop import LONG_TURN
 from portico.server.states import IDLE, SEND, WAIT
@@ -157,7 +157,7 @@ def accepting(desk: Desk, most: int) -> Iterator[tuple[Clients, Callable[[bytes]
     """Clients by TCP, and how to become one that has sent something."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
         listener.setblocking(False)
-        clients = Clients(desk.loop, desk.responder, [listener], most)
+        clients = Clients(desk.loop, [Door(listener, desk.responder)], most)
         clients.accept()
 
         def connect(sent: bytes) -> socket.socket:

@@ -227,7 +227,7 @@ def test_a_client_that_goes_at_any_octet_leaves_nothing(
                 client.vanish()
             else:
                 client.half_close()
-    uploads = worker_of(server)._uploads
+    uploads = worker_of(server)._resources.uploads
     eventually(lambda: worker_of(server).connections == 0)
     eventually(lambda: uploads._under_way == 0)
     left = {name: octets for name, octets in files(root).items() if STAGING not in name}

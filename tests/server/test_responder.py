@@ -17,6 +17,7 @@ from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.responder import Responder
 from portico.server.shares import QUIET_SECONDS, Bursts
 from portico.server.telemetry.access_log import AccessLog
+from portico.server.telemetry.telemetry import Telemetry
 from portico.site.origin.folder import OPEN_FILES, SMALL, Folder
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.protocol import Found
@@ -35,7 +36,9 @@ def responder_of(
     folder: Path | Folder, log: AccessLog | None = None, open_files: int = OPEN_FILES
 ) -> Responder:
     origin = folder if isinstance(folder, Folder) else Folder(str(folder), 1 << 20)
-    return Responder(Config.of(), Site(origin), ReplyCache(1 << 20, open_files), log=log)
+    return Responder(
+        Config.of(), Site(origin), ReplyCache(1 << 20, open_files), telemetry=Telemetry(log)
+    )
 
 
 def ask(responder: Responder, head: bytes) -> Reply:

@@ -16,6 +16,7 @@ from portico.site.origin.etags import tag_of
 from portico.site.origin.folder import Folder
 from portico.site.origin.freshness import Dependencies
 from portico.site.origin.open_file import FileSlice
+from portico.site.resources import Resources
 from portico.site.site import Site
 from tests.site.on_disk import settle
 
@@ -39,7 +40,7 @@ class Client:
         self.reports: list[str] = []
         config = Config.of(**options)
         self.folder = Folder(str(root), memory, hidden=config.hidden, index=config.index)
-        self.site = Site(self.folder, config, hosts, copies, self.reports.append)
+        self.site = Site(self.folder, Resources(config, hosts, copies, self.reports.append))
         self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)
 

@@ -29,6 +29,7 @@ from portico.site.origin.folder import index_names
 from portico.site.origin.protocol import File, Precompressed
 from portico.site.representation.select import silent
 from portico.site.resolver import Resolver
+from portico.site.resources import Resources
 from portico.site.rules.redirects import HOPS_LIMIT
 from portico.site.site import FIELDS_READ, Site
 from portico.site.target import encode_path, is_hidden, path_names
@@ -89,7 +90,7 @@ class Links:
         # Asked as by one who may read everything. check_rules reports what is wrong with rules.
         options = ("listing", "clean_urls", "index", "base", "spa")
         served = Config.of(**{name: getattr(config, name) for name in options})
-        self._site = Site(folder, served, report=lambda _text: None)
+        self._site = Site(folder, Resources(served, report=lambda _text: None))
         self._base = path_names(config.base)[:-1]
         self._indexes = index_names(config.index)
         self._resolver = Resolver(folder, silent, self._base, clean_urls=config.clean_urls)

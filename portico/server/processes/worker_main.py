@@ -145,6 +145,7 @@ class _Commands:
 def _new_worker(arguments: Arguments, control: Control) -> Worker:
     # Imported here, because the supervisor needs neither.
     from portico.server.telemetry.access_log import AccessLog
+    from portico.server.telemetry.telemetry import Telemetry
     from portico.server.worker import Worker
 
     config = Config.of(**arguments["config"])
@@ -165,9 +166,7 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
     return Worker(
         config,
         listeners,
-        log=log,
-        counters=counters,
-        report=control.warn,
+        Telemetry(log, counters, control.warn),
         schemes=arguments["schemes"],
         tells_of_rules=arguments["number"] == 0,
         on_drain=partial(control.send, LEAVING),

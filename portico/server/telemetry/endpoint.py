@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from portico.config.config import Config, ConfigError
 from portico.config.options import UNIX
-from portico.server.clients import Clients
+from portico.server.clients import Clients, Door
 from portico.server.net.listeners import (
     BindError,
     bind_anew,
@@ -62,7 +62,7 @@ class MetricsEndpoint:
         page = _Page(collector, Hosts(names))
         self._loop = Loop()
         self._responder = Responder(config, page, ReplyCache(0))
-        self._clients = Clients(self._loop, self._responder, [listener], SCRAPERS)
+        self._clients = Clients(self._loop, [Door(listener, self._responder)], SCRAPERS)
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
 
     def start(self) -> None:

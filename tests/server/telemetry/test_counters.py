@@ -16,6 +16,7 @@ from portico.server.net.listeners import bind, url_of
 from portico.server.states import SEND
 from portico.server.telemetry import counters
 from portico.server.telemetry.counters import BUCKETS, ServerCounters, adopt
+from portico.server.telemetry.telemetry import Telemetry
 from portico.server.worker import Worker
 from portico.site.origin.fingerprint import is_settled
 from tests.server.clients import Client, eventually, get, request
@@ -109,7 +110,7 @@ def counted(site: Path) -> Iterator[Counted]:
     config = Config.of(root=str(site), port=0)
     listeners = bind(config)
     own = ServerCounters().add()
-    url, worker = url_of(listeners[0]), Worker(config, listeners, counters=own)
+    url, worker = url_of(listeners[0]), Worker(config, listeners, Telemetry(counters=own))
     thread = threading.Thread(target=worker.run)
     thread.start()
     yield url, own.cells
