@@ -6,7 +6,8 @@ sent.
 
 The client's first message, the ClientHello, is read before OpenSSL has it: the name of the server
 in it chooses the context, so a session of one name is never resumed under another; a client that
-speaks other protocols only (ALPN) is refused; and one that speaks no TLS is told so.
+speaks other protocols only (ALPN) is refused, and so is one that demands a key exchange by a finite
+field, which may cost 200 ms (CVE-2002-20001); and one that speaks no TLS is told so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import ssl
 import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.dates import imf_fixdate
 from portico.http.fields import host_name
@@ -47,11 +48,17 @@ HELLO_RECORDS = 8
 """Records over which it may be spread."""
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
-_SERVER_NAME, _ALPN = 0, 16
+_SERVER_NAME, _GROUPS, _ALPN, _KEY_SHARE = 0, 10, 16, 51
 _EXTENSION = struct.Struct(">HH")
-"""The kind of an extension, and its length."""
+"""The kind of an extension, and its length; also the group of a key share, and its length."""
+_GROUP = struct.Struct(">H")
+_CURVES = frozenset({23, 24, 25, 29, 30})
+"""secp256r1, secp384r1, secp521r1, x25519 and x448 (RFC 8446, 4.2.7)."""
+_FINITE_FIELDS = range(0x0100, 0x0200)
+"""ffdhe2048 to ffdhe8192, and what is reserved for more (RFC 7919)."""
+_HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 _NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
-"""A fatal alert (RFC 7301, 3.2), as a record."""
+"""Fatal alerts (RFC 8446, 6.2; RFC 7301, 3.2), as records."""
 _HOST = re.compile(rb"\r\nHost:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -175,13 +182,16 @@ class Tls:
         message = client_hello(self._hello)
         if message is None:
             raise BlockingIOError
-        name, protocols = read_hello(message)
-        if protocols and PROTOCOL not in protocols:
+        hello = read_hello(message)
+        if hello.protocols and PROTOCOL not in hello.protocols:
             self._plain.send(_NO_APPLICATION_PROTOCOL)
             raise ConnectionAbortedError("the client speaks other protocols only")
+        if is_cut(message) or hello.is_costly:
+            self._plain.send(_HANDSHAKE_FAILURE)
+            raise ConnectionAbortedError("the client's hello is too long, or demands too much")
         self._incoming.write(self._hello)
         self._hello = b""
-        return self._choose(name).wrap_bio(self._incoming, self._outgoing, server_side=True)
+        return self._choose(hello.name).wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def _tell_of_https(self) -> None:
         """Answer a request without TLS once its head is there. Always raises."""
@@ -273,7 +283,8 @@ class Tls:
 def client_hello(octets: bytes) -> bytes | None:
     """Return the message that TLS records begin with; None if more has to come.
 
-    It is cut short where it is no ClientHello, or too long: OpenSSL will say what is wrong with it.
+    It is cut short where it is too long, and empty where it is no ClientHello: OpenSSL will say
+    what is wrong with that.
     """
     message, at = b"", 0
     for _ in range(HELLO_RECORDS):
@@ -292,12 +303,40 @@ def client_hello(octets: bytes) -> bytes | None:
     return message
 
 
-def read_hello(message: bytes) -> tuple[str, list[bytes]]:
-    """Return the name of the server and the protocols in a ClientHello (RFC 8446, 4.1.2).
+def is_cut(message: bytes) -> bool:
+    """Return whether a ClientHello is longer than what is read of it."""
+    return len(message) >= 4 and len(message) < 4 + int.from_bytes(message[1:4], "big")
 
-    The name is "" and there are no protocols where it has none, or cannot be read.
-    """
-    name, protocols = "", list[bytes]()
+
+class Hello(NamedTuple):
+    """What a ClientHello says; empty where it says nothing, or cannot be read."""
+
+    name: str = ""
+    """The name of the server, in lower case."""
+    protocols: Sequence[bytes] = ()
+    """Those that the client speaks inside."""
+    groups: Sequence[int] = ()
+    """Ways to exchange keys that the client knows."""
+    shares: Sequence[int] = ()
+    """Those for which it has sent its share."""
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether keys would be exchanged by a finite field, which no usual client asks for.
+
+        OpenSSL takes the first share that it can use, else what both sides know; `ssl` cannot tell
+        it which groups to leave out.
+        """
+        if any(group in _FINITE_FIELDS for group in self.shares):
+            return True
+        return _CURVES.isdisjoint(self.groups) and any(
+            group in _FINITE_FIELDS for group in self.groups
+        )
+
+
+def read_hello(message: bytes) -> Hello:
+    """Return what a ClientHello says (RFC 8446, 4.1.2)."""
+    name, protocols, groups, shares = "", list[bytes](), list[int](), list[int]()
     try:
         at = 4 + 2 + 32  # its kind and length, the version, the random octets
         at += 1 + message[at]  # the session
@@ -313,10 +352,14 @@ def read_hello(message: bytes) -> tuple[str, list[bytes]]:
                 name = message[at + 5 : at + 5 + length].decode("ascii", "replace").lower()
             elif kind == _ALPN:
                 protocols = _protocols(message[at + 2 : at + size])
+            elif kind == _GROUPS:
+                groups = [group for (group,) in _GROUP.iter_unpack(message[at + 2 : at + size])]
+            elif kind == _KEY_SHARE:
+                shares = _shares(message[at + 2 : at + size])
             at += size
-    except IndexError:
-        return "", []
-    return name, protocols
+    except (IndexError, struct.error):
+        return Hello()
+    return Hello(name, protocols, groups, shares)
 
 
 def _protocols(octets: bytes) -> list[bytes]:
@@ -324,6 +367,15 @@ def _protocols(octets: bytes) -> list[bytes]:
     while at < len(octets):
         found.append(octets[at + 1 : at + 1 + octets[at]])
         at += 1 + octets[at]
+    return found
+
+
+def _shares(octets: bytes) -> list[int]:
+    found, at = [], 0
+    while at + 4 <= len(octets):
+        group, size = _EXTENSION.unpack_from(octets, at)
+        found.append(group)
+        at += 4 + size
     return found
 
 

@@ -17,7 +17,7 @@ from portico.config.config import Config, ConfigError
 from portico.server.embedded import Server
 from portico.server.net.certificates import Certificates
 from portico.server.net.loop import READ, WRITE
-from portico.server.net.tls import ENCRYPTED_AT_ONCE, Tls, client_hello, read_hello
+from portico.server.net.tls import ENCRYPTED_AT_ONCE, Hello, Tls, client_hello, read_hello
 from portico.server.net.transport import Plain
 from tests.server.certifying import TlsClient, make
 from tests.server.clients import PATIENCE, Client, get, request
@@ -205,6 +205,18 @@ def test_other_protocols_are_refused(server: Server, trusting: ssl.SSLContext) -
         assert client.tls.selected_alpn_protocol() == "http/1.1"
 
 
+@pytest.mark.parametrize("groups", ["ffdhe8192", "ffdhe2048:X25519", "X25519:ffdhe2048"])
+def test_keys_are_not_exchanged_by_finite_fields(server: Server, groups: str) -> None:
+    """Not even by the only share that the client has sent: that is the first one it names."""
+    port = server.url.rpartition(":")[2].strip("/")
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3"]
+    said = subprocess.run(
+        [*command, "-groups", groups], check=False, input=b"", capture_output=True
+    )
+    assert (b"X25519" in said.stdout) == groups.startswith("X25519")
+    assert (said.returncode == 0) == groups.startswith("X25519")
+
+
 def hello(name: bytes, length: int | None = None) -> bytes:
     """A ClientHello with this server name, in a record."""
     entry = b"\0" + struct.pack(">H", len(name)) + name
@@ -218,7 +230,7 @@ def hello(name: bytes, length: int | None = None) -> bytes:
 
 def test_names_are_read_from_any_hello() -> None:
     whole = hello(b"WWW.example.org")
-    assert read_hello(whole[5:]) == ("www.example.org", [])
+    assert read_hello(whole[5:]) == Hello("www.example.org", [], [], [])
     for end in range(len(whole)):
         assert client_hello(whole[:end]) is None
         read_hello(whole[5:end])
