@@ -31,6 +31,7 @@ from portico.cli.terminal import (
 from portico.config.config import (
     Config,
     ConfigError,
+    check_proxies,
     check_root,
     check_tls,
     check_writing,
@@ -140,6 +141,7 @@ def _check(config: Config) -> str:
     root = check_root(config, or_file=True)
     check_writing(config)
     check_tls(config)
+    check_proxies(config)
     if config.headers:
         from portico.site.responses import header_rules
 

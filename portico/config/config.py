@@ -90,6 +90,9 @@ class Config:
     tls_client_ca: str
     redirect_http: str
     hsts: int
+    trust_proxies: tuple[str, ...]
+    trust_proxy_header: str
+    proxy_protocol: bool
     open: bool
     access_log: bool
     log_format: str
@@ -322,11 +325,12 @@ def check_writing(config: Config) -> None:
     addresses = [address.removeprefix(HTTP) for address in config.listens]
     hosts = [address.rpartition(":")[0] for address in addresses]
     hosts = hosts or ["*" if config.lan else config.host]
-    if config.insecure_writes or all(map(_is_local, hosts)) or not _anyone_may_write(config):
+    is_local = all(map(_is_local, hosts)) and not config.trust_proxies
+    if config.insecure_writes or is_local or not _anyone_may_write(config):
         return
     raise ConfigError(
         "anyone who reaches this server could write with --allow; give passwords with --users, "
-        "listen on 127.0.0.1 only, or accept that with --insecure-writes"
+        "listen on 127.0.0.1 only, without a proxy, or accept that with --insecure-writes"
     )
 
 
@@ -335,7 +339,8 @@ def check_tls(config: Config) -> None:
     if config.https and config.tls_certs:
         raise ConfigError("--https makes a certificate of its own: give no --tls-cert with it")
     needing = {"tls_keys": "--tls-key", "tls_client_ca": "--tls-client-ca"}
-    needing |= {"redirect_http": "--redirect-http", "hsts": "--hsts"}
+    needing |= {"redirect_http": "--redirect-http"}
+    needing |= {} if config.trust_proxies else {"hsts": "--hsts"}
     for attribute, flag in needing.items():
         if getattr(config, attribute) and not (config.https or config.tls_certs):
             raise ConfigError(f"{flag} needs TLS: give a certificate with --tls-cert")
@@ -345,6 +350,14 @@ def check_tls(config: Config) -> None:
         raise ConfigError("--redirect-http needs HOST:PORT, not a unix socket")
     if config.redirect_http and HTTP + config.redirect_http in config.listens:
         raise ConfigError("--redirect-http: the site itself is served there; keep one")
+
+
+def check_proxies(config: Config) -> None:
+    """Raise ConfigError for options about proxies where none is trusted."""
+    for name in ("trust_proxy_header", "proxy_protocol"):
+        if name in config.given and not config.trust_proxies:
+            flag = _BY_KEY[name].flag
+            raise ConfigError(f"{flag} needs --trust-proxy: the addresses of the proxies")
 
 
 def _anyone_may_write(config: Config) -> bool:

@@ -305,6 +305,12 @@ def _block(raw: object) -> Block:
     return path, rights
 
 
+def _networks(raw: object) -> tuple[str, ...]:
+    from portico.config.networks import canonical  # rarely needed, so the start need not wait
+
+    return tuple(canonical(item) for item in _list(raw))
+
+
 SWITCH = Kind("bool", "", "yes or no", _switch)
 FOLDER = Kind("str", "DIR", "the path of a folder or of a file", _path)
 FILE = Kind("str", "FILE", "the path of a file", _path)
@@ -324,6 +330,12 @@ URL_PATH = Kind("str", "PATH", "a path such as /-/health, without % and ?", _url
 NAME = Kind("str", "NAME", "the name of a file, which does not begin with a dot", _name)
 BASE = Kind("str", "PATH", "a path such as /docs/, without % and ?", _base)
 FILES = Kind("tuple[str, ...]", "FILE", "a list of paths of files", _files)
+NETWORKS = Kind(
+    "tuple[str, ...]",
+    "CIDR",
+    "a list of addresses or networks such as 10.0.0.0/8; or unix",
+    _networks,
+)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
 
@@ -349,13 +361,16 @@ class Option:
     @property
     def attribute(self) -> str:
         """The attribute of Config: in the plural if the flag may be repeated."""
-        ending = "es" if self.name.endswith("s") else "s"
-        return self.name + ending if self.repeatable else self.name
+        if not self.repeatable:
+            return self.name
+        if self.name.endswith("xy"):
+            return f"{self.name[:-1]}ies"
+        return self.name + ("es" if self.name.endswith("s") else "s")
 
     @property
     def repeatable(self) -> bool:
         """Whether the flag may be given several times."""
-        return self.kind in {HOSTS, GLOBS, ADDRESSES, HEADERS, RIGHTS, ACCESS, FILES}
+        return self.kind in {HOSTS, GLOBS, ADDRESSES, HEADERS, RIGHTS, ACCESS, FILES, NETWORKS}
 
     @property
     def positional(self) -> bool:
@@ -390,6 +405,7 @@ class Option:
 
 
 SERVING, WRITING, NETWORK, TLS = "What is served", "Writing", "Network", "HTTPS"
+PROXY = "Behind a proxy"
 LOG = "Browser, log and color"
 WATCH, LIMITS, OTHER = "Metrics and health", "Limits", "Configuration and help"
 
@@ -400,6 +416,7 @@ CONNECTIONS = _whole("N", 1, 1_000_000)
 SECONDS = _seconds(DAY)
 SIZE = _size(1 << 40)
 LOG_FORMAT = _one_of("FORM", "auto", "short", "common", "combined", "json")
+PROXY_HEADER = _one_of("NAME", "x-forwarded", "forwarded")
 COLOR = _one_of("WHEN", "auto", "always", "never")
 
 # fmt: off
@@ -448,6 +465,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("tls_client_ca", FILE, TLS, "Demand certificates of these authorities.", ""),
     Option("redirect_http", ADDRESS, TLS, "Redirect requests here to HTTPS.", ""),
     Option("hsts", HSTS, TLS, "Seconds for which browsers insist on HTTPS.", 0),
+    Option("trust_proxy", NETWORKS, PROXY,
+           "Believe this proxy who its clients are; repeatable.", ()),
+    Option("trust_proxy_header", PROXY_HEADER, PROXY,
+           "Where it says so: {values}.", "x-forwarded"),
+    Option("proxy_protocol", SWITCH, PROXY,
+           "Demand the PROXY protocol; close all others.", default=False),
     Option("open", SWITCH, LOG, "Open the site in your browser.", False, "-o"),
     Option("access_log", SWITCH, LOG, "Write a line to stdout for each response.", default=True),
     Option("log_format", LOG_FORMAT, LOG,

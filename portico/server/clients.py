@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from portico.server.net.acceptor import Secure
     from portico.server.net.loop import Loop
+    from portico.server.net.transport import Transport
     from portico.server.responder import Responder
+
+    Connect = Callable[[Transport, str, Loop, Responder, Callable[[Connection], None]], Connection]
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
@@ -47,6 +50,10 @@ class Door(NamedTuple):
     listener: socket.socket
     responder: Responder
     secure: Secure | None = None
+    connect: Connect = Connection
+    """Makes the connections."""
+    announcers: Callable[[str], bool] | None = None
+    """Tells which peers have to begin with a header of the PROXY protocol; others are closed."""
 
 
 class Clients:
@@ -71,7 +78,7 @@ class Clients:
         """
         self._loop = loop
         self._doors = doors
-        self._acceptors = [Acceptor(door.listener, door.secure) for door in doors]
+        self._acceptors = [Acceptor(door.listener, door.secure, door.announcers) for door in doors]
         self._most = most
         self._scarce = scarce
         self._is_shared = is_shared
@@ -102,7 +109,7 @@ class Clients:
         if self._accepting:
             for door, acceptor in zip(self._doors, self._acceptors, strict=True):
                 if acceptor.has_more():
-                    self._accept(acceptor, door.responder)
+                    self._accept(acceptor, door)
 
     def stop_listening(self) -> None:
         """Accept the connections that the kernel has queued already, then close the listeners."""
@@ -112,7 +119,7 @@ class Clients:
             for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
                 if not acceptor.has_more():
                     break
-                self._accept(acceptor, door.responder)
+                self._accept(acceptor, door)
             door.listener.close()
 
     def drain(self) -> None:
@@ -138,7 +145,7 @@ class Clients:
             self._accepting = True
             for door, acceptor in zip(self._doors, self._acceptors, strict=True):
                 events = READ | EXCLUSIVE if self._is_shared else READ
-                accept = partial(self._accept, acceptor, door.responder)
+                accept = partial(self._accept, acceptor, door)
                 self._loop.watch(acceptor.fd, events, accept)
 
     def _stop_accepting(self) -> None:
@@ -147,7 +154,7 @@ class Clients:
             for acceptor in self._acceptors:
                 self._loop.forget(acceptor.fd)
 
-    def _accept(self, acceptor: Acceptor, responder: Responder, _events: int = READ) -> None:
+    def _accept(self, acceptor: Acceptor, door: Door, _events: int = READ) -> None:
         """Accept what waits at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
@@ -155,6 +162,7 @@ class Clients:
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         arrived = []
+        responder = door.responder
         is_short = False
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
@@ -164,7 +172,7 @@ class Clients:
             except OSError as error:
                 is_short = error.errno in _SHORTAGES
                 break
-            connection = Connection(transport, peer, self._loop, responder, self._closed)
+            connection = door.connect(transport, peer, self._loop, responder, self._closed)
             self._connections[connection.fd] = connection
             arrived.append((connection, connection.receive()))
             is_short = connection.fd >= self._scarce  # the system gives the lowest that is free

@@ -9,7 +9,14 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from portico.config.config import Config, ConfigError, check_root, check_tls, check_writing
+from portico.config.config import (
+    Config,
+    ConfigError,
+    check_proxies,
+    check_root,
+    check_tls,
+    check_writing,
+)
 from portico.server.net.listeners import CLEAR, HTTPS, bind, has_tls, url_of
 from portico.server.worker import Worker
 
@@ -60,6 +67,7 @@ class Server:
         check_root(self._config, or_file=True)
         check_writing(self._config)
         check_tls(self._config)
+        check_proxies(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._asked_to_stop = threading.Lock()

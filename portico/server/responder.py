@@ -121,13 +121,14 @@ class Responder:
         wait: Wait | None = None,
         in_thread: Callable[[RequestHead], Answer] | None = None,
         is_secure: bool = False,
+        line: deque[Callable[[], None]] | None = None,
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
         `wait` has a thread do what a `Waiting` asks for; without it, that is refused.
 
         `in_thread` answers requests there, and may wait for the disk. `telemetry` is told of disks
-        that fail, too.
+        that fail, too. `line` is where requests wait for a turn that has time for them.
         """
         log, counters, report = telemetry or Telemetry()
         self.config = config
@@ -150,10 +151,11 @@ class Responder:
         """When this turn of the loop began, in seconds of time.monotonic()."""
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
-        self._line: deque[Callable[[], None]] = deque()
+        self._line: deque[Callable[[], None]] = deque() if line is None else line
         self._wait = wait
         self._in_thread = in_thread
-        self._is_secure = is_secure
+        self.is_secure = is_secure
+        """Whether all its requests come over TLS."""
         self._parser = HeadParser(
             handler.fields_read | (frozenset() if log is None else log.fields)
         )
@@ -177,11 +179,6 @@ class Responder:
             self._date = imf_fixdate(second).encode("ascii")
         while self._line and not self.freshness.budget.is_spent:
             self._line.popleft()()
-
-    @property
-    def has_line(self) -> bool:
-        """Whether requests wait for a turn that has time for them."""
-        return bool(self._line)
 
     def begin_drain(self) -> None:
         """From now on each reply is the last of its connection, so those made before are no use.
@@ -258,7 +255,7 @@ class Responder:
                 reply_cache.keep_head(head, reply)
                 return reply, None
             request = self._parser.interpret(key)
-            request.peer, request.is_secure = peer, self._is_secure
+            request.peer, request.is_secure = peer, self.is_secure
             decision = Decision(head, request_line_of(key), request)
             waiting = self._decide(decision, self.handler.answer)
         except ProtocolError as error:
@@ -266,7 +263,7 @@ class Responder:
         except Postponed:
             key = self._parser.key(head)
             decision = Decision(head, request_line_of(key), self._parser.interpret(key))
-            decision.request.peer, decision.request.is_secure = peer, self._is_secure
+            decision.request.peer, decision.request.is_secure = peer, self.is_secure
             raise Undecided(self._line, None, decision) from None
         if waiting is not None:
             raise Undecided(waiting.place, partial(self._decide_in_thread, decision), decision)

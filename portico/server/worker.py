@@ -10,6 +10,7 @@ time, so that no request meets a connection that has just been closed.
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -116,12 +117,15 @@ class Worker:
         self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
         schemes = schemes or _schemes(config, listeners)
-        share = 5 * config.cache_size // 8
+        self._line: deque[Callable[[], None]] = (
+            deque()
+        )  # what waits for a turn that has time for it
+        share = 5 * config.cache_size // (16 if config.trust_proxies else 8)
         self._responder = self._new_responder(self._site, share, is_secure=HTTPS in schemes)
         self._responders = [self._responder]
         self._clients = Clients(
             self._loop,
-            self._doors(listeners, schemes),
+            self._behind_proxies(self._doors(listeners, schemes), share),
             self._descriptors.connections,
             scarce=self._descriptors.scarce,
             is_shared=config.workers > 1,
@@ -154,6 +158,7 @@ class Worker:
             wait=self._blocking_io.submit,
             in_thread=self._in_thread,
             is_secure=is_secure,
+            line=self._line,
         )
 
     def _doors(self, listeners: Sequence[socket.socket], schemes: Sequence[str]) -> list[Door]:
@@ -175,6 +180,25 @@ class Worker:
             self._responders.append(in_clear)
             doors.append(Door(listener, in_clear))
         return doors
+
+    def _behind_proxies(self, doors: list[Door], share: int) -> list[Door]:
+        """Return the same doors, where proxies are trusted to say how clients have come."""
+        if not self._config.trust_proxies:
+            return doors
+        from portico.server.proxies import Proxies
+
+        proxies = Proxies(self._config)
+        own = self._responder
+        other = self._new_responder(self._site, share, is_secure=not own.is_secure)
+        self._responders.append(other)
+        secure, in_clear = (own, other) if own.is_secure else (other, own)
+        return [
+            door._replace(
+                connect=partial(proxies.connect, in_clear if door.responder is secure else secure),
+                announcers=proxies.trusts if self._config.proxy_protocol else None,
+            )
+            for door in doors
+        ]
 
     def _secure(self) -> Secure:
         """Return what secures connections, and look after the certificates. Raises ConfigError."""
@@ -278,7 +302,7 @@ class Worker:
             if self._telemetry.log is not None:
                 self._telemetry.log.flush()
         finally:
-            if self._responder.has_line:
+            if self._line:
                 self._loop.wake()
             if self._stops or self._retires:
                 self._end_soon()

@@ -54,6 +54,13 @@ SAMPLES: dict[str, tuple[str, object, object]] = {
     "tls_client_ca": ("/ca.pem", "/ca.pem", "/ca.pem"),
     "redirect_http": (":80", "*:80", "*:80"),
     "hsts": ("3600", 3600, 3600),
+    "trust_proxy": (
+        "10.0.0.0/8, ::FFFF:10.0.0.1,unix",
+        ["10.0.0.0/8", "::ffff:a00:1", "unix"],
+        ("10.0.0.0/8", "10.0.0.1/32", "unix"),
+    ),
+    "trust_proxy_header": ("forwarded", "forwarded", "forwarded"),
+    "proxy_protocol": ("yes", True, True),
     "open": ("yes", True, True),
     "access_log": ("off", False, False),
     "log_format": ("json", "json", "json"),
@@ -144,6 +151,9 @@ def test_the_defaults() -> None:
         "https": False,
         "redirect_http": "",
         "hsts": 0,
+        "trust_proxies": (),
+        "trust_proxy_header": "x-forwarded",
+        "proxy_protocol": False,
         "workers": 1,
         "open": False,
         "access_log": True,
@@ -239,6 +249,7 @@ BYTES = "is not a number of bytes, or a size such as 512K"
 WORKERS = "is not a whole number from 1 to 1024, or auto"
 NO_HOST = "is not a host name or an IP address; give no scheme, port or path"
 NO_ADDRESS = "is not an address such as "
+NO_NETWORK = "is not an address, a network such as 10.0.0.0/8, or unix"
 NO_PATH = "is not a path such as /-/health"
 
 BAD_HOSTS = ["", "http://a.test", "a.test:80", "[::1]:80", "a b", "a/b", "a\r\n"]
@@ -277,6 +288,8 @@ BAD: list[tuple[str, str, list[str]]] = [
     ("metrics", NO_ADDRESS, ["http://a.test:80", "a b:80", "unix:", "unix:a\0b"]),
     ("health", NO_PATH, ["/", "//", "a", "/a?b", "/a#b", "/a b", "/ä", "/%61", "/a//b", "/../a"]),
     ("health", NO_PATH, ["/a/.", "/a\\b", "/a\r\n"]),
+    ("trust_proxy", NO_NETWORK, ["10", "10.0.0.0/33", "10.0.0", "a.test", "fe80::1%lo", "::/-1"]),
+    ("trust_proxy", f"{NO_NETWORK}; bits beyond its length are set", ["10.0.0.1/8"]),
 ]
 BAD_NATIVE: list[tuple[str, str, list[object]]] = [
     ("port", WHOLE, [True, 80.0, None, 65_536, [80]]),

@@ -76,9 +76,12 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """One TCP connection. `receive_buffer` limits what the kernel takes in for a slow client."""
+    """One TCP connection. `receive_buffer` limits what the kernel takes in for a slow client.
 
-    def __init__(self, url: str, *, receive_buffer: int = 0) -> None:
+    `source` is the address from which it comes.
+    """
+
+    def __init__(self, url: str, *, receive_buffer: int = 0, source: str = "") -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
@@ -89,6 +92,8 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
         try:
+            if source:
+                self.socket.bind((source, 0))
             self.socket.connect((parts.hostname, parts.port))
         except OSError:
             self.socket.close()

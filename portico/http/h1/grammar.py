@@ -41,14 +41,14 @@ HOST = re.compile(
 CONTENT_LENGTH = re.compile(r"[0-9]{1,18}+")
 
 # quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE (RFC 9110, 5.6.4)
-_QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 
 # chunk-size = 1*HEXDIG (RFC 9112, 7.1), then chunk-ext (7.1.1): *( BWS ";" BWS name [ BWS "=" BWS
 # value ] ). Valid extensions are ignored. 15 digits stay below 2**60.
 CHUNK_LINE = re.compile(
     (
         r"([0-9A-Fa-f]{1,15}+)"
-        rf"(?:[\t ]*+;[\t ]*+[{_TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{_TCHAR}]++|{_QUOTED}))?)*"
+        rf"(?:[\t ]*+;[\t ]*+[{_TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{_TCHAR}]++|{QUOTED}))?)*"
     ).encode("latin-1")
 )
 

@@ -13,6 +13,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
+from portico.config.networks import UNIX_PEER
 from portico.server.net.listeners import is_unix
 from portico.server.net.transport import Plain
 
@@ -24,19 +25,25 @@ if TYPE_CHECKING:
     Accepted = tuple[Transport, str]
     Secure = Callable[[Plain], Transport]
 
-UNIX_PEER = "unix"
-"""What the access log has in the place of the address of a client that came by a unix socket."""
-
 
 class Acceptor:
     """A listening socket, as it is used once it listens."""
 
     __slots__ = ("accept", "fd", "has_more")
 
-    def __init__(self, listener: socket.socket, secure: Secure | None = None) -> None:
-        """`secure` makes the transport of a connection out of a plain one."""
+    def __init__(
+        self,
+        listener: socket.socket,
+        secure: Secure | None = None,
+        announcers: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`secure` makes the transport of a connection out of a plain one.
+
+        With `announcers`, which tells whether an address is that of one, each connection begins
+        with a header of the PROXY protocol, and those of all others are closed.
+        """
         self.fd = listener.fileno()
-        accept = _acceptor(listener)
+        accept = _acceptor(listener) if announcers is None else _announced(listener, announcers)
         self.accept: Callable[[], Accepted] = accept if secure is None else _with(secure, accept)
         """The next connection, not blocking, and its client's address. Raises OSError."""
         self.has_more: Callable[[], object] = _probe(listener)
@@ -51,7 +58,26 @@ def _with(secure: Secure, accept: Callable[[], tuple[Plain, str]]) -> Callable[[
     return accept_securely
 
 
-def _acceptor(listener: socket.socket) -> Callable[[], tuple[Plain, str]]:
+def _announced(
+    listener: socket.socket, announcers: Callable[[str], bool]
+) -> Callable[[], tuple[Plain, str]]:
+    from portico.server.net.proxy_protocol import Announced  # rarely needed
+
+    accept = _acceptor(listener, Announced)
+
+    def accept_announced() -> tuple[Plain, str]:
+        plain, host = accept()
+        if not announcers(host):
+            plain.close()
+            raise ConnectionAbortedError(f"{host} is not among the trusted proxies")
+        return plain, host
+
+    return accept_announced
+
+
+def _acceptor(
+    listener: socket.socket, plain: type[Plain] = Plain
+) -> Callable[[], tuple[Plain, str]]:
     kind = int(listener.family), int(listener.type), listener.proto
     accept_descriptor = getattr(listener, "_accept", None)  # it is no public name, so do without
 
@@ -61,7 +87,7 @@ def _acceptor(listener: socket.socket) -> Callable[[], tuple[Plain, str]]:
             descriptor = accepted.detach()
         else:
             descriptor, address = accept_descriptor()
-        transport = Plain(*kind, descriptor)
+        transport = plain(*kind, descriptor)
         transport.setblocking(False)
         return transport, address[0]
 
@@ -71,7 +97,7 @@ def _acceptor(listener: socket.socket) -> Callable[[], tuple[Plain, str]]:
 
     def accept_unix() -> tuple[Plain, str]:
         accepted, _ = listener.accept()
-        transport = Plain(*kind, accepted.detach())
+        transport = plain(*kind, accepted.detach())
         transport.setblocking(False)
         return transport, UNIX_PEER
 

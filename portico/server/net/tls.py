@@ -149,6 +149,10 @@ class Tls:
         """Send `count` octets of an open file; return how many, 0 at the file's end."""
         return self._send_parts(lambda at, some: read_at(fd, some, offset + at), count, 0)
 
+    def source(self) -> str | None:
+        """Return the client's address as the PROXY protocol gives it; None if it is not spoken."""
+        return self._plain.source()
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         return self._plain.unread()

@@ -70,6 +70,13 @@ class Transport(Protocol):
         """Send `count` octets of an open file; return how many, 0 at the file's end."""
         ...
 
+    def source(self) -> str | None:
+        """Return the client's address as the PROXY protocol gives it; None where it is not spoken.
+
+        It is known once `receive` has returned. "" if the proxy gives none.
+        """
+        ...
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         ...
@@ -109,6 +116,10 @@ class Plain(SocketType):
             return os.sendfile(self.fileno(), fd, offset, count)
         octets = read_at(fd, min(count, _READ_AT_ONCE), offset)
         return self.send(octets) if octets else 0
+
+    def source(self) -> str | None:
+        """Return None: a header of the PROXY protocol is not expected."""
+        return None
 
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""

@@ -311,10 +311,14 @@ def methods_of(rights: Iterable[str]) -> tuple[str, ...]:
 def is_cross_site(request: RequestHead) -> bool:
     """Whether a page of another site may have sent the request, with a browser's help.
 
-    Browsers tell by Sec-Fetch-Site where a request comes from, older ones by Origin.
+    Browsers tell by Sec-Fetch-Site where a request comes from, older ones by Origin. What a page
+    without TLS sends to the site with it comes from another origin.
     """
     site = request.get("sec-fetch-site")
     if site is not None:
         return site not in {"same-origin", "none"}
     origin = request.get("origin")
-    return origin is not None and origin.partition("://")[2] != request.authority
+    if origin is None:
+        return False
+    scheme, _, authority = origin.partition("://")
+    return authority != request.authority or (request.is_secure and scheme != "https")

@@ -1,0 +1,134 @@
+"""The PROXY protocol, versions 1 and 2: a proxy says first of all from where its client came.
+
+https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. The header is demanded; it comes before
+everything else, the TLS handshake included, perhaps in pieces. Whether the peer may send one, the
+caller has judged.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+from portico.server.net.transport import Plain
+
+V1_LIMIT = 107
+"""Octets of a header of version 1, with CRLF (2.1)."""
+V2_LIMIT = 4096
+"""Octets of a header of version 2: as many as nginx takes. With a certificate's name they are some
+hundred; 65,551 could be announced."""
+
+_V1 = b"PROXY "
+_V2 = b"\r\n\r\n\0\r\nQUIT\n"
+_V2_FIXED = struct.Struct(">12s2BH")
+"""The signature; version and command; family and transport; octets that follow."""
+_LOCAL, _PROXY = 0x20, 0x21
+_UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
+_SIZES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
+"""Octets of the addresses; the rest are further values (TLVs)."""
+_PORT = "(0|[1-9][0-9]{0,4})"
+_LINE = re.compile(
+    f"TCP(?:4 ([0-9.]+) ([0-9.]+)|6 ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+)) {_PORT} {_PORT}"
+)
+
+
+def read_header(octets: bytes) -> tuple[int, str] | None:
+    """Return the length of the header that `octets` begin with, and the client's address.
+
+    The address is "" where the header names none that is one of IP: the proxy itself has connected
+    (LOCAL), or does not know (UNKNOWN, AF_UNSPEC). None if more has to come. Raises ValueError for
+    what is no header.
+    """
+    if octets.startswith(_V1[: len(octets)]):
+        return _read_v1(octets)
+    if octets.startswith(_V2[: len(octets)]):
+        return _read_v2(octets)
+    raise ValueError("no header of the PROXY protocol")
+
+
+def _read_v1(octets: bytes) -> tuple[int, str] | None:
+    end = octets.find(b"\r\n", 0, V1_LIMIT)
+    if end < 0:
+        if len(octets) >= V1_LIMIT:
+            raise ValueError("a header of version 1 is too long")
+        return None
+    line = octets[len(_V1) : end].decode("latin-1")
+    if line.partition(" ")[0] == "UNKNOWN":
+        return end + 2, ""
+    found = _LINE.fullmatch(line)
+    if found is None or max(int(found[5]), int(found[6])) > 65_535:
+        raise ValueError("a header of version 1 is malformed")
+    if found[1]:
+        IPv4Address(found[2])
+        return end + 2, str(IPv4Address(found[1]))
+    IPv6Address(found[4])
+    return end + 2, _ipv6(IPv6Address(found[3]))
+
+
+def _read_v2(octets: bytes) -> tuple[int, str] | None:
+    if len(octets) < _V2_FIXED.size:
+        return None
+    _, command, family, size = _V2_FIXED.unpack_from(octets)
+    length = _V2_FIXED.size + size
+    if command not in {_LOCAL, _PROXY} or length > V2_LIMIT:
+        raise ValueError("a header of version 2 is malformed")
+    if command == _PROXY and size < _SIZES.get(family, V2_LIMIT):
+        raise ValueError("a header of version 2 has addresses of an unknown kind, or cut short")
+    if len(octets) < length:
+        return None
+    at = _V2_FIXED.size
+    if command == _PROXY and family == _TCP4:
+        return length, str(IPv4Address(octets[at : at + 4]))
+    if command == _PROXY and family == _TCP6:
+        return length, _ipv6(IPv6Address(octets[at : at + 16]))
+    return length, ""
+
+
+def _ipv6(address: IPv6Address) -> str:
+    return str(address.ipv4_mapped or address)
+
+
+class Announced(Plain):
+    """A connection without encryption that begins with a header.
+
+    The header is taken off by the first call of `recv` that finds it whole; nothing that follows
+    it is taken with it. What is no header raises ConnectionAbortedError.
+    """
+
+    __slots__ = ("_begun", "_source")
+
+    def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
+        super().__init__(family, kind, protocol, descriptor)
+        self._begun = b""  # the header, as far as it has come
+        self._source: str | None = None
+
+    def source(self) -> str | None:
+        """Return the client's address as the header gives it, "" if it gives none."""
+        return self._source
+
+    def recv(self, most: int, flags: int = 0, /) -> bytes:
+        """Return what has come after the header."""
+        if self._source is None:
+            self._take_header()
+        return super().recv(most, flags)
+
+    receive = recv
+
+    def _take_header(self) -> None:
+        """Raises BlockingIOError while it is not whole."""
+        come = super().recv(V2_LIMIT, socket.MSG_PEEK)
+        try:
+            found = read_header(self._begun + come)
+        except ValueError as problem:
+            raise ConnectionAbortedError(str(problem)) from None
+        if found is not None:
+            length, self._source = found
+            super().recv(length - len(self._begun))
+            self._begun = b""
+        elif come:
+            self._begun += super().recv(len(come))
+            raise BlockingIOError
+        else:
+            raise ConnectionAbortedError("the connection ended before its header")

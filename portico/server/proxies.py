@@ -1,0 +1,155 @@
+"""The proxies that are trusted: they say where a request comes from, and by which scheme.
+
+A connection that one of them has made carries requests of many clients: with each one, the address
+of its client becomes that of the connection, and the responder for its scheme answers. So replies
+are kept by their heads as always. Nothing about a client is in them, and a stranger who sends the
+same head is neither taken for that client nor given what is for HTTPS only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from portico.bounded import BoundedCache
+from portico.config.networks import Networks
+from portico.http.forwarded import client_of_forwarded, client_of_x_forwarded
+from portico.server.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from portico.config.config import Config
+    from portico.http.message import ProtocolError
+    from portico.server.net.loop import Loop
+    from portico.server.net.transport import Transport
+    from portico.server.responder import Decision, Responder
+
+    Closed = Callable[[Connection], None]
+    Fields = tuple[tuple[bytes, bytes], ...]
+    """Those that tell whose a request is: names and values."""
+
+_MEMORY = 1 << 20
+"""Octets of fields of which is known whose they are: those of some 3,000 clients."""
+_OVERHEAD = 256
+"""About the octets that they take beside their own."""
+_HEADERS = {
+    "x-forwarded": re.compile(rb"\r\n(X-Forwarded-For|X-Forwarded-Proto):([^\r]*)", re.IGNORECASE),
+    "forwarded": re.compile(rb"\r\n(Forwarded):([^\r]*)", re.IGNORECASE),
+}
+
+
+class Proxies:
+    """The proxies of --trust-proxy, and what they tell."""
+
+    def __init__(self, config: Config) -> None:
+        self.trusts = Networks(config.trust_proxies).have
+        """Whether an address is that of one of them."""
+        self._demands_header = config.proxy_protocol
+        self._reads_forwarded = config.trust_proxy_header == "forwarded"
+        self._fields = _HEADERS[config.trust_proxy_header]
+        self._clients: BoundedCache[tuple[str, Fields], tuple[str, str]]
+        self._clients = BoundedCache(_MEMORY, _weight)
+
+    def connect(
+        self,
+        other: Responder,
+        transport: Transport,
+        peer: str,
+        loop: Loop,
+        responder: Responder,
+        on_close: Closed,
+    ) -> Connection:
+        """Return a new connection; `other` answers what did not come by the scheme of `responder`.
+
+        With the PROXY protocol, its peer is known only when the header has come.
+        """
+        if self._demands_header or self.trusts(peer):
+            return ProxiedConnection(transport, peer, loop, responder, on_close, self, other)
+        return Connection(transport, peer, loop, responder, on_close)
+
+    def client(self, head: bytes, proxy: str) -> tuple[str, str]:
+        """Return the address of the client whose request `proxy` has passed on, and its scheme.
+
+        The scheme is "http" or "https", or "" if that is not told.
+        """
+        fields = tuple(self._fields.findall(head))
+        found = self._clients.get((proxy, fields))
+        if found is None:
+            found = self._read(fields, proxy)
+            self._clients.put((proxy, fields), found)
+        return found
+
+    def _read(self, fields: Fields, proxy: str) -> tuple[str, str]:
+        if self._reads_forwarded:
+            return client_of_forwarded(_value(fields, b"forwarded"), proxy, self.trusts)
+        addresses = _value(fields, b"x-forwarded-for")
+        schemes = _value(fields, b"x-forwarded-proto")
+        return client_of_x_forwarded(addresses, schemes, proxy, self.trusts)
+
+
+def _value(fields: Fields, name: bytes) -> str:
+    """Return the value of a field, its lines joined (RFC 9110, 5.3)."""
+    return b",".join([value for key, value in fields if key.lower() == name]).decode("latin-1")
+
+
+def _weight(key: tuple[str, Fields], _client: tuple[str, str]) -> int:
+    return _OVERHEAD + sum([len(value) for _, value in key[1]])
+
+
+class ProxiedConnection(Connection):
+    """A connection that a trusted proxy has made, or one that begins with a PROXY header."""
+
+    __slots__ = ("_head", "_is_trusted", "_other", "_own", "_proxies", "_proxy")
+
+    def __init__(
+        self,
+        transport: Transport,
+        peer: str,
+        loop: Loop,
+        responder: Responder,
+        on_close: Closed,
+        proxies: Proxies,
+        other: Responder,
+    ) -> None:
+        """`other` answers requests that did not come by the scheme of `responder`."""
+        super().__init__(transport, peer, loop, responder, on_close)
+        self._proxies = proxies
+        self._own, self._other = responder, other
+        self._proxy = ""  # the peer, once it is known
+        self._is_trusted = False
+        self._head = b""  # the last of which it is known whose it is
+
+    def _begin(self, data: bytes) -> None:
+        if not self._proxy:
+            self._meet_peer()
+        if self._is_trusted:
+            self._identify(data if data.endswith(b"\r\n\r\n") else b"")
+        super()._begin(data)
+
+    def _answer(self, head: bytes, waited: Decision | None = None) -> None:
+        if self._is_trusted and waited is None and head is not self._head:
+            self._identify(head)
+        super()._answer(head, waited)
+
+    def _fail(self, error: ProtocolError) -> None:
+        if self._content is None and self._waiting is None:
+            self._peer = self._proxy  # a head that is not whole does not tell whose it is
+        super()._fail(error)
+
+    def _meet_peer(self) -> None:
+        """Learn from where the connection comes, which the transport knows by now.
+
+        Where a PROXY header gives no address, the proxy is the peer. But it may have passed on the
+        octets of a stranger, so what is told in them does not count.
+        """
+        source = self._transport.source()
+        self._proxy = self._peer = source or self._peer
+        self._is_trusted = source != "" and self._proxies.trusts(self._proxy)
+
+    def _identify(self, head: bytes) -> None:
+        """Take the client's address from a head, and the responder for its scheme."""
+        self._head = head
+        self._peer, scheme = self._proxies.client(head, self._proxy)
+        is_own = not scheme or (scheme == "https") == self._own.is_secure
+        self._responder = self._own if is_own else self._other
