@@ -36,10 +36,13 @@ class TlsClient(Client):
         *,
         receive_buffer: int = 0,
         session: ssl.SSLSession | None = None,
+        before: bytes = b"",
     ) -> None:
+        """`before` is sent before the handshake."""
         super().__init__(url, receive_buffer=receive_buffer)
         self.plain = self.socket
         try:
+            self.plain.sendall(before)
             self.tls = context.wrap_socket(self.plain, server_hostname=name, session=session)
         except OSError:
             self.plain.close()
