@@ -36,10 +36,11 @@ class TlsClient(Client):
         *,
         receive_buffer: int = 0,
         session: ssl.SSLSession | None = None,
+        source: str = "",
         before: bytes = b"",
     ) -> None:
         """`before` is sent before the handshake."""
-        super().__init__(url, receive_buffer=receive_buffer)
+        super().__init__(url, receive_buffer=receive_buffer, source=source)
         self.plain = self.socket
         try:
             self.plain.sendall(before)
