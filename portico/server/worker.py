@@ -117,9 +117,8 @@ class Worker:
         self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
         schemes = schemes or _schemes(config, listeners)
-        self._line: deque[Callable[[], None]] = (
-            deque()
-        )  # what waits for a turn that has time for it
+        # What waits for a turn that has time for it, whichever responder will answer.
+        self._line: deque[Callable[[], None]] = deque()
         share = 5 * config.cache_size // (16 if config.trust_proxies else 8)
         self._responder = self._new_responder(self._site, share, is_secure=HTTPS in schemes)
         self._responders = [self._responder]
