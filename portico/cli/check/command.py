@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from portico.cli.check.contents import check_compressed, check_content
+from portico.cli.check.contents import check_compressed, check_content, report_type
 from portico.cli.check.findings import KINDS, Findings
 from portico.cli.check.links import Links
 from portico.cli.check.names import check_collisions, check_name, check_secret
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from portico.cli.check.findings import Finding
+    from portico.cli.walk import Item
 
 INTRO = """\
 Tell what would surprise on a site when Portico serves it. With no options at
@@ -95,6 +96,7 @@ def check(
     findings = Findings(ignored)
     links = Links(Folder(root, _MEMORY, index=config.index), config, findings, strict=strict)
     files = 0
+    untyped: list[Item] = []
     for folder in walk(root):
         check_collisions(folder.items, findings)
         check_compressed(folder.items, findings)
@@ -104,8 +106,11 @@ def check(
             is_secret = check_secret(item, findings)
             if item.is_reachable:
                 links.know(item)
-            if (item.is_served and not is_secret) or item.is_rules_file:
-                check_content(item, links, findings)
+            is_read = (item.is_served and not is_secret) or item.is_rules_file
+            if is_read and check_content(item, links, findings):
+                untyped.append(item)
+    for item in untyped:  # when all links that offer to save them are known
+        report_type(item, links, findings)
     check_rules(root, links, findings)
     links.check()
     return findings.by_kind(), files

@@ -41,17 +41,17 @@ _BROTLI_PIECE = 512
 """Compressed octets that are decoded at a time, since a few of them can stand for megabytes."""
 
 
-def check_content(item: Item, links: Links, findings: Findings) -> None:
-    """Report text that is not UTF-8, or of no known type; give the links in it to `links`.
+def check_content(item: Item, links: Links, findings: Findings) -> bool:
+    """Report text that is not UTF-8; give the links in it to `links`.
 
-    `item` is a file that is served, or one of the site's rules. Binary data of no known type is no
-    finding: octets of any kind is what it is.
+    `item` is a file that is served, or one of the site's rules. Return whether it is text of no
+    known type. Binary data of no known type is no finding: octets of any kind is what it is.
     """
     kind = _TEXT if item.is_rules_file else media_type(item.name, item.names)
     essence = kind.partition(";")[0]
     is_text = "charset=utf-8" in kind or essence in _UTF8_BY_DEFINITION or "+json" in essence
     if not is_text and (kind != UNKNOWN or is_listed(item.name)):
-        return
+        return False
     lines: list[str] = []
     number, octets, is_utf8, is_small = 1, b"", True, False
     try:
@@ -63,24 +63,30 @@ def check_content(item: Item, links: Links, findings: Findings) -> None:
     except UnicodeDecodeError:
         is_utf8 = False
     except OSError:
-        return  # reported as not readable
+        return False  # reported as not readable
     if is_text and is_utf8:
         if is_small and not item.is_rules_file:
             links.read(item, essence, "".join(lines))
-        return
+        return False
     served = links.content_type(item.names)
     if served is not None and served.lower() != kind:
-        return  # a rule of the site sets another type, perhaps with the right charset
+        return False  # a rule of the site sets another type, perhaps with the right charset
     if is_text:
         which = "UTF-16" if octets.startswith(_UTF16) else "not UTF-8"
         what = f"This is {which}, but it is served as UTF-8, whatever it says of itself."
         findings.add("charset", Places(item.shown, number), what, "Save it as UTF-8.")
-    elif is_utf8:
-        suffix = item.name.rpartition(".")[2].lower() if "." in item.name[1:] else ""
-        which = f'Files that end in ".{suffix}"' if suffix else "Files without a suffix"
-        what = f"{which} are of no known media type; browsers save them ({UNKNOWN})."
-        cure = "Give them another suffix, or set their Content-Type in _headers."
-        findings.add("type", Places(item.shown), what, cure)
+    return not is_text and is_utf8
+
+
+def report_type(item: Item, links: Links, findings: Findings) -> None:
+    """Report a text of unknown media type, unless a link offers to save it anyway."""
+    if links.offers_to_save(item.names):
+        return
+    suffix = item.name.rpartition(".")[2].lower() if "." in item.name[1:] else ""
+    which = f'Files that end in ".{suffix}"' if suffix else "Files without a suffix"
+    what = f"{which} are of no known media type; browsers save them ({UNKNOWN})."
+    cure = "Give them another suffix, or set their Content-Type in _headers."
+    findings.add("type", Places(item.shown), what, cure)
 
 
 def check_compressed(items: Sequence[Item], findings: Findings) -> None:

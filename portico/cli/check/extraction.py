@@ -73,6 +73,8 @@ class Link(NamedTuple):
     line: int | None
     navigates: bool = False
     """Whether it opens a page, as a link to click on; else it fetches a part of one."""
+    downloads: bool = False
+    """Whether browsers save what it leads to, whatever its media type."""
 
 
 class Page(HTMLParser):
@@ -99,8 +101,9 @@ class Page(HTMLParser):
         if tag == "base" and self.base is None:
             self.base = given.get("href")
         line = self.getpos()[0]
+        downloads = tag in {"a", "area"} and "download" in given
         for url, navigates in _references(tag, given):
-            self.links.append(Link(url, line, navigates))
+            self.links.append(Link(url, line, navigates, downloads))
         if "style" in given:
             self.links.extend(css_links(given["style"], line))
 

@@ -100,6 +100,8 @@ class Links:
         self._parser = HeadParser(FIELDS_READ)
         self._targets: dict[tuple[Target, bool], Places] = {}
         """Where the links to each target are; of those that navigate, and of others."""
+        self._downloads: set[str] = set()
+        """The paths that links offer to save."""
         self._folded: dict[str, str] = {}
         """The path of each file and folder, by the same path folded."""
         self.follow = lru_cache(_REMEMBERED)(self._follow)
@@ -158,6 +160,9 @@ class Links:
             return False
         if target is None:
             return False
+        if link.downloads:
+            with contextlib.suppress(ProtocolError):
+                self._downloads.add(encode_path(path_names(target.path.partition("?")[0])))
         known = self._targets.setdefault((target, link.navigates), places)
         if known is not places:
             known.add(places)
@@ -196,6 +201,10 @@ class Links:
         """Return the Content-Type of the file called `names`; None if it is not served."""
         response = self._ask("HEAD", encode_path((*self._base, *names)), navigates=False)
         return _fields(response).get("content-type") if response.status == 200 else None
+
+    def offers_to_save(self, names: tuple[str, ...]) -> bool:
+        """Return whether a link read so far offers to save the file called `names`."""
+        return encode_path((*self._base, *names)) in self._downloads
 
     def has_file(self, path: str) -> bool:
         """Return whether there is a file for `path`, whatever the site's rules say of it."""

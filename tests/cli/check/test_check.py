@@ -163,6 +163,12 @@ def test_unknown_types_are_found_by_suffix(tmp_path: Path) -> None:
     assert [each["path"] for each in found[0].also] == ["b.xyz", "sub/c.XYZ"]
 
 
+def test_no_type_is_asked_of_what_a_link_offers_to_save(tmp_path: Path) -> None:
+    page = '<a download href="sub/a%20(1).fig?v=2">a</a><a href="sub/b.fig">b</a>'
+    write(tmp_path, {"index.html": page, "sub/a (1).fig": "1", "sub/b.fig": "2"})
+    assert places(check(tmp_path), "type") == [("sub/b.fig", None)]
+
+
 def test_a_type_that_the_site_sets_itself_is_known(tmp_path: Path) -> None:
     write(tmp_path, {"a.xyz": "1", "_headers": "/*.xyz\n  Content-Type: chemical/x-xyz\n"})
     assert check(tmp_path) == []
