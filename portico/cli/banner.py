@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from portico import __version__
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portico.config.config import Config
+
+
+_OWN = re.compile(r"//(?:localhost|127\.|\[::1\])")
+"""In a URL that only this machine can open."""
 
 
 def banner(
@@ -82,7 +87,7 @@ def notes(config: Config, urls: Sequence[str]) -> list[str]:
 
 def qr_code(urls: Sequence[str], *, color: bool) -> str:
     """Return a QR code of the first URL that another machine can open; else how to get one."""
-    url = next((url for url in urls if "//127." not in url and "//[::1]" not in url), None)
+    url = next((url for url in urls if not _OWN.search(url)), None)
     if url is None:
         return "This machine seems to have no network address.\n"
     if not os.isatty(STDERR):

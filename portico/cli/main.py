@@ -67,8 +67,12 @@ def _run(argv: Sequence[str]) -> int:
     except SurplusArgumentError as problem:
         near = "" if command is not None else suggestion(first, COMMANDS)
         return refuse(UsageError(f"{problem}{near}"))
-    except ConfigError as problem:
+    except UsageError as problem:
         return refuse(problem, "portico" if command is None else f"portico {first}")
+    except ConfigError as problem:
+        is_a_word = len(argv) == 1 and not os.path.exists(first)
+        near = suggestion(first, COMMANDS) if is_a_word and command is None else ""
+        return refuse(ConfigError(f"{problem}{near}"))
 
 
 def _open_standard_streams() -> None:

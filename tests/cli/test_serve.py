@@ -124,9 +124,19 @@ def test_a_line_that_makes_no_sense_gets_a_hint(
     assert capsys.readouterr().err.endswith(f"\n{hint} --help shows all options.\n")
 
 
-def test_a_command_that_is_spelled_wrong_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["chek", "site"]) == 2
-    assert "unexpected argument: 'site'; did you mean check?" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("chek site", "unexpected argument: 'site'; did you mean check?"),
+        ("chek", "no such file or folder: 'chek'; did you mean check?"),
+        ("missing", "no such file or folder: 'missing'\n"),
+    ],
+)
+def test_a_command_that_is_spelled_wrong_is_suggested(
+    line: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    assert complaint in capsys.readouterr().err
 
 
 # --- help

@@ -326,6 +326,8 @@ def test_bad_native_values(name: str, message: str, value: object) -> None:
         *(("listing", word, False) for word in ("no", "False", "OFF", "0")),
         *(("host", host, host) for host in ("localhost", "0.0.0.0", "::", "fe80::1%eth0")),
         ("host", "a-b.example.test", "a-b.example.test"),
+        ("cors", "yes", True),
+        ("allow_hosts", "a.test", ("a.test",)),
         ("allow_hosts", "a.test,b.test,", ("a.test", "b.test")),
         ("allow_hosts", ["a.test", "::2"], ("a.test", "[::2]")),
         ("allow_hosts", ["*", "*.Example.test."], ("*", "*.example.test")),

@@ -363,15 +363,15 @@ def reachable_urls(
     if _is_localhost(config) and all(is_loopback(listener) for listener, _ in ways):
         named = [_url("localhost", each.getsockname()[1], scheme) for each, scheme in ways]
         return _below(config, named)
-    urls = [url_of(listener, scheme) for listener, scheme in ways]
+    urls, others = [], []
     for listener, scheme in ways:
         host, port = ("", 0) if is_unix(listener) else listener.getsockname()[:2]
+        both = host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        urls.append(_url("localhost", port, scheme) if both else url_of(listener, scheme))
         if host in {"0.0.0.0", "::"}:  # noqa: S104
-            both = host == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             own = own_addresses(ipv4=host != "::" or both, ipv6=host == "::")
-            own = [*(["127.0.0.1"] if both else []), *own]
-            urls += [_url(address, port, scheme) for address in own]
-    return _below(config, urls)
+            others += [_url(address, port, scheme) for address in own]
+    return _below(config, [*urls, *others])
 
 
 def _below(config: Config, urls: list[str]) -> list[str]:
