@@ -68,6 +68,7 @@ complete -c portico -n 'not __fish_seen_subcommand_from check compress explain p
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l config -r -d 'Read options from this file instead of portico.toml.'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l version -d 'Show the version.'
 complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -s h -l help -d 'Show this text.'
+complete -c portico -n 'not __fish_seen_subcommand_from check compress explain passwd' -l help-all -d 'Show all options.'
 complete -c portico -n '__fish_seen_subcommand_from check' -l ignore -r -d 'Leave out findings of this kind; may be repeated.'
 complete -c portico -n '__fish_seen_subcommand_from check' -l strict -d 'Report links that are redirected too.'
 complete -c portico -n '__fish_seen_subcommand_from check' -l json -d 'Write the findings as JSON.'

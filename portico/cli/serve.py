@@ -6,6 +6,7 @@ server is to be started.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import time
@@ -41,13 +42,22 @@ from portico.config.options import FILE, FOLDER, LIMITS, OPTIONS, OTHER, cores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+    from typing import NoReturn
 
     from portico.server.net.listeners import Listeners
     from portico.server.processes.signals import Signals
     from portico.server.processes.supervisor import Generation
     from portico.server.telemetry.endpoint import MetricsEndpoint
     from portico.server.worker import Worker
+
+COMMON = frozenset(
+    {
+        *("root", "index", "spa", "hidden", "cors", "isolate", "header", "allow", "port", "host"),
+        *("lan", "https", "open", "config"),
+    }
+)
+"""The options that --help shows; --help-all shows all."""
 
 INTRO = """\
 Serve a folder over HTTP: without options the current one, to this machine
@@ -113,27 +123,38 @@ def run(argv: Sequence[str], signals: Signals) -> int:
 def parse(argv: Sequence[str]) -> dict[str, object]:
     """Return the values given by flags, by option name, unchecked. Raises UsageError."""
     try:
-        return vars(parser().parse(argv))
+        return vars(parser(COMMON).parse(argv))
     except SurplusArgumentError as problem:
         if problem.word.isdigit():
             raise UsageError(f"{problem}; for a port: --port {problem.word}") from None
         raise
 
 
-def parser() -> Parser:
-    """Return the parser of these flags."""
+def parser(shown: Collection[str] = ()) -> Parser:
+    """Return the parser of these flags; its help is about the options `shown`, or about all."""
     made = Parser("portico", "[options] [DIR]", INTRO, OUTRO)
+    kept = [option for option in OPTIONS if not shown or option.name in shown]
     about = {LIMITS: "Times are in seconds, sizes in bytes (or 512K, 8M, 1G)."}
-    titles = dict.fromkeys(option.group for option in OPTIONS)
+    titles = dict.fromkeys(option.group for option in kept)
     groups = {title: made.add_argument_group(title, about.get(title)) for title in titles}
     for option in OPTIONS:
-        add_option(groups[option.group], option)
+        add_option(groups[option.group] if option in kept else made, option, in_help=option in kept)
     version = f"portico {__version__}"
     groups[OTHER].add_argument(
         "--version", action="version", version=version, help="Show the version."
     )
     add_help(groups[OTHER])
+    groups[OTHER].add_argument("--help-all", action=_HelpAll, help="Show all options.")
     return made
+
+
+class _HelpAll(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, *_: object) -> NoReturn:
+        parser().print_help()
+        raise SystemExit(STOPPED)
 
 
 def _check(config: Config) -> str:

@@ -99,11 +99,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(flags)} {action.metavar}"
 
 
-def add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+def add_option(group: argparse._ActionsContainer, option: Option, *, in_help: bool = True) -> None:
     """Let the command line take `option`, which has no value if it is not given."""
     default = "" if option.default is False else option.shown_default
     shown = f" (default: {default})" if default else ""
-    meaning, none = f"{option.meaning}{shown}".replace("%", "%%"), argparse.SUPPRESS
+    none = argparse.SUPPRESS
+    meaning = f"{option.meaning}{shown}".replace("%", "%%") if in_help else none
     metavar = option.kind.metavar
     if option.positional:
         group.add_argument(option.name, nargs="?", metavar=metavar, default=none, help=meaning)
@@ -151,7 +152,7 @@ def refuse(problem: Exception, program: str = "portico") -> int:
     """Report a mistake of the operator, and return the exit code for it."""
     complain(str(problem))
     if isinstance(problem, UsageError):
-        say(f"{program} --help shows all options.\n")
+        say(f"{program} --help shows the options.\n")
     return MISUSED
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ import pytest
 from portico import __version__
 from portico.cli.banner import banner, duration, warnings
 from portico.cli.main import main
-from portico.cli.serve import parse
+from portico.cli.serve import COMMON, parse
 from portico.cli.terminal import UsageError, wants_color
 from portico.config.config import Config
 from portico.config.options import OPTIONS, SWITCH
@@ -121,7 +121,7 @@ def test_a_line_that_makes_no_sense_gets_a_hint(
     argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(argv) == 2
-    assert capsys.readouterr().err.endswith(f"\n{hint} --help shows all options.\n")
+    assert capsys.readouterr().err.endswith(f"\n{hint} --help shows the options.\n")
 
 
 @pytest.mark.parametrize(
@@ -142,19 +142,27 @@ def test_a_command_that_is_spelled_wrong_is_suggested(
 # --- help
 
 
-def test_help_is_short_and_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
+@pytest.mark.parametrize(
+    ("flag", "shown", "most"),
+    [("--help", COMMON, 60), ("--help-all", {option.name for option in OPTIONS}, 999)],
+)
+def test_help_names_what_is_common_or_everything(
+    flag: str, shown: Collection[str], most: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([flag]) == 0
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert max(map(len, lines)) < 80
-    assert len(lines) <= 120
+    assert len(lines) <= most
     assert "examples:" in lines
     words = " ".join(text.split())
+    named = {option.name for option in OPTIONS if option.meaning in words}
+    assert named == set(shown)
     for option in OPTIONS:
-        assert option.flag.replace("--", "--[no-]" if option.kind is SWITCH else "--") in words
-        assert option.meaning in words
-        shown = "" if option.default is False else option.shown_default
-        assert not shown or f"(default: {shown})" in words
+        if option.name in shown:
+            assert option.flag.replace("--", "--[no-]" if option.kind is SWITCH else "--") in words
+            default = "" if option.default is False else option.shown_default
+            assert not default or f"(default: {default})" in words
 
 
 def test_help_examples_are_valid(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ _SIGNS = {
     "\u266a": "aac flac m4a mp3 oga ogg opus wav",
     "\u2261": "7z br bz2 deb gz jar rar tar tgz whl xz zip zst",
     "<": "c cpp css go h htm html java js json jsx php py rb rs sh toml ts tsx xml yaml yml",
-    "\u00b6": "doc docx epub log md odt pdf rst rtf txt",
+    "\u00b6": "csv doc docx epub log md odt pdf rst rtf tsv txt",
 }
 
 NOTICE = (
@@ -88,6 +88,7 @@ th+th[aria-sort=descending] button::before{content:"\\2193"/""}
 #list th:last-child,#list td:last-child{padding-right:.5rem}
 #list td{color:var(--soft);font-size:.875rem}
 #list td.empty{padding:2rem .5rem;text-align:center}
+#list:has(.empty) thead{display:none}
 #list tbody th{width:100%}
 #list a{display:block;position:relative;padding:.2rem 0 .2rem 2.1rem;text-decoration:none}
 #list a:focus-visible{outline-offset:-2px}
