@@ -384,6 +384,25 @@ def test_serves_without_any_standard_stream(site: Path) -> None:
     assert shell(script, str(site), str(free_port())).stdout == "<p>Hello; 0\n"
 
 
+def test_a_terminal_that_cannot_show_a_name_gets_escapes(tmp_path: Path) -> None:
+    folder = tmp_path / "\u6d77"
+    folder.mkdir()
+    (folder / "\u6d77.txt").write_text("sea")
+    environ = {"PYTHONIOENCODING": "latin-1"}
+    with Supervised(tmp_path, str(folder), "-p", "0", environ=environ).start() as process:
+        assert f"serves {tmp_path}/\\u6d77\n" in process.said
+        assert process.content("/%E6%B5%B7.txt") == b"sea"
+        assert process.end() == 0, process.said
+    for command in (
+        ["explain", "/\u6d77.txt", "\u6d77"],
+        ["check", "\u6d77"],
+        ["compress", "\u6d77"],
+    ):
+        line = [sys.executable, "-m", "portico", *command]
+        env = {**os.environ, **environ}
+        assert subprocess.run(line, cwd=tmp_path, env=env, check=False).returncode == 0
+
+
 def test_ctrl_c_before_the_server_is_ready_is_no_traceback(tmp_path: Path) -> None:
     """A configuration file that never comes: the process waits for it, and is interrupted."""
     fifo = tmp_path / "portico.toml"
