@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,11 @@ def server(root: Path) -> Iterator[Logged]:
     settle(*root.iterdir())
     with Logged(root, root.parent, "--hidden") as server:
         yield server
+
+
+def large(name: str) -> pytest.MarkDecorator:
+    """Skip the test where this program is not installed, which would take minutes."""
+    return pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
 
 
 def succeeds(*command: str, cwd: Path) -> str:
@@ -82,6 +88,7 @@ def test_apt_installs_from_a_flat_repository(server: Logged, root: Path, here: P
     assert (here / "archives" / package.name).read_bytes() == package.read_bytes()
 
 
+@large("npm")
 def test_npm_installs_a_scoped_package(server: Logged, root: Path, here: Path) -> None:
     """It asks for `/npm/@scope%2ftiny`."""
     description = {"name": "@scope/tiny", "version": "1.0.0"}
@@ -183,6 +190,7 @@ class Get {
 """
 
 
+@large("javac")
 def test_java_sends_names_as_they_are(server: Logged, here: Path) -> None:
     """And it follows redirects that are relative."""
     urls = json.dumps([f"{server.url}in/{ODD}", f"{server.url}in"])[1:-1]
@@ -193,6 +201,7 @@ def test_java_sends_names_as_they_are(server: Logged, here: Path) -> None:
     assert said.rstrip().endswith("</html>")
 
 
+@large("ffmpeg")
 def test_ffmpeg_seeks(server: Logged, root: Path, here: Path) -> None:
     """It fetches a part to know where what it wants is, and gets the picture that is there."""
     quiet = ("ffmpeg", "-loglevel", "error")

@@ -154,6 +154,11 @@ def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) 
         assert reply.close
         assert b"LookupError" not in reply.data
         assert "LookupError: no (" in capfd.readouterr().err
+    reply = ask(responder, get("/file.txt").replace(b"GET", b"HEAD", 1))
+    assert reply.status == 500
+    assert reply.data.endswith(b"\r\n\r\n")
+    assert not reply.content
+    assert "LookupError" in capfd.readouterr().err
 
 
 def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
