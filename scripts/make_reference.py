@@ -96,17 +96,33 @@ closed, SIGHUP ends the server as SIGTERM does. More in [deploying.md](deploying
 
 ## The access log
 
-One line for each response, on stdout. `--log-format` says how it looks:
+One line for each request, on stdout. `--log-format` says how it looks:
 
 | form | a line |
 | --- | --- |
-| `short` | `14:03:22 200 GET  /film.mp4    1.2 MiB   38 ms`, as wide as the terminal; \
-`cut off` at the end of one that was not sent completely |
+| `short` | `14:03:22 200 GET  /film.mp4    1.2 MiB   38 ms`, as wide as the terminal |
 | `common`, `combined` | as Apache and nginx write them |
 | `json` | an object with the members `time`, `client`, `method`, `target`, `status`, \
-`length`, `referer`, `user_agent` |
+`bytes`, `duration` (in seconds), `end`, `referer`, `user_agent` |
 
 `auto`, the default, is `short` on a terminal and `common` elsewhere.
+
+What did not end well is marked. A response that was begun and not completed has the number of bytes
+of content that the client's system took, as far as this one knows.
+
+| what happened | `common`, `combined` | `json`: `end` | `short` |
+| --- | --- | --- | --- |
+| all of the response was handed to the system | its status | `complete` | |
+| the client left before: during a download, an upload, or while it waited | 499 | `client` | \
+`aborted` |
+| the client took nothing of its response for `send_timeout` | 408 | `timeout` | `timed out` |
+| the server ended it: the file changed, the disk failed, the place was needed for others, \
+the grace time was over | 599 | `server` | `cut off` |
+
+The first two numbers are those of nginx, the third is sent by nobody; programs that read logs take
+them as errors of the client, of the client, and of the server. In JSON, `status` stays what was
+sent; where nothing was sent, it is that number, too. A request that comes too slowly is answered
+with 408, and that response is `complete`.
 """
 
 

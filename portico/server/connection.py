@@ -15,11 +15,12 @@ from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
 from portico.server.net.loop import READ, WRITE
 from portico.server.net.send_queue import SendQueue
-from portico.server.net.transport import MORE, RECEIVE
+from portico.server.net.transport import MORE, RECEIVE, RECEIVE_CONTENT
 from portico.server.progress import Progress
 from portico.server.responder import Undecided
 from portico.server.shares import REQUESTS_AT_ONCE
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
+from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER, TIMED_OUT
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from portico.server.reply_cache import Reply
     from portico.server.request_content import RequestContent
     from portico.server.responder import Decision, Responder
-
-RECEIVE_CONTENT = 128 << 10
-"""Octets of a request's content received in one call, so that a large one needs few calls."""
 
 
 class Connection:
@@ -106,18 +104,25 @@ class Connection:
             unread = self._transport.unread()
             self.deadline = self._progress.look(self._responder.now, unread, self.state)
             if self.deadline <= self._responder.now:
-                self.give_up()
+                self.give_up(TIMED_OUT)
 
-    def give_up(self) -> None:
+    def give_up(self, end: str = BY_SERVER) -> None:
         """Close, and have the system let go at once of a response that the client has not taken."""
         if self.taken() is not None:
             self._transport.reset_when_closed()
-        self.close()
+        self.close(end)
 
     @property
     def is_uploading(self) -> bool:
         """Whether content comes that somebody asked for."""
         return self._content is not None and not self._content.is_answered
+
+    @property
+    def _unanswered(self) -> Decision | RequestContent | None:
+        """The request under way, if there is no response to it yet."""
+        if isinstance(self._waiting, Undecided):
+            return self._waiting.decision
+        return self._content if self.is_uploading else None
 
     def taken(self) -> tuple[int, float] | None:
         """Return the octets that the client took of its response, and the seconds; None if all."""
@@ -136,19 +141,22 @@ class Connection:
         elif self.state == CONTENT and not self.is_uploading:
             self._finish(linger=True)
 
-    def close(self) -> None:
-        """Close the connection, whatever its state. A response that was cut short is logged so."""
+    def close(self, end: str = BY_SERVER) -> None:
+        """Close the connection, whatever its state. `end` says who ends what is under way."""
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        asked, queue, reply = self._unanswered, self._send_queue, self._reply
         self._waiting = None
-        if self._send_queue is not None:
-            if self._reply is not None:
-                length = self._send_queue.content_sent(self._reply.head.length)
-                self._responder.cut_short(self._peer, self._reply, length, self._began)
-            if self._send_queue.ends_with_connection:
+        if asked is not None:
+            self._responder.left_unanswered(self._peer, asked, self._began, end)
+        if queue is not None:
+            if reply is not None:
+                length = queue.content_sent(reply.head.length + self._transport.unread())
+                self._responder.cut_short(self._peer, reply, length, self._began, end)
+            if queue.ends_with_connection:
                 self._transport.reset_when_closed()
-            self._end_queue(self._send_queue)
+            self._end_queue(queue)
         if self._content is not None:
             self._content.abort()
             self._content = None
@@ -171,7 +179,7 @@ class Connection:
         if data:
             self._begin(data)
         else:
-            self.close()
+            self.close(BY_CLIENT)
 
     def _begin(self, data: bytes) -> None:
         """IDLE: handle the first bytes of a request. A head that came whole and alone is fast."""
@@ -209,7 +217,7 @@ class Connection:
     def _on_broken(self, events: int) -> None:
         """QUEUED, WAIT: nothing was asked for, so what comes is an error."""
         if events & ~(READ | WRITE):
-            self.close()
+            self.close(BY_CLIENT)
 
     def _on_linger(self, _events: int) -> None:
         """LINGER: drop whatever comes, until the client closes."""
@@ -228,7 +236,7 @@ class Connection:
         except OSError:
             data = b""
         if not data:
-            self.close()
+            self.close(BY_CLIENT)
         return data
 
     def _take(self, data: bytes) -> None:
@@ -268,8 +276,7 @@ class Connection:
 
     def _answer(self, head: bytes, waited: Decision | None = None) -> None:
         """Send the reply to a head, or to what was `waited` for; or take the content first."""
-        responder = self._responder
-        began = 0.0 if waited is None else self._began
+        responder, began = self._responder, 0.0 if waited is None else self._began
         try:
             decided = (
                 responder.reply_to(head, self._peer) if waited is None else responder.resume(waited)
@@ -306,7 +313,7 @@ class Connection:
             return False
         self._content = None
         if reply is not None:
-            self._send(reply)
+            self._send(reply, self._began)
         return self.state in {IDLE, CONTENT}
 
     def _wait(self, waiting: Waiting) -> None:
@@ -331,15 +338,14 @@ class Connection:
 
     def _fail(self, error: ProtocolError) -> None:
         """End the exchange under way, with an answer unless it has one."""
-        content, waiting, self._waiting = self._content, self._waiting, None
-        asked = waiting.decision if isinstance(waiting, Undecided) else content
+        content, asked, self._waiting = self._content, self._unanswered, None
         if self._send_queue is not None:
             self.close()
+        elif content is not None and content.is_answered:
+            self._finish(linger=True)
         elif asked is None:
             received, self._buffer = self._buffer, b""
             self._send(self._responder.refuse(error, received))
-        elif content is not None and content.is_answered:
-            self._finish(linger=True)
         else:
             if content is not None:
                 content.abort()
@@ -358,12 +364,8 @@ class Connection:
                 sent = self._transport.send(reply.data, flags)
             elif reply.octets:
                 sent = self._transport.send_pieces((reply.data, *reply.octets), flags)
-        except (BlockingIOError, InterruptedError):
-            pass
         except OSError:
-            self._responder.cut_short(self._peer, reply, 0, began or self._responder.now)
-            self.close()
-            return
+            pass  # there is no room; or it is broken, which the next attempt shows
         if sent == reply.size:
             self._sent(reply, reply.length, began)
             return
@@ -394,8 +396,7 @@ class Connection:
             burst = responder.bursts.take(responder.now, responder.requests)
             is_done = send_queue.flush(self._transport, burst)
         except (OSError, ContentChanged) as problem:
-            responder.faults.cut(problem)
-            self.close()
+            self.close(responder.faults.cut(problem))
             return
         except Waiting as waiting:
             self._wait(waiting)
@@ -418,13 +419,12 @@ class Connection:
         if send_queue is not None and send_queue.needs_step:
             self.deadline = self._progress.expect(self._responder.now)  # the client waits for us
             if events & ~(READ | WRITE):
-                self.close()  # the client has gone
+                self.close(BY_CLIENT)
             else:
                 try:
                     self._responder.streams.step(send_queue)
                 except OSError as problem:
-                    self._responder.faults.cut(problem)
-                    self.close()
+                    self.close(self._responder.faults.cut(problem))
             if self.state == CLOSED or send_queue.needs_step:
                 return
         self._flush()

@@ -29,6 +29,7 @@ from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.request_content import RequestContent
 from portico.server.shares import Bursts, Streams
 from portico.server.states import IDLE, time_limits
+from portico.server.telemetry.ends import STATUSES
 from portico.server.telemetry.faults import Faults
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.origin.open_file import Waiting
@@ -343,16 +344,26 @@ class Responder:
         response.close = True
         return self._reply(response, None, request, line)
 
-    def cut_short(self, peer: str, reply: Reply, length: int, began: float) -> None:
+    def cut_short(self, peer: str, reply: Reply, length: int, began: float, end: str) -> None:
         """Count and log an exchange with `peer` that ended after `length` octets of content.
 
-        `began` is when its request was taken up.
+        `began` is when its request was taken up, `end` who ended it: see `ends`.
         """
         self.requests += 1
         if self.counters is not None:
             self.counters.cut_short(reply.status, length)
         if self.log is not None:
-            self.log.add(peer, reply.log_text, length, began, cut=True)
+            self.log.add_cut(peer, reply.log_text, length, began, end)
+
+    def left_unanswered(
+        self, peer: str, asked: Decision | RequestContent, began: float, end: str
+    ) -> None:
+        """Count and log a request of `peer` to which there was no response yet."""
+        if self.counters is not None:
+            self.counters.cut_short(STATUSES[end], 0)
+        if self.log is not None:
+            text = self.log.describe(asked.line, asked.request, STATUSES[end])
+            self.log.add_cut(peer, text, 0, began, end)
 
     def _still_holds(self, reply: Reply) -> bool:
         """Return whether a kept reply is ready to be sent; if it is outdated, forget it.

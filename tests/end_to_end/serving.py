@@ -83,7 +83,7 @@ class Logged(Supervised):
     def lines(self) -> list[Exchange]:
         """Return the whole log."""
         return [
-            Exchange(line["method"], line["target"], line["status"], line["length"])
+            Exchange(line["method"], line["target"], line["status"], line["bytes"])
             for line in map(json.loads, self.logged.splitlines())
         ]
 

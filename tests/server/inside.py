@@ -120,9 +120,10 @@ class Desk:
         handler: Handler,
         wait: Wait | None = None,
         in_thread: Callable[[RequestHead], Answer] | None = None,
+        log: AccessLog | None = None,
     ) -> None:
         cache = ReplyCache(1 << 20)
-        self.responder = Responder(config, handler, cache, wait=wait, in_thread=in_thread)
+        self.responder = Responder(config, handler, cache, wait=wait, in_thread=in_thread, log=log)
         self.loop = Loop()
         self.connections: dict[int, Connection] = {}
         self.clients: list[socket.socket] = []

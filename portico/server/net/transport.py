@@ -28,6 +28,8 @@ MORE = getattr(socket, "MSG_MORE", 0)
 """A flag for `send`: more follows at once, so the kernel need not send a segment yet."""
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
+RECEIVE_CONTENT = 128 << 10
+"""The same, of a request's content: so a large one needs few calls."""
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 _HAS_SENDFILE = hasattr(os, "sendfile")
 _READ_AT_ONCE = 65536

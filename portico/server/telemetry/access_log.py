@@ -1,7 +1,10 @@
-"""The access log: a line for each response, in Common, Combined or JSON format, or for people.
+"""The access log: a line for each request, in Common, Combined or JSON format, or for people.
 
-Lines are written once per turn of the loop. What a client sent is escaped, so that it can neither
-forge a line nor move a terminal's cursor. Fields with credentials are never logged.
+Lines are written once per turn of the loop. How an exchange ended (see `ends`) has a member of its
+own in JSON; in the formats that have no place for it, a status of `ends.STATUSES` says so.
+
+What a client sent is escaped, so that it can neither forge a line nor move a terminal's cursor.
+Fields with credentials are never logged.
 
 Limits: when the reader of a pipe has gone, logging ends silently. Lines that cannot be written,
 because the disk is full or a reader stands still (see `output`), are lost. That is reported with
@@ -17,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from portico.http.dates import common_log_date
 from portico.server.telemetry import short_form
+from portico.server.telemetry.ends import COMPLETE, STATUSES
 from portico.server.telemetry.output import Output
-from portico.server.telemetry.short_form import COLORS
 from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class AccessLog:
         self._color = color
         self._second = 0
         self._around_peer = ("", "")
-        self._lines: list[tuple[str, tuple[str, str], int, float, bool]] = []
+        self._lines: list[tuple[str, tuple[str, str], int, float, str]] = []
         self.fields: frozenset[str] = frozenset(
             () if log_format in {"common", "short"} else ("referer", "user-agent")
         )
@@ -81,26 +84,29 @@ class AccessLog:
             return _json_members(line, status, referer, agent)
         if self._format == "short":
             return short_form.describe(escape(line), status)
-        code = f"\x1b[{COLORS.get(str(status)[0], '0')}m{status}\x1b[0m" if self._color else status
-        before = f'"{escape(line)}" {code} '
+        before = f'"{escape(line)}" {self._colored(status)} '
         if self._format == "combined":
             return before, f' "{escape(referer or "-")}" "{escape(agent or "-")}"\n'
         return before, "\n"
 
-    def add(
-        self,
-        peer: str,
-        text: tuple[str, str],
-        length: int,
-        began: float,
-        cut: bool = False,  # noqa: FBT001, FBT002
-    ) -> None:
+    def _colored(self, status: int) -> str:
+        return short_form.colored(str(status)) if self._color else str(status)
+
+    def add(self, peer: str, text: tuple[str, str], length: int, began: float) -> None:
         """Log a response with `length` octets of content to `peer`; `describe` makes `text`.
 
-        `began` is when its request was taken up, in monotonic seconds. `cut` says that the content
-        was not sent to its end.
+        `began` is when its request was taken up, in monotonic seconds.
         """
-        self._lines.append((peer, text, length, began, cut))
+        self._lines.append((peer, text, length, began, COMPLETE))
+
+    def add_cut(
+        self, peer: str, text: tuple[str, str], length: int, began: float, end: str
+    ) -> None:
+        """Log an exchange that ended before its response was complete: `end` is one of `ends`."""
+        if self._format in {"common", "combined"}:
+            request_line, _, _ = text[0].rpartition('" ')
+            text = f'{request_line}" {self._colored(STATUSES[end])} ', text[1]
+        self._lines.append((peer, text, length, began, end))
 
     def flush(self) -> None:
         """Write the lines that were added."""
@@ -113,6 +119,15 @@ class AccessLog:
         start, middle = self._around_peer
         if self._format == "short":
             text = self._short_lines(start)
+        elif self._format == "json":
+            now = time.monotonic()
+            text = "".join(
+                [
+                    f"{start}{peer}{middle}{before}{length}, "
+                    f'"duration": {now - began:.6f}, "end": "{end}"{after}'
+                    for peer, (before, after), length, began, end in self._lines
+                ]
+            )
         else:
             text = "".join(
                 [
@@ -133,9 +148,9 @@ class AccessLog:
         return "".join(
             [
                 short_form.short_line(
-                    clock, text, length, now - began, cut=cut, width=width, color=self._color
+                    clock, text, length, now - began, end=end, width=width, color=self._color
                 )
-                for _, text, length, began, cut in self._lines
+                for _, text, length, began, end in self._lines
             ]
         )
 
@@ -182,5 +197,5 @@ def _json_members(
     method, _, rest = line.partition(" ")
     target = rest.rpartition(" ")[0] or rest
     known = {"method": method, "target": target, "status": status}
-    before = json.dumps(known)[1:-1] + ', "length": '
+    before = json.dumps(known)[1:-1] + ', "bytes": '
     return before, ", " + json.dumps({"referer": referer, "user_agent": agent})[1:] + "\n"

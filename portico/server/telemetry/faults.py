@@ -10,10 +10,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 REPORT_SECONDS = 60.0
+
+_OF_NETWORKS = (ConnectionError, TimeoutError)
+"""What is raised when a client has gone, or can be reached no more."""
 
 _OF_DISKS = frozenset(
     getattr(errno, name)
@@ -35,10 +40,11 @@ class Faults:
         """Tell that a request could not be answered, because of `cause`."""
         self._tell(f"'{request_line.decode('latin-1')}' could not be answered", cause)
 
-    def cut(self, cause: Exception) -> None:
-        """Tell why a response was cut short, unless its client has left."""
+    def cut(self, cause: Exception) -> str:
+        """Return who ended a response that is cut short (see `ends`); tell of a disk that fails."""
         if isinstance(cause, OSError) and cause.errno in _OF_DISKS:
             self._tell("a response was cut short", cause)
+        return BY_CLIENT if isinstance(cause, _OF_NETWORKS) else BY_SERVER
 
     def _tell(self, what: str, cause: OSError) -> None:
         now = time.monotonic()

@@ -79,7 +79,7 @@ class ServerCollector(Collector):
 
 def _responses(sums: list[int]) -> Iterator[Metric]:
     by_status = {str(status): sums[status] for status in range(100, counters.CELLS) if sums[status]}
-    text = "Responses by status."
+    text = "Responses by status; 499 is a client that left before it had one."
     yield _filled(Counter("portico_responses", text, labels=["status"]), by_status)
     text = "Responses that ended before they were complete; the others count them, too."
     yield Counter("portico_responses_incomplete", text, sums[counters.INCOMPLETE])

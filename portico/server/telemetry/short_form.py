@@ -6,6 +6,7 @@ is; in a narrow terminal the other columns go first. Without a terminal, nothing
 
 from __future__ import annotations
 
+from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER, COMPLETE, TIMED_OUT
 from portico.site.pages.listing import human_size
 
 _METHOD_LIMIT = 10
@@ -14,8 +15,14 @@ _NARROW, _NARROWEST = 72, 48
 """Columns of a terminal below which the time of day is left out; and size and duration as well."""
 
 # The color of a status by its first digit: green, cyan, yellow, red.
-COLORS = {"2": "32", "3": "36", "4": "33", "5": "31"}
+_COLORS = {"2": "32", "3": "36", "4": "33", "5": "31"}
 _RED, _DIM = "31", "2"
+_MARKS = {COMPLETE: "", BY_CLIENT: " aborted", BY_SERVER: " cut off", TIMED_OUT: " timed out"}
+
+
+def colored(status: str) -> str:
+    """Return a status in the color of its kind."""
+    return f"\x1b[{_COLORS.get(status[0], '0')}m{status}\x1b[0m"
 
 
 def describe(line: str, status: int) -> tuple[str, str]:
@@ -31,28 +38,29 @@ def short_line(
     length: int,
     seconds: float,
     *,
-    cut: bool,
+    end: str,
     width: int,
     color: bool,
 ) -> str:
     """Return a line of at most `width` columns; 0 is no limit. `describe` makes `text`.
 
-    `length` bytes of content were sent, `seconds` after the request; `cut`: there should be more.
+    `length` bytes of content were sent, `seconds` after the request. `end` is one of `ends`.
     """
     start, target = text
-    end = f"{human_size(length):>9} {_duration(seconds):>7}"
+    last = f"{human_size(length):>9} {_duration(seconds):>7}"
     if width and width < _NARROWEST:
-        end = ""
-    end += " cut off" if cut else ""
+        last = ""
+    last += _MARKS[end]
     if width and width < _NARROW:
         clock = ""
     if width:
-        room = max(1, width - 1 - len(f"{clock} {start} {end}"))
+        room = max(1, width - 1 - len(f"{clock} {start} {last}"))
         target = f"{_shortened(target, room):<{room}}"
     if color:
-        start = f"\x1b[{COLORS.get(start[0], '0')}m{start[:3]}\x1b[0m{start[3:]}"
-        clock, end = f"\x1b[{_DIM}m{clock}\x1b[0m", f"\x1b[{_RED if cut else _DIM}m{end}\x1b[0m"
-    return f"{clock} {start} {target} {end}".strip() + "\n"
+        start = colored(start[:3]) + start[3:]
+        clock = f"\x1b[{_DIM}m{clock}\x1b[0m"
+        last = f"\x1b[{_DIM if end == COMPLETE else _RED}m{last}\x1b[0m"
+    return f"{clock} {start} {target} {last}".strip() + "\n"
 
 
 def _shortened(text: str, room: int) -> str:

@@ -18,7 +18,7 @@ from portico.config.config import Config
 from portico.server.telemetry.access_log import AccessLog, escape
 from portico.server.worker import Worker
 from tests.server import inside
-from tests.server.clients import Client, eventually, get, request
+from tests.server.clients import PATIENCE, Client, eventually, get, request
 from tests.server.processes.supervised import Supervised, needs_proc
 
 COMMON = re.compile(
@@ -112,12 +112,14 @@ def test_the_json_form(log: Start) -> None:
         first, second, third = map(json.loads, logged.lines(3))
     moment = datetime.fromisoformat(first.pop("time"))
     assert abs(datetime.now(moment.tzinfo) - moment).days == 0
+    assert 0 < first.pop("duration") < PATIENCE
     assert first == {
         "client": "127.0.0.1",
         "method": "GET",
         "target": "/small.txt",
         "status": 200,
-        "length": 5,
+        "bytes": 5,
+        "end": "complete",
         "referer": "http://ä.test/",
         "user_agent": '"Te\\st"',
     }
@@ -196,7 +198,7 @@ def test_a_whole_download_and_one_that_was_cut(log: Start, by_stop: bool) -> Non
             client.vanish()
         lines = logged.statuses(2)
     assert lines[0] == ("GET /large.bin HTTP/1.1", 200, 1 << 22)
-    assert lines[1][:2] == ("GET /large.bin HTTP/1.1", 200)
+    assert lines[1][:2] == ("GET /large.bin HTTP/1.1", 599 if by_stop else 499)
     assert 1000 < lines[1][2] < 1 << 22
 
 

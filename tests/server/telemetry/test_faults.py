@@ -8,14 +8,16 @@ import pytest
 
 from portico.http.content import ContentChanged
 from portico.server.telemetry import faults
+from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER
 from portico.server.telemetry.faults import Faults
 
 
 def test_one_report_at_a_time_which_counts_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     disk = Faults(told.append)
-    for cause in (BrokenPipeError(errno.EPIPE, ""), ContentChanged(), OSError(errno.EIO, "")):
-        disk.cut(cause)
+    assert disk.cut(BrokenPipeError(errno.EPIPE, "")) == BY_CLIENT
+    for cause in (ContentChanged(), OSError(errno.EIO, "")):
+        assert disk.cut(cause) == BY_SERVER
     for _ in range(2):
         disk.failed(OSError(errno.EMFILE, ""), b"GET / HTTP/1.1")
     monkeypatch.setattr(faults, "REPORT_SECONDS", -1.0)

@@ -6,14 +6,15 @@ import re
 
 import pytest
 
+from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER, COMPLETE, TIMED_OUT
 from portico.server.telemetry.short_form import describe, short_line
 
 LINE = "GET /movies/a-long-name-of-a-film.mp4 HTTP/1.1"
 
 
-def line(*, width: int = 0, cut: bool = False, color: bool = False) -> str:
+def line(*, width: int = 0, end: str = COMPLETE, color: bool = False) -> str:
     text = describe(LINE, 206)
-    return short_line("14:03:22", text, 1 << 20, 0.0384, cut=cut, width=width, color=color)
+    return short_line("14:03:22", text, 1 << 20, 0.0384, end=end, width=width, color=color)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +35,14 @@ def test_the_end_of_a_target_is_kept() -> None:
     assert re.search(r" /mov\S*\.\.\.\S*film\.mp4 ", line(width=60))
 
 
-def test_what_was_cut_off_is_marked_and_colors_take_no_room() -> None:
-    assert line(cut=True).endswith("38 ms cut off\n")
-    colored = line(cut=True, width=80, color=True)
+@pytest.mark.parametrize(
+    ("end", "mark"), [(BY_CLIENT, "aborted"), (BY_SERVER, "cut off"), (TIMED_OUT, "timed out")]
+)
+def test_what_did_not_end_well_is_marked_and_colors_take_no_room(end: str, mark: str) -> None:
+    assert line(end=end).endswith(f"38 ms {mark}\n")
+    colored = line(end=end, width=80, color=True)
     assert "\x1b[32m206\x1b[0m" in colored
-    assert re.sub(r"\x1b\[[0-9]*m", "", colored) == line(cut=True, width=80)
+    assert re.sub(r"\x1b\[[0-9]*m", "", colored) == line(end=end, width=80)
 
 
 @pytest.mark.parametrize(
