@@ -103,9 +103,13 @@ One line for each request, on stdout. `--log-format` says how it looks:
 | `short` | `14:03:22 200 GET  /film.mp4    1.2 MiB   38 ms`, as wide as the terminal |
 | `common`, `combined` | as Apache and nginx write them |
 | `json` | an object with the members `time`, `client`, `method`, `target`, `status`, \
-`bytes`, `duration` (in seconds), `end`, `referer`, `user_agent` |
+`bytes`, `duration` (in seconds), `end`, `referer`, `user_agent`, `user`; with `--users` or \
+`--tls-client-ca` also `client_subject` |
 
 `auto`, the default, is `short` on a terminal and `common` elsewhere.
+
+Who has signed in by `--users` is named in Common and Combined lines as well, in the third place;
+else the subject of the client's certificate, if it has one (see [tls.md](tls.md)).
 
 What did not end well is marked. A response that was begun and not completed has the number of bytes
 of content that the client's system took, as far as this one knows.

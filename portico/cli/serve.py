@@ -187,8 +187,9 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     config = _at_terminal(config)
     log = None
     if config.access_log:
+        names = bool(config.users or config.tls_client_ca)
         color = config.color == "always"
-        log = AccessLog(STDOUT, config.log_format, color=color, report=report)
+        log = AccessLog(STDOUT, config.log_format, color=color, names=names, report=report)
     counters = None if program.metrics is None else program.metrics.counters.add()
     worker = Worker(
         config,

@@ -47,6 +47,7 @@ class RequestHead:
         "query",
         "scheme",
         "target",
+        "user",
         "version",
     )
 
@@ -67,6 +68,8 @@ class RequestHead:
         """Octets of content that follow; CHUNKED when only its coding tells."""
         self.peer = ""
         """The client's address, for what depends on who asks; "" where that is nobody."""
+        self.user: str | None = None
+        """Who sent it, once the site knows that by a password or a token."""
         self.is_secure = False
         """Whether it came over TLS."""
         self.keep_alive = True

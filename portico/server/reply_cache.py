@@ -84,7 +84,7 @@ class Reply:
         close: bool = False,
         linger: bool = False,
         any_query: bool = False,
-        log_text: tuple[str, str] = ("", ""),
+        log_text: tuple[str, ...] = ("", ""),
     ) -> None:
         """`log_text` is what the access log says of it (see `AccessLog.describe`).
 
@@ -128,7 +128,7 @@ class Reply:
             self.data = self.head.octets(date) + self.data[self.head.length :]
         self.checked = request
 
-    def with_log_text(self, log_text: tuple[str, str]) -> Reply:
+    def with_log_text(self, log_text: tuple[str, ...]) -> Reply:
         """Return a copy with another text for the access log."""
         copied = copy(self)
         copied.log_text = log_text

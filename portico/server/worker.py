@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from portico.server.net.acceptor import Secure
     from portico.server.net.certificates import Certificates
+    from portico.server.net.transport import Plain
     from portico.server.responder import Handler
     from portico.site.rules.rulebook import Report
 
@@ -203,11 +204,19 @@ class Worker:
         """Return what secures connections, and look after the certificates. Raises ConfigError."""
         from portico.server.net.certificates import Certificates  # ssl takes time, and memory
         from portico.server.net.tls import Tls
+        from portico.server.telemetry.access_log import CertifiedPeer
+        from portico.server.telemetry.handshakes import Handshakes
 
         self._certificates = Certificates(self._config)
         self._look_at_certificates()
         choose = self._certificates.context_for
-        return lambda plain: Tls(plain, choose)
+        handshakes = Handshakes(self._telemetry.counters, self._telemetry.report)
+
+        def secure(plain: Plain, peer: str) -> tuple[Tls, str]:
+            tls = Tls(plain, choose, partial(handshakes.failed, peer))
+            return tls, CertifiedPeer(peer, tls) if self._config.tls_client_ca else peer
+
+        return secure
 
     def _look_at_certificates(self) -> None:
         self._loop.later(CERTIFICATE_SECONDS, partial(self._load_certificates, goes_on=True))

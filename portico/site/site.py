@@ -249,6 +249,7 @@ class Site:
         try:
             if self._users is not None:
                 context.user = self._users.who(request, may_wait=self._may_wait)
+                request.user = context.user  # for the log
         except TooManyGuesses as problem:
             self._note("Access: too many wrong passwords from this address.")
             return error(429, request, fields=[("Retry-After", str(problem.seconds))])

@@ -79,11 +79,13 @@ def states(server: Server) -> list[int]:
 
 
 @contextmanager
-def running(config: Config, log: AccessLog | None = None) -> Iterator[tuple[Worker, str]]:
+def running(
+    config: Config, log: AccessLog | None = None, telemetry: Telemetry | None = None
+) -> Iterator[tuple[Worker, str]]:
     """A worker in a thread, and its URL. At the end it is stopped, with the grace time it has."""
     listeners = bind(config)
     url = url_of(listeners[0])
-    worker = Worker(config, listeners, Telemetry(log))
+    worker = Worker(config, listeners, telemetry or Telemetry(log))
     thread = Thread(target=worker.run)
     thread.start()
     try:
@@ -123,7 +125,9 @@ class Desk:
         log: AccessLog | None = None,
     ) -> None:
         cache = ReplyCache(1 << 20)
-        self.responder = Responder(config, handler, cache, wait=wait, in_thread=in_thread, log=log)
+        self.responder = Responder(
+            config, handler, cache, wait=wait, in_thread=in_thread, telemetry=Telemetry(log)
+        )
         self.loop = Loop()
         self.connections: dict[int, Connection] = {}
         self.clients: list[socket.socket] = []

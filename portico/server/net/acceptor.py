@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Transport
 
     Accepted = tuple[Transport, str]
-    Secure = Callable[[Plain], Transport]
+    Secure = Callable[[Plain, str], Accepted]
 
 
 class Acceptor:
@@ -37,7 +37,7 @@ class Acceptor:
         secure: Secure | None = None,
         announcers: Callable[[str], bool] | None = None,
     ) -> None:
-        """`secure` makes the transport of a connection out of a plain one.
+        """`secure` makes a connection out of a plain one and its peer.
 
         With `announcers`, which tells whether an address is that of one, each connection begins
         with a header of the PROXY protocol, and those of all others are closed.
@@ -51,11 +51,7 @@ class Acceptor:
 
 
 def _with(secure: Secure, accept: Callable[[], tuple[Plain, str]]) -> Callable[[], Accepted]:
-    def accept_securely() -> Accepted:
-        plain, host = accept()
-        return secure(plain), host
-
-    return accept_securely
+    return lambda: secure(*accept())
 
 
 def _announced(

@@ -27,7 +27,8 @@ from portico.site.origin.fingerprint import read_at
 from portico.site.pages.errors import error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn
 
     from portico.server.net.transport import Plain
 
@@ -59,6 +60,13 @@ _FINITE_FIELDS = range(0x0100, 0x0200)
 _HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 _NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
 """Fatal alerts (RFC 8446, 6.2; RFC 7301, 3.2), as records."""
+_KINDS = {
+    "commonName": "CN", "countryName": "C", "domainComponent": "DC", "localityName": "L",
+    "organizationName": "O", "organizationalUnitName": "OU", "stateOrProvinceName": "ST",
+    "userId": "UID",
+}  # fmt: skip
+"""The kinds of names in a subject (RFC 4514, 3)."""
+_SPECIAL, _ESCAPED = re.compile(r'[,+"\\<>;]'), r"\\\g<0>"
 _HOST = re.compile(rb"\r\nHost:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -66,26 +74,39 @@ class Tls:
     """An encrypted connection over `plain`, which must not block; a `transport.Transport`.
 
     `choose` returns the context for the name of a server. The handshake goes on with each
-    `receive`, and nothing may be sent before one has returned.
+    `receive`, and nothing may be sent before one has returned. If it fails, `failed` is told for
+    which name and why.
     """
 
     __slots__ = (
         "_choose",
         "_encrypted",
+        "_failed",
         "_hello",
         "_incoming",
         "_is_established",
         "_is_reset",
         "_is_told",
+        "_name",
         "_outgoing",
         "_owed",
         "_plain",
         "_tls",
+        "subject",
     )
 
-    def __init__(self, plain: Plain, choose: Callable[[str], ssl.SSLContext]) -> None:
+    def __init__(
+        self,
+        plain: Plain,
+        choose: Callable[[str], ssl.SSLContext],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
         self._plain = plain
         self._choose = choose
+        self._failed = failed
+        self._name = ""  # of the server, as the client asks for it
+        self.subject = ""
+        """The subject of the client's certificate, once `receive` has returned; "" without one."""
         self._hello = b""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -187,15 +208,20 @@ class Tls:
         if message is None:
             raise BlockingIOError
         hello = read_hello(message)
+        self._name = hello.name
         if hello.protocols and PROTOCOL not in hello.protocols:
-            self._plain.send(_NO_APPLICATION_PROTOCOL)
-            raise ConnectionAbortedError("the client speaks other protocols only")
+            self._refuse(_NO_APPLICATION_PROTOCOL, "it speaks other protocols only, not HTTP/1.1")
         if is_cut(message) or hello.is_costly:
-            self._plain.send(_HANDSHAKE_FAILURE)
-            raise ConnectionAbortedError("the client's hello is too long, or demands too much")
+            self._refuse(_HANDSHAKE_FAILURE, "its hello is too long, or demands too much")
         self._incoming.write(self._hello)
         self._hello = b""
-        return self._choose(hello.name).wrap_bio(self._incoming, self._outgoing, server_side=True)
+        return self._choose(self._name).wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def _refuse(self, alert: bytes, why: str) -> NoReturn:
+        problem = ConnectionAbortedError(why)
+        self._failed(self._name, problem)
+        self._plain.send(alert)
+        raise problem
 
     def _tell_of_https(self) -> None:
         """Answer a request without TLS once its head is there. Always raises."""
@@ -210,10 +236,14 @@ class Tls:
         try:
             tls.do_handshake()
             self._is_established = True
+            self.subject = subject_of(tls.getpeercert())
         except ssl.SSLWantReadError:
             self._collect()
             self._flush()
             raise BlockingIOError from None
+        except ssl.SSLError as problem:
+            self._failed(self._name, problem)
+            raise
 
     def _decrypt(self, tls: ssl.SSLObject) -> bytes:
         pieces = []
@@ -381,6 +411,14 @@ def _shares(octets: bytes) -> list[int]:
         found.append(group)
         at += 4 + size
     return found
+
+
+def subject_of(certificate: Mapping[str, Any] | None) -> str:
+    """Return the subject of what SSLObject.getpeercert returns, as RFC 4514 has it."""
+    pairs = [pair for names in (certificate or {}).get("subject", ()) for pair in names]
+    return ",".join(
+        [f"{_KINDS.get(kind, kind)}={_SPECIAL.sub(_ESCAPED, name)}" for kind, name in pairs[::-1]]
+    )
 
 
 def explain_https(request: bytes) -> bytes:

@@ -154,8 +154,9 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         listener.set_inheritable(False)
     log = None
     if config.access_log:
+        names = bool(config.users or config.tls_client_ca)
         color = config.color == "always"
-        log = AccessLog(STDOUT, config.log_format, color=color, report=control.warn)
+        log = AccessLog(STDOUT, config.log_format, color=color, names=names, report=control.warn)
     counters = None
     if arguments["counters"] is not None:
         from portico.server.telemetry.counters import adopt

@@ -26,14 +26,22 @@ from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from portico.http.message import RequestHead
+    from portico.server.net.tls import Tls
+
+    Line = tuple[str, tuple[str, ...], int, float, str]
+    """What `add` is given, and how the exchange ended."""
 
 _REQUEST_LINE_LIMIT = 2048
 """Octets of a request line that are logged."""
 
 REPORT_SECONDS = 60
 """How often lost lines are reported."""
+
+_SPACE = r"\x20"
+"""In a name, since Common and Combined lines are split at spaces."""
 
 _UNSAFE = re.compile(r'[^ -~]|["\\]')
 
@@ -43,6 +51,24 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+class CertifiedPeer(str):
+    """A client's address which knows the subject of its certificate."""
+
+    __slots__ = ("_tls",)
+    _tls: Tls
+
+    def __new__(cls, address: str, tls: Tls) -> Self:
+        """`tls` is the client's connection."""
+        peer = super().__new__(cls, address)
+        peer._tls = tls
+        return peer
+
+    @property
+    def subject(self) -> str:
+        """The subject, once the handshake is over."""
+        return self._tls.subject
+
+
 class AccessLog:
     """Writes lines to the descriptor `fd`, which stays open.
 
@@ -50,8 +76,15 @@ class AccessLog:
     """
 
     def __init__(
-        self, fd: int, log_format: str, *, color: bool, report: Callable[[str], None] = warn
+        self,
+        fd: int,
+        log_format: str,
+        *,
+        color: bool,
+        names: bool = False,
+        report: Callable[[str], None] = warn,
     ) -> None:
+        """`names` says that clients may have names: those of users, or in their certificates."""
         self._fd = fd
         self._output: Output | None = Output(fd)
         self._unfinished = b""  # the rest of a line of which some is written
@@ -61,9 +94,10 @@ class AccessLog:
         self._report = report
         self._format = log_format
         self._color = color
+        self._names = names
         self._second = 0
         self._around_peer = ("", "")
-        self._lines: list[tuple[str, tuple[str, str], int, float, str]] = []
+        self._lines: list[Line] = []
         self.fields: frozenset[str] = frozenset(
             () if log_format in {"common", "short"} else ("referer", "user-agent")
         )
@@ -71,28 +105,30 @@ class AccessLog:
 
     def describe(
         self, request_line: bytes, request: RequestHead | None, status: int
-    ) -> tuple[str, str]:
-        """Return what a line says before and after the length of the content.
+    ) -> tuple[str, ...]:
+        """Return what a line says before and after the length of the content, and the user's name.
 
         In the short form: before the target, and the target.
         """
         line = request_line[:_REQUEST_LINE_LIMIT].decode("latin-1")
-        referer = agent = None
+        referer = agent = user = None
         if request is not None:
             referer, agent = request.get("referer"), request.get("user-agent")
+            user = request.user
         if self._format == "json":
-            return _json_members(line, status, referer, agent)
+            return _json_members(line, status, referer, agent, user)
         if self._format == "short":
             return short_form.describe(escape(line), status)
         before = f'"{escape(line)}" {self._colored(status)} '
+        after = "\n"
         if self._format == "combined":
-            return before, f' "{escape(referer or "-")}" "{escape(agent or "-")}"\n'
-        return before, "\n"
+            after = f' "{escape(referer or "-")}" "{escape(agent or "-")}"\n'
+        return (before, after, user or "") if self._names else (before, after)
 
     def _colored(self, status: int) -> str:
         return short_form.colored(str(status)) if self._color else str(status)
 
-    def add(self, peer: str, text: tuple[str, str], length: int, began: float) -> None:
+    def add(self, peer: str, text: tuple[str, ...], length: int, began: float) -> None:
         """Log a response with `length` octets of content to `peer`; `describe` makes `text`.
 
         `began` is when its request was taken up, in monotonic seconds.
@@ -100,12 +136,12 @@ class AccessLog:
         self._lines.append((peer, text, length, began, COMPLETE))
 
     def add_cut(
-        self, peer: str, text: tuple[str, str], length: int, began: float, end: str
+        self, peer: str, text: tuple[str, ...], length: int, began: float, end: str
     ) -> None:
         """Log an exchange that ended before its response was complete: `end` is one of `ends`."""
         if self._format in {"common", "combined"}:
             request_line, _, _ = text[0].rpartition('" ')
-            text = f'{request_line}" {self._colored(STATUSES[end])} ', text[1]
+            text = f'{request_line}" {self._colored(STATUSES[end])} ', *text[1:]
         self._lines.append((peer, text, length, began, end))
 
     def flush(self) -> None:
@@ -117,6 +153,8 @@ class AccessLog:
             self._second = second
             self._around_peer = self._timestamp(second)
         start, middle = self._around_peer
+        if self._names:
+            self._lines = [self._named(line) for line in self._lines]
         if self._format == "short":
             text = self._short_lines(start)
         elif self._format == "json":
@@ -137,6 +175,19 @@ class AccessLog:
             )
         self._lines.clear()
         self._write(text.encode("ascii"))
+
+    def _named(self, line: Line) -> Line:
+        """Return a line with the names of its client behind its address."""
+        peer, text, length, began, end = line
+        subject = peer.subject if isinstance(peer, CertifiedPeer) else ""
+        if self._format == "json":
+            import json
+
+            peer = f'{peer}", "client_subject": {json.dumps(subject or None)}'
+        elif self._format != "short":
+            text, user = text[:2], text[2]
+            peer = f"{peer} - {escape(user or subject or '-').replace(' ', _SPACE)}"
+        return peer, text, length, began, end
 
     def _short_lines(self, clock: str) -> str:
         """Return the lines for people, as wide as the terminal is now."""
@@ -160,9 +211,10 @@ class AccessLog:
             return time.strftime("%H:%M:%S", time.localtime(second)), ""
         if self._format == "json":
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-            return f'{{"time": "{stamp}", "client": "', '", '
+            return f'{{"time": "{stamp}", "client": "', ", " if self._names else '", '
         stamp = f"[{common_log_date(second)}]"
-        return "", f" - - \x1b[2m{stamp}\x1b[0m " if self._color else f" - - {stamp} "
+        stamp = f"\x1b[2m{stamp}\x1b[0m" if self._color else stamp
+        return "", f" {stamp} " if self._names else f" - - {stamp} "
 
     def _write(self, data: bytes) -> None:
         """Write all of `data`, as far as that can be done."""
@@ -190,7 +242,7 @@ class AccessLog:
 
 
 def _json_members(
-    line: str, status: int, referer: str | None, agent: str | None
+    line: str, status: int, referer: str | None, agent: str | None, user: str | None
 ) -> tuple[str, str]:
     import json
 
@@ -198,4 +250,6 @@ def _json_members(
     target = rest.rpartition(" ")[0] or rest
     known = {"method": method, "target": target, "status": status}
     before = json.dumps(known)[1:-1] + ', "bytes": '
-    return before, ", " + json.dumps({"referer": referer, "user_agent": agent})[1:] + "\n"
+    return before, ", " + json.dumps({"referer": referer, "user_agent": agent, "user": user})[
+        1:
+    ] + "\n"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-LAYOUT = 2
+LAYOUT = 3
 """The version of the cells' meaning; to be raised with any change below. After an update, workers
 with new code may run under a supervisor with old code, and must not write into its cells."""
 
@@ -39,7 +39,8 @@ CELLS = 1000
     MISSES,
     CPU_NANOSECONDS,
     DURATION_NANOSECONDS,
-) = range(9)
+    HANDSHAKES_FAILED,
+) = range(10)
 """Counters, but for the first. KNOWN_HEADS, KNOWN_KEYS and MISSES count look-ups of replies."""
 
 DURATIONS = 20
@@ -89,6 +90,10 @@ class Counters:
     def accepted(self, number: int) -> None:
         """Count accepted connections."""
         self.cells[ACCEPTED] += number
+
+    def handshake_failed(self) -> None:
+        """Count a TLS handshake that failed."""
+        self.cells[HANDSHAKES_FAILED] += 1
 
     def knew_key(self) -> None:
         """Count a reply that was found by its key."""

@@ -28,13 +28,31 @@ _OF_DISKS = frozenset(
 """Errors that no client causes when something is sent to it."""
 
 
-class Faults:
-    """Tells `report` of faults."""
+class SparingReport:
+    """Tells `report` one text in REPORT_SECONDS, and how many others there were before it."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._next_report = 0.0
         self._untold = 0
+
+    def tell(self, text: str) -> None:
+        """Tell `text`, or only count it."""
+        now = time.monotonic()
+        if now < self._next_report:
+            self._untold += 1
+            return
+        self._next_report = now + REPORT_SECONDS
+        more = f" (and {self._untold} more before that)" if self._untold else ""
+        self._untold = 0
+        self._report(f"{text}{more}")
+
+
+class Faults:
+    """Tells `report` of faults."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = SparingReport(report)
 
     def failed(self, cause: OSError, request_line: bytes) -> None:
         """Tell that a request could not be answered, because of `cause`."""
@@ -47,11 +65,4 @@ class Faults:
         return BY_CLIENT if isinstance(cause, _OF_NETWORKS) else BY_SERVER
 
     def _tell(self, what: str, cause: OSError) -> None:
-        now = time.monotonic()
-        if now < self._next_report:
-            self._untold += 1
-            return
-        self._next_report = now + REPORT_SECONDS
-        more = f" (and {self._untold} more before that)" if self._untold else ""
-        self._untold = 0
-        self._report(f"{what}: {os.strerror(cause.errno or 0)}{more}")
+        self._report.tell(f"{what}: {os.strerror(cause.errno or 0)}")

@@ -105,6 +105,8 @@ def _durations(sums: list[int]) -> Metric:
 def _connections(sums: list[int]) -> Iterator[Metric]:
     text = "Connections that were accepted."
     yield Counter("portico_connections_accepted", text, sums[counters.ACCEPTED])
+    text = "TLS handshakes that failed."
+    yield Counter("portico_tls_handshakes_failed", text, sums[counters.HANDSHAKES_FAILED])
     by_state = {name: sums[counters.FIRST_STATE + state] for state, name in STATES.items()}
     text = "Connections open now, by state."
     yield _filled(Gauge("portico_connections", text, labels=["state"]), by_state)

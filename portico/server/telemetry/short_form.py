@@ -34,7 +34,7 @@ def describe(line: str, status: int) -> tuple[str, str]:
 
 def short_line(
     clock: str,
-    text: tuple[str, str],
+    text: tuple[str, ...],
     length: int,
     seconds: float,
     *,

@@ -324,6 +324,10 @@ def test_client_certificates_are_demanded(
 # The transport by itself
 
 
+def fail(_name: str, problem: Exception) -> None:
+    raise AssertionError(problem)
+
+
 @pytest.fixture
 def both(
     pair: Pair, certificates: tuple[str, str], trusting: ssl.SSLContext
@@ -331,7 +335,7 @@ def both(
     """A transport and its client after the handshake."""
     plain, client = pair
     chosen = Certificates(Config.of(tls_certs=certificates))
-    transport, client_side = Tls(plain, chosen.context_for), Handshake(trusting)
+    transport, client_side = Tls(plain, chosen.context_for, fail), Handshake(trusting)
     client.send(client_side.hello())
     with pytest.raises(BlockingIOError):
         transport.receive(1)

@@ -122,6 +122,7 @@ def test_the_json_form(log: Start) -> None:
         "end": "complete",
         "referer": "http://ä.test/",
         "user_agent": '"Te\\st"',
+        "user": None,
     }
     assert (second["status"], second["referer"], second["user_agent"]) == (404, None, None)
     assert third["status"] == 400

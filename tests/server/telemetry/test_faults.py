@@ -21,7 +21,7 @@ def test_one_report_at_a_time_which_counts_the_others(monkeypatch: pytest.Monkey
     for _ in range(2):
         disk.failed(OSError(errno.EMFILE, ""), b"GET / HTTP/1.1")
     monkeypatch.setattr(faults, "REPORT_SECONDS", -1.0)
-    disk._next_report = 0.0
+    disk._report._next_report = 0.0
     disk.failed(OSError(errno.EMFILE, ""), b"GET / HTTP/1.1")
     disk.cut(OSError(errno.EIO, ""))
     assert told == [
