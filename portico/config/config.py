@@ -100,6 +100,9 @@ class Config:
     metrics: str
     health: str
     max_connections: int
+    client_connections: int
+    client_requests: int
+    client_bandwidth: int
     head_timeout: float
     idle_timeout: float
     send_timeout: float

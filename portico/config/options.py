@@ -397,7 +397,7 @@ class Option:
         """The default as an operator would write it; may be empty."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
-        if self.kind.metavar == "SIZE" and isinstance(self.default, int):
+        if self.kind.metavar == "SIZE" and isinstance(self.default, int) and self.default:
             return f"{self.default >> 20}M"
         if isinstance(self.default, float):
             return f"{self.default:g}"
@@ -413,6 +413,7 @@ DAY = 86_400
 PORT = _whole("PORT", 0, MAX_PORT)
 HSTS = _whole("N", 0, 10 * 365 * DAY)
 CONNECTIONS = _whole("N", 1, 1_000_000)
+LIMIT = _whole("N", 0, 1_000_000)
 SECONDS = _seconds(DAY)
 SIZE = _size(1 << 40)
 LOG_FORMAT = _one_of("FORM", "auto", "short", "common", "combined", "json")
@@ -479,6 +480,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("metrics", ADDRESS, WATCH, "Show metrics for Prometheus here.", ""),
     Option("health", URL_PATH, WATCH, "Answer this path with 200, or 503 when stopping.", ""),
     Option("max_connections", CONNECTIONS, LIMITS, "Connections open at once, per worker.", 4096),
+    Option("client_connections", LIMIT, LIMITS,
+           "Connections of one address at once; 0 is any.", 0),
+    Option("client_requests", LIMIT, LIMITS,
+           "Requests of one address in a second; 0 is any.", 0),
+    Option("client_bandwidth", SIZE, LIMITS,
+           "Bytes sent to one address in a second; 0 is any.", 0),
     Option("head_timeout", SECONDS, LIMITS,
            "Time a client has to send its request headers.", 10.0),
     Option("idle_timeout", SECONDS, LIMITS, "Time after which an idle connection is closed.", 60.0),

@@ -51,7 +51,7 @@ class Door(NamedTuple):
     responder: Responder
     secure: Secure | None = None
     connect: Connect = Connection
-    """Makes the connections."""
+    """Makes the connections; raises ConnectionAbortedError for one that it has closed."""
     announcers: Callable[[str], bool] | None = None
     """Tells which peers have to begin with a header of the PROXY protocol; others are closed."""
 
@@ -167,12 +167,12 @@ class Clients:
         for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
             try:
                 transport, peer = acceptor.accept()
+                connection = door.connect(transport, peer, self._loop, responder, self._closed)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
                 is_short = error.errno in _SHORTAGES
                 break
-            connection = door.connect(transport, peer, self._loop, responder, self._closed)
             self._connections[connection.fd] = connection
             arrived.append((connection, connection.receive()))
             is_short = connection.fd >= self._scarce  # the system gives the lowest that is free

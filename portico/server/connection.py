@@ -184,7 +184,7 @@ class Connection:
     def _begin(self, data: bytes) -> None:
         """IDLE: handle the first bytes of a request. A head that came whole and alone is fast."""
         responder = self._responder
-        reply = responder.reply_cache.heads.get(data)
+        reply = responder.heads.get(data)
         if reply is not None and (
             reply.checked == responder.freshness.round or responder.is_current(reply)
         ):
@@ -408,23 +408,22 @@ class Connection:
             else:
                 self._sent(reply, send_queue.content_sent(reply.head.length), self._began)
         else:
-            goes_on = self.state != SEND or send_queue.sent > before
-            self._enter(SEND)
-            if goes_on:
+            if self.state != SEND or send_queue.sent > before:
                 self.deadline = self._progress.expect(responder.now)
+            self._enter(SEND)
 
     def _on_room(self, events: int) -> None:
         """SEND: send more of the reply, then go on with what had arrived."""
         send_queue = self._send_queue
+        if events & ~(READ | WRITE):
+            self.close(BY_CLIENT)
+            return
         if send_queue is not None and send_queue.needs_step:
             self.deadline = self._progress.expect(self._responder.now)  # the client waits for us
-            if events & ~(READ | WRITE):
-                self.close(BY_CLIENT)
-            else:
-                try:
-                    self._responder.streams.step(send_queue)
-                except OSError as problem:
-                    self.close(self._responder.faults.cut(problem))
+            try:
+                self._responder.streams.step(send_queue)
+            except OSError as problem:
+                self.close(self._responder.faults.cut(problem))
             if self.state == CLOSED or send_queue.needs_step:
                 return
         self._flush()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from portico.http.content_sink import ContentSink
     from portico.http.h1.head import HeadKey
     from portico.http.message import RequestHead
+    from portico.server.limits import Limits
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Answer = tuple[Response | ContentSink, Dependencies]
@@ -123,6 +124,7 @@ class Responder:
         in_thread: Callable[[RequestHead], Answer] | None = None,
         is_secure: bool = False,
         line: deque[Callable[[], None]] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
@@ -136,7 +138,6 @@ class Responder:
         self.handler = handler
         self.log = log
         self.counters = counters
-        self.reply_cache = reply_cache
         self.freshness = handler.freshness
         self.time_limits = time_limits(config)
         self.faults = Faults(report)
@@ -153,6 +154,13 @@ class Responder:
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
         self._line: deque[Callable[[], None]] = deque() if line is None else line
+        self._limits = limits
+        self.reply_to = self._find_or_make if limits is None else partial(self._within, limits)
+        """Return the reply to a complete head from a peer, and the content that follows it.
+
+        The reply is None if it is made only when the content is complete. Raises Undecided.
+        """
+        self._keep_in(reply_cache)
         self._wait = wait
         self._in_thread = in_thread
         self.is_secure = is_secure
@@ -188,7 +196,12 @@ class Responder:
         """
         self.draining = True
         self.time_limits[IDLE] = min(self.time_limits[IDLE], self.config.grace)
-        self.reply_cache = ReplyCache(0, self.reply_cache.open_files)
+        self._keep_in(ReplyCache(0, self.reply_cache.open_files))
+
+    def _keep_in(self, reply_cache: ReplyCache) -> None:
+        self.reply_cache = reply_cache
+        self.heads = reply_cache.heads if self._limits is None else {}
+        """Replies by whole heads, for connections; none where each request has to be counted."""
 
     def hurry(self) -> None:
         """From now on end each connection with the exchange that is under way."""
@@ -232,11 +245,7 @@ class Responder:
         self.reply_cache.touch(reply)
         return True
 
-    def reply_to(self, head: bytes, peer: str = "") -> Decided:
-        """Return the reply to a complete head from `peer`, and the content that follows it.
-
-        The reply is None if it is made only when the content is complete. Raises Undecided.
-        """
+    def _find_or_make(self, head: bytes, peer: str = "") -> Decided:
         reply_cache = self.reply_cache
         reply = reply_cache.heads.get(head)
         try:
@@ -274,6 +283,19 @@ class Responder:
             reply_cache.keep_head(head, reply)  # unless a copy was kept
         return reply, content
 
+    def _within(self, limits: Limits, head: bytes, peer: str = "") -> Decided:
+        """Do so if `limits` allow it; else tell when to come back."""
+        seconds = limits.seconds_to_wait(peer, self.now)
+        if not seconds:
+            return self._find_or_make(head, peer)
+        try:
+            key = self._parser.key(head)
+            decision = Decision(head, request_line_of(key), self._parser.interpret(key))
+        except ProtocolError as error:
+            return self.refuse(error, head), None
+        decision.answer = limits.put_off(self.handler, decision.request, seconds)
+        return self._reply_to(decision)
+
     def resume(self, decision: Decision) -> Decided:
         """Return what `reply_to` does, now that a thread has decided, or it is its turn.
 
@@ -282,7 +304,7 @@ class Responder:
         """
         answer = decision.answer
         if answer is None:
-            return self.reply_to(decision.head, decision.request.peer)
+            return self._find_or_make(decision.head, decision.request.peer)
         if isinstance(answer, Response) and not answer.is_stream:
             own = Decision(decision.head, decision.line, decision.request)
             with suppress(Postponed):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
+    from portico.server.limits import Limits
     from portico.server.net.acceptor import Secure
     from portico.server.net.certificates import Certificates
     from portico.server.net.transport import Plain
@@ -117,6 +118,11 @@ class Worker:
         mounts = self._folder.mounts
         self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
+        self._limits: Limits | None = None
+        if config.client_connections or config.client_requests or config.client_bandwidth:
+            from portico.server.limits import Limits
+
+            self._limits = Limits(config, self._loop)
         schemes = schemes or _schemes(config, listeners)
         # What waits for a turn that has time for it, whichever responder will answer.
         self._line: deque[Callable[[], None]] = deque()
@@ -125,7 +131,7 @@ class Worker:
         self._responders = [self._responder]
         self._clients = Clients(
             self._loop,
-            self._behind_proxies(self._doors(listeners, schemes), share),
+            self._limited(self._behind_proxies(self._doors(listeners, schemes), share)),
             self._descriptors.connections,
             scarce=self._descriptors.scarce,
             is_shared=config.workers > 1,
@@ -159,6 +165,7 @@ class Worker:
             in_thread=self._in_thread,
             is_secure=is_secure,
             line=self._line,
+            limits=self._limits,
         )
 
     def _doors(self, listeners: Sequence[socket.socket], schemes: Sequence[str]) -> list[Door]:
@@ -199,6 +206,18 @@ class Worker:
             )
             for door in doors
         ]
+
+    def _limited(self, doors: list[Door]) -> list[Door]:
+        """Return the same doors, with what limits the clients of an address."""
+        if self._limits is None:
+            return doors
+        from portico.server.limits import TooManyConnections
+
+        handler = TooManyConnections(self._site, self._config.client_connections)
+        refusing = self._new_responder(handler, 0, is_secure=False)
+        self._responders.append(refusing)
+        connect = self._limits.connect
+        return [door._replace(connect=partial(connect, door.connect, refusing)) for door in doors]
 
     def _secure(self) -> Secure:
         """Return what secures connections, and look after the certificates. Raises ConfigError."""

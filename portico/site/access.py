@@ -49,6 +49,15 @@ class TooManyGuesses(Exception):  # noqa: N818 (what the caller answers, not an 
         self.seconds = seconds
 
 
+def network_of(address: str) -> str:
+    """Return what counts as one client: of IPv6 the first 64 bits, since each may have all such."""
+    if ":" not in address:
+        return address
+    from socket import AF_INET6, inet_pton
+
+    return inet_pton(AF_INET6, address.partition("%")[0])[:8].hex()
+
+
 class Access:
     """The rights that a configuration gives."""
 

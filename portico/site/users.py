@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
 from portico.config.config import ConfigError
-from portico.site.access import TooManyGuesses
+from portico.site.access import TooManyGuesses, network_of
 from portico.site.origin.fingerprint import absolute, fingerprint
 from portico.site.origin.open_file import Waiting
 
@@ -146,7 +146,7 @@ class Users:
     # The brake: a bucket of guesses for each address, as (guesses left, when that was so).
 
     def _guesses_left(self, peer: str) -> float:
-        left, then = self._guesses.get(_network(peer)) or (float(GUESSES), 0.0)
+        left, then = self._guesses.get(network_of(peer)) or (float(GUESSES), 0.0)
         return min(GUESSES, left + (time.monotonic() - then) / GUESS_SECONDS)
 
     def _check_guesses(self, peer: str) -> None:
@@ -158,7 +158,7 @@ class Users:
     def _count_guess(self, peer: str) -> None:
         with self._lock:
             left = self._guesses_left(peer)
-            self._guesses.put(_network(peer), (max(0.0, left - 1), time.monotonic()))
+            self._guesses.put(network_of(peer), (max(0.0, left - 1), time.monotonic()))
 
 
 def read_users(path: str) -> tuple[dict[str, str], dict[bytes, str], list[str]]:
@@ -286,15 +286,6 @@ def _basic(value: str) -> tuple[str, str] | None:
         text = octets.decode("latin-1")  # what older clients send
     name, colon, password = text.partition(":")
     return (name, password) if colon else None
-
-
-def _network(peer: str) -> str:
-    """Return what counts as one address: of IPv6 the first 64 bits."""
-    if ":" not in peer:
-        return peer
-    from ipaddress import IPv6Address
-
-    return IPv6Address(peer.partition("%")[0]).exploded[:19]
 
 
 def _encode(octets: bytes) -> str:

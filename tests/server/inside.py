@@ -133,7 +133,10 @@ class Desk:
         self.clients: list[socket.socket] = []
 
     def connect(
-        self, first: bytes = b"", transport: type[Plain] = Plain
+        self,
+        first: bytes = b"",
+        transport: type[Plain] = Plain,
+        wrap: Callable[[Plain], Transport] | None = None,
     ) -> tuple[socket.socket, Connection]:
         """A new client that has sent `first`, and its connection, started."""
         client, ours = socket.socketpair()
@@ -141,7 +144,7 @@ class Desk:
         client.sendall(first)
         way = transport(ours.family, ours.type, ours.proto, ours.detach())
         way.setblocking(False)
-        return client, self.serve(client, way)
+        return client, self.serve(client, way if wrap is None else wrap(way))
 
     def serve(self, client: socket.socket, transport: Transport) -> Connection:
         """Start a connection over `transport`, at the other end of which `client` is."""

@@ -24,14 +24,14 @@ from tests.server.inside import running
 @pytest.fixture
 def _faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests whose head has the word "fault" in it meet one in the responder."""
-    answer = Responder.reply_to
+    answer = Responder._find_or_make
 
-    def reply_to(responder: Responder, head: bytes, peer: str) -> object:
+    def find_or_make(responder: Responder, head: bytes, peer: str) -> object:
         if b"fault" in head:
             raise LookupError("on purpose")
         return answer(responder, head, peer)
 
-    monkeypatch.setattr(Responder, "reply_to", reply_to)
+    monkeypatch.setattr(Responder, "_find_or_make", find_or_make)
 
 
 FAULTS = {

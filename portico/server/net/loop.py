@@ -136,6 +136,11 @@ class Loop:
         self._forgotten.add(fd)
         self._poller.unregister(fd)
 
+    def ready(self, fd: int, events: int) -> None:
+        """Call the handler of `fd`, if there is one, as if it were ready for `events`."""
+        if (handler := self._handlers.get(fd)) is not None:
+            handler(events)
+
     def soon(self, fd: int, call: Callable[[], None]) -> None:
         """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
         self._soon.append((fd, call))
