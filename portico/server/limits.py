@@ -19,16 +19,16 @@ import math
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
-from portico.http.message import ProtocolError
 from portico.server.net.acceptor import UNIX_PEER
 from portico.server.net.pacing import Bucket, Paced, Pacer
+from portico.server.responder import come_back
 from portico.site.access import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config.config import Config
-    from portico.http.message import RequestHead, Response
+    from portico.http.message import ProtocolError, RequestHead, Response
     from portico.server.clients import Connect
     from portico.server.connection import Connection
     from portico.server.net.loop import Loop
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies, Freshness
 
 ADDRESSES = 16384
-"""Addresses without a connection that are remembered: at most some 8 MiB."""
+"""Addresses without a connection that are remembered: at most some 12 MiB."""
 REFUSED_AT_ONCE = 8
 """Connections too many of an address that are told so at the same time: they take places."""
 RETRY_SECONDS = 5
@@ -109,11 +109,6 @@ class Limits:
             account.requests.take(1, now)
         return math.ceil(seconds)
 
-    def put_off(self, handler: Handler, request: RequestHead, seconds: int) -> Response:
-        """Return the response, as `handler` makes it, to a request that is one too many."""
-        detail = f"This address may send {self._requests} requests in a second."
-        return _come_back(handler, request, detail, seconds)
-
     def _account(self, address: str) -> _Account:
         """Return what is known of an address, perhaps nothing."""
         found = self._connected.get(address) or self._others.get(address)
@@ -146,20 +141,10 @@ class TooManyConnections:
 
     def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
         """Return 429; the connection then ends."""
-        response = _come_back(self._handler, request, self._detail, RETRY_SECONDS)
+        response = come_back(self._handler, request, self._detail, RETRY_SECONDS)
         response.close = True
         return response, None
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """Return the response to a malformed request."""
         return self._handler.refuse(problem, request)
-
-
-def _come_back(handler: Handler, request: RequestHead, detail: str, seconds: int) -> Response:
-    """Return 429, which says when to come back (RFC 6585, 4)."""
-    unit = "second" if seconds == 1 else "seconds"
-    detail = f"{detail} Come back in {seconds} {unit}."
-    response = handler.refuse(ProtocolError(429, detail), request)
-    response.fields = [*response.fields, ("Retry-After", str(seconds))]
-    response.close = False
-    return response

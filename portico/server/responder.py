@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from portico.http.content_sink import ContentSink
     from portico.http.h1.head import HeadKey
     from portico.http.message import RequestHead
-    from portico.server.limits import Limits
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Answer = tuple[Response | ContentSink, Dependencies]
@@ -77,6 +76,16 @@ class Handler(Protocol):
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """Return the response to a request that broke a rule."""
         ...
+
+
+def come_back(handler: Handler, request: RequestHead, detail: str, seconds: int) -> Response:
+    """Return 429, which says when to come back (RFC 6585, 4)."""
+    unit = "second" if seconds == 1 else "seconds"
+    detail = f"{detail} Come back in {seconds} {unit}."
+    response = handler.refuse(ProtocolError(429, detail), request)
+    response.fields = [*response.fields, ("Retry-After", str(seconds))]
+    response.close = False
+    return response
 
 
 class Decision:
@@ -124,7 +133,7 @@ class Responder:
         in_thread: Callable[[RequestHead], Answer] | None = None,
         is_secure: bool = False,
         line: deque[Callable[[], None]] | None = None,
-        limits: Limits | None = None,
+        seconds_to_wait: Callable[[str, float], int] | None = None,
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
@@ -132,6 +141,9 @@ class Responder:
 
         `in_thread` answers requests there, and may wait for the disk. `telemetry` is told of disks
         that fail, too. `line` is where requests wait for a turn that has time for them.
+
+        `seconds_to_wait` is asked before each request, with the peer and the time (see `now`); what
+        may not be answered yet gets 429. Without it, any number of requests is answered.
         """
         log, counters, report = telemetry or Telemetry()
         self.config = config
@@ -154,8 +166,12 @@ class Responder:
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
         self._line: deque[Callable[[], None]] = deque() if line is None else line
-        self._limits = limits
-        self.reply_to = self._find_or_make if limits is None else partial(self._within, limits)
+        self._is_limited = seconds_to_wait is not None
+        self.reply_to = (
+            self._find_or_make
+            if seconds_to_wait is None
+            else partial(self._within_limits, seconds_to_wait)
+        )
         """Return the reply to a complete head from a peer, and the content that follows it.
 
         The reply is None if it is made only when the content is complete. Raises Undecided.
@@ -200,7 +216,7 @@ class Responder:
 
     def _keep_in(self, reply_cache: ReplyCache) -> None:
         self.reply_cache = reply_cache
-        self.heads = reply_cache.heads if self._limits is None else {}
+        self.heads = reply_cache.heads if not self._is_limited else {}
         """Replies by whole heads, for connections; none where each request has to be counted."""
 
     def hurry(self) -> None:
@@ -283,9 +299,11 @@ class Responder:
             reply_cache.keep_head(head, reply)  # unless a copy was kept
         return reply, content
 
-    def _within(self, limits: Limits, head: bytes, peer: str = "") -> Decided:
-        """Do so if `limits` allow it; else tell when to come back."""
-        seconds = limits.seconds_to_wait(peer, self.now)
+    def _within_limits(
+        self, seconds_to_wait: Callable[[str, float], int], head: bytes, peer: str = ""
+    ) -> Decided:
+        """Do so if the limits of the peer's address allow it; else tell when to come back."""
+        seconds = seconds_to_wait(peer, self.now)
         if not seconds:
             return self._find_or_make(head, peer)
         try:
@@ -293,7 +311,8 @@ class Responder:
             decision = Decision(head, request_line_of(key), self._parser.interpret(key))
         except ProtocolError as error:
             return self.refuse(error, head), None
-        decision.answer = limits.put_off(self.handler, decision.request, seconds)
+        detail = "This address has sent more requests in a second than it may."
+        decision.answer = come_back(self.handler, decision.request, detail, seconds)
         return self._reply_to(decision)
 
     def resume(self, decision: Decision) -> Decided:

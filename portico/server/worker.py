@@ -156,6 +156,7 @@ class Worker:
 
     def _new_responder(self, handler: Handler, share: int, *, is_secure: bool) -> Responder:
         """Return what answers by `handler`, and may keep `share` bytes of replies."""
+        limits = self._limits if self._config.client_requests else None
         return Responder(
             self._config,
             handler,
@@ -165,7 +166,7 @@ class Worker:
             in_thread=self._in_thread,
             is_secure=is_secure,
             line=self._line,
-            limits=self._limits,
+            seconds_to_wait=None if limits is None else limits.seconds_to_wait,
         )
 
     def _doors(self, listeners: Sequence[socket.socket], schemes: Sequence[str]) -> list[Door]:
