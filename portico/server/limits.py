@@ -3,6 +3,8 @@
 Rules:
 - Of IPv6, the first 64 bits are one address: a client usually has all that begin so. A client of a
   unix socket has none, and is not limited.
+- The connections of a trusted proxy do not count, nor what it is sent, but the requests that it
+  passes on do, for the address of their client.
 - A connection too many gets 429 (Too Many Requests) for its first request, and ends. Beyond
   REFUSED_AT_ONCE of them it is just closed.
 - A request too many gets 429, and Retry-After. An address has as many in reserve as it may send in
@@ -19,7 +21,7 @@ import math
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
-from portico.server.net.acceptor import UNIX_PEER
+from portico.config.networks import UNIX_PEER, Networks
 from portico.server.net.pacing import Bucket, Paced, Pacer
 from portico.server.responder import come_back
 from portico.site.access import network_of
@@ -53,6 +55,7 @@ class Limits:
         self._bandwidth = config.client_bandwidth
         self._send_timeout = config.send_timeout
         self._loop = loop
+        self._are_free = Networks((UNIX_PEER, *config.trust_proxies)).have
         self._connected: dict[str, _Account] = {}  # no more than there are connections
         self._others: BoundedCache[str, _Account] = BoundedCache(ADDRESSES)
 
@@ -70,7 +73,7 @@ class Limits:
 
         Raises ConnectionAbortedError where there are too many of those.
         """
-        if peer == UNIX_PEER:
+        if self._are_free(peer):
             return make(transport, peer, loop, responder, on_close)
         address = network_of(peer)
         account = self._account(address)
@@ -98,7 +101,7 @@ class Limits:
 
         Else return after how many seconds it may.
         """
-        if not self._requests or peer == UNIX_PEER:
+        if not self._requests or self._are_free(peer):
             return 0
         address = network_of(peer)
         account = self._account(address)

@@ -106,6 +106,17 @@ def test_requests_are_counted_for_the_address_and_not_for_the_connection(
     assert found == [200] * 3 + [429] * 2
 
 
+def test_of_a_trusted_proxy_only_the_requests_of_its_clients_count(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve(client_requests=2, client_connections=1, trust_proxies="127.0.0.1")
+    proxies = [connect(server) for _ in range(3)]
+    for client, statuses in (("192.0.2.1", [200, 200, 429]), ("192.0.2.2", [200, 200, 429])):
+        head = get("/small.txt", f"X-Forwarded-For: {client}")
+        assert [proxy.ask(head).status for proxy in proxies] == statuses
+    assert [proxy.ask(get("/small.txt")).status for proxy in proxies] == [200] * 3
+
+
 def test_whoever_waits_may_send_again(loop: Loop) -> None:
     limits = Limits(Config.of(client_requests=2), loop)
     for now, seconds in ((5.0, 0), (5.0, 0), (5.0, 1), (5.4, 1), (5.5, 0), (5.6, 1), (9.0, 0)):

@@ -172,6 +172,10 @@ class Paced:
         self._pacer.take(sent)
         return sent
 
+    def source(self) -> str | None:
+        """Return the client's address as the PROXY protocol gives it; None if it is not spoken."""
+        return self._transport.source()
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         return self._transport.unread()
