@@ -397,11 +397,13 @@ class Option:
         """The default as an operator would write it; may be empty."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
-        if self.kind.metavar == "SIZE" and isinstance(self.default, int) and self.default:
+        if not self.default:
+            return ""
+        if self.kind.metavar == "SIZE" and isinstance(self.default, int):
             return f"{self.default >> 20}M"
         if isinstance(self.default, float):
             return f"{self.default:g}"
-        return str(self.default) if self.default != () else ""
+        return str(self.default)
 
 
 SERVING, WRITING, NETWORK, TLS = "What is served", "Writing", "Network", "HTTPS"
@@ -480,12 +482,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("metrics", ADDRESS, WATCH, "Show metrics for Prometheus here.", ""),
     Option("health", URL_PATH, WATCH, "Answer this path with 200, or 503 when stopping.", ""),
     Option("max_connections", CONNECTIONS, LIMITS, "Connections open at once, per worker.", 4096),
-    Option("client_connections", LIMIT, LIMITS,
-           "Connections of one address at once; 0 is any.", 0),
-    Option("client_requests", LIMIT, LIMITS,
-           "Requests of one address in a second; 0 is any.", 0),
-    Option("client_bandwidth", SIZE, LIMITS,
-           "Bytes sent to one address in a second; 0 is any.", 0),
+    Option("client_connections", LIMIT, LIMITS, "Connections of one address at once; 0: any.", 0),
+    Option("client_requests", LIMIT, LIMITS, "Requests a second of one address; 0: any.", 0),
+    Option("client_bandwidth", SIZE, LIMITS, "Bytes a second sent to one address; 0: any.", 0),
     Option("head_timeout", SECONDS, LIMITS,
            "Time a client has to send its request headers.", 10.0),
     Option("idle_timeout", SECONDS, LIMITS, "Time after which an idle connection is closed.", 60.0),
