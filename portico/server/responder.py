@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from portico.bounded import BoundedCache
 from portico.budget import Postponed
 from portico.http.content_sink import Discard
 from portico.http.dates import imf_fixdate
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
 DISCARD_LIMIT = 65536
 """Bytes of content that are received and dropped to save a connection: about what a peer has sent
 before it sees the answer. Beyond that a new connection is cheaper."""
+
+
+_REFUSALS = 64
+"""Responses to heads that came too often which are kept: so a flood of one costs little."""
 
 
 class Handler(Protocol):
@@ -166,12 +171,9 @@ class Responder:
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
         self._line: deque[Callable[[], None]] = deque() if line is None else line
-        self._is_limited = seconds_to_wait is not None
-        self.reply_to = (
-            self._find_or_make
-            if seconds_to_wait is None
-            else partial(self._within_limits, seconds_to_wait)
-        )
+        limited = seconds_to_wait and partial(self._within_limits, seconds_to_wait)
+        self._is_limited = limited is not None
+        self.reply_to = limited or self._find_or_make
         """Return the reply to a complete head from a peer, and the content that follows it.
 
         The reply is None if it is made only when the content is complete. Raises Undecided.
@@ -218,6 +220,7 @@ class Responder:
         self.reply_cache = reply_cache
         self.heads = reply_cache.heads if not self._is_limited else {}
         """Replies by whole heads, for connections; none where each request has to be counted."""
+        self._refusals: BoundedCache[tuple[bytes, int], Reply] = BoundedCache(_REFUSALS)
 
     def hurry(self) -> None:
         """From now on end each connection with the exchange that is under way."""
@@ -262,6 +265,7 @@ class Responder:
         return True
 
     def _find_or_make(self, head: bytes, peer: str = "") -> Decided:
+        """Return the reply that is kept, or a new one."""
         reply_cache = self.reply_cache
         reply = reply_cache.heads.get(head)
         try:
@@ -302,10 +306,13 @@ class Responder:
     def _within_limits(
         self, seconds_to_wait: Callable[[str, float], int], head: bytes, peer: str = ""
     ) -> Decided:
-        """Do so if the limits of the peer's address allow it; else tell when to come back."""
+        """Do the same if the peer may send a request now; else tell when to come back."""
         seconds = seconds_to_wait(peer, self.now)
         if not seconds:
             return self._find_or_make(head, peer)
+        if (known := self._refusals.get((head, seconds))) is not None:
+            self._refresh(known)
+            return known, None
         try:
             key = self._parser.key(head)
             decision = Decision(head, request_line_of(key), self._parser.interpret(key))
@@ -313,7 +320,10 @@ class Responder:
             return self.refuse(error, head), None
         detail = "This address has sent more requests in a second than it may."
         decision.answer = come_back(self.handler, decision.request, detail, seconds)
-        return self._reply_to(decision)
+        reply, content = self._reply_to(decision)
+        if reply is not None and content is None:
+            self._refusals.put((head, seconds), reply)
+        return reply, content
 
     def resume(self, decision: Decision) -> Decided:
         """Return what `reply_to` does, now that a thread has decided, or it is its turn.

@@ -138,7 +138,8 @@ class Loop:
 
     def ready(self, fd: int, events: int) -> None:
         """Call the handler of `fd`, if there is one, as if it were ready for `events`."""
-        if (handler := self._handlers.get(fd)) is not None:
+        handler = self._late.get(fd) or self._handlers.get(fd)
+        if handler is not None:
             handler(events)
 
     def soon(self, fd: int, call: Callable[[], None]) -> None:

@@ -121,7 +121,9 @@ class Pacer:
                 self._loop.ready(self._turn.fileno(), WRITE)
             finally:
                 self._turn = None
-        self._set_timer()
+                self._set_timer()
+        else:
+            self._set_timer()
 
 
 class Paced:
