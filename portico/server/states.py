@@ -8,8 +8,8 @@ Each line tells what a connection waits for in a state, and what happens then.
 - CONTENT: bytes; more of a request's content is taken, and given to its sink.
 - WAIT: a thread, which does what the response or the sink needs from the disk; or a turn of the
   loop that has time for a listing.
-- SEND: room to send; the rest of a response is sent, and a stream goes on, a step in each turn.
-  Meanwhile nothing is received.
+- SEND: room to send, or its turn where the bandwidth of its address is limited; the rest of a
+  response is sent, and a stream goes on, a step in each turn. Meanwhile nothing is received.
 - LINGER: bytes; our side is closed. What still comes is dropped, so that the client is not reset
   before it has the last response: it may not look for one before it has sent all it has.
 - CLOSED: nothing.
