@@ -67,14 +67,15 @@ class BoundedCache(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """Return the value for `key`, or None. An entry found becomes young."""
         value = self.young.get(key)
-        if value is None and (value := self._old.pop(key, None)) is not None:
+        if value is None and self._old and (value := self._old.pop(key, None)) is not None:
             self.put(key, value)
         return value
 
     def put(self, key: K, value: V) -> None:
         """Set the value for `key`, and rotate first if the young generation has no room for it."""
-        self.drop(key)
-        weight = self._weight_of(key, value)
+        if key in self.young or key in self._old:
+            self.drop(key)
+        weight = 1 if self._weigh is None else self._weigh(key, value)
         if weight > self._half:
             return
         if self._weight + weight > self._half:
@@ -86,7 +87,7 @@ class BoundedCache(Generic[K, V]):
         """Remove `key`, if it is there."""
         value = self.young.pop(key, None)
         if value is not None:
-            self._weight -= self._weight_of(key, value)
+            self._weight -= 1 if self._weigh is None else self._weigh(key, value)
         self._old.pop(key, None)
 
     def rotate(self) -> None:
@@ -94,9 +95,6 @@ class BoundedCache(Generic[K, V]):
         self._old = self.young
         self.young = {}
         self._weight = 0
-
-    def _weight_of(self, key: K, value: V) -> int:
-        return 1 if self._weigh is None else self._weigh(key, value)
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)

@@ -37,7 +37,9 @@ def is_wanted(value: str | None) -> bool:
 
     Other members of the dictionary, and those whose values mean nothing here, are ignored.
     """
-    value = (value or "").strip(" \t")
+    if value is None:
+        return False
+    value = value.strip(" \t")
     preference: str | None = None
     position = 0
     while True:

@@ -83,6 +83,7 @@ def is_ip_address(host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=64)
 def host_name(authority: str) -> str:
     """Return the host in lower case, without port and final dot; "" if `authority` is invalid.
 

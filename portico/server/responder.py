@@ -351,7 +351,7 @@ class Responder:
         assert answer is not None  # noqa: S101 (it is decided)
         if not isinstance(answer, Response):
             return None, RequestContent(answer, request, line, is_answered=False)
-        if self.streams.is_full and any(piece.is_stream for piece in answer.content):
+        if answer.is_stream and answer.content and self.streams.is_full:
             problem = ProtocolError(503, "Too many long listings are being read at this moment.")
             answer = self.handler.refuse(problem, request)
         # A client that waits for 100 (Continue) may send its content or not (RFC 9110, 10.1.1).

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 class Context:
     """What the stages have decided so far about one request."""
 
+    __slots__ = (
+        "dependencies",
+        "found",
+        "names",
+        "reads_query",
+        "requested",
+        "rewrite",
+        "user",
+    )
+
     def __init__(self) -> None:
         self.dependencies: Dependencies = ()
         """What the decision depends on; None if it must not be reused."""

@@ -74,10 +74,11 @@ class Resolver:
         """Return what is at a path."""
         if names == self._base:
             return SlashRedirect(())
-        if not self._is_below_base(names):
-            self._note("File: this path is not below that of --base.")
-            return Missing(())
-        names = names[len(self._base) :]
+        if self._base:
+            if not self._is_below_base(names):
+                self._note("File: this path is not below that of --base.")
+                return Missing(())
+            names = names[len(self._base) :]
         if is_hidden(names, hidden=self._hidden) or is_rules_file(names):
             self._note("File: this name is hidden, so it is not found.")
             return Missing(())

@@ -65,6 +65,7 @@ class Responses:
         self._access = access
         self._note = note
         self._own_headers = header_rules(config)
+        self._may_hold_uploads = bool(config.allows) and not config.trust_uploads
         self._immutable = _pattern(config.immutables)
         self.vary = "Accept, Sec-Fetch-Mode" if config.spa else "Accept"
         """The fields by which pages and errors differ, for Vary."""
@@ -167,9 +168,9 @@ class Responses:
 
     def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
         """Return the fields of a file, which somebody may have uploaded."""
-        if self._config.trust_uploads or not self._access.some_may_write(found.names):
-            return fields
-        return sandboxed(fields)
+        if self._may_hold_uploads and self._access.some_may_write(found.names):
+            return sandboxed(fields)
+        return fields
 
 
 def header_rules(config: Config) -> HeaderRules | None:

@@ -14,7 +14,7 @@ Each stage returns the Response, or None to pass the request on:
 9. representation: of a file (see `responses`), or the listing of a folder.
 10. page: 404; for a single-page application its page, for people the site's own error page.
 
-To add a stage, write a method with the same signature and list it in `Site._run_stages`. All is
+To add a stage, write a method with the same signature and list it in `Site._stages_of`. All is
 decided before the first byte is sent. With the Response come the dependencies of the decision:
 while they hold, the same Response may be sent again (see `origin.freshness`).
 """
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from portico.site.representation.select import Note
     from portico.site.rules.rulebook import Report
 
-    Stage = Callable[[RequestHead, Context], Response | ContentSink | None]
+    Stage = Callable[["Site", RequestHead, Context], Response | ContentSink | None]
 
 FIELDS_READ = (
     frozenset({"accept", "accept-encoding", "range", "sec-fetch-mode"})
@@ -125,6 +125,7 @@ class Site:
         self._uploads = resources.uploads
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
         self._is_stopping = False
+        self._stages = self._stages_of(self._config)
 
     @property
     def fields_read(self) -> frozenset[str]:
@@ -182,21 +183,26 @@ class Site:
             errors.add_cors(response)
         return response
 
-    def _run_stages(self, request: RequestHead, context: Context) -> Response | ContentSink:
-        stages: tuple[Stage, ...] = (
-            self._check_method,
-            self._answer_health,
-            self._check_authority,
-            self._answer_options,
-            self._check_access,
-            self._write,
-            self._apply_rules,
-            self._look_up,
-            self._represent,
-            self._answer_missing,
+    @classmethod
+    def _stages_of(cls, config: Config) -> tuple[Stage, ...]:
+        """Return the stages that can make a difference, since each costs every request time."""
+        stages: tuple[tuple[Stage, object], ...] = (
+            (cls._check_method, True),
+            (cls._answer_health, config.health),
+            (cls._check_authority, True),
+            (cls._answer_options, True),
+            (cls._check_access, config.users or config.accesses),
+            (cls._write, config.allows),
+            (cls._apply_rules, True),
+            (cls._look_up, True),
+            (cls._represent, True),
+            (cls._answer_missing, True),
         )
-        for stage in stages:
-            response = stage(request, context)
+        return tuple([stage for stage, is_needed in stages if is_needed])
+
+    def _run_stages(self, request: RequestHead, context: Context) -> Response | ContentSink:
+        for stage in self._stages:
+            response = stage(self, request, context)
             if response is not None:
                 return response
         raise AssertionError("the last stage always answers")
@@ -243,8 +249,6 @@ class Site:
     # 5. Access
 
     def _check_access(self, request: RequestHead, context: Context) -> Response | None:
-        if self._access.is_open:
-            return None
         context.names = path_names(request.path)
         try:
             if self._users is not None:

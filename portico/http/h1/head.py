@@ -240,8 +240,8 @@ def without_query(key: HeadKey) -> HeadKey | None:
 
     None, too, for a request line that is not valid.
     """
-    line = request_line_of(key)
-    if b"?" not in line or len(line) > TARGET_LIMIT:
+    line = key[0]
+    if not isinstance(line, bytes) or b"?" not in line or len(line) > TARGET_LIMIT:
         return None
     found = QUERY_LINE.fullmatch(line)
     return None if found is None else (found[1] + found[2], *key[1:])

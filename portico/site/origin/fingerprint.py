@@ -90,7 +90,8 @@ class PathDependency(Checked):
     __slots__ = ("_path", "fingerprint", "is_settled")
 
     def __init__(self, path: str, status: os.stat_result | None, freshness: Freshness) -> None:
-        super().__init__(freshness)
+        self._freshness = freshness  # as Checked does, in less time
+        self.checked = freshness.round
         self._path = path
         self.fingerprint = None if status is None else fingerprint(status)
         self.is_settled = status is None or is_settled(status)

@@ -233,34 +233,28 @@ class Folder:
         known = None if is_remote else self._folders.get(_parent(path))
         if known is not None and known.holds():
             beside = self._names.of(known)
-        is_final = False
-        try:
-            status = None if beside.lack(names[-1]) else os.stat(path)
-        except OSError as error:
-            if status_of(error) != 404:
-                raise
-            status = None
-            is_final = not isinstance(error, FileNotFoundError)
-        if status is None:
-            return self._absent(path, names, beside, is_remote=is_remote), is_final
-        return self._present(path, names, status, beside, is_remote=is_remote), False
+        if beside.lack(names[-1]):
+            return self._absent(path, names, beside, is_remote=is_remote), False
+        if not beside.have_file(names[-1]):
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                if status_of(error) != 404:
+                    raise
+                is_final = not isinstance(error, FileNotFoundError)
+                return self._absent(path, names, beside, is_remote=is_remote), is_final
+            if stat.S_ISDIR(status.st_mode) and self._contains(real := os.path.realpath(path)):
+                folder = PathDependency(path, status, self.freshness)
+                above = [] if is_remote else self._folders_above(real, path)
+                return SlashRedirect((folder, *above)), False
+            if not stat.S_ISREG(status.st_mode):
+                return Missing(None), False
+        return self._present(path, names, beside, is_remote=is_remote), False
 
     def _present(
-        self,
-        path: str,
-        names: tuple[str, ...],
-        status: os.stat_result,
-        beside: Names,
-        *,
-        is_remote: bool,
+        self, path: str, names: tuple[str, ...], beside: Names, *, is_remote: bool
     ) -> Found:
-        """Open, ask the descriptor where it lies, read, and check that nothing changed."""
-        if stat.S_ISDIR(status.st_mode) and self._contains(real := os.path.realpath(path)):
-            folder = PathDependency(path, status, self.freshness)
-            above = [] if is_remote else self._folders_above(real, path)
-            return SlashRedirect((folder, *above))
-        if not stat.S_ISREG(status.st_mode):
-            return Missing(None)
+        """Open a file, ask the descriptor where it lies, read, and check that nothing changed."""
         file, status = open_file(
             path, OPENING, self.freshness, may_wait=self._may_wait, is_remote=is_remote
         )
@@ -269,24 +263,26 @@ class Folder:
             return Missing(None)
         is_forgotten = is_remote and not rulebook.is_rules_file(names)
         folders = () if is_forgotten else self._folders_above(real, path)
-        content = FileSlice(file, 0, status.st_size)
-        found = File(names[-1], status.st_size, status.st_mtime, content, None)
+        size, digest = status.st_size, None
+        content: Octets | FileSlice
+        if size <= SMALL:
+            content = Octets(file.read_whole(status))
+            digest = self._digests.of_octets(content, status)
+        else:
+            content = FileSlice(file, 0, size)
+            if size <= HASHED_UP_TO:
+                digest = self._digests.recall(status) or self._hash(file, status)
+        found = File(names[-1], size, status.st_mtime, content, None)
         found.names = names
-        if status.st_size <= SMALL:
-            octets = file.read_whole(status)
-            file.dependency.confirm()  # what was read belongs to the state that was looked at
-            found.content = Octets(octets)
-            found.digest = self._digests.of_octets(octets, status)
-        elif status.st_size <= HASHED_UP_TO:
-            found.digest = self._digests.recall(status) or self._hash(file, status)
-        found.etag = tag_of_large(status) if found.digest is None else tag_of(found.digest)
+        found.digest = digest
+        found.etag = tag_of_large(status) if digest is None else tag_of(digest)
         found.codings, siblings = self._siblings(
             path, names, status.st_mtime_ns, beside, is_remote=is_remote
         )
         if is_forgotten:
             return found
         found.dependencies = (file.dependency, *folders, *siblings)
-        memory = self._small if status.st_size <= SMALL else self._open
+        memory = self._small if size <= SMALL else self._open
         memory.put(path, found)
         return found
 
@@ -351,8 +347,8 @@ class Folder:
         A sibling that is older than `modified_ns` was made from something else.
         """
         codings, dependencies = [], []
-        is_alone = bool(self._only) or path.endswith(_CODED) or rulebook.is_rules_file(names)
-        if beside.may_be_coded and not is_alone:
+        is_alone = not beside.may_be_coded or bool(self._only) or path.endswith(_CODED)
+        if not is_alone and not rulebook.is_rules_file(names):
             paths = self._paths_in(os.path.dirname(path)) if is_remote else None
             exists = os.path.lexists if paths is None else paths.__contains__
             for coding, suffix in SUFFIXES.items():
@@ -394,7 +390,8 @@ class Folder:
 
     def _folders_above(self, real: str, path: str) -> tuple[Dependency, ...]:
         """Return the folders from the root to what lies at the real path `real`."""
-        parent, named = _parent(real), _parent(path)
+        parent = _parent(real)
+        named = parent if real == path else _parent(path)
         folders = self._paths_to.get(parent)
         if folders is None or not self.freshness.holds(folders):
             folders = self._path_to(parent)

@@ -4,7 +4,8 @@ Most of what is looked for beside a file is missing: its precompressed forms, `a
 `/about`. Asking for each costs as much as to open the file.
 
 Rule: `lack` returns True only for a name that the folder lacks as long as its fingerprint stays as
-it is; of any other, the disk has to be asked. Names are read a few at a time.
+it is; of any other, the disk has to be asked. So does `have_file` for one that is a regular file if
+it is there, and can be opened without a look at what it is. Names are read a few at a time.
 Limits: only hashes are kept, so a missing name that has the hash of another is asked for. Nothing
 is said of folders in which case does not matter or cannot be tried out, of names that are not ASCII
 (there are file systems that take several spellings of them for the same), of folders with more than
@@ -26,7 +27,7 @@ from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from portico.site.origin.fingerprint import FolderDependency
 
@@ -49,10 +50,18 @@ _READABLE = os.scandir in os.supports_fd and hasattr(os, "O_DIRECTORY")
 class Names:
     """The names in a folder; without `hashes`, nothing is known of them."""
 
-    __slots__ = ("_hashes", "may_be_coded")
+    __slots__ = ("_hashes", "_others", "may_be_coded")
 
-    def __init__(self, hashes: list[int] | None = None, *, may_be_coded: bool = True) -> None:
+    def __init__(
+        self,
+        hashes: list[int] | None = None,
+        others: Iterable[int] = (),
+        *,
+        may_be_coded: bool = True,
+    ) -> None:
+        """`others` are the hashes of what is no regular file: folders, symlinks, devices."""
         self._hashes = None if hashes is None else array("I", sorted(hashes))
+        self._others = array("I", sorted(others))
         self.may_be_coded = may_be_coded
         """False if none of them ends as that of a compressed file does."""
 
@@ -61,13 +70,22 @@ class Names:
         hashes = self._hashes
         if hashes is None or not name.isascii():
             return False
-        hashed = hash(name) & _HASH
-        place = bisect_left(hashes, hashed)
-        return place == len(hashes) or hashes[place] != hashed
+        return not _is_in(hashes, hash(name) & _HASH)
+
+    def have_file(self, name: str) -> bool:
+        """Return whether `name` is surely a regular file, if there is such a name."""
+        if self._hashes is None or not name.isascii():
+            return False
+        return not self._others or not _is_in(self._others, hash(name) & _HASH)
 
     def __len__(self) -> int:
         """Return how many there are, as far as that is known."""
-        return 0 if self._hashes is None else len(self._hashes)
+        return 0 if self._hashes is None else len(self._hashes) + len(self._others)
+
+
+def _is_in(hashes: array[int], hashed: int) -> bool:
+    place = bisect_left(hashes, hashed)
+    return place < len(hashes) and hashes[place] == hashed
 
 
 UNKNOWN = Names()
@@ -137,11 +155,16 @@ def _read(folder: FolderDependency, most: int) -> Iterator[Names | None]:
 def _read_open(fd: int, most: int) -> Generator[None, None, Names]:
     """Yield after each step of reading the folder that is open as `fd`; return its names."""
     hashes: list[int] = []
+    others: list[int] = []
     with_case, is_coded = "", False
     with closing(os.scandir(fd)) as entries:
         is_last = False
         while not is_last:
-            found = [entry.name for entry in islice(entries, _STEP)]
+            found = []
+            for entry in islice(entries, _STEP):
+                found.append(entry.name)
+                if not entry.is_file(follow_symlinks=False):
+                    others.append(hash(entry.name) & _HASH)
             is_last = len(found) < _STEP
             hashes += [hash(name) & _HASH for name in found]
             if len(hashes) > most:
@@ -150,7 +173,7 @@ def _read_open(fd: int, most: int) -> Generator[None, None, Names]:
             is_coded = is_coded or any(name.lower().endswith(_CODED) for name in found)
             if not is_last:
                 yield
-    names = Names(hashes, may_be_coded=is_coded)
+    names = Names(hashes, others, may_be_coded=is_coded)
     if not hashes or (with_case and _case_matters(with_case.swapcase(), names, fd)):
         return names
     return UNKNOWN

@@ -131,24 +131,27 @@ class OpenFile:
 
     def read_now(self, count: int, offset: int) -> bytes:
         """Return at most `count` bytes from `offset`, which are few. Raises Waiting or OSError."""
+        self.dependency.check_again()
+        return self._read_now(count, offset)
+
+    def _read_now(self, count: int, offset: int) -> bytes:
         octets = None if self._may_wait else self._read_from_memory(count, offset)
         if octets is None:
             if not self._may_wait:
                 raise Waiting(self.place)
             octets = read_at(self.fd, count, offset)
-        self.dependency.check_again()
         return octets
 
     def read_whole(self, status: os.stat_result) -> bytes:
-        """Return the content of a small file, which has this status.
+        """Return the content of a small file, which has this status, and still has it then.
 
         Raises Disturbed for one that is being changed, Waiting or OSError.
         """
-        content = self.read_now(status.st_size, 0)
+        content = self._read_now(status.st_size, 0)
         if not content and read_at(self.fd, 1, 0):  # as in /proc, where no size is true
             raise Disturbed
         # A write under way has already left its time stamp; only the content shows it.
-        if not self.dependency.is_settled and self.read_now(status.st_size, 0) != content:
+        if not self.dependency.is_settled and self._read_now(status.st_size, 0) != content:
             raise Disturbed
         is_same = fingerprint(os.fstat(self.fd)) == self.dependency.fingerprint
         if not is_same or len(content) != status.st_size:

@@ -44,8 +44,9 @@ def content_type(found: File | Precompressed) -> str:
     kind = media_type(found.name, found.names)
     if not isinstance(found, File) or not (kind in _MAY_DECLARE or reads_beginning(found.name)):
         return kind
+    content = found.content
     try:
-        beginning = found.content.slice(0, min(BEGINNING, found.size)).read()
+        beginning = (content if found.size <= BEGINNING else content.slice(0, BEGINNING)).read()
     except OSError:  # which will show when it is sent
         return kind
     return refined(kind, found.name, beginning)
@@ -64,6 +65,8 @@ def refined(kind: str, name: str, beginning: bytes) -> str:
         return kind
     if kind == _HTML:
         text = beginning.lower()
+        if b"charset" not in text:  # which costs less than the pattern
+            return kind
         found = _META.search(_COMMENT.sub(b"", text) if b"<!--" in text else text)
     else:
         found = _CSS_CHARSET.match(beginning)

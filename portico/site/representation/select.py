@@ -44,6 +44,8 @@ def silent(_text: str, *_values: object) -> None:
 class Selected:
     """The representation selected for a request (RFC 9110, 3.2)."""
 
+    __slots__ = ("coding", "dependencies", "file", "media_type", "shares_date", "varies")
+
     def __init__(
         self,
         file: File,
@@ -108,11 +110,29 @@ class Selector:
         """
         kind = content_type(found)
         codings = found.codings or self._copy_codings(kind, found)
+        if request.get("accept-encoding") is None and isinstance(found, File):
+            # It comes first then: see `acceptable`.
+            if codings:
+                self._note("Compression: uncompressed (possible: %s).", ", ".join(codings))
+            return Selected(
+                found,
+                kind,
+                IDENTITY,
+                found.dependencies,
+                varies=bool(codings),
+                shares_date=False,
+            )
+        return self._negotiate(request, found, kind, codings)
+
+    def _negotiate(
+        self, request: RequestHead, found: File | Precompressed, kind: str, codings: Sequence[str]
+    ) -> Selected | Unacceptable:
+        accepted = request.get("accept-encoding")
         available = [*codings, IDENTITY] if isinstance(found, File) else list(codings)
-        wanted = acceptable(request.get("accept-encoding"), available)
+        wanted = acceptable(accepted, available)
         if not found.codings:  # make one copy only: in the coding that this client prefers
             wanted = [coding for coding in wanted if coding in {wanted[0], IDENTITY}]
-        shares_date = len(wanted) > 1 and request.get("accept-encoding") is not None
+        shares_date = len(wanted) > 1 and accepted is not None
         named = _tags_in(request)
         is_part = request.method == "GET" and request.get("range") is not None
         prefers_plain = IDENTITY in wanted and (
@@ -173,10 +193,9 @@ class Selector:
 
     def _copy_codings(self, kind: str, found: File | Precompressed) -> Sequence[str]:
         """Return the codings in which a compressed copy of the file can be made."""
-        if self._copies is None or not isinstance(found, File):
+        if self._copies is None or not isinstance(found, File) or found.size < WORTH_FROM:
             return ()
-        worthwhile = found.size >= WORTH_FROM and is_compressible(kind)
-        return self._copies.codings if worthwhile else ()
+        return self._copies.codings if is_compressible(kind) else ()
 
 
 def _tags_in(request: RequestHead) -> str:
