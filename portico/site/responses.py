@@ -126,7 +126,8 @@ class Responses:
             response = errors.error(status, request, detail, fields)
         else:
             names, folder = missing
-            response = errors.missing(names, folder, reference(request.path, (*folder, "")))
+            up = reference(request.path, (*folder, "")) if folder else ""
+            response = errors.missing(names, folder, up)
         if self._config.spa and status == 404:
             response.fields = varying(response.fields, "Sec-Fetch-Mode")
         response.fields = self.with_rules(request, response.fields, DESCRIBING | CACHING)

@@ -21,6 +21,11 @@ REQUEST_LINE = re.compile(
     rf"([{_TCHAR}]++) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])".encode("latin-1")
 )
 
+# What nearly every request line is: in origin-form and ASCII, with a minor version that is known.
+USUAL_LINE = re.compile(
+    rf"([{_TCHAR}]++) (/[!\"$->@-~]*+)(?:\?([!\"$-~]*+))? HTTP/1\.([01])".encode("ascii")
+)
+
 # A valid request line with a query, in origin-form: what stands before the query, and behind it.
 QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~\x80-\xff]*+)\?[!-\"$-~\x80-\xff]*+( HTTP/1\.[01])")
 

@@ -26,6 +26,7 @@ from portico.http.h1.grammar import (
     ORIGIN_FORM,
     QUERY_LINE,
     REQUEST_LINE,
+    USUAL_LINE,
     VALUE_OCTETS,
 )
 from portico.http.message import Field, ProtocolError, RequestHead
@@ -249,6 +250,18 @@ def without_query(key: HeadKey) -> HeadKey | None:
 
 def _request_line(line: bytes) -> RequestHead:
     """Parse a request line, with its target in one of the four forms of RFC 9112, 3.2."""
+    usual = USUAL_LINE.fullmatch(line)
+    if usual is None or len(line) > TARGET_LIMIT:
+        return _other_request_line(line)
+    method, path = usual[1].decode("ascii"), usual[2].decode("ascii")
+    query = None if usual[3] is None else usual[3].decode("ascii")
+    target = path if query is None else f"{path}?{query}"
+    request = RequestHead(method, target, 0 if usual[4] == b"0" else 1, ())
+    request.path, request.query = path, query
+    return request
+
+
+def _other_request_line(line: bytes) -> RequestHead:
     found = REQUEST_LINE.fullmatch(line)
     if found is None:
         raise ProtocolError(400, "The request line is malformed.")

@@ -162,14 +162,15 @@ def refuse_host(request: RequestHead, host: str) -> Response:
 def missing(names: tuple[str, ...], folder: tuple[str, ...], up: str) -> Response:
     """Return 404 as a page, for the path `names`; `folder` is the nearest folder that exists.
 
-    `up` is a reference that leads there.
+    `up` is a reference that leads there. Where the folder is the root, the page does without.
     """
     before, after = _missing_page()
     path = "/".join(["", *names])
-    here = "/".join(["", *folder, ""])
-    way_back = f'<p>The nearest folder: <a href="{shown(up)}"><bdi>{shown(here)}</bdi></a></p>\n'
-    detail = f'<p class="detail"><bdi>{shown(path)}</bdi></p>\n{way_back if folder else ""}'
-    return _page(404, before + detail.encode() + after, varying((), "Accept"))
+    detail = f'<p class="detail"><bdi>{shown(path)}</bdi></p>\n'
+    if folder:
+        here = "/".join(["", *folder, ""])
+        detail += f'<p>The nearest folder: <a href="{shown(up)}"><bdi>{shown(here)}</bdi></a></p>\n'
+    return _page(404, before + detail.encode() + after, [("Vary", "Accept")])
 
 
 @lru_cache(maxsize=1)
