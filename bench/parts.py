@@ -23,9 +23,10 @@ from bench.client import Aim, AnswerError
 from bench.load import Seen
 from bench.process import START_SECONDS, Running, StartError, end, free_port, running, spawn
 from bench.runner import FAILURES, Bench, Contender, Slice
-from bench.scenarios import MEMORY, MIB, SMALL, Scenario
+from bench.scenarios import FLOODS, MIB, SMALL, Scenario
 from bench.servers import CLOSEST, ROOT, WITH_WORKERS, Server
 from bench.steady import quantile
+from bench.trickle import trickling
 
 STARTS = 15
 RETRY_SECONDS = 0.0002
@@ -42,6 +43,8 @@ NEWCOMERS_APART = 0.05
 # So long after the start of a crowd, it has opened its connections and sent its first requests.
 CROWD_SECONDS = 1.5
 SCALING_SECONDS = 0.5
+# As many on 200 places.
+TRICKLING = 400
 # At most so many with neighbours and newcomers, and along axes.
 ROUNDS = 3
 CONNECT = scenarios.BY_NAME["connect"]
@@ -108,21 +111,20 @@ def first_answer(port: int) -> float:
 
 
 def measure_memory(bench: Bench, present: list[Server]) -> None:
-    """Memory before and after a million requests with 100,000 different heads and paths.
+    """Memory before and after each of several floods of a million requests.
 
-    Every path has a field of its own beside it; a fifth of the paths are files, the others 404.
     What a server keeps of that, it keeps for strangers.
     """
-    scenarios.make_files(bench.site, {"page", MEMORY.files})
-    for server in present:
-        with running(server, bench.setup(server, MEMORY, "memory"), bench.cores.server) as live:
+    scenarios.make_files(bench.site, {"page", *(flood.files for flood in FLOODS)})
+    for flood, server in product(FLOODS, present):
+        with running(server, bench.setup(server, flood, flood.name), bench.cores.server) as live:
             before = machine.memory(live.pid)
-            head = scenarios.head(MEMORY, live.setup.port, server.prefix)
+            head = scenarios.head(flood, live.setup.port, server.prefix)
+            aim = client.check(flood, live) if flood.status else Aim(live.setup.port, head, 0)
             done, failures = 0, Counter[str]()
             for turn in count():
-                bench.say(f"memory: {server.name}, {done:,} of {MEMORY_REQUESTS:,} requests")
-                aim = Aim(live.setup.port, head, 0)
-                seen = load.run(MEMORY, aim, MEMORY_SLICE, turn)
+                bench.say(f"{flood.name}: {server.name}, {done:,} of {MEMORY_REQUESTS:,} requests")
+                seen = load.run(flood, aim, MEMORY_SLICE, turn)
                 done += seen.requests
                 failures.update(seen.failures)
                 if done >= MEMORY_REQUESTS or seen.requests == 0:
@@ -130,7 +132,7 @@ def measure_memory(bench: Bench, present: list[Server]) -> None:
             more = {f"{name} before": size for name, size in before.items()}
             more |= {f"{name} after": size for name, size in machine.memory(live.pid).items()}
         seen = replace(seen, requests=done, failures=dict(failures))
-        what = ("memory", "flood", server.name, "")
+        what = ("memory", flood.name, server.name, "")
         bench.record.slices.append(Slice(*what, 0, 0, 0, seen, more))
 
 
@@ -344,6 +346,27 @@ def measure_newcomers(bench: Bench, present: list[Server]) -> None:
             bench.take_turns(case, ready, rounds, NEWCOMERS_SECONDS)
 
 
+def measure_trickle(bench: Bench, present: list[Server]) -> None:
+    """How long newcomers wait where all places are taken by readers that trickle.
+
+    Those that are cut for the sake of others stay away (``once``), or come again (``again``).
+    """
+    scenarios.make_files(bench.site, {"page", "10m"})
+    large = Scenario("large", files="10m")
+    for server in present:
+        with ExitStack() as stack:
+            setup = bench.setup(server, CONNECT, "trickle", few=True)
+            one = bench.enter(stack, ("trickle", ""), setup, server)
+            if one is None:
+                continue
+            aim = replace(one.aim, head=scenarios.head(large, one.aim.port, server.prefix))
+            for case in ("once", "again"):
+                crowd = partial(trickling, aim, TRICKLING, again=case == "again")
+                contender = replace(one, load=partial(newcomers, one.aim), beside=crowd)
+                rounds = range(min(bench.record.rounds, ROUNDS))
+                bench.take_turns(("trickle", case), [contender], rounds, NEWCOMERS_SECONDS)
+
+
 def newcomers(aim: Aim, seconds: float, _turn: int) -> Seen:
     """A slice of newcomers, one after another, when the crowd has begun."""
     took, failures = list[float](), Counter[str]()
@@ -421,10 +444,15 @@ PARTS: dict[str, Callable[[Bench, list[Server]], None]] = {
     "workers": measure_workers,
     "neighbours": measure_neighbours,
     "newcomers": measure_newcomers,
+    "trickle": measure_trickle,
     "scaling": measure_scaling,
 }
 # Who takes part unless servers are named.
-USUAL = {"memory": ("portico",), **dict.fromkeys(("neighbours", "newcomers", "scaling"), CLOSEST)}
+USUAL = {
+    "memory": ("portico",),
+    "trickle": ("portico",),
+    **dict.fromkeys(("neighbours", "newcomers", "scaling"), CLOSEST),
+}
 
 
 def measure(name: str, bench: Bench, present: list[Server], *, named: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from bench import plots
-from bench.parts import AXES, CROWDS, IDLE_CONNECTIONS, NEIGHBOURS, RATE
+from bench.parts import AXES, CROWDS, IDLE_CONNECTIONS, NEIGHBOURS, RATE, TRICKLING
 from bench.plots import figure
 from bench.runner import Participant, Record, Slice, Value, cost, ratio, values
 from bench.scenarios import BY_NAME, MIB, SMALL
@@ -199,6 +199,13 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "Portico's worst / its": lambda group: group.base_ratio(worst),
         "crowd gets": gets,
     },
+    "trickle": {
+        "newcomers": each(",.0f", lambda one: one.seen.requests),
+        "p50": each("ms", lambda one: one.seen.p50),
+        "p99": each("ms", lambda one: one.seen.p99),
+        "worst": each("ms", worst, "high"),
+        "readers cut": each(",.0f", more("cut")),
+    },
 }
 
 
@@ -250,11 +257,12 @@ def scenario_table(record: Record, case: str) -> Table:
 
 TITLES = {
     "startup": "start: command to first answer",
-    "memory": "memory: 100,000 different heads and paths",
+    "memory": "memory: before and after a million requests",
     "idle": f"idle: without → with {IDLE_CONNECTIONS:,} idle connections",
     "workers": "workers: one → two, on two cores that the load shares",
     "neighbours": f"neighbours: latency of {RATE:,} requests a second, alone → beside a neighbour",
     "newcomers": "newcomers: wait of a client that connects, asks once and closes, beside a crowd",
+    "trickle": f"trickle: the same, beside {TRICKLING} readers that trickle, on 200 places",
 }
 PARTS = ("scenarios", *TITLES, "scaling")
 

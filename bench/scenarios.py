@@ -88,7 +88,7 @@ FILES = {name: Files(**row) for name, row in ROWS["files"].items()}
 SCENARIOS = tuple(Scenario(name, **row) for name, row in ROWS["scenarios"].items())
 SMALL = SCENARIOS[0]
 BY_NAME = {one.name: one for one in SCENARIOS}
-MEMORY = Scenario("memory", **ROWS["others"]["memory"])
+FLOODS = tuple(Scenario(name, **row) for name, row in ROWS["floods"].items())
 
 
 def by_names(names: list[str] | None) -> list[Scenario]:

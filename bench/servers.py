@@ -30,7 +30,8 @@ CLOSEST = ("portico", "nginx", "h2o")
 class Setup:
     """One server for one scenario, in a *folder* of its own.
 
-    ``crowd``: thousands of connections will be open.  ``lists``: folders are to be listed.
+    ``crowd``: thousands of connections will be open, ``few``: no more than 200 may be, where there
+    is an option for that.  ``lists``: folders are to be listed.
     """
 
     site: Path
@@ -41,6 +42,7 @@ class Setup:
     port: int = 0
     workers: int = 1
     crowd: bool = False
+    few: bool = False
     lists: bool = False
 
     @property
@@ -56,6 +58,7 @@ class Setup:
             "coded": bool(self.scenario.coding),
             "several": self.workers > 1,
             "crowd": self.crowd,
+            "few": self.few,
             "lists": self.lists or self.scenario.lists,
         }
 

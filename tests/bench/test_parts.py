@@ -55,7 +55,7 @@ def test_a_server_that_does_not_start_or_answers_wrongly_has_its_reason(bench: B
     assert bench.record.failed()
 
 
-@pytest.mark.parametrize("name", ["idle", "workers", "startup", "memory", "newcomers"])
+@pytest.mark.parametrize("name", ["idle", "workers", "startup", "memory", "newcomers", "trickle"])
 def test_a_part_is_measured_and_has_its_table(
     name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +66,7 @@ def test_a_part_is_measured_and_has_its_table(
     monkeypatch.setattr(parts, "NEWCOMERS_SECONDS", 0.2)
     few = [replace(kind, request=replace(kind.request, connections=4)) for kind in parts.CROWDS]
     monkeypatch.setattr(parts, "CROWDS", few)
+    monkeypatch.setattr(parts, "TRICKLING", 8)
     for kind in ("pages", "folder"):
         monkeypatch.setitem(scenarios.FILES, kind, replace(scenarios.FILES[kind], count=20))
     parts.measure(name, bench, [PORTICO], named=False)

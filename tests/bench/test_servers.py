@@ -32,7 +32,7 @@ def written(server: Server, told: Setup) -> str:
     return text
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, scenarios.MEMORY], ids=lambda one: one.name)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *scenarios.FLOODS], ids=lambda one: one.name)
 def test_every_head_is_one_whole_request(scenario: Scenario) -> None:
     lines = scenarios.head(scenario, 8080, "/static").replace("{n}", "7").split("\r\n")
     assert lines[0] == f"GET /static{scenario.target.replace('{n}', '7')} HTTP/1.1"
