@@ -7,10 +7,11 @@ Pure: bytes in, values out. Raises ProtocolError for what breaks the grammar or 
 3. `HeadParser.interpret` parses the request line and the fields that frame the message.
 
 A caller that has replied to the same key before can stop after step 2. What the fields of a key
-mean is kept for step 3, since most requests of a client differ in the request line only. Two
+mean is kept for step 3, since most requests of a client differ in the request line only. Three
 bounded caches make step 2 cheap: one of lines already checked, since a browser repeats nearly
-all of its lines; and one of heads that differ in the value of a single field that is not needed,
-such as a cookie or a request number, since then the rest of the head only has to be compared.
+all of its lines; one of what such lines come to that follow a request line together; and one of
+heads that differ in the value of a single field that is not needed, such as a cookie or a request
+number, since then the rest of the head only has to be compared.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ _LINE_LIMIT = 512
 _TEMPLATES_CACHED = 256
 _TEMPLATE_LIMIT = 2048
 """Octets of a head kept as a template, so the cache of templates is at most 512 KiB."""
+
+_SECTIONS_CACHED = 256
+"""So many field sections that are kept, each as long as a template, so at most 512 KiB."""
 
 _MEANINGS_CACHED = 64
 """So many combinations of fields that are kept, at most 1 MiB: the clients of a site send few."""
@@ -110,6 +114,7 @@ class HeadParser:
         "_line_doorkeeper",
         "_lines",
         "_meanings",
+        "_sections",
         "_template_doorkeeper",
         "_templates",
     )
@@ -123,6 +128,8 @@ class HeadParser:
             _TEMPLATES_CACHED
         )
         self._template_doorkeeper = Doorkeeper()
+        # What follows a request line, and its part of the key.
+        self._sections: BoundedCache[bytes, tuple[Any, ...]] = BoundedCache(_SECTIONS_CACHED)
         self._meanings: BoundedCache[tuple[Any, ...], Meaning] = BoundedCache(_MEANINGS_CACHED)
 
     def parse(self, head: bytes) -> RequestHead:
@@ -134,7 +141,8 @@ class HeadParser:
 
         Raises ProtocolError. The request line is not checked; `interpret` does that.
         """
-        template = self._templates.young.get(head[: head.find(b"\r\n")])
+        line_end = head.find(b"\r\n")
+        template = self._templates.young.get(head[:line_end])
         if template is not None:
             prefix, suffix, key = template
             end = len(head) - len(suffix)
@@ -146,6 +154,9 @@ class HeadParser:
                 and not head[len(prefix) : end].translate(None, VALUE_OCTETS)
             ):
                 return key
+        section = self._sections.young.get(head[line_end:])
+        if section is not None and line_end:
+            return (head[:line_end], *section)
         # Lines beyond the limit stay together in the last one, which is then never a cached line.
         lines = head[:-4].split(b"\r\n", FIELDS_LIMIT)
         kept: list[Any] = list(map(self._lines.young.get, lines))
@@ -165,6 +176,8 @@ class HeadParser:
                 and self._template_doorkeeper.admit(lines[0])
             ):
                 self._cache_template(head, lines, unknown[0], tuple(kept))
+        elif len(head) <= _TEMPLATE_LIMIT:
+            self._sections.put(head[line_end:], tuple(kept[1:]))
         return tuple(kept)
 
     def _cache_template(self, head: bytes, lines: list[bytes], new: int, key: HeadKey) -> None:

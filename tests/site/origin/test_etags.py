@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from portico.http.dates import imf_fixdate
+from portico.site.origin import etags
 from portico.site.origin.etags import HASHED_UP_TO, Digests, tag_of_large
 from portico.site.origin.fingerprint import Disturbed, fingerprint
 from portico.site.origin.folder import SMALL, Folder
@@ -361,3 +362,13 @@ def test_a_young_digest_is_not_remembered(root: Path, monkeypatch: pytest.Monkey
         patch.setattr(time, "time_ns", lambda: status.st_ctime_ns + 1_000_000)
         assert digests.recall(status) is None
     assert fingerprint(status) in digests._known.young
+
+
+def test_digests_stay_what_they_are_once_openssl_makes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(etags, "_WORTH_OPENSSL", 10)
+    digests, status = Digests(), Path(__file__).stat()
+    made = {digests.of_octets(b"12345", status) for _ in range(3)}
+    assert made == {etags.sha256(b"12345")}
+    assert digests._sha256 is not etags.sha256

@@ -135,3 +135,15 @@ def test_the_disk_is_not_asked_for_what_is_known_to_be_missing(
     (site.root / "another").touch()
     monkeypatch.undo()
     assert not site.is_missing("/another")
+
+
+def test_it_is_known_what_can_be_opened_without_a_look_at_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.html").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("a.html")
+    os.mkfifo(tmp_path / "fifo")
+    settle(tmp_path)
+    names = read(tmp_path)
+    assert names.have_file("a.html")
+    assert not any(map(names.have_file, ["folder", "link", "fifo", "naïve"]))
+    assert not UNKNOWN.have_file("a.html")
