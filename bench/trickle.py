@@ -57,6 +57,7 @@ def main(port: int, count: int, again: bool, head: bytes) -> int:  # noqa: FBT00
     stopped, cut = list[int](), 0
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     readers = [Reader(port, head) for _ in range(count)]
+    print("trickling", flush=True)
     while not stopped:
         staying = [reader for reader in readers if reader.goes_on()]
         lost = len(readers) - len(staying)
@@ -68,13 +69,14 @@ def main(port: int, count: int, again: bool, head: bytes) -> int:  # noqa: FBT00
 
 @contextmanager
 def trickling(aim: Aim, count: int, *, again: bool) -> Iterator[dict[str, float]]:
-    """Readers for the length of the block, at the least priority, and how many of them were cut."""
+    """Readers for the length of the block, and how many of them were cut."""
     more: dict[str, float] = {}
     words = [sys.executable, "-m", "bench.trickle", str(aim.port), str(count), str(int(again))]
     with subprocess.Popen(
-        ["nice", "-n", "19", *words, aim.head], cwd=ROOT, text=True, stdout=subprocess.PIPE
+        [*words, aim.head], cwd=ROOT, text=True, stdout=subprocess.PIPE
     ) as process:
         try:
+            process.stdout.readline()  # type: ignore[union-attr]
             yield more
             process.terminate()
             more["cut"] = float(process.communicate(timeout=PATIENCE)[0])

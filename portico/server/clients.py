@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.server.connection import Connection
-from portico.server.eviction import YOUNG_SECONDS, first_to_go
+from portico.server.eviction import NEWCOMERS_SHARE, YOUNG_SECONDS, first_to_go
 from portico.server.net.acceptor import Acceptor
 from portico.server.net.listeners import BACKLOG
 from portico.server.net.loop import EXCLUSIVE, READ, report_bug
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
 us of work. Of several workers, one that took many at once would leave the others without."""
+ACCEPTS_WHEN_CROWDED = 16
+"""The same, where hardly any place is left. Long responses begin with the next turn only then: who
+asks for little must not wait behind many who do not take theirs."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 SWEEPS_WHEN_IDLE = 120
@@ -161,10 +164,12 @@ class Clients:
             self._stop_accepting()  # `_closed` begins again as well
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
+        is_crowded = len(self._connections) > self._most - self._most // NEWCOMERS_SHARE
+        at_once = ACCEPTS_WHEN_CROWDED if is_crowded else ACCEPTS_AT_ONCE
         arrived = []
         responder = door.responder
         is_short = False
-        for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._connections))):
+        for _ in range(min(at_once, self._most - len(self._connections))):
             try:
                 transport, peer = acceptor.accept()
                 connection = door.connect(transport, peer, self._loop, responder, self._closed)
@@ -182,8 +187,10 @@ class Clients:
         responder.freshness.begin_round()
         if responder.counters is not None:
             responder.counters.accepted(len(arrived))
+        responder.bursts.hold(on=is_crowded)
         for connection, data in arrived:
             self._start(connection, data)
+        responder.bursts.hold(on=False)
         if is_short:
             self._wait_for_room()
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 NEWCOMERS_SHARE = 8
 """An eighth of the places is kept from those that take long responses."""
-AT_ONCE = 64
-"""One in so many of a kind goes at once, so that thousands are not searched for each newcomer."""
+AT_ONCE = 16
+"""One in so many of a kind goes at once, so that all are not searched for each newcomer: that would
+cost more than to serve it."""
 YOUNG_SECONDS = 0.02
 """A response is not given up before this age: most are over by then."""
 HEAD_START = 65536

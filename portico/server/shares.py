@@ -70,18 +70,25 @@ def _granted() -> int:
 class Bursts:
     """How much of a long response is sent on one connection before others are served."""
 
-    __slots__ = ("_long_at", "_quiet_from", "_requests")
+    __slots__ = ("_are_held", "_long_at", "_quiet_from", "_requests")
 
     def __init__(self) -> None:
+        self._are_held = False
         self._requests = 0
         self._quiet_from = 0.0
         self._long_at = 0.0
+
+    def hold(self, *, on: bool) -> None:
+        """Let long responses begin with the next turn of the loop, or now again."""
+        self._are_held = on
 
     def take(self, now: float, requests: int) -> int:
         """Return how many octets may be sent now: many once in a turn of the loop, if it is quiet.
 
         `now` is when the turn began, `requests` the number that was answered so far.
         """
+        if self._are_held:
+            return 0
         if requests != self._requests:
             self._requests = requests
             self._quiet_from = now + QUIET_SECONDS

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from portico.config.config import Config
+from portico.http.content import Stream
 from portico.http.message import RequestHead, Response
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
 from portico.server.embedded import Server
+from portico.server.eviction import NEWCOMERS_SHARE
 from portico.server.net.loop import LONG_TURN
 from portico.server.states import IDLE, SEND, WAIT
 from portico.site.origin.open_file import Waiting
@@ -135,13 +137,15 @@ def threads() -> Threads:
 
 @pytest.fixture
 def desk(threads: Threads) -> Iterator[Desk]:
-    """Answers with 204, "/cold" when its threads have run, "/slow" after a long turn."""
+    """Answers 204, "/cold" when its threads have run, "/slow" late; "/long" at length."""
 
     def answer(head: RequestHead) -> Response:
         if head.path == "/cold":
             raise Waiting("disk")
         if head.path == "/slow":
             time.sleep(2 * LONG_TURN)
+        if head.path == "/long":
+            return Response(200, [], (Stream(octet for octet in (b"x", b"y")),))
         return Response(204, [])
 
     def in_thread(_head: RequestHead) -> Answer:
@@ -200,6 +204,22 @@ def test_in_a_long_turn_newcomers_are_let_in_again_and_again(desk: Desk) -> None
             desk.turn(clients.look_for_newcomers)
         for client in newcomers:
             assert client.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+def test_who_asks_for_little_comes_first_where_hardly_any_place_is_left(desk: Desk) -> None:
+    with accepting(desk, most := 4 * NEWCOMERS_SHARE) as (clients, connect):
+        for there in (0, most - 2):
+            while len(clients) < there:
+                connect(b"")
+                desk.turn()
+            long, short = connect(get("/long")), connect(get("/"))
+            desk.turn()
+            assert short.recv(1000).startswith(b"HTTP/1.1 204 ")
+            if there:
+                with pytest.raises(BlockingIOError):
+                    long.recv(1000)
+                desk.turn()
+            assert long.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_newcomer_waits_while_all_wait_for_the_disk(desk: Desk, threads: Threads) -> None:
