@@ -91,10 +91,6 @@ class Checked:
         """Make the next `holds` check again."""
         self.checked = NEVER
 
-    def confirm(self) -> None:
-        """Note that it was just found unchanged by other means."""
-        self.checked = self._freshness.round
-
     def _is_unchanged(self) -> bool:
         raise NotImplementedError
 
