@@ -8,7 +8,7 @@ head as it came, which costs one look-up; and by the head without the fields tha
 The content of files up to 64 KiB is kept with their replies. Larger files are kept open.
 
 Limit: what is kept is bounded in bytes, and in files held open; what comes only once takes at most
-a quarter of that. The eldest goes, unless it was used since it was the eldest before (second
+a fifth of that. The eldest goes, unless it was used since it was the eldest before (second
 chance): to keep an order of use would cost each request.
 """
 
@@ -37,8 +37,8 @@ _DOORKEEPER_SLOTS = 1 << 17
 """So many hashes of keys are remembered, half a MiB: a site of 50,000 files is recognized."""
 _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
-_ROOMY = 4
-"""Below one fourth of the memory there is room for what may come only once: see `keep`."""
+_ROOMY = 5
+"""Below one fifth of the memory there is room for what may come only once: see `keep`."""
 _HEADS_SHARE = 8
 """At most one eighth of the memory is for heads that have the same reply."""
 _OVERHEAD = 1024
