@@ -28,6 +28,8 @@ NEWCOMERS_SHARE = 8
 AT_ONCE = 16
 """One in so many of a kind goes at once, so that all are not searched for each newcomer: that would
 cost more than to serve it."""
+MOST_AT_ONCE = 128
+"""More do not go at once: to close these takes some 3 ms."""
 YOUNG_SECONDS = 0.02
 """A response is not given up before this age: most are over by then."""
 HEAD_START = 65536
@@ -68,4 +70,5 @@ def first_to_go(
     elif taking > most - most // NEWCOMERS_SHARE:
         kinds.insert(0, kinds[_TAKES])
     group = next(filter(None, kinds), [])
-    return [connection for *_, connection in sorted(group)[: 1 + len(group) // AT_ONCE]]
+    count = 1 + min(len(group) // AT_ONCE, MOST_AT_ONCE)
+    return [connection for *_, connection in sorted(group)[:count]]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from _thread import allocate_lock
+from _thread import allocate_lock, start_new_thread
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -126,8 +126,12 @@ class Digests:
         if self._hashed < _WORTH_OPENSSL:
             self._hashed += len(octets)
             if self._hashed >= _WORTH_OPENSSL:
-                self._sha256 = _sha256_of_openssl()
+                with contextlib.suppress(RuntimeError):  # the system grants no thread
+                    start_new_thread(self._use_openssl, ())  # from a cold disk it takes 70 ms
         return self._sha256(octets)
+
+    def _use_openssl(self) -> None:
+        self._sha256 = _sha256_of_openssl()
 
     def of_file(self, file: OpenFile, status: os.stat_result) -> bytes:
         """Read and hash a file, however long that takes. Raises Disturbed if it changes meanwhile.
