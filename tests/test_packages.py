@@ -44,10 +44,14 @@ class Archive(Supervised):
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_single_file_serves(tmp_path: Path, workers: str) -> None:
     make(tmp_path / "portico.pyz")
-    (tmp_path / "page.html").write_text("<p>Hello")
-    options = ("--port", "0", "--workers", workers)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "page.html").write_text("<p>Hello")
+    options = ("site", "--port", "0", "--workers", workers)
     with Archive(tmp_path, *options, environ={"PYTHONPATH": ""}).start() as portico:
         assert portico.content("/page.html") == b"<p>Hello"
+        (site / "_redirects").write_text("/page /page.html 200")  # read by a module that comes late
+        assert portico.content("/page") == b"<p>Hello"
         assert portico.end() == 0
 
 

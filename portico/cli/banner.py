@@ -116,10 +116,11 @@ def open_browser(url: str) -> None:
     ):
         report("no browser can be opened here")  # a text browser would take this terminal
         return
-    import threading
-    import webbrowser
+    import subprocess
 
-    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    # A process of its own, since what this one may do is about to be bounded.
+    program = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
+    subprocess.Popen([sys.executable, "-P", "-c", program, url])  # noqa: S603 (our own URL)
 
 
 def farewell(requests: int, cut: int, seconds: float) -> str:

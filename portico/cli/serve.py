@@ -172,19 +172,25 @@ def _check(config: Config) -> str:
 
         for mistake in read_users(config.users)[2]:
             raise ConfigError(mistake)
+    if config.user:
+        from portico.server.processes.privileges import account
+
+        account(config.user)
     return root
 
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     """Serve in this process."""
     from portico.server.net.listeners import schemes
-    from portico.server.processes import systemd
+    from portico.server.processes import privileges, systemd
+    from portico.server.processes.sandbox import Sandbox
     from portico.server.processes.signals import reap
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.telemetry import Telemetry
     from portico.server.worker import Worker
 
     config = _at_terminal(config)
+    user = privileges.account(config.user) if config.user else None
     log = None
     if config.access_log:
         names = bool(config.users or config.tls_client_ca)
@@ -200,10 +206,14 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
         on_wait=report,
     )
     program.signals.serve(worker, partial(_reload_certificates, worker), reap)
+    program.open_browser(listeners)  # while this process may start another
+    sandbox = Sandbox(config, report, is_alone=True)
+    if user is not None:
+        privileges.become(user, config, report, is_alone=True)
     program.started(config, listeners)
     begin = time.monotonic()
     systemd.ready("1 worker")
-    worker.run()
+    sandbox.run(worker.run)
     say(farewell(worker.requests, worker.cut, time.monotonic() - begin))
     return STOPPED
 
@@ -214,11 +224,15 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
         return refuse(ConfigError("--workers: there can be only one on this system"))
     from portico.server.processes.supervisor import Generation, StartError, Supervisor
 
+    def on_start(workers: Config, listeners: Listeners) -> None:
+        program.open_browser(listeners)
+        program.started(workers, listeners)
+
     check_certificates(config)
     supervisor = Supervisor(
         Generation(_at_terminal(config), listeners),
         load=program.load,
-        on_start=program.started,
+        on_start=on_start,
         report=report,
         metrics=None if program.metrics is None else program.metrics.counters,
     )
@@ -273,7 +287,8 @@ class _Program:
 
     def started(self, workers: Config, listeners: Listeners) -> None:
         """Show the banner, and serve metrics from now on."""
-        from portico.server.net.listeners import is_local, reachable_urls, schemes
+        from portico.server.net.listeners import is_local
+        from portico.server.processes.sandbox import describe
 
         config, metrics, sockets = self._config, self.metrics, list(listeners.values())
         warned = warnings(self._root, local=all(map(is_local, sockets)))
@@ -283,16 +298,15 @@ class _Program:
             warned.append("the service manager chose the address; host, port, listen are ignored.")
         if metrics is not None and not metrics.is_local:
             warned.append("everyone on your network can read the metrics.")
-        urls = reachable_urls(config, sockets, schemes(config, listeners))
-        if os.path.isfile(self._root):
-            from portico.site.target import encode_name
-
-            urls = [url + encode_name(os.path.basename(self._root)) for url in urls]
+        urls = self._urls(listeners)
         noted = notes(config, [] if self.inherited else urls)
         if config.https:
             from portico.cli.local_certificate import how_to_trust
 
             noted.append(how_to_trust())
+        if config.user:
+            noted.append(f"It serves as user {config.user}.")
+        noted += filter(None, [describe(config)])
         url = "" if metrics is None else metrics.url
         say(
             banner(
@@ -307,10 +321,24 @@ class _Program:
         )
         if config.lan:
             say(qr_code(urls, color=wants_color(config.color, STDERR)))
-        if config.open:
-            open_browser(urls[0])
         if metrics is not None:
             metrics.start()
+
+    def open_browser(self, listeners: Listeners) -> None:
+        """Open the site in the browser, if that is wanted."""
+        if self._config.open:
+            open_browser(self._urls(listeners)[0])
+
+    def _urls(self, listeners: Listeners) -> list[str]:
+        from portico.server.net.listeners import reachable_urls, schemes
+
+        config = self._config
+        urls = reachable_urls(config, list(listeners.values()), schemes(config, listeners))
+        if os.path.isfile(self._root):
+            from portico.site.target import encode_name
+
+            urls = [url + encode_name(os.path.basename(self._root)) for url in urls]
+        return urls
 
 
 def _at_terminal(config: Config) -> Config:

@@ -84,6 +84,8 @@ class Config:
     listens: tuple[str, ...]
     allow_hosts: tuple[str, ...]
     workers: int
+    sandbox: bool
+    user: str
     https: bool
     tls_certs: tuple[str, ...]
     tls_keys: tuple[str, ...]

@@ -261,6 +261,10 @@ def _listen_address(raw: object) -> str:
     return _address(raw)
 
 
+def _account(raw: object) -> str:
+    return _path(str(raw) if type(raw) is int else raw)
+
+
 def _workers(raw: object) -> int:
     """Return a number of workers; 0 stands for auto."""
     return 0 if raw == "auto" else _within(raw, 1, MAX_WORKERS)
@@ -291,7 +295,7 @@ def _block(raw: object) -> Block:
     if isinstance(raw, str):
         path, *members = raw.split()
         raw = {"path": path, **dict(member.partition("=")[::2] for member in members)}
-    elif isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[1], dict):
+    elif isinstance(raw, tuple | list) and len(raw) == 2 and isinstance(raw[1], dict):
         raw = {"path": raw[0], **{name: list(given) for name, given in raw[1].items()}}
     if not isinstance(raw, dict) or "path" not in raw:
         raise ValueError("each block needs a path, such as /inbox/*")
@@ -336,6 +340,7 @@ NETWORKS = Kind(
     "a list of addresses or networks such as 10.0.0.0/8; or unix",
     _networks,
 )
+ACCOUNT = Kind("str", "NAME", "the name or the number of a user", _account)
 WORKERS = Kind("int", "N", f"a whole number from 1 to {MAX_WORKERS}, or auto", _workers)
 
 
@@ -462,6 +467,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("allow_host", HOSTS, NETWORK,
            "Answer requests for this host name as well; repeatable.", ()),
     Option("workers", WORKERS, NETWORK, "Processes; auto is one for each core.", 1),
+    Option("sandbox", SWITCH, NETWORK, "Let the kernel confine the server (Linux).", default=True),
+    Option("user", ACCOUNT, NETWORK, "Serve as this user, after listening as root.", ""),
     Option("https", SWITCH, TLS, "HTTPS for local work: makes a certificate.", default=False),
     Option("tls_cert", FILES, TLS, "HTTPS with this certificate; repeatable.", ()),
     Option("tls_key", FILES, TLS, "Its key, if in another file; in the same order.", ()),

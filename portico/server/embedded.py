@@ -32,6 +32,7 @@ _NOT_HERE = {
     "https": "the certificate of tls_cert",
     "redirect_http": "one address, of host and port",
     "workers": "one worker",
+    **dict.fromkeys(("sandbox", "user"), "the rights of the program"),
     **dict.fromkeys(("access_log", "log_format", "color"), "no access log"),
 }
 """Options of the command line that would have no effect, and what a Server has instead."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from portico.server.net.acceptor import Secure
     from portico.server.net.certificates import Certificates
     from portico.server.net.transport import Plain
+    from portico.server.processes.sandbox import Held
     from portico.server.responder import Handler
     from portico.site.rules.rulebook import Report
 
@@ -88,6 +89,7 @@ class Worker:
         self._on_wait = on_wait
         self.cut = 0
         """Responses that the end of this worker has cut off."""
+        self._held: Held | None = None
         self._loop = Loop()
         self._jobs = JobThread()
         self._blocking_io = BlockingIO(self._loop.call)
@@ -109,11 +111,10 @@ class Worker:
             digests=self._resources.digests,
             budget=Budget(LISTING_SECONDS),
             index=config.index,
+            is_lost=self._is_lost,
         )
         self._site = Site(self._folder, self._resources, may_wait=False)
         self._site.read_rules()
-        if config.allows:
-            self._jobs.submit(self._resources.uploads.sweep())
         self._in_thread = Sites(self._new_site).answer
         mounts = self._folder.mounts
         self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
@@ -138,6 +139,7 @@ class Worker:
             on_sweep=self._on_sweep,
             on_shortage=self._expire,
         )
+        self._has_begun = False
         self._sweeps = 0
         self._stops = 0
         self._retires = False
@@ -151,6 +153,7 @@ class Worker:
             digests=self._resources.digests,
             mounts=self._folder.mounts,
             index=self._config.index,
+            is_lost=self._is_lost,
         )
         return Site(folder, self._resources, report=self._report_in_threads)
 
@@ -264,27 +267,57 @@ class Worker:
         """Responses under way."""
         return sum(state in BUSY for state in self._clients.states())
 
-    def run(self) -> None:
-        """Serve until stopped."""
+    def run(self, held: Held | None = None) -> bool:
+        """Serve until stopped, and return False.
+
+        `held` is what the sandbox holds this thread to. True when that is not the root any more:
+        then another thread, which is held to the new one, has to call this again.
+        """
+        self._held = held
+        goes_on = False
         try:
-            self._clients.accept()
-            self._loop.run(
+            if not self._has_begun:
+                self._begin()
+            goes_on = self._loop.run(
                 on_turn=self._on_turn(),
                 on_long_turn=self._clients.look_for_newcomers,
                 on_turn_end=self._end_turn,
                 on_bug=self._clients.close_broken,
             )
         finally:
-            self.cut = self._busy
-            self._clients.close()
-            self._end_turn()
-            self._observe()
-            self._loop.close()
-            for threads in (self._jobs, self._blocking_io):
-                threads.close()
-            self._begin_drain()  # forgets the replies, and with them their open files
-            self._expire()
-            self._expire()  # what was used since the last call goes only now
+            if goes_on:
+                self._blocking_io.renew()
+            else:
+                self._close()
+        return goes_on
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._clients.accept()
+        if self._config.allows:
+            self._jobs.submit(self._resources.uploads.sweep())
+
+    def _close(self) -> None:
+        self.cut = self._busy
+        self._clients.close()
+        self._end_turn()
+        self._observe()
+        self._loop.close()
+        for threads in (self._jobs, self._blocking_io):
+            threads.close()
+        self._begin_drain()  # forgets the replies, and with them their open files
+        self._expire()
+        self._expire()  # what was used since the last call goes only now
+
+    def _is_lost(self) -> bool:
+        """Whether the sandbox keeps this thread from the root, which another one then goes on with.
+
+        For any thread.
+        """
+        is_lost = self._held is not None and self._held.is_replaced()
+        if is_lost:
+            self._loop.call(self._loop.leave)
+        return is_lost
 
     def stop(self) -> None:
         """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
@@ -371,6 +404,8 @@ class Worker:
 
     def _on_sweep(self) -> None:
         self._observe()
+        if not self._folder.mounts.cover_root:
+            self._is_lost()
         self._sweeps += 1
         if self._sweeps % EXPIRE_SWEEPS == 0:
             self._expire()

@@ -22,6 +22,7 @@ from portico.cli.serve import COMMON, parse
 from portico.cli.terminal import UsageError, wants_color
 from portico.config.config import Config
 from portico.config.options import OPTIONS, SWITCH
+from portico.server.processes.sandbox import describe
 from tests.server.clients import Client, get
 from tests.server.processes.supervised import Supervised
 
@@ -278,6 +279,7 @@ def test_serves_until_a_signal_and_says_so_in_one_line(
         "",
         f"    {running.url}",
         "",
+        *filter(None, [describe(Config.of(root=str(site)))]),
         "Press Ctrl+C to stop.",
     ]
     assert urlsplit(running.url).hostname == "localhost"
@@ -442,7 +444,7 @@ def test_main_puts_signal_handlers_back(site: Path, capfd: pytest.CaptureFixture
 
     visitor = threading.Thread(target=visit, daemon=True)
     visitor.start()
-    assert main([str(site), "--port", str(port), "--no-access-log"]) == 0
+    assert main([str(site), "--port", str(port), "--no-access-log", "--no-sandbox"]) == 0
     visitor.join()
     assert answers == [PAGE]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -48,6 +48,8 @@ SAMPLES: dict[str, tuple[str, object, object]] = {
     "listen": (":80, [::1]:0", ["*:80", "[::1]:0"], ("*:80", "[::1]:0")),
     "allow_host": ("A.test, b.test.", ["a.test", "B.test."], ("a.test", "b.test")),
     "workers": ("auto", "auto", 0),
+    "sandbox": ("no", False, False),
+    "user": ("33", 33, "33"),
     "https": ("yes", True, True),
     "tls_cert": ("/a.pem, /b.pem", ["/a.pem", "/b.pem"], ("/a.pem", "/b.pem")),
     "tls_key": ("/a.key", ["/a.key"], ("/a.key",)),
@@ -158,6 +160,8 @@ def test_the_defaults() -> None:
         "trust_proxy_header": "x-forwarded",
         "proxy_protocol": False,
         "workers": 1,
+        "sandbox": True,
+        "user": "",
         "open": False,
         "access_log": True,
         "log_format": "auto",
@@ -380,11 +384,13 @@ def test_a_relative_unix_socket_is_meant_from_the_folder_of_the_file(file: Path)
 def test_settings_make_the_same_configuration_again(tmp_path: Path) -> None:
     file = tmp_path / "portico.toml"
     file.write_text('listen = ["unix:a"]\nroot = "public"\nspa = true\n')
-    config = Config.load({"config": str(file), "workers": "2"}, {"PORTICO_IMMUTABLE": "/a/*"})
+    flags = {"config": str(file), "workers": "2", "access": ["/in/* users=create,read"]}
+    config = Config.load(flags, {"PORTICO_IMMUTABLE": "/a/*"})
     settings = config.settings()
-    assert set(settings) == {"listen", "root", "spa", "workers", "immutable"}
+    assert set(settings) == {"listen", "root", "spa", "workers", "immutable", "access"}
     expected = values(config) | {"config": ""}
-    assert values(Config.of(**json.loads(json.dumps(settings)))) == expected
+    as_workers_get_it = json.loads(json.dumps(settings, default=sorted))
+    assert values(Config.of(**as_workers_get_it)) == expected
     assert values(Config(settings)) == expected
     assert Config.of().settings() == {}
 

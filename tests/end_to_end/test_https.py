@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.certifying import TlsClient, make
+from tests.server.certifying import TlsClient, make, trusting
 from tests.server.clients import Client, eventually, get, request
 from tests.server.processes.supervised import Supervised
 
@@ -49,13 +49,6 @@ def command(
     options += ["--allow-host", "localhost"]
     with Supervised(tmp_path, *options) as command:
         yield command.start()
-
-
-def trusting(*files: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    for file in files:
-        context.load_verify_locations(file)
-    return context
 
 
 def test_each_address_is_served_as_it_is_said(command: Supervised, certificate: Path) -> None:

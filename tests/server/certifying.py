@@ -25,6 +25,14 @@ def make(folder: Path, name: str, *names: str) -> Path:
     return file
 
 
+def trusting(*files: Path) -> ssl.SSLContext:
+    """The settings of a client that trusts these certificates."""
+    context = ssl.create_default_context()
+    for file in files:
+        context.load_verify_locations(file)
+    return context
+
+
 class TlsClient(Client):
     """A client that speaks TLS."""
 

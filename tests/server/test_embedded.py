@@ -281,6 +281,8 @@ def test_it_has_no_metrics(site: Path, tmp_path: Path) -> None:
     ("name", "instead"),
     [
         ("workers", "one worker"),
+        ("sandbox", "the rights of the program"),
+        ("user", "the rights of the program"),
         ("listen", "one address"),
         ("listens", "one address"),
         ("access_log", "no access log"),

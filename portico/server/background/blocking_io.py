@@ -45,6 +45,10 @@ class BlockingIO:
             self._places[place] = Threads(self._run, THREADS, QUEUE_LIMIT, CLOSE_SECONDS)
         return self._places[place].submit((work, done))
 
+    def renew(self) -> None:
+        """Have the jobs to come run in new threads, which have the rights of the loop as it is."""
+        self._places = {}
+
     def close(self) -> None:
         """Start no more jobs. A job that outlasts CLOSE_SECONDS ends with the process."""
         self._closed = True

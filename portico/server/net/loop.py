@@ -105,6 +105,7 @@ class Loop:
         self._interrupted = 0.0  # when that was called last
         self._count = _EVENTS_AT_ONCE  # handlers to call between two looks at the clock
         self._stopped = False
+        self._left = False
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -167,6 +168,10 @@ class Loop:
         """Let `run` return at the end of this turn."""
         self._stopped = True
 
+    def leave(self) -> None:
+        """Let `run` return at the end of this turn, to be called again by another thread."""
+        self._left = True
+
     def run(  # noqa: C901, PLR0912 (hot)
         self,
         *,
@@ -174,8 +179,10 @@ class Loop:
         on_long_turn: Callable[[], None] | None = None,
         on_turn_end: Callable[[], None] | None = None,
         on_bug: Callable[[int], None] | None = None,
-    ) -> None:
-        """Turn until stopped. What raises has a bug of ours: reported, and the rest goes on.
+    ) -> bool:
+        """Turn until stopped, or left; return whether it was only left.
+
+        What raises has a bug of ours: it is reported, and the rest goes on.
 
         `on_turn(now)` is called when a turn begins, `on_long_turn()` for each LONG_TURN that it
         lasts, `on_turn_end()` when it ends, `on_bug(fd)` when a handler has raised.
@@ -183,7 +190,8 @@ class Loop:
         poll = self._poller.poll
         handlers = self._handlers
         self._on_long_turn = on_long_turn
-        while not self._stopped:
+        self._left = False
+        while not (self._stopped or self._left):
             if self._forgotten:
                 self._forgotten.clear()
                 handlers.update(self._late)
@@ -217,6 +225,7 @@ class Loop:
                     on_turn_end()
                 except Exception:  # noqa: BLE001
                     report_bug()
+        return not self._stopped
 
     def _parts(self, ready: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
         """Yield what is ready in parts, each LONG_TURN of work by the last turn's measure."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from portico.server.processes.sandbox import Sandbox
     from portico.server.worker import Worker
 
 VARIABLE = "PORTICO_WORKER"
@@ -74,7 +75,7 @@ def main(arguments: Arguments) -> int:
     """Serve until told to stop, and return the exit code."""
     control = Control(arguments["control"])
     try:
-        worker = _new_worker(arguments, control)
+        worker, sandbox = _new_worker(arguments, control)
     except (ConfigError, OSError) as problem:
         control.warn(str(problem))
         return CANNOT_START
@@ -83,7 +84,7 @@ def main(arguments: Arguments) -> int:
     control.send(READY)
     if control.receive() == GO:
         worker.watch(control.fd, commands.obey)
-        worker.run()
+        sandbox.run(worker.run)
         control.send(SERVED + b"%d %d" % (worker.requests, worker.cut))
     return 0
 
@@ -142,13 +143,16 @@ class _Commands:
             self._worker.forget(self._control.fd)
 
 
-def _new_worker(arguments: Arguments, control: Control) -> Worker:
-    # Imported here, because the supervisor needs neither.
+def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox]:
+    # Imported here, because the supervisor needs none of them.
+    from portico.server.processes import privileges
+    from portico.server.processes.sandbox import Sandbox
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.telemetry import Telemetry
     from portico.server.worker import Worker
 
     config = Config.of(**arguments["config"])
+    user = privileges.account(config.user) if config.user else None
     listeners = [socket.socket(fileno=fd) for fd in arguments["listeners"]]
     for listener in listeners:
         listener.set_inheritable(False)
@@ -164,15 +168,21 @@ def _new_worker(arguments: Arguments, control: Control) -> Worker:
         counters = adopt(arguments["counters"])
         if counters is None:
             control.warn("metrics are not counted: this version has others; restart the server")
-    return Worker(
+    is_first = arguments["number"] == 0
+    worker = Worker(
         config,
         listeners,
         Telemetry(log, counters, control.warn),
         schemes=arguments["schemes"],
-        tells_of_rules=arguments["number"] == 0,
+        tells_of_rules=is_first,
         on_drain=partial(control.send, LEAVING),
         on_wait=control.warn,
     )
+    sandbox = Sandbox(config, control.warn, is_alone=False)
+    if user is not None:
+        report = control.warn if is_first else None
+        privileges.become(user, config, report, is_alone=False)
+    return worker, sandbox
 
 
 def _handle_signals(drain: Callable[[], None]) -> None:

@@ -118,7 +118,7 @@ def _spawn(
         return subprocess.Popen(  # noqa: S603 (nothing in it comes from outside)
             command,
             stdin=subprocess.DEVNULL,
-            env={**environ, VARIABLE: json.dumps(arguments)},
+            env={**environ, VARIABLE: json.dumps(arguments, default=sorted)},
             pass_fds=[control, *arguments["listeners"], *shared],
         )
     finally:

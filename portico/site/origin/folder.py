@@ -28,6 +28,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
+from portico.budget import Postponed
 from portico.http.content import Octets
 from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.aliases import are_listed, may_be_alias
@@ -60,7 +61,7 @@ from portico.site.origin.protocol import (
 from portico.site.rules import rulebook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from portico.budget import Budget
 
@@ -104,9 +105,11 @@ class Folder:
     open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
     would have to. `digests` and `mounts` can be shared by several that serve the same folder.
     `budget` bounds the time for listings; `index` names the file that stands for a folder.
+    `is_lost` is asked where something may not be read: whether that is so for the whole root, until
+    the next turn of the loop.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but two are options)
         self,
         root: str,
         memory: int,
@@ -118,10 +121,12 @@ class Folder:
         mounts: RemoteMounts | None = None,
         budget: Budget | None = None,
         index: str = INDEX,
+        is_lost: Callable[[], bool] | None = None,
     ) -> None:
         self.freshness = Freshness(budget)
         self._may_wait = may_wait
         self._indexes = index_names(index)
+        self._is_lost = is_lost
         self._hidden = hidden
         self._only = ""  # the name of the file that is served alone
         if os.path.isfile(root):
@@ -187,6 +192,10 @@ class Folder:
             except OSError as error:
                 if (status := status_of(error)) == 404:
                     return Missing((PathDependency(path, None, self.freshness),))
+                if status == 403 and self._is_lost is not None and self._is_lost():
+                    if not self._may_wait:
+                        raise Postponed from None  # the next turn has the right
+                    status = 503
                 self.expire()  # frees descriptors, in case there were none left
                 return Failed(status, error.with_traceback(None))  # frames hold open files
             except ValueError:  # no valid name on this system, such as one with a lone surrogate

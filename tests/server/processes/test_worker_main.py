@@ -51,7 +51,7 @@ def run(listener: socket.socket, control: int, **options: object) -> int:
                 "control": control,
                 "listeners": listeners,
                 "schemes": ["http"],
-                "config": options,
+                "config": {"sandbox": False, **options},
                 "counters": None,
             }
         )

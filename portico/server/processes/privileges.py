@@ -1,0 +1,62 @@
+"""`--user`: a server that is started as root listens and reads its keys, then is another user.
+
+The supervisor of several workers stays root, so that a reload can read new keys and bind new ports;
+it starts workers, and takes nothing from clients but requests for metrics. Workers, and a server of
+one process, give root up for good, with its groups, before they serve anybody.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from portico.config.config import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from portico.config.config import Config
+
+
+class Account(NamedTuple):
+    """A user of this system, with the groups that it is in."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+def account(name: str) -> Account:
+    """Return the user of a name, or of a number. Raises ConfigError if we cannot become that."""
+    if not hasattr(os, "setuid"):
+        raise ConfigError("--user: this system has no users as POSIX does")
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        raise ConfigError(f"--user: there is no user {name!r} on this system") from None
+    if os.geteuid() != 0:
+        raise ConfigError("--user: only root can become another user; leave it out, or use sudo")
+    return Account(entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid))
+
+
+def become(
+    user: Account, config: Config, report: Callable[[str], None] | None, *, is_alone: bool
+) -> None:
+    """Be `user` from now on, without a way back.
+
+    Tells `report` of certificates and keys that this user cannot read when they have changed.
+    Raises ConfigError if the site cannot be read.
+    """
+    os.setgroups(user.groups)
+    os.setgid(user.gid)
+    os.setuid(user.uid)
+    for path in (config.root, config.users):
+        needed = os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
+        if path and not os.access(path, needed):
+            raise ConfigError(f"{path} cannot be read by --user {config.user}")
+    how = "a new one takes a restart" if is_alone else "a new one takes a reload (SIGHUP)"
+    for path in dict.fromkeys((*config.tls_certs, *config.tls_keys, config.tls_client_ca)):
+        if report is not None and path and not os.access(path, os.R_OK):
+            report(f"{path} cannot be read by --user {config.user}: {how}")
