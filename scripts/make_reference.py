@@ -13,7 +13,8 @@ PAGE = REPOSITORY / "docs" / "reference.md"
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from portico.config.options import OPTIONS, SWITCH, Option  # noqa: E402 - from the checkout, by its path
+from portico.config.kinds import SWITCH  # noqa: E402 - from the checkout, by its path
+from portico.config.options import OPTIONS, Option  # noqa: E402
 
 HEAD = """\
 # Reference: the options

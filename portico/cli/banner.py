@@ -19,7 +19,7 @@ from portico.cli.terminal import (
     report,
     wants_color,
 )
-from portico.config.options import UNIX
+from portico.config.kinds import UNIX
 from portico.site.origin.fingerprint import is_below
 
 TYPE_CHECKING = False

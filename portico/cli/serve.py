@@ -38,7 +38,8 @@ from portico.config.config import (
     check_writing,
     unknown_variables,
 )
-from portico.config.options import FILE, FOLDER, LIMITS, OPTIONS, OTHER, cores
+from portico.config.kinds import FILE, FOLDER, cores
+from portico.config.options import LIMITS, OPTIONS, OTHER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

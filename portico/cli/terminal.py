@@ -12,7 +12,7 @@ import os
 import sys
 
 from portico.config.config import ConfigError, suggestion
-from portico.config.options import SWITCH
+from portico.config.kinds import SWITCH
 from portico.server.telemetry.output import tell
 
 TYPE_CHECKING = False

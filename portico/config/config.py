@@ -9,24 +9,14 @@ from __future__ import annotations
 
 import os
 
-from portico.config.options import (
-    ADDRESS,
-    ADDRESSES,
-    FILE,
-    FILES,
-    FOLDER,
-    HTTP,
-    OPTIONS,
-    PREFIX,
-    UNIX,
-    Kind,
-)
+from portico.config.kinds import ADDRESS, ADDRESSES, FILE, FILES, FOLDER, HTTP, UNIX, Kind
+from portico.config.options import OPTIONS, PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from portico.config.options import Block
+    from portico.config.kinds import Block
 
 _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.attribute)}
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from portico.config.config import Config
-    from portico.config.options import Block
+    from portico.config.kinds import Block
     from portico.http.message import RequestHead
 
 READ = "read"

@@ -21,7 +21,8 @@ from portico.cli.main import main
 from portico.cli.serve import COMMON, parse
 from portico.cli.terminal import UsageError, wants_color
 from portico.config.config import Config
-from portico.config.options import OPTIONS, SWITCH
+from portico.config.kinds import SWITCH
+from portico.config.options import OPTIONS
 from portico.server.processes.sandbox import describe
 from tests.server.clients import Client, get
 from tests.server.processes.supervised import Supervised

@@ -41,7 +41,7 @@ from portico.cli.terminal import (
 )
 from portico.cli.walk import walk
 from portico.config.config import Config, ConfigError, check_root, suggestion
-from portico.config.options import cores
+from portico.config.kinds import cores
 from portico.site.compression.encoders import SUFFIXES, WORTH_FROM, available
 from portico.site.pages.listing import human_size
 from portico.site.representation.content_type import BEGINNING, reads_beginning, refined

@@ -17,7 +17,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from portico.config.options import HTTP, UNIX
+from portico.config.kinds import HTTP, UNIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

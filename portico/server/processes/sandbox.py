@@ -32,7 +32,7 @@ from _thread import allocate_lock, start_new_thread
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from portico.config.options import UNIX
+from portico.config.kinds import UNIX
 from portico.site.origin.fingerprint import absolute, is_below
 
 if TYPE_CHECKING:

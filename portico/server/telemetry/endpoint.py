@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from portico.config.config import Config, ConfigError
-from portico.config.options import UNIX
+from portico.config.kinds import UNIX
 from portico.server.clients import Clients, Door
 from portico.server.net.listeners import (
     BindError,

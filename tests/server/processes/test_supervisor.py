@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico.cli.main import main
-from portico.config.options import cores
+from portico.config.kinds import cores
 from portico.server.processes.sandbox import landlock_abi
 from tests.server.clients import Client, eventually, get
 from tests.server.processes.supervised import (
