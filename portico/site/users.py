@@ -54,9 +54,12 @@ _MEMORY_LIMIT = 256 << 20
 """Bytes of memory that a scrypt line may ask for."""
 
 _NAME = re.compile(r"[^\x00-\x20\x7f:]{1,128}")
+_BASE64 = "(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2,4}"  # without padding
 _SCRYPT = re.compile(
-    r"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,3}),p=([0-9]{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
+    rf"\$scrypt\$ln=([0-9]{{1,2}}),r=([0-9]{{1,3}}),p=([1-9][0-9]?)\$({_BASE64})\$({_BASE64})"
 )
+_ARGON2 = re.compile(rf"\$argon2id\$v=19\$m=[0-9]+,t=[0-9]+,p=[0-9]+\${_BASE64}\${_BASE64}")
+_BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 _TOKEN = re.compile(r"\$token\$([0-9a-f]{64})")
 _LN, _R, _P = 15, 8, 3  # what OWASP recommends for 32 MiB
 
@@ -209,9 +212,9 @@ def _what_is_wrong(name: str, hashed: str) -> str:
         cost, block, _ = (int(number) for number in scrypt.groups()[:3])
         if not 1 <= cost <= 24 or block < 1 or 128 * block << cost > _MEMORY_LIMIT:
             return f"would take more than {_MEMORY_LIMIT >> 20} MiB to verify"
-    elif hashed.startswith("$argon2id$"):
+    elif _ARGON2.fullmatch(hashed):
         needed = "" if _has("argon2") else "argon2-cffi"
-    elif re.match(r"\$2[aby]\$", hashed):
+    elif _BCRYPT.fullmatch(hashed):
         needed = "" if _has("bcrypt") else "bcrypt"
     elif not _TOKEN.fullmatch(hashed):
         return f"is no safe hash; make a new line with: portico passwd {name}"

@@ -155,6 +155,11 @@ def test_who_guesses_is_slowed_down(
         ("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "no safe hash"),
         ("alice:$apr1$x$y", "no safe hash"),
         ("alice:$6$x$y", "no safe hash"),
+        # What is cut short, or else not whole, is told here and not to who signs in.
+        (f"alice:$scrypt$ln=4,r=1,p=1${SALT[:5]}${SALT}", "no safe hash"),
+        (f"alice:$scrypt$ln=4,r=1,p=0${SALT}${SALT}", "no safe hash"),
+        (f"alice:$argon2id$v=19$m=8,t=1,p=1${SALT}$\xe9", "no safe hash"),
+        (f"alice:$2b$04${'a' * 52}", "no safe hash"),
         ("a b:" + CHEAP, "cannot be the name"),
         ("users:" + CHEAP, "cannot be the name"),
         (f"alice:$scrypt$ln=24,r=999,p=1${SALT}${SALT}", "MiB"),
