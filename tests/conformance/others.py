@@ -49,45 +49,50 @@ def nginx_version() -> str | None:
     return found[1] if found else None
 
 
-def nginx_configuration(site: Path, folder: Path) -> str:
+@contextlib.contextmanager
+def nginx_with(settings: str, folder: Path) -> Iterator[None]:
+    """Run nginx with these settings of its `http` block, until it listens on {folder}/socket."""
     temporary = "\n".join(
         f"    {kind}_temp_path {folder}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    types = "include /etc/nginx/mime.types;" if Path("/etc/nginx/mime.types").exists() else ""
-    return f"""\
+    configuration = folder / "nginx.conf"
+    configuration.write_text(f"""\
 {"user root;" if os.geteuid() == 0 else ""}
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log crit;
-events {{ worker_connections 100; }}
+events {{ worker_connections 1000; }}
 http {{
+    access_log off;
+{temporary}
+{settings}
+}}
+""")
+    command = ["nginx", "-p", str(folder), "-c", str(configuration), "-e", f"{folder}/error.log"]
+    with _running(command, folder / "log") as process:
+        _await(str(folder / "socket"), process)
+        yield
+
+
+@contextlib.contextmanager
+def nginx(site: Path, folder: Path) -> Iterator[Address]:
+    types = "include /etc/nginx/mime.types;" if Path("/etc/nginx/mime.types").exists() else ""
+    settings = f"""\
     {types}
     default_type application/octet-stream;
     charset utf-8;
     gzip_static on;
     gzip_vary on;
     autoindex on;
-    access_log off;
-{temporary}
     server {{
         listen unix:{folder}/socket;
         root {site};
     }}
-}}
 """
-
-
-@contextlib.contextmanager
-def nginx(site: Path, folder: Path) -> Iterator[Address]:
-    configuration = folder / "nginx.conf"
-    configuration.write_text(nginx_configuration(site, folder))
-    command = ["nginx", "-p", str(folder), "-c", str(configuration), "-e", f"{folder}/error.log"]
-    with _running(command, folder / "log") as process:
-        address = str(folder / "socket")
-        _await(address, process)
-        yield address
+    with nginx_with(settings, folder):
+        yield str(folder / "socket")
 
 
 @contextlib.contextmanager
