@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.h1.content import ContentReader
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 NEXT = b"GET /next HTTP/1.1\r\nHost: next.example\r\n\r\n"
 """A request that follows on the same connection; not an octet of it may be lost or misread."""
+
+BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+"""A CR or LF without the other."""
+REFUSALS = {400, 414, 417, 431, 501, 505}
+"""The statuses with which a head is refused."""
 
 ATTRIBUTES = RequestHead.__slots__
 

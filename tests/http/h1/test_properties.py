@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,10 +12,17 @@ from portico.http.h1.serialize import field_lines, status_line
 from portico.http.message import CHUNKED
 from tests.http.h1 import wire
 from tests.http.h1.effort import EFFORT
-from tests.http.h1.feeding import NEXT, Content, attributes, bytewise, cut, read_content, read_head
-
-BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
-REFUSALS = {400, 414, 417, 431, 501, 505}
+from tests.http.h1.feeding import (
+    BARE,
+    NEXT,
+    REFUSALS,
+    Content,
+    attributes,
+    bytewise,
+    cut,
+    read_content,
+    read_head,
+)
 
 names = st.text(wire.TCHARS, min_size=1) | st.text(max_size=5)
 values = (
