@@ -35,6 +35,17 @@ class Reading(NamedTuple):
         return ", ".join([*told, *filter(None, [self.end])])
 
 
+def frames_otherwise(ours: Reading, theirs: Reading) -> bool:
+    """Whether something that Portico accepts begins or ends elsewhere for the other.
+
+    One that refuses, or closes, has framed nothing.
+    """
+    common = min(len(ours.requests), len(theirs.requests))
+    if ours.requests[:common] != theirs.requests[:common]:
+        return True
+    return common < len(ours.requests) and theirs.end not in {REFUSED, CLOSES}
+
+
 def by_portico(octets: bytes) -> Reading:
     parser = HeadParser()
     requests: list[tuple[str, bytes]] = []

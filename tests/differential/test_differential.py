@@ -21,7 +21,14 @@ from tests.differential.explanations import (
 )
 from tests.differential.messages import MESSAGES, Messages
 from tests.differential.nginx import by_nginx
-from tests.differential.readers import READERS, REFUSED, VERSIONS, Reading, by_portico
+from tests.differential.readers import (
+    READERS,
+    REFUSED,
+    VERSIONS,
+    Reading,
+    by_portico,
+    frames_otherwise,
+)
 from tests.differential.record import recorded
 from tests.end_to_end.serving import unavailable
 
@@ -32,17 +39,6 @@ RENEW = "run: python3 scripts/make_framing.py --record"
 
 each = pytest.mark.parametrize("messages", MESSAGES, ids=lambda messages: messages.name)
 EXPLAINED = by_name(FRAMED_OTHERWISE, REFUSED_HERE, REFUSED_ELSEWHERE)
-
-
-def frames_otherwise(ours: Reading, theirs: Reading) -> bool:
-    """Whether something that Portico accepts begins or ends elsewhere for the other.
-
-    One that refuses, or closes, has framed nothing.
-    """
-    common = min(len(ours.requests), len(theirs.requests))
-    if ours.requests[:common] != theirs.requests[:common]:
-        return True
-    return common < len(ours.requests) and theirs.end not in {REFUSED, "closes"}
 
 
 def check(messages: Messages, theirs: Reading) -> None:

@@ -33,6 +33,7 @@ from portico.http.ranges import (
     parse_range,
 )
 from portico.server.net.proxy_protocol import V2_LIMIT, read_header
+from tests.differential.readers import READERS, by_portico, frames_otherwise
 from tests.http.h1.feeding import (
     BARE,
     REFUSALS,
@@ -99,6 +100,17 @@ def content(octets: bytes) -> None:
     length = crc32(octets) % 100
     counted = read_content(length, cut(octets, places(octets)))
     assert counted == Content(octets[:length], length <= len(octets), octets[length:])
+
+
+def framing(octets: bytes) -> None:
+    """Requests as on one connection: what is accepted here, no other parser frames otherwise.
+
+    For llhttp all behind CONNECT and Upgrade is of another protocol.
+    """
+    ours = by_portico(octets)
+    for name, read in READERS.items():
+        tunnel = name == "llhttp" and re.search(rb"(?i)connect |upgrade", octets)
+        assert tunnel or not frames_otherwise(ours, read(octets)), name
 
 
 def ranges(octets: bytes) -> None:

@@ -186,7 +186,7 @@ class _Site:
         (self.root / "old.txt").write_bytes(b"old")
         (self.above / "outside").write_bytes(b"outside")
         (self.root / "out").symlink_to(self.above)
-        self.open = len(_names("/proc/self/fd"))
+        self.open = len(_names("/dev/fd"))
         self._uploads = Uploads(
             Config.of(
                 root=str(self.root), allow="write", max_upload=1 << 20, sync=False, keep_free=0
@@ -224,7 +224,7 @@ class _Site:
 
     def check(self) -> dict[str, bytes]:
         """Return all files by name, after a look at what must not have happened."""
-        assert len(_names("/proc/self/fd")) == self.open, "a descriptor was left open"
+        assert len(_names("/dev/fd")) <= self.open, "a descriptor was left open"
         assert _names(self.above) == {"outside", "root"}
         assert (self.above / "outside").read_bytes() == b"outside"
         found = {}

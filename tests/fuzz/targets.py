@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.differential.messages import MESSAGES
 from tests.fuzz import http_targets, site_targets
 from tests.http.h1 import content_cases, field_cases, framing_cases, start_line_cases
 
@@ -30,6 +31,11 @@ TARGETS = {
     ),
     "content": Target(
         http_targets.content, "Chunked content", [case.sent for case in CONTENTS], longest=20_000
+    ),
+    "framing": Target(
+        http_targets.framing,
+        "Several requests, as h11 and llhttp read them",
+        [messages.sent for messages in MESSAGES if len(messages.sent) < 1000],
     ),
     "ranges": Target(http_targets.ranges, "Range"),
     "conditions": Target(http_targets.conditions, "Conditions"),
