@@ -68,7 +68,8 @@ def by_portico(octets: bytes) -> Reading:
 
 def by_h11(octets: bytes) -> Reading:
     connection = h11.Connection(h11.SERVER)
-    connection.receive_data(octets)
+    if octets:  # none would mean that the connection has ended
+        connection.receive_data(octets)
     requests: list[tuple[str, bytes]] = []
     method, content = "", b""
     try:
