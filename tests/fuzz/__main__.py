@@ -1,9 +1,9 @@
 """Fuzzes Portico's parsers, one after another: `python3 -m tests.fuzz --seconds 600 [TARGET...]`.
 
 Needs the dependency group `fuzz`. Each target runs in a process of its own, with the inputs in
-tests/fuzz/corpus and whatever atheris makes of them. What is printed at the end is a table of
-Markdown. An input for which a target raises, takes SLOW seconds or more memory than it should is
-printed as a line for that corpus, so that the test suite tries it from then on.
+tests/fuzz/corpus and whatever atheris makes of them, and adds a row to a table of Markdown. An
+input for which a target raises, takes SLOW seconds or more memory than it should is printed as a
+line for that corpus, so that the test suite tries it from then on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.fuzz import corpora
 SLOW = 1.0
 """Seconds of processor that an input may take: a thousand times what is usual, so what takes longer
 does not take linear time."""
-KEPT = 4096
+KEPT = 2048
 """Octets of a target's corpus in the repository, as `--distil` makes it."""
 
 
@@ -86,10 +86,7 @@ def run(target: str, seconds: float, kept: Path, *, distils: bool) -> Run:
     for path in finds:
         _say(f"tests/fuzz/corpus/{target}.txt: {corpora.escaped(path.read_bytes())}")
     if distils:
-        least = folder / "least"
-        least.mkdir(exist_ok=True)
-        _child(target, [*limits, "-merge=1", str(least), str(corpus)])
-        _distil(target, least)
+        _distil(target, {path.read_bytes() for path in corpus.iterdir()} - {*begins_with})
     executions = re.findall(r"number_of_executed_units: *(\d+)", said) or re.findall(
         r"#(\d+)", said
     )
@@ -114,11 +111,11 @@ def _child(target: str, options: list[str]) -> str:
     return subprocess.run(command, stderr=subprocess.PIPE, errors="replace", check=False).stderr
 
 
-def _distil(target: str, least: Path) -> None:
-    """Keep, beside what the corpus has, the shortest of the inputs that reach all edges."""
+def _distil(target: str, grown: set[bytes]) -> None:
+    """Keep, beside what the corpus has, the shortest of the inputs that have reached more code."""
     inputs = corpora.read(target)
     room = KEPT - sum(map(len, inputs))
-    for octets in sorted((path.read_bytes() for path in least.iterdir()), key=len):
+    for octets in sorted(grown, key=len):
         room -= len(octets)
         if room < 0:
             break
@@ -143,10 +140,14 @@ def main(arguments: list[str]) -> int:
     names = asked.targets or list(TARGETS)
     with tempfile.TemporaryDirectory() as temporary:
         kept = asked.keep or Path(temporary)
-        runs = [run(name, asked.seconds / len(names), kept, distils=asked.distil) for name in names]
-    _say("| target | executions | CPU seconds | edges | finds |\n| --- | --: | --: | --: | --: |")
-    _say("\n".join(each.row() for each in runs))
-    return any(each.finds for each in runs)
+        _say("| target | executions | CPU seconds | edges | finds |")
+        _say("| --- | --: | --: | --: | --: |")
+        finds = 0
+        for name in names:
+            done = run(name, asked.seconds / len(names), kept, distils=asked.distil)
+            _say(done.row())
+            finds += done.finds
+    return finds > 0
 
 
 if __name__ == "__main__":
