@@ -21,7 +21,7 @@ from portico.http.codings import IDENTITY, MEMBERS_LIMIT, acceptable
 from portico.http.conditional import Validators, evaluate
 from portico.http.dates import parse_http_date
 from portico.http.forwarded import client_of_forwarded, client_of_x_forwarded
-from portico.http.h1.head import HeadParser, without_query
+from portico.http.h1.head import TARGET_LIMIT, HeadParser, without_query
 from portico.http.h1.serialize import LAST_CHUNK, chunk, field_lines
 from portico.http.message import CHUNKED
 from portico.http.ranges import (
@@ -72,9 +72,9 @@ def head(octets: bytes) -> None:
     for other in (octets, octets.replace(b"a", b"b"), octets[::-1], octets, octets):
         read_head([other], parser)
     assert read_head([octets], parser) == whole, "what came before changes the meaning"
-    if whole.head is None:
-        return
     found = whole.head
+    if found is None or len(str(found["target"])) > TARGET_LIMIT:
+        return  # encoded octets have made it longer than it was
     assert octets.endswith(whole.rest)
     line = f"{found['method']} {found['target']} HTTP/1.{found['version']}\r\n".encode()
     fields = found["fields"]
