@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import sys
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.server.connection import Connection
@@ -23,7 +24,7 @@ from portico.server.states import CLOSED
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from portico.server.net.acceptor import Secure
     from portico.server.net.loop import Loop
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
-us of work. Of several workers, one that took many at once would leave the others without."""
+us of work. Of several workers, one that took many at once would leave the others without. Where
+there is a handshake to be made, it is one."""
 ACCEPTS_WHEN_CROWDED = 16
 """The same, where hardly any place is left. Long responses begin with the next turn only then: who
 asks for little must not wait behind many who do not take theirs."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
+EXPIRE_SECONDS = 0.0003
+"""How long connections may be ended in a turn; the others go on with the next turns."""
 SWEEPS_WHEN_IDLE = 120
 """How many sweeps still run after the last connection was closed, for `on_sweep`."""
 SHORTAGE_SECONDS = 0.25
@@ -119,7 +123,7 @@ class Clients:
         self._has_stopped = True
         self._stop_accepting()
         for door, acceptor in zip(self._doors, self._acceptors, strict=True):
-            for _ in range(BACKLOG // ACCEPTS_AT_ONCE):
+            for _ in range(BACKLOG):
                 if not acceptor.has_more():
                     break
                 self._accept(acceptor, door)
@@ -165,7 +169,9 @@ class Clients:
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         is_crowded = len(self._connections) > self._most - self._most // NEWCOMERS_SHARE
-        at_once = ACCEPTS_WHEN_CROWDED if is_crowded else ACCEPTS_AT_ONCE
+        at_once = ACCEPTS_AT_ONCE if door.secure is None else 1
+        if is_crowded:
+            at_once = ACCEPTS_WHEN_CROWDED
         arrived = []
         responder = door.responder
         is_short = False
@@ -240,10 +246,7 @@ class Clients:
         up at just this moment: so processes that share their sockets look for newcomers at each
         sweep and never cease.
         """
-        now = self._loop.now
-        for connection in list(self._connections.values()):
-            if connection.deadline < now:
-                connection.expire()
+        self._expire(iter(list(self._connections.values())))
         if self._is_shared:
             self.look_for_newcomers()
         if not self._connections:
@@ -253,3 +256,13 @@ class Clients:
         self._is_sweeping = self._is_shared or self._sweeps_left > 0
         if self._is_sweeping:
             self._loop.later(SWEEP_SECONDS, self._sweep)
+
+    def _expire(self, connections: Iterator[Connection]) -> None:
+        """End those whose time is over, thousands perhaps, so not all in one turn of the loop."""
+        end = monotonic() + EXPIRE_SECONDS
+        for connection in connections:
+            if connection.deadline < self._loop.now and connection.state != CLOSED:
+                connection.expire()
+                if monotonic() > end:
+                    self._loop.soon(-1, partial(self._expire, connections))
+                    return

@@ -14,11 +14,12 @@ import pytest
 from portico.config.config import Config
 from portico.http.content import Stream
 from portico.http.message import RequestHead, Response
+from portico.server import clients as clients_module
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
 from portico.server.embedded import Server
 from portico.server.eviction import NEWCOMERS_SHARE
 from portico.server.net.loop import LONG_TURN
-from portico.server.states import IDLE, SEND, WAIT
+from portico.server.states import HEAD, IDLE, SEND, WAIT
 from portico.site.origin.open_file import Waiting
 from tests.server.clients import PATIENCE, Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
@@ -236,6 +237,25 @@ def test_a_newcomer_waits_while_all_wait_for_the_disk(desk: Desk, threads: Threa
             desk.turn()
         desk.turn()
         assert newcomer.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+def test_those_whose_time_is_over_do_not_end_in_one_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is answered, which takes time that others would have to wait."""
+    monkeypatch.setattr(clients_module, "EXPIRE_SECONDS", 0)
+    desk.responder.time_limits[HEAD] = 0.0
+    with accepting(desk, 1000) as (clients, connect):
+        slow = [connect(b"GET") for _ in range(10)]
+        while len(clients) < len(slow):
+            desk.turn()
+        clients._sweep()
+        slow.pop().close()  # which is noticed in the next turn
+        for left in (9, *range(7, -1, -1)):
+            assert clients.states().count(HEAD) == left
+            desk.turn()
+        for client in slow:
+            assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_all_is_closed_while_it_is_full(desk: Desk) -> None:

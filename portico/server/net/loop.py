@@ -14,6 +14,7 @@ import heapq
 import select
 import selectors
 import socket
+import sys
 import time
 from collections import deque
 from functools import partial
@@ -121,6 +122,10 @@ class Loop:
         """Wait for other events of a watched descriptor, or with another handler."""
         self._poller.modify(fd, events)
         self.handle(fd, handler)
+
+    def watch_again(self, fd: int, events: int) -> None:
+        """Wait for other events of a watched descriptor, with the same handler."""
+        self._poller.modify(fd, events)
 
     def handle(self, fd: int, handler: Callable[[int], None]) -> None:
         """Replace the handler of a watched descriptor; it waits for the same events."""
@@ -286,6 +291,9 @@ def _run_guarded(call: Callable[[], None]) -> bool:
 def report_bug() -> None:
     """Tell the operator of an exception that should not have come here. Raises nothing."""
     with contextlib.suppress(Exception):  # there may be no memory for it
+        if isinstance(sys.exception(), MemoryError):
+            tell("portico: out of memory\n")
+            return
         import traceback  # here, because it costs a start two milliseconds
 
         tell(f"portico: a bug, please report it:\n{traceback.format_exc()}")

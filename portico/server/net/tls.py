@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from portico.server.net.transport import Plain
+    from portico.server.net.turns import Turns
 
     Buffer = bytes | memoryview
 
@@ -41,8 +42,10 @@ ENCRYPTED_AT_ONCE = 32 << 10
 long as the connection lives."""
 SENT_AT_ONCE = 256 << 10
 """Octets that one call sends at most, however fast the client takes them."""
-RECEIVED_AT_ONCE = 64 << 10
-"""Octets that are received in one call: four records."""
+RECEIVED_FIRST, RECEIVED_AT_ONCE = 4 << 10, 64 << 10
+"""Octets that are received in the first call, and in any: a request, and four records."""
+RECORDS_AT_ONCE = 16
+"""Records that are received in one call: who sends small ones has as much time as others."""
 HELLO_LIMIT = 16384
 """Octets in which a ClientHello must end, or the head of a request without TLS."""
 HELLO_RECORDS = 8
@@ -74,8 +77,8 @@ class Tls:
     """An encrypted connection over `plain`, which must not block; a `transport.Transport`.
 
     `choose` returns the context for the name of a server. The handshake goes on with each
-    `receive`, and nothing may be sent before one has returned. If it fails, `failed` is told for
-    which name and why.
+    `receive`, when it has its turn, and nothing may be sent before one has returned. If it fails,
+    `failed` is told for which name and why.
     """
 
     __slots__ = (
@@ -87,11 +90,13 @@ class Tls:
         "_is_established",
         "_is_reset",
         "_is_told",
+        "_most",
         "_name",
         "_outgoing",
         "_owed",
         "_plain",
         "_tls",
+        "_turns",
         "subject",
     )
 
@@ -100,10 +105,13 @@ class Tls:
         plain: Plain,
         choose: Callable[[str], ssl.SSLContext],
         failed: Callable[[str, Exception], None],
+        turns: Turns,
     ) -> None:
         self._plain = plain
         self._choose = choose
         self._failed = failed
+        self._turns = turns
+        self._most = RECEIVED_FIRST  # octets that are received in one call
         self._name = ""  # of the server, as the client asks for it
         self.subject = ""
         """The subject of the client's certificate, once `receive` has returned; "" without one."""
@@ -128,12 +136,16 @@ class Tls:
         """
         if self._encrypted and wanted:
             return WRITE
-        return wanted if self._is_established else READ
+        if self._is_established:
+            return wanted
+        return 0 if self in self._turns else READ
 
     def receive(self, _most: int, /) -> bytes:
         """Return all that has come and can be decrypted; b"" when the client sends no more."""
         self._flush()
-        octets = self._plain.recv(RECEIVED_AT_ONCE)
+        if not self._is_established and not self._turns.admit(self):
+            raise BlockingIOError
+        octets = self._plain.recv(self._most)
         if self._tls is None:
             if not octets:
                 return b""
@@ -144,7 +156,11 @@ class Tls:
             self._incoming.write_eof()
         if not self._is_established:
             self._shake_hands(self._tls)
-        return self._decrypt(self._tls)
+        pieces = self._decrypt(self._tls)
+        if len(octets) == self._most:
+            suitable = self._most * RECORDS_AT_ONCE // max(1, len(pieces))
+            self._most = min(max(suitable, 256), RECEIVED_AT_ONCE)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def send(self, octets: Buffer, flags: int = 0, /) -> int:
         """Send octets, as many as there is room for; return how many the kernel has now."""
@@ -245,7 +261,7 @@ class Tls:
             self._failed(self._name, problem)
             raise
 
-    def _decrypt(self, tls: ssl.SSLObject) -> bytes:
+    def _decrypt(self, tls: ssl.SSLObject) -> list[bytes]:
         pieces = []
         try:
             while piece := tls.read(RECEIVED_AT_ONCE):
@@ -259,7 +275,7 @@ class Tls:
                 raise BlockingIOError from None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return pieces
 
     # Sending
 

@@ -16,9 +16,10 @@ import pytest
 from portico.config.config import Config, ConfigError
 from portico.server.embedded import Server
 from portico.server.net.certificates import Certificates
-from portico.server.net.loop import READ, WRITE
+from portico.server.net.loop import READ, WRITE, Loop
 from portico.server.net.tls import ENCRYPTED_AT_ONCE, Hello, Tls, client_hello, read_hello
 from portico.server.net.transport import Plain
+from portico.server.net.turns import Turns
 from tests.server.certifying import TlsClient, make
 from tests.server.clients import PATIENCE, Client, get, request
 from tests.server.conftest import Serve
@@ -335,7 +336,8 @@ def both(
     """A transport and its client after the handshake."""
     plain, client = pair
     chosen = Certificates(Config.of(tls_certs=certificates))
-    transport, client_side = Tls(plain, chosen.context_for, fail), Handshake(trusting)
+    loop, client_side = Loop(), Handshake(trusting)
+    transport = Tls(plain, chosen.context_for, fail, Turns(loop))
     client.send(client_side.hello())
     with pytest.raises(BlockingIOError):
         transport.receive(1)
@@ -343,6 +345,13 @@ def both(
     client_side.complete(client.send, lambda: client.recv(65536))
     with pytest.raises(BlockingIOError):
         transport.receive(1)
+    assert transport.readiness(READ) == 0, "it has had its step in this turn"
+    loop.watch(plain.fileno(), 0, lambda _: loop.stop())
+    loop.run()
+    with pytest.raises(BlockingIOError):
+        transport.receive(1)
+    assert transport.readiness(WRITE) == WRITE
+    loop.close()
     return transport, client_side, pair
 
 

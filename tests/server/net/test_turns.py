@@ -1,0 +1,136 @@
+"""Handshakes beside other work of the loop: one step in a turn, so nobody waits long for theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portico.config.config import Config
+from portico.http.message import Response
+from portico.server.net.tls import RECORDS_AT_ONCE, Tls
+from portico.server.net.transport import Plain
+from portico.server.net.turns import Turns
+from tests.server.certifying import make
+from tests.server.clients import get
+from tests.server.inside import Answers, Desk
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk(Config.of(), Answers(lambda _: Response(204, [])))
+    yield desk
+    desk.close()
+
+
+class Peer:
+    """A client that speaks TLS through a socket that does not block."""
+
+    def __init__(self, turns: Turns, context: ssl.SSLContext) -> None:
+        self.socket, ours = socket.socketpair()
+        self.socket.setblocking(False)
+        plain = Plain(fileno=ours.detach())
+        plain.setblocking(False)
+        self.transport = Tls(plain, lambda _: context, lambda *_: None, turns)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        self.tls = trusting.wrap_bio(self._incoming, self._outgoing)
+        self.go_on()
+
+    def go_on(self) -> bool:
+        """Make a step, if the server has made one; return whether it has."""
+        try:
+            self._incoming.write(self.socket.recv(1 << 16))
+        except BlockingIOError:
+            if self.tls.version() is not None:
+                return False
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.send()
+        return True
+
+    def send(self, octets: bytes = b"") -> None:
+        if octets:
+            self.tls.write(octets)
+        self.socket.sendall(self._outgoing.read())
+
+    def has_news(self) -> bool:
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(make(tmp_path, "cert.pem", "localhost"))
+    return context
+
+
+def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
+    """In the order of coming; who has left meanwhile is skipped, and others have their turns."""
+    turns = Turns(desk.loop)
+    known, _ = desk.connect()
+    desk.turn()
+    peers = [Peer(turns, context) for _ in range(8)]
+    for peer in peers:
+        desk.serve(peer.socket, peer.transport)
+    gone = peers.pop(3)
+    gone.socket.close()
+    order: list[Peer] = []
+    for _ in range(20):
+        before = len(order)
+        known.sendall(get("/"))
+        desk.turn()
+        assert known.recv(1000).startswith(b"HTTP/1.1 204 ")
+        order += [peer for peer in peers if peer not in order and peer.has_news()]
+        assert len(order) <= before + 1
+    assert order == peers
+    assert gone.transport.fileno() < 0
+    for peer in peers:
+        assert peer.go_on()
+        peer.send(get("/"))
+    while not all(peer.has_news() for peer in peers):
+        desk.turn()
+
+
+def test_who_sends_tiny_records_has_a_share_of_the_time(
+    desk: Desk, context: ssl.SSLContext
+) -> None:
+    peer = Peer(Turns(desk.loop), context)
+
+    def receive() -> bytes:
+        desk.turn()  # so that a step may be made
+        try:
+            return peer.transport.receive(1)
+        except BlockingIOError:
+            return b""
+
+    receive()
+    peer.go_on()
+    receive()
+    most = []
+    for _ in range(5):
+        for _ in range(1000):
+            peer.tls.write(b"x")
+        peer.send()
+        most.append(0)
+        while some := len(receive()):
+            most[-1] = max(most[-1], some)
+    assert most[0] > RECORDS_AT_ONCE
+    assert set(most[1:]) == {RECORDS_AT_ONCE}
+    for size in (1 << 14, 1 << 14, 1 << 14, 1 << 14, 1):
+        peer.send(bytes(size))
+        while receive():
+            pass
+    peer.transport.close()
+    peer.socket.close()
