@@ -12,6 +12,7 @@ Limit: a request with content is never kept, since its head is not all of it.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from contextlib import suppress
@@ -445,6 +446,11 @@ class Responder:
             return waiting.with_traceback(None)  # whose frames hold open files
         except Postponed:
             raise
+        except MemoryError:
+            self.reply_cache.expire()
+            problem = ProtocolError(503, "There is no memory for it at this moment.")
+            decision.answer = self.handler.refuse(problem)
+            decision.answer.cause = OSError(errno.ENOMEM, "")
         except Exception:  # noqa: BLE001
             report_bug()
             problem = ProtocolError(500, "The fault is on this side.")
