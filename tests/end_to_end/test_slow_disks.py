@@ -5,6 +5,7 @@ Beside a request that waits, another is answered while the first still waits: no
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import signal
@@ -236,6 +237,20 @@ def test_a_file_that_hangs_while_it_is_sent_is_cut(slow_site: SlowMount, tmp_pat
             assert status == 200
             slow_site.hang("read")
             assert len(client.until_end()) < len(LARGE)
+        slow_site.release()
+        assert ask(server, "/large.bin").content == LARGE
+
+
+def test_an_error_of_the_disk_in_the_middle_of_a_response_cuts_it(
+    slow_site: SlowMount, tmp_path: Path
+) -> None:
+    with serving(slow_site.path, tmp_path) as server:
+        with Client(server.url, receive_buffer=65536) as client:
+            client.send(get("/large.bin"))
+            assert client.head()[0] == 200
+            slow_site.fail(errno.EIO, "read")
+            assert len(client.until_end()) < len(LARGE)
+        server.hears("portico: a response was cut short: Input/output error")
         slow_site.release()
         assert ask(server, "/large.bin").content == LARGE
 

@@ -211,3 +211,13 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class UnixClient(Client):
+    """A client that comes by a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.received = b""
+        self.socket.connect(str(path))

@@ -1,0 +1,369 @@
+"""Accidents of the machine under a server that is at work: it goes on, and so do its clients."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.end_to_end.writing import replace
+from tests.server.certifying import TlsClient, make
+from tests.server.clients import Client, UnixClient, eventually, get
+from tests.server.processes.supervised import Supervised, needs_proc
+from tests.server.processes.test_systemd import Activated
+
+pytestmark = needs_proc
+
+LARGE = os.urandom(4 << 20)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "small.txt").write_bytes(b"small")
+    (site / "large.bin").write_bytes(LARGE)
+    return site
+
+
+class Load:
+    """Clients that ask all the time, each by `connect`, until the end of the block.
+
+    Those whose request failed stop; `failed` has how.
+    """
+
+    def __init__(self, *connect: Callable[[], Client], requests: int = 3) -> None:
+        """After so many requests a client comes anew; with 0, never."""
+        self._requests = requests
+        self._over = threading.Event()
+        self.answers = [0] * len(connect)
+        self.failed: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._ask, args=each) for each in enumerate(connect)
+        ]
+
+    def _ask(self, number: int, connect: Callable[[], Client]) -> None:
+        try:
+            while not self._over.is_set():
+                with connect() as client:
+                    left = self._requests
+                    while not self._over.is_set():
+                        left -= 1
+                        lines = () if left else ("Connection: close",)
+                        answer = client.ask(get("/small.txt", *lines))
+                        assert (answer.status, answer.content) == (200, b"small")
+                        self.answers[number] += 1
+                        if answer.closes:
+                            break
+        except (OSError, AssertionError) as problem:
+            self.failed.append(repr(problem))
+
+    def goes_on(self, failed: int = 0) -> None:
+        """Wait until each but those that have `failed` has been answered some more times."""
+        before = list(self.answers)
+        eventually(
+            lambda: (
+                sum(now > was + 3 for was, now in zip(before, self.answers, strict=True))
+                >= len(before) - failed
+            )
+        )
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+# --- workers
+
+
+def test_a_worker_that_is_killed_under_load_harms_its_own_clients_alone(
+    site: Path, tmp_path: Path
+) -> None:
+    options = (str(site), "--port", "0", "--workers", "2", "--no-access-log")
+    with Supervised(tmp_path, *options) as server:
+        victim = max(server.start().workers)
+        sockets = Path(f"/proc/{victim}/fd")
+        own = len(list(sockets.iterdir()))
+        with Load(*[lambda: Client(server.url)] * 20, requests=0) as load:
+            load.goes_on()
+            os.kill(victim, signal.SIGSTOP)  # so that it accepts nobody while it is looked at
+            its = sum(1 for each in sockets.iterdir() if is_tcp(each)) - 1  # that it listens on
+            assert its <= len(list(sockets.iterdir())) - own + 1
+            os.kill(victim, signal.SIGKILL)
+            server.hears(f"(process {victim}) was killed by signal 9")
+            load.goes_on(failed=its)
+            eventually(lambda: len(server.workers - {victim}) == 2)
+        assert len(load.failed) == its
+        assert server.end() == 0
+
+
+def is_tcp(descriptor: Path) -> bool:
+    inode = descriptor.stat().st_ino
+    return any(
+        line.split()[9] == str(inode) for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+    )
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
+def test_no_request_fails_in_reloads_under_load(site: Path, tmp_path: Path) -> None:
+    """By TCP, TLS and a unix socket. PORTICO_SOAK has it done twenty times."""
+    certificate = make(tmp_path, "cert.pem", "localhost")
+    context = ssl.create_default_context(cafile=certificate)
+    options = [str(site), "--workers", "2", "--no-access-log", "--tls-cert", str(certificate)]
+    options += ["--listen", "127.0.0.1:0", "--listen", "http://127.0.0.1:0"]
+    with Supervised(tmp_path, *options, "--listen", f"unix:{tmp_path}/s") as server:
+        secure, clear, _ = server.start().urls
+        with Load(
+            *[lambda: Client(clear)] * 3,
+            *[lambda: TlsClient(secure, context)] * 2,
+            *[lambda: UnixClient(tmp_path / "s")] * 3,
+        ) as load:
+            for times in range(1, RELOADS + 1):
+                server.reload(times)
+                load.goes_on()
+        assert not load.failed
+        assert server.end() == 0
+
+
+RELOADS = 20 if os.environ.get("PORTICO_SOAK") else 4
+
+
+def test_no_request_fails_when_the_manager_restarts_the_server(site: Path, tmp_path: Path) -> None:
+    """Who comes meanwhile waits at the socket, which is the manager's."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        options = (str(site), "--no-access-log", "--workers", "2")
+        server = stack.enter_context(Activated(tmp_path, [listener], *options)).start()
+        with Load(*[lambda: Client(url)] * 6, requests=1) as load:
+            for _ in range(4):
+                load.goes_on()
+                assert server.end() == 0
+                server = stack.enter_context(Activated(tmp_path, [listener], *options)).start()
+            load.goes_on()
+        assert not load.failed
+        assert server.end() == 0
+
+
+# --- memory
+
+
+def test_a_cache_for_which_there_is_no_memory(site: Path, tmp_path: Path) -> None:
+    """What it cannot answer it refuses, and says why once; with memory again, all is well."""
+    for number in range(60):
+        (site / f"{number}.bin").write_bytes(os.urandom(60_000))
+    with Supervised(tmp_path, str(site), "--port", "0") as server:
+        assert server.start().content() == b"small"
+        pages = int(Path(f"/proc/{server.popen.pid}/statm").read_text().split()[0])
+        little = pages * resource.getpagesize() + (1 << 20)
+        resource.prlimit(server.popen.pid, resource.RLIMIT_AS, (little, resource.RLIM_INFINITY))
+        for number in range(60):
+            with suppress(OSError, AssertionError), Client(server.url) as client:
+                answer = client.ask(get(f"/{number}.bin"))
+                assert answer.status == 503 or len(answer.content) == 60_000
+        assert " 503 " in server.logged
+        free = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(server.popen.pid, resource.RLIMIT_AS, free)
+        for number in range(60):
+            assert server.content(f"/{number}.bin") == (site / f"{number}.bin").read_bytes()
+        assert server.end() == 0
+    assert server.said.count("could not be answered: Cannot allocate memory") == 1
+
+
+# --- disks
+
+
+@contextmanager
+def mounted(place: Path, size: str) -> Iterator[None]:
+    """A file system in memory at this folder."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("this user cannot mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_full_disk_under_both_logs(site: Path, tmp_path: Path, recovers: bool) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = (str(site), "--port", "0", "--workers", "2")
+    with mounted(disk, "64k"), Supervised(disk, *options) as server:
+        url = server.start().url
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "other").write_bytes(bytes(1 << 20))
+        with Client(url) as client:
+            for _ in range(200):  # more than what is left of a page
+                assert client.ask(get("/small.txt")).content == b"small"
+        server.send(signal.SIGHUP)  # it would say something
+        assert server.content() == b"small"
+        if recovers:
+            (disk / "other").unlink()
+            assert server.content("/small.txt?later") == b"small"
+            eventually(lambda: "/small.txt?later" in server.logged)
+            server.hears("lines lost from the access log")
+        assert server.end() == 0
+
+
+def test_a_site_that_is_unmounted_and_mounted_again(site: Path, tmp_path: Path) -> None:
+    options = (str(site), "--port", "0", "--no-access-log")
+    with ExitStack() as stack:
+        stack.enter_context(mounted(site, "1m"))
+        (site / "small.txt").write_bytes(b"mounted")
+        server = stack.enter_context(Supervised(tmp_path, *options)).start()
+        client = stack.enter_context(Client(server.url))
+        assert client.ask(get("/small.txt")).content == b"mounted"
+        stack.callback(server.end)
+        subprocess.run(["umount", "-l", str(site)], check=True)
+        assert client.ask(get("/small.txt")).content == b"small"
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(site)], check=True)
+        assert client.ask(get("/small.txt")).status == 404
+        (site / "small.txt").write_bytes(b"again")
+        assert client.ask(get("/small.txt")).content == b"again"
+
+
+def test_a_folder_that_is_replaced(site: Path, tmp_path: Path) -> None:
+    """By another, and by nothing, as while a new release is put in its place."""
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "small.txt").write_bytes(b"new")
+    with (
+        Supervised(tmp_path, str(site), "--port", "0") as server,
+        Client(server.start().url) as client,
+    ):
+        assert client.ask(get("/small.txt")).content == b"small"
+        site.rename(tmp_path / "old")
+        assert client.ask(get("/small.txt")).status in {404, 503}
+        new.rename(site)
+        assert client.ask(get("/small.txt")).content == b"new"
+        assert server.end() == 0
+
+
+# --- the access log
+
+
+def test_a_log_that_is_copied_and_truncated_goes_on(site: Path, tmp_path: Path) -> None:
+    """As by logrotate, copytruncate, of a file to which the shell appends."""
+
+    class Appending(Supervised):
+        command = ("sh", "-c", f'exec "$@" >>{tmp_path}/log', "sh", *Supervised.command)
+
+    log = tmp_path / "log"
+    with Appending(tmp_path, str(site), "--port", "0", "--workers", "2") as server:
+        server.start().content()
+        eventually(lambda: log.read_bytes().count(b"\n") == 1)
+        os.truncate(log, 0)
+        server.content()
+        eventually(lambda: log.read_bytes().count(b"\n") == 1)
+        assert log.read_bytes().startswith(b"127.0.0.1 ")
+        assert server.end() == 0
+
+
+# --- the clock
+
+JUMPING = """
+import sys, threading, time
+offset, real = [0.0], time.time
+time.time = lambda: real() + offset[0]
+from portico.cli.main import main
+threading.Thread(target=lambda: [offset.__setitem__(0, float(line)) for line in sys.stdin],
+    daemon=True).start()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("days", [400, -400])
+def test_a_clock_that_jumps(site: Path, days: int) -> None:
+    """No connection ends, no change is missed, and dates are those of the new time."""
+    command = [sys.executable, "-c", JUMPING, str(site), "--port", "0", "--idle-timeout", "3600"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, stdout=pipe, text=True) as popen:
+        assert popen.stdin is not None
+        assert popen.stderr is not None
+        url = next(line.strip() for line in popen.stderr if "http://" in line)
+        with Client(url) as client, Client(url, receive_buffer=4096) as download:
+            download.send(get("/large.bin"))
+            first = client.ask(get("/small.txt"))
+            popen.stdin.write(f"{days * 86400}\n")
+            popen.stdin.flush()
+
+            def is_later() -> bool:
+                date = client.ask(get("/small.txt")).fields["date"]
+                jumped = parsedate_to_datetime(date).timestamp() - time.time()
+                return abs(jumped - days * 86400) < 60
+
+            eventually(is_later)
+            assert client.ask(get("/small.txt")).fields["etag"] == first.fields["etag"]
+            replace(site / "small.txt", b"other")
+            assert client.ask(get("/small.txt")).content == b"other"
+            (site / "small.txt").write_bytes(b"again")
+            assert client.ask(get("/small.txt")).content == b"again"
+            download.hurry()
+            assert download.answer().content == LARGE
+        popen.send_signal(signal.SIGTERM)
+        _, said = popen.communicate(timeout=20)
+        assert popen.returncode == 0
+        assert "Traceback" not in said
+
+
+# --- files that change
+
+
+@pytest.mark.parametrize("change", ["truncated", "grown", "replaced"])
+def test_a_file_changes_while_a_hundred_download_it(
+    site: Path, tmp_path: Path, change: str
+) -> None:
+    """Each gets all that was announced, or is cut and knows it; the next one gets the new file."""
+    file = site / "large.bin"
+    with ExitStack() as stack:
+        options = (str(site), "--port", "0", "--no-access-log")
+        server = stack.enter_context(Supervised(tmp_path, *options)).start()
+        clients = [stack.enter_context(Client(server.url, receive_buffer=4096)) for _ in range(100)]
+        for client in clients:
+            client.send(get("/large.bin"))
+        for client in clients:
+            eventually(client.has_news)
+        if change == "truncated":
+            os.truncate(file, 1000)
+        elif change == "grown":
+            with file.open("ab") as log:
+                log.write(b"more")
+        else:
+            replace(file, b"new")
+        cut = 0
+        for client in clients:
+            status, fields = client.head()
+            assert (status, fields["content-length"]) == (200, str(len(LARGE)))
+            client.hurry()
+            try:
+                content = client.content(fields)
+            except (AssertionError, ConnectionResetError):  # less has come than was announced
+                cut += 1
+            else:
+                assert content == LARGE
+            client.close()
+        assert (cut > 0) == (change == "truncated")
+        assert server.content("/large.bin") == file.read_bytes()
+        assert server.end() == 0
