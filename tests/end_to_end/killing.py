@@ -33,8 +33,12 @@ TUS = {"Tus-Resumable": "1.0.0"}
 class Uploader(threading.Thread):
     """A client that creates, replaces and deletes files of its own, also by resumed uploads."""
 
-    def __init__(self, number: int, port: int, largest: int, seed: int) -> None:
+    def __init__(
+        self, number: int, port: int, largest: int, seed: int, *, pause: float = 0
+    ) -> None:
+        """`pause` is the time between two files, in seconds."""
         super().__init__(daemon=True)
+        self.pause = pause
         self.number = number
         self.port = port
         self.largest = largest
@@ -46,7 +50,7 @@ class Uploader(threading.Thread):
         self.is_over = threading.Event()
 
     def run(self) -> None:
-        while not self.is_over.is_set():
+        while not self.is_over.wait(self.pause):
             name = f"/{self.number}/{self.dice.randrange(NAMES)}.bin"
             size = int(self.largest ** self.dice.random())
             content = self.dice.randbytes(size)
@@ -65,6 +69,14 @@ class Uploader(threading.Thread):
             except (OSError, http.client.HTTPException):
                 self.unknown += 1
                 time.sleep(0.05)
+
+    def check(self, root: Path) -> None:
+        """Look at what is there in the end. Raises AssertionError."""
+        assert not self.problems, self.problems[:5]
+        for name, digests in self.may_be.items():
+            path = root / name[1:]
+            there = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+            assert there in digests, f"{name} is neither its old content nor its new one"
 
     def _ask(
         self, method: str, path: str, content: bytes | None = None, **fields: str
@@ -208,11 +220,7 @@ def rounds(root: Path, kills: int, clients: int, largest: int, seed: int, *optio
     finally:
         server.stop()
     for uploader in uploaders:
-        assert not uploader.problems, uploader.problems[:5]
-        for name, digests in uploader.may_be.items():
-            path = root / name[1:]
-            there = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
-            assert there in digests, f"{name} is neither its old content nor its new one"
+        uploader.check(root)
     return (
         f"{kills} kills, {sum(each.acknowledged for each in uploaders):,} acknowledged writes, all "
         f"there; {sum(each.unknown for each in uploaders):,} without an answer, old or new; "
