@@ -13,7 +13,7 @@ from portico.server.net.loop import READ
 
 if TYPE_CHECKING:
     from portico.server.net.loop import Loop
-    from portico.server.net.tls import Tls
+    from portico.server.net.transport import Transport
 
 
 class Turns:
@@ -21,16 +21,16 @@ class Turns:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._line: OrderedDict[Tls, None] = OrderedDict()
-        self._first: Tls | None = None  # who may go on in the next turn
+        self._line: OrderedDict[Transport, None] = OrderedDict()
+        self._first: Transport | None = None  # who may go on in the next turn
         self._turn = 0.0  # in which the last step was made
         self._is_going_on = False
 
-    def __contains__(self, transport: Tls) -> bool:
+    def __contains__(self, transport: Transport) -> bool:
         """Whether it stands in line; then it need not be watched."""
         return transport in self._line
 
-    def admit(self, transport: Tls) -> bool:
+    def admit(self, transport: Transport) -> bool:
         """Return whether a step may be made now; else it stands in line until it may."""
         if transport in self._line:  # and is not watched, so this is about an error
             raise ConnectionAbortedError("the client has left during the handshake")
