@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CONNECTIONS, RATE = 20, 1000
 """Of the good client; requests a second."""
 WARM = 3.0
-SLICES = 8
+SLICES = 5
 SLOW = ["slowhttptest", "-c", "4000", "-r", "400", "-l", "600", "-v", "0"]
 HEAD = b"GET /small.html HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PATIENCE = 10.0

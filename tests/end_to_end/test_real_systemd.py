@@ -127,9 +127,10 @@ def test_it_notifies_reloads_and_takes_sockets(tmp_path: Path) -> None:
         binds.append(f"--bind-ro={tmp_path / name}:/etc/systemd/system/{name}")
     booted = subprocess.run(
         [
-            "timeout", str(BOOT_SECONDS), "systemd-nspawn", "--quiet", "--directory=/", "--volatile=yes", "--register=no",
-            "--keep-unit", "--private-network", f"--bind={tmp_path}:/proof", *binds,
-            "--boot", "systemd.unit=proof.service",
+            "timeout", str(BOOT_SECONDS), "systemd-nspawn", "--quiet", "--directory=/",
+            "--volatile=yes", "--register=no", "--keep-unit", "--private-network",
+            f"--bind={tmp_path}:/proof", *binds, "--boot",
+            "systemd.firstboot=off", "systemd.unit=proof.service",
         ],
         check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True,
     )  # fmt: skip
