@@ -1,8 +1,9 @@
-"""Threads that start with a job and end when none is left, so that none of them is ever idle."""
+"""Threads that start with a job, and end when none has come for a moment."""
 
 from __future__ import annotations
 
-from _thread import allocate_lock, start_new_thread  # importing threading takes a millisecond
+# Importing threading takes a millisecond.
+from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Job = TypeVar("Job")
+
+IDLE_SECONDS = 0.1
+"""How long a thread waits for a job: to start one costs more than some jobs do."""
 
 
 class Threads(Generic[Job]):
@@ -28,6 +32,8 @@ class Threads(Generic[Job]):
         self._close_seconds = close_seconds
         self._lock = allocate_lock()
         self._jobs: deque[Job] = deque()
+        self._idle: list[LockType] = []
+        """One for each thread that waits for a job, which goes on once it is released."""
         self._count = 0
         self._running = allocate_lock()
         """Held while there are threads."""
@@ -46,7 +52,9 @@ class Threads(Generic[Job]):
         with self._lock:
             if self.closed or len(self._jobs) >= self._queue_limit:
                 return False
-            if self._count < self._most:
+            if self._idle:
+                self._idle.pop().release()
+            elif self._count < self._most:
                 try:
                     start_new_thread(self._work, ())
                 except RuntimeError:
@@ -63,6 +71,8 @@ class Threads(Generic[Job]):
         with self._lock:
             self.closed = True
             self._jobs.clear()
+            while self._idle:
+                self._idle.pop().release()
         if self._running.acquire(timeout=self._close_seconds):
             self._running.release()
 
@@ -76,10 +86,21 @@ class Threads(Generic[Job]):
 
     def _next_job(self) -> Job | None:
         """Return the next job; None when the thread has to end."""
-        with self._lock:
-            if self._jobs:
-                return self._jobs.popleft()
-            self._count -= 1
-            if not self._count:
-                self._running.release()
-            return None
+        waits = True
+        while True:
+            with self._lock:
+                if self._jobs:
+                    return self._jobs.popleft()
+                if not waits or self.closed:
+                    self._count -= 1
+                    if not self._count:
+                        self._running.release()
+                    return None
+                woken = allocate_lock()
+                woken.acquire()
+                self._idle.append(woken)
+            if not woken.acquire(timeout=IDLE_SECONDS):
+                with self._lock:
+                    waits = woken not in self._idle  # or a job came just now
+                    if not waits:
+                        self._idle.remove(woken)

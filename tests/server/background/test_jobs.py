@@ -85,6 +85,25 @@ def test_jobs_run_in_order_in_one_thread_that_comes_with_the_first(jobs: JobThre
     eventually(lambda: _thread._count() == before)
 
 
+def test_a_thread_waits_a_moment_for_the_next_job_and_closing_does_not_wait_for_that(
+    jobs: JobThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_module, "IDLE_SECONDS", 10 * PATIENCE)
+    threads: list[object] = []
+
+    def job() -> Iterator[None]:
+        threads.append(threading.get_ident())
+        yield
+
+    for count in (1, 2):
+        jobs.submit(job())
+        eventually(lambda count=count: len(threads) == count)  # type: ignore[misc]
+        eventually(lambda: len(jobs._idle) == 1)
+    jobs.close()
+    assert len(set(threads)) == 1
+    assert jobs._running.acquire(blocking=False), "the thread has ended"
+
+
 def test_any_iterator_may_be_a_job(jobs: JobThread) -> None:
     notes: list[object] = []
     assert jobs.submit(iter([None, None]))
