@@ -228,9 +228,8 @@ class Connection:
 
     def receive(self) -> bytes:
         """Return what has arrived, perhaps nothing; close at the end or on an error."""
-        most = RECEIVE if self._content is None else RECEIVE_CONTENT
         try:
-            data = self._transport.receive(most)
+            data = self._transport.receive(RECEIVE if self._content is None else RECEIVE_CONTENT)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError:
@@ -289,7 +288,8 @@ class Connection:
         if reply is not None:
             self._send(reply, began)
         elif self._content is not None:
-            self._began = began or self._responder.now
+            self._began = began or responder.now
+            self._transport.expect(self._content.request.content_length)
             self._enter(CONTENT)
             if interim := self._content.interim:
                 self._queue(SendQueue([Outgoing(interim)]), None)

@@ -14,6 +14,7 @@ import sys
 from socket import SO_LINGER, SOL_SOCKET, SocketType
 from typing import TYPE_CHECKING, Protocol
 
+from portico.http.message import CHUNKED
 from portico.site.origin.fingerprint import read_at
 
 if sys.platform == "linux":
@@ -28,8 +29,11 @@ MORE = getattr(socket, "MSG_MORE", 0)
 """A flag for `send`: more follows at once, so the kernel need not send a segment yet."""
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
-RECEIVE_CONTENT = 128 << 10
+RECEIVE_CONTENT = 256 << 10
 """The same, of a request's content: so a large one needs few calls."""
+CONTENT_BUFFER = 256 << 10
+"""Octets of a large content that the kernel may receive ahead of us; Linux doubles it. With the
+usual buffer a client far away would wait for acknowledgements most of the time."""
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 _HAS_SENDFILE = hasattr(os, "sendfile")
 _READ_AT_ONCE = 65536
@@ -77,6 +81,10 @@ class Transport(Protocol):
 
         It is known once `receive` has returned. "" if the proxy gives none.
         """
+        ...
+
+    def expect(self, length: int, /) -> None:
+        """Prepare for so many octets of content; CHUNKED if that is not known."""
         ...
 
     def unread(self) -> int:
@@ -128,6 +136,12 @@ class Plain(SocketType):
         if sys.platform != "linux":
             return 0
         return int.from_bytes(ioctl(self.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+
+    def expect(self, length: int, /) -> None:
+        """Prepare for so many octets of content; CHUNKED if that is not known."""
+        if length > CONTENT_BUFFER or length == CHUNKED:
+            with contextlib.suppress(OSError):
+                self.setsockopt(SOL_SOCKET, socket.SO_RCVBUF, CONTENT_BUFFER)
 
     def shut_down_sending(self) -> None:
         """Tell the client that nothing more will be sent, and go on receiving."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 PLACE = "uploads"
 """What threads that write have in common (see `Waiting`): reads do not queue behind them."""
 PIECE = 256 << 10
-"""Bytes that are held until a thread stores them."""
+"""Bytes that each upload may hold until a thread stores them."""
+LARGEST_PIECE, HELD_BY_ALL = 1 << 20, 16 << 20
+"""A few large ones may hold more each, so that a thread is called less often."""
 HOLD_SECONDS = 0.5
 """For how long bytes of an upload that can be resumed are held."""
 
@@ -67,10 +69,18 @@ class Upload:
         refuse: Callable[[Refused], Response],
         interim: Sequence[Response] = (),
         *,
+        under_way: int = 1,
         on_close: Callable[[], None],
     ) -> None:
-        """`on_close` is called once, when no more will be stored."""
+        """`under_way` is the number of uploads, with this one.
+
+        `on_close` is called once, when no more will be stored.
+        """
         self.interim = interim
+        self._piece = PIECE
+        self._later_piece = PIECE  # of one that is to be gone on with, little shall be lost
+        if not store.keeps_parts:
+            self._later_piece = max(PIECE, min(LARGEST_PIECE, HELD_BY_ALL // under_way))
         self._on_close = on_close
         self._store = store
         self._most = most
@@ -91,7 +101,7 @@ class Upload:
             raise ProtocolError(self._refusal.status, self._refusal.detail)
         if self._most and self._taken + len(octets) > self._most:
             raise ProtocolError(413, too_large(self._most))
-        if self._held and (self._held + len(octets) > PIECE or self._is_held_for_long()):
+        if self._held and (self._held + len(octets) > self._piece or self._is_held_for_long()):
             raise Waiting(PLACE, self._store_held)
         if not self._held:
             self._held_since = time.monotonic()
@@ -127,6 +137,7 @@ class Upload:
 
     def _store_held(self) -> None:
         self._has_stored = True
+        self._piece = self._later_piece
         self._run(lambda: self._store.store(self._take_pieces()))
 
     def _commit(self) -> None:

@@ -64,7 +64,8 @@ _METHODS = {
 }
 """The methods that a right allows; an upload that was begun can always be cancelled."""
 MOST_AT_ONCE = 256
-"""Uploads under way at once, in one worker: each may hold a descriptor and half a MiB."""
+"""Uploads under way at once, in one worker: each may hold a descriptor, half a MiB, and as much
+again in the kernel."""
 
 
 class Uploads:
@@ -126,8 +127,9 @@ class Uploads:
             if self._under_way >= MOST_AT_ONCE:
                 raise Rejected(503, "Too many uploads are under way.", [("Retry-After", "1")])
             self._under_way += 1
+            under_way = self._under_way
         most, refuse = self.config.max_upload, partial(self.refuse, request=request)
-        return Upload(store, most, refuse, interim, on_close=self._ended)
+        return Upload(store, most, refuse, interim, under_way=under_way, on_close=self._ended)
 
     def _ended(self) -> None:
         with self._lock:
