@@ -13,13 +13,15 @@ import math
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.client import Aim
-from bench.scenarios import Scenario
+from bench.scenarios import SMALL, Scenario
+from bench.servers import ROOT
 
 MARK = "bench-result: "
 # Counters start high, so that every number has the same length.
@@ -31,6 +33,8 @@ LENGTH_TOLERANCE = 0.02
 # How long wrk may take beyond its time, and how long it runs if it is to be told when to stop.
 PATIENCE = 30
 ENDLESS = 120
+# Requests a second of the client that keeps its pace.
+RATE = 5000
 SCRIPT = Path(__file__).with_name("requests.lua")
 
 
@@ -143,3 +147,18 @@ def beside(scenario: Scenario, aim: Aim) -> Iterator[list[Seen]]:
         yield found
         process.send_signal(signal.SIGINT)
         found.append(parse(process.communicate(timeout=PATIENCE)[0]))
+
+
+def steady(aim: Aim, warm: float, seconds: float, _turn: int) -> Seen:
+    """A slice of the client that keeps its pace."""
+    words = (aim.port, SMALL.connections, RATE, warm, seconds, aim.wire_size)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.steady", *map(str, words)],
+        input=aim.head,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=seconds + PATIENCE,
+        check=False,
+    )
+    return parse(done.stdout + done.stderr)

@@ -128,6 +128,22 @@ def memory(root: int) -> dict[str, float]:
     return total
 
 
+def peak(root: int, *, again: bool = False) -> float:
+    """The most that each process under *root* had in memory at once, in KiB, added up.
+
+    ``again`` forgets what was before now.
+    """
+    total = 0.0
+    for pid in tree(root):
+        with suppress(OSError):
+            if again:
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    total += int(line.split()[1])
+    return total
+
+
 def stolen() -> tuple[int, int]:
     """Clock ticks that the hypervisor gave to others, and all ticks, since boot."""
     with Path("/proc/stat").open() as file:

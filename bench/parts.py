@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -27,6 +25,7 @@ from bench.scenarios import FLOODS, MIB, SMALL, Scenario
 from bench.servers import CLOSEST, ROOT, WITH_WORKERS, Server
 from bench.steady import quantile
 from bench.trickle import trickling
+from bench.uploads import measure_readers, measure_uploads
 
 STARTS = 15
 RETRY_SECONDS = 0.0002
@@ -35,7 +34,6 @@ MEMORY_SLICE = 3.0
 IDLE_CONNECTIONS = 10_000
 # The idle connections, the active ones of the server, and everything else it opens.
 FILES_NEEDED = IDLE_CONNECTIONS + 1000
-RATE = 5000
 TRIES = 3
 NEWCOMERS_SECONDS = 4.0
 # How long after the one before has its answer a newcomer comes.
@@ -251,7 +249,7 @@ def measure_neighbours(bench: Bench, present: list[Server]) -> None:
             if quiet is None:
                 continue
             quiet = replace(
-                quiet, variant="alone", load=partial(steady, quiet.aim, 0.2), tries=TRIES
+                quiet, variant="alone", load=partial(load.steady, quiet.aim, 0.2), tries=TRIES
             )
             for kind in NEIGHBOURS:
                 case = ("neighbours", kind.name)
@@ -271,21 +269,6 @@ def beside(
         bench.record.remark(*case, one.live.server.name, f"left out: {problem}")
         return None
     return replace(one, beside=partial(holding if kind.holds else busy, kind, aim))
-
-
-def steady(aim: Aim, warm: float, seconds: float, _turn: int) -> Seen:
-    """A slice of the client that keeps its pace."""
-    words = (aim.port, SMALL.connections, RATE, warm, seconds, aim.wire_size)
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.steady", *map(str, words)],
-        input=aim.head,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=seconds + load.PATIENCE,
-        check=False,
-    )
-    return load.parse(done.stdout + done.stderr)
 
 
 @contextmanager
@@ -445,6 +428,8 @@ PARTS: dict[str, Callable[[Bench, list[Server]], None]] = {
     "neighbours": measure_neighbours,
     "newcomers": measure_newcomers,
     "trickle": measure_trickle,
+    "uploads": measure_uploads,
+    "readers": measure_readers,
     "scaling": measure_scaling,
 }
 # Who takes part unless servers are named.
@@ -452,6 +437,7 @@ USUAL = {
     "memory": ("portico",),
     "trickle": ("portico",),
     **dict.fromkeys(("neighbours", "newcomers", "scaling"), CLOSEST),
+    **dict.fromkeys(("uploads", "readers"), ("portico", "nginx")),
 }
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from string import Template
 
 from bench import plots
-from bench.parts import AXES, CROWDS, IDLE_CONNECTIONS, NEIGHBOURS, RATE, TRICKLING
+from bench.load import RATE
+from bench.parts import AXES, CROWDS, IDLE_CONNECTIONS, NEIGHBOURS, TRICKLING
 from bench.plots import figure
 from bench.runner import Participant, Record, Slice, Value, cost, ratio, values
 from bench.scenarios import BY_NAME, MIB, SMALL
@@ -22,7 +23,12 @@ TEMPLATE = Path(__file__).with_name("page.md.in")
 # Of fewer answers in a slice, no latency is shown.
 FEW = 20
 # The variants of a contender that a part compares.
-VARIANTS = {"idle": ("without", "with"), "workers": ("1", "2"), "neighbours": ("alone", "beside")}
+VARIANTS = {
+    "idle": ("without", "with"),
+    "workers": ("1", "2"),
+    "neighbours": ("alone", "beside"),
+    "readers": ("alone", "beside"),
+}
 
 Column = Callable[["Group"], str]
 
@@ -206,6 +212,21 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "worst": each("ms", worst, "high"),
         "readers cut": each(",.0f", more("cut")),
     },
+    "uploads": {
+        "CPU µs": each("3", cost),
+        "per": lambda group: "MiB" if "GiB" in group.case else "request",
+        "of these a second": each(",.0f", lambda one: one.count / one.seen.seconds),
+        "p99": each("ms", latency("p99")),
+        "memory grows by": each("MiB", more("grown"), "high"),
+        "Portico / it": Group.base_ratio,
+    },
+    "readers": {
+        **LATENCIES,
+        "ratio of p99": change(latency("p99")),
+        "own lag": each("ms", latency("lag")),
+        "uploads get MiB/s": last(",.0f", more("got")),
+        "disturbed": disturbed,
+    },
 }
 
 
@@ -263,6 +284,8 @@ TITLES = {
     "neighbours": f"neighbours: latency of {RATE:,} requests a second, alone → beside a neighbour",
     "newcomers": "newcomers: wait of a client that connects, asks once and closes, beside a crowd",
     "trickle": f"trickle: the same, beside {TRICKLING} readers that trickle, on 200 places",
+    "uploads": "uploads: PUT on one connection (1 GiB) or 64 (1 KiB)",
+    "readers": f"readers: latency of {RATE:,} requests a second, alone → beside eight uploads",
 }
 PARTS = ("scenarios", *TITLES, "scaling")
 

@@ -31,7 +31,8 @@ class Setup:
     """One server for one scenario, in a *folder* of its own.
 
     ``crowd``: thousands of connections will be open, ``few``: no more than 200 may be, where there
-    is an option for that.  ``lists``: folders are to be listed.
+    is an option for that.  ``lists``: folders are to be listed.  ``stores``: files can be put;
+    ``syncs``: one is on the disk before it is answered, if the server can do that.
     """
 
     site: Path
@@ -44,6 +45,8 @@ class Setup:
     crowd: bool = False
     few: bool = False
     lists: bool = False
+    stores: bool = False
+    syncs: bool = False
 
     @property
     def log(self) -> Path | None:
@@ -60,6 +63,8 @@ class Setup:
             "crowd": self.crowd,
             "few": self.few,
             "lists": self.lists or self.scenario.lists,
+            "stores": self.stores,
+            "unsynced": self.stores and not self.syncs,
         }
 
     def values(self) -> dict[str, object]:

@@ -10,8 +10,7 @@ import pytest
 
 from bench import load, parts, scenarios
 from bench.client import Aim
-from bench.load import Seen
-from bench.parts import RATE
+from bench.load import RATE, Seen
 from bench.process import running
 from bench.runner import Bench
 from bench.scenarios import SMALL, Scenario
@@ -90,12 +89,12 @@ def test_a_neighbour_runs_until_it_is_told_to_stop(bench: Bench) -> None:
         page = bench.contender(live, replace(SMALL, warm=0.1)).aim
         for kind in (kinds["pipeline"], kinds["churn"]):
             with parts.busy(kind, page) as more:
-                parts.steady(page, 0.1, 0.3, 0)
+                load.steady(page, 0.1, 0.3, 0)
             assert more["got"] > 0
         for kind in (few, large):
             aim = bench.contender(live, replace(kind.request, warm=0.1)).aim
             with parts.holding(kind, aim) as more:
-                seen = parts.steady(page, 0.1, 0.3, 0)
+                seen = load.steady(page, 0.1, 0.3, 0)
             assert 0 < more["got"] <= 20
     assert 0 < seen.requests <= 0.3 * RATE + 1, "none that is due after the end is sent"
     assert seen.failures == {}
@@ -147,4 +146,4 @@ def test_a_load_that_cannot_start_is_an_error_with_its_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         aim = Aim(listener.getsockname()[1], "", 1)
     with pytest.raises(ValueError, match="Connection refused"):
-        parts.steady(aim, 0, 0.1, 0)
+        load.steady(aim, 0, 0.1, 0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench import against, parts, report, scenarios, servers
+from bench import against, parts, report, scenarios, servers, uploads
 from bench.process import StartError, running
 from bench.runner import Bench, cost, take
 from bench.scenarios import SMALL, Scenario
@@ -75,6 +75,22 @@ def test_a_part_is_measured_and_has_its_table(
     assert all(row["server"] == "Portico" for row in table.rows)
     assert "" not in {text for row in table.rows for text in list(row.values())[1:4]}
     assert "Portico" in report.render(bench.record)
+
+
+def test_uploads_and_their_readers_are_measured(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "GIB", 4 * scenarios.MIB)
+    monkeypatch.setattr(uploads, "TRIES", 1)
+    parts.measure("uploads", bench, [PORTICO], named=True)
+    parts.measure("readers", bench, [PORTICO], named=True)
+    assert bench.record.remarks == []
+    (table,) = report.tables(bench.record, "uploads")
+    assert [row["per"] for row in table.rows] == ["MiB", "MiB", "request", "request"]
+    (table,) = report.tables(bench.record, "readers")
+    assert float(table.rows[0]["uploads get MiB/s"].replace(",", "")) > 0
+    assert not bench.record.failed()
+    assert "eight clients upload" in report.render(bench.record)
 
 
 def test_neighbours_and_axes_are_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
