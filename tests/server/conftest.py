@@ -13,6 +13,7 @@ import pytest
 from portico.server.embedded import Server
 from portico.server.net import loop
 from tests.server.clients import Client, descriptors, eventually
+from tests.server.uploading import fill
 
 Serve = Callable[..., Server]
 Connect = Callable[..., Client]
@@ -42,6 +43,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(100):
         (folder / "n" / f"{number}.txt").write_bytes(b"%d" % number)
     return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A site for the test alone, to write in."""
+    return fill(tmp_path)
 
 
 @pytest.fixture

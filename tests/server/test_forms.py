@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from portico import Server
 from portico.site.uploads import form
 from tests.server.clients import Answer, Client, get, request
 from tests.server.conftest import Connect, Serve
+from tests.server.uploading import FORM, part
 
 LARGE = bytes(range(256)) * 4000
 
@@ -24,14 +26,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(serve: Serve, connect: Connect, root: Path) -> Client:
-    return connect(serve(root, allow="write"))
-
-
-def part(filename: str | None, content: bytes, name: str = "file") -> bytes:
-    named = "" if filename is None else f'; filename="{filename}"'
-    head = f'--limit\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
-    return head.encode() + content + b"\r\n"
+def server(serve: Serve, root: Path) -> Server:
+    return serve(root, allow="write")
 
 
 def post(client: Client, *parts: bytes, path: str = "/folder/", accept: str = "*/*") -> Answer:
@@ -39,7 +35,7 @@ def post(client: Client, *parts: bytes, path: str = "/folder/", accept: str = "*
     return client.ask(
         request(
             "POST", path, f"Content-Length: {len(content)}", f"Accept: {accept}",
-            "Content-Type: multipart/form-data; boundary=limit",
+            FORM,
         ) + content
     )  # fmt: skip
 
@@ -130,7 +126,7 @@ def test_the_end_of_the_form_is_missed(client: Client, root: Path) -> None:
     content = part("a.txt", b"a")
     head = request(
         "POST", "/folder/", f"Content-Length: {len(content)}",
-        "Content-Type: multipart/form-data; boundary=limit",
+        FORM,
     )  # fmt: skip
     assert client.ask(head + content).status == 400
     assert not (root / "folder" / "a.txt").exists()

@@ -17,28 +17,21 @@ from portico.site.target import STAGING
 from tests.server.clients import Answer, Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
 from tests.server.inside import worker_of
-from tests.server.uploading import delete, files, fill, put
+from tests.server.uploading import FORM, delete, files, part, put
 
 LARGE = os.urandom(1_000_000)
 TUS = "Tus-Resumable: 1.0.0"
 TUS_TYPE = "Content-Type: application/offset+octet-stream"
-FORM_TYPE = "Content-Type: multipart/form-data; boundary=limit"
 CONTINUE = "Expect: 100-continue"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return fill(tmp_path)
-
-
-@pytest.fixture
-def client(serve: Serve, connect: Connect, root: Path) -> Client:
-    return connect(serve(root, allow="write"))
+def server(serve: Serve, root: Path) -> Server:
+    return serve(root, allow="write")
 
 
 def form(name: str, content: bytes) -> bytes:
-    head = f'--limit\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'
-    return head.encode() + content + b"\r\n--limit--\r\n"
+    return part(name, content) + b"--limit--\r\n"
 
 
 def metadata(name: str) -> str:
@@ -59,7 +52,7 @@ def begun_put(client: Client, content: bytes) -> Rest:
 def begun_form(client: Client, content: bytes) -> Rest:
     content = form("file.txt", content)
     length = f"Content-Length: {len(content)}"
-    client.send(request("POST", "/folder/", FORM_TYPE, length, CONTINUE))
+    client.send(request("POST", "/folder/", FORM, length, CONTINUE))
     assert client.head()[0] == 100
     client.send(content[:-1])
     return lambda: client.ask(content[-1:])
@@ -208,7 +201,7 @@ SHORT = [
     request("PUT", "/new.txt", "Content-Length: 3") + b"new",
     request("PUT", "/file.txt", "Transfer-Encoding: chunked", CONTINUE) + chunked(b"ne", b"w"),
     request("PUT", "/file.txt", "Content-Length: 3", "Upload-Complete: ?1") + b"new",
-    request("POST", "/folder/", FORM_TYPE, f"Content-Length: {len(form('a', b'new'))}")
+    request("POST", "/folder/", FORM, f"Content-Length: {len(form('a', b'new'))}")
     + form("a", b"new"),
 ]
 
@@ -257,7 +250,7 @@ def test_who_goes_on_after_a_refusal_gets_the_answer(
         ("PUT", "/n", ["Transfer-Encoding: chunked"], chunked(), "n"),
         ("PUT", "/n", ["Upload-Complete: ?1", "Content-Length: 0"], b"", "n"),
         ("POST", "/", [TUS, metadata("n"), "Upload-Length: 0", "Content-Length: 0"], b"", "n"),
-        ("POST", "/", [FORM_TYPE, f"Content-Length: {len(form('n', b''))}"], form("n", b""), "n"),
+        ("POST", "/", [FORM, f"Content-Length: {len(form('n', b''))}"], form("n", b""), "n"),
     ],
 )
 def test_an_empty_file_comes_by_every_door(
@@ -371,7 +364,7 @@ def test_a_full_disk_loses_nothing(
     for head, content in (
         (request("PUT", "/file.txt", coded), LARGE),
         (request("PUT", "/new/new.txt", f"Content-Length: {len(LARGE)}"), LARGE),
-        (request("POST", "/", FORM_TYPE, coded), form("file.txt", LARGE)),
+        (request("POST", "/", FORM, coded), form("file.txt", LARGE)),
         (request("PATCH", url, TUS, TUS_TYPE, "Upload-Offset: 0", coded), LARGE),
     ):
         with Client(server.url) as other:
@@ -441,7 +434,7 @@ def test_a_form_needs_the_right_to_each_file(serve: Serve, connect: Connect, roo
     for name, status in (("file.txt", 409), ("other.txt", 201)):
         content = form(name, b"new")
         length = f"Content-Length: {len(content)}"
-        assert client.ask(request("POST", "/folder/", FORM_TYPE, length) + content).status == status
+        assert client.ask(request("POST", "/folder/", FORM, length) + content).status == status
     assert (root / "folder" / "file.txt").read_bytes() == b"old"
 
 

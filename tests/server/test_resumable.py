@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from portico import Server
 from portico.site.uploads.parts import FOLDER
 from tests.server.clients import Answer, Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
@@ -32,8 +33,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(serve: Serve, connect: Connect, root: Path) -> Client:
-    return connect(serve(root, allow="create,replace"))
+def server(serve: Serve, root: Path) -> Server:
+    return serve(root, allow="create,replace")
 
 
 def send(client: Client, method: str, path: str, *lines: str, content: bytes = b"") -> Answer:

@@ -15,6 +15,7 @@ import pytest
 from portico.config.config import Config
 from portico.server.shares import FILES_SHARE, Descriptors
 from tests.server.clients import Client, eventually, get, request
+from tests.server.uploading import FORM, part, put
 
 GRANTED = 48
 TAKEN = 20
@@ -27,7 +28,7 @@ PROGRAM = """
 import contextlib, json, os, resource, sys, time
 import portico
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
-with portico.Server(sys.argv[1]) as server:
+with portico.Server(sys.argv[1], allow=sys.argv[4]) as server:
     taken = [os.dup(0) for _ in range(int(sys.argv[3]))]
     print(server.url, flush=True)
     for line in sys.stdin:
@@ -75,9 +76,9 @@ class Process:
 
 
 @contextmanager
-def serving(site: Path, taken: int) -> Iterator[Process]:
+def serving(site: Path, taken: int, granted: int = GRANTED, allow: str = "") -> Iterator[Process]:
     pipe = subprocess.PIPE
-    command = [sys.executable, "-c", PROGRAM, str(site), str(GRANTED), str(taken)]
+    command = [sys.executable, "-c", PROGRAM, str(site), str(granted), str(taken), allow]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as popen:
         yield Process(popen)
         assert popen.communicate() == ("", "")
@@ -153,6 +154,22 @@ def test_files_that_are_kept_open_use_up_no_descriptors(tmp_path: Path, taken: i
             assert (answer.status, answer.content) == (200, b"%d" % number * 4096)
         for client in others:
             assert client.ask(get("/0.bin")).status == 200
+
+
+def test_forms_leave_descriptors_for_others(tmp_path: Path) -> None:
+    """These forms never end, and together have more files than there are descriptors."""
+    pytest.importorskip("multipart")
+    (tmp_path / "file.txt").write_bytes(b"old")
+    with serving(tmp_path, 0, 128, "create") as process, ExitStack() as stack:
+        for number in range(18):
+            names = [f"{number}-{n}.txt" for n in range(10)]
+            content = b"".join(part(name, b"x") for name in names).ljust(300_000)
+            client = stack.enter_context(Client(process.url))
+            client.send(request("POST", "/", FORM, f"Content-Length: {1 << 20}") + content)
+        assert client.answer().status == 503
+        other = stack.enter_context(Client(process.url))
+        assert other.ask(get("/file.txt")).content == b"old"
+        assert put(other, "/new.txt", b"new").status == 201
 
 
 def test_the_bound_on_connections_leaves_room_for_files() -> None:

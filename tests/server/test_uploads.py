@@ -16,19 +16,14 @@ from portico.config.config import Config, check_writing
 from portico.site.target import STAGING
 from tests.server.clients import Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
-from tests.server.uploading import delete, files, fill, put
+from tests.server.uploading import delete, files, put
 
 LARGE = os.urandom(3_000_000)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return fill(tmp_path)
-
-
-@pytest.fixture
-def client(serve: Serve, connect: Connect, root: Path) -> Client:
-    return connect(serve(root, allow="write"))
+def server(serve: Serve, root: Path) -> Server:
+    return serve(root, allow="write")
 
 
 def digest(name: str, content: bytes) -> str:

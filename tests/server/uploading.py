@@ -22,6 +22,16 @@ def fill(tmp_path: Path) -> Path:
     return root
 
 
+FORM = "Content-Type: multipart/form-data; boundary=limit"
+
+
+def part(filename: str | None, content: bytes, name: str = "file") -> bytes:
+    """A part of a form."""
+    named = "" if filename is None else f'; filename="{filename}"'
+    head = f'--limit\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
+    return head.encode() + content + b"\r\n"
+
+
 def put(client: Client, path: str, content: bytes, *lines: str) -> Answer:
     head = request("PUT", path, f"Content-Length: {len(content)}", *lines)
     return client.ask(head + content)
