@@ -22,7 +22,7 @@ from bench.load import Seen
 from bench.process import START_SECONDS, Running, StartError, end, free_port, running, spawn
 from bench.runner import FAILURES, Bench, Contender, Slice
 from bench.scenarios import FLOODS, MIB, SMALL, Scenario
-from bench.servers import CLOSEST, ROOT, WITH_WORKERS, Server
+from bench.servers import CLOSEST, WITH_WORKERS, Server
 from bench.steady import quantile
 from bench.trickle import trickling
 from bench.uploads import measure_readers, measure_uploads

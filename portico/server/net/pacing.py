@@ -178,6 +178,10 @@ class Paced:
         """Return the client's address as the PROXY protocol gives it; None if it is not spoken."""
         return self._transport.source()
 
+    def expect(self, length: int, /) -> None:
+        """Prepare for so many octets of content; CHUNKED if that is not known."""
+        self._transport.expect(length)
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         return self._transport.unread()
