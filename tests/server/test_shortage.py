@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,10 +93,13 @@ def test_more_clients_than_descriptors(site: Path) -> None:
     """
     with serving(site, TAKEN) as process, ExitStack() as stack:
         clients: list[Client] = []
-        for _ in range(CLIENTS):
+        for number in range(CLIENTS):
             clients.append(stack.enter_context(Client(process.url, receive_buffer=4096)))
             clients[-1].send(get("/large.bin"))
-            eventually(clients[0].has_news)  # the file is open before descriptors run out
+            if number == 0:
+                eventually(clients[0].has_news)  # the file is open before descriptors run out
+                process.popen.send_signal(signal.SIGSTOP)  # until all have asked
+        process.popen.send_signal(signal.SIGCONT)
         eventually(lambda: process.spent()["connections"] > 5)
         spent = process.spent()
         assert 5 < spent["connections"] < GRANTED - TAKEN

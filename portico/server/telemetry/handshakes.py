@@ -42,7 +42,7 @@ class Handshakes:
         """Note that `client`, which asked for the server `name`, could not be served."""
         if self._counters is not None:
             self._counters.handshake_failed()
-        if isinstance(problem, ssl.SSLEOFError):
+        if isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return
         asked = f" (for {name[:_NAME_LIMIT]!a})" if name else ""
         self._report.tell(f"no TLS with {client}{asked}: {explain(problem)}")

@@ -62,7 +62,6 @@ class Held:
 
 
 def test_jobs_run_in_order_in_one_thread_that_comes_with_the_first(jobs: JobThread) -> None:
-    before = _thread._count()
     notes: list[object] = []
     threads: set[int] = set()
     go_on = threading.Event()
@@ -74,15 +73,15 @@ def test_jobs_run_in_order_in_one_thread_that_comes_with_the_first(jobs: JobThre
             notes.append((number, step))
             yield
 
-    assert _thread._count() == before
+    assert jobs._count == 0
     assert all(jobs.submit(job(number)) for number in range(50))
-    eventually(lambda: _thread._count() == before + 1)
+    eventually(lambda: jobs._count == 1)
     go_on.set()
     eventually(lambda: len(notes) == 150)
     assert notes == [(number, step) for number in range(50) for step in range(3)]
     assert len(threads) == 1
     assert threading.get_ident() not in threads
-    eventually(lambda: _thread._count() == before)
+    eventually(lambda: jobs._count == 0)
 
 
 def test_a_thread_waits_a_moment_for_the_next_job_and_closing_does_not_wait_for_that(
