@@ -118,9 +118,7 @@ class Undecided(Waiting):
     Without `work` the loop decides, in a turn that has time for it.
     """
 
-    def __init__(
-        self, place: object, work: Callable[[], object] | None, decision: Decision
-    ) -> None:
+    def __init__(self, place: object, work: Work | None, decision: Decision) -> None:
         super().__init__(place, work)
         self.decision = decision
 
@@ -143,13 +141,11 @@ class Responder:
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
-        `wait` has a thread do what a `Waiting` asks for; without it, that is refused.
-
-        `in_thread` answers requests there, and may wait for the disk. `telemetry` is told of disks
-        that fail, too. `line` is where requests wait for a turn that has time for them.
-
-        `seconds_to_wait` is asked before each request, with the peer and the time (see `now`); what
-        may not be answered yet gets 429. Without it, any number of requests is answered.
+        `wait` has a thread do what a `Waiting` asks for; without it, that is refused. `in_thread`
+        answers requests there, and may wait for the disk. `telemetry` is told of disks that fail,
+        too. `line` is where requests wait for a turn that has time for them. `seconds_to_wait` is
+        asked before each request, with the peer and the time (see `now`); what may not be answered
+        yet gets 429. Without it, any number of requests is answered.
         """
         log, counters, report = telemetry or Telemetry()
         self.config = config
@@ -184,9 +180,8 @@ class Responder:
         self._in_thread = in_thread
         self.is_secure = is_secure
         """Whether all its requests come over TLS."""
-        self._parser = HeadParser(
-            handler.fields_read | (frozenset() if log is None else log.fields)
-        )
+        logged = frozenset[str]() if log is None else log.fields
+        self._parser = HeadParser(handler.fields_read | logged)
         self._second = 0
         self._date = b""
         self.begin_turn(time.monotonic())
