@@ -214,6 +214,7 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     program.started(config, listeners)
     begin = time.monotonic()
     systemd.ready("1 worker")
+    systemd.watch(worker.later)
     sandbox.run(worker.run)
     say(farewell(worker.requests, worker.cut, time.monotonic() - begin))
     return STOPPED

@@ -340,6 +340,10 @@ class Worker:
         """Have the loop call `what`. For any thread, and for signal handlers."""
         self._loop.call(what)
 
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """Have the loop call `what` in so many seconds. Before `run`, and for the loop itself."""
+        self._loop.later(seconds, what)
+
     def watch(self, fd: int, handler: Callable[[int], None]) -> None:
         """Have the loop call `handler(events)` whenever `fd` can be read."""
         self._loop.watch(fd, READ, handler)

@@ -65,6 +65,14 @@ systemctl("stop", "portico")
 assert show("portico", "Result") == "success", show("portico", "Result")
 print("restarted and stopped")
 
+# WatchdogSec=, after which one that hangs is killed.
+systemctl("start", "portico")
+systemctl("kill", "--kill-whom=main", "--signal=STOP", "portico")
+until(lambda: show("portico", "NRestarts") == "1" and show("portico", "ActiveState") == "active")
+assert get(8080) == b"small", "after it has hung"
+systemctl("stop", "portico")
+print("watched")
+
 # A socket of systemd: the first client starts the service, and no restart fails anybody.
 systemctl("start", "handed.socket")
 assert get(8000) == b"small", "by the socket"
@@ -115,6 +123,8 @@ def test_it_notifies_reloads_and_takes_sockets(tmp_path: Path) -> None:
     unit = unit.replace("/opt/portico/bin/portico --config /etc/portico.toml", command)
     unit = unit.replace("[Service]\n", "[Service]\nEnvironment=PYTHONPATH=/proof\n")
     assert command in unit
+    assert "WatchdogSec=30" in unit
+    unit = unit.replace("WatchdogSec=30", "WatchdogSec=3")
     units = {
         "portico.service": unit,
         "handed.service": unit.replace("--workers", "--grace 5 --workers"),
@@ -139,5 +149,6 @@ def test_it_notifies_reloads_and_takes_sockets(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text().splitlines() == [
         "started and reloaded",
         "restarted and stopped",
+        "watched",
         "activated and restarted",
     ]

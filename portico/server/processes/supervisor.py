@@ -157,6 +157,7 @@ class Supervisor:
         """Serve until stopped and all workers have ended. Raises StartError."""
         self._loop.wake()
         self._loop.later(PING_SECONDS, self._ping)
+        systemd.watch(self._loop.later)
         try:
             self._loop.run(on_turn_end=self._reconcile)
         finally:

@@ -1,6 +1,6 @@
-"""systemd: report the state of the service, and inherit listening sockets.
+"""systemd: report the state of the service, give signs of life, and inherit listening sockets.
 
-States go as datagrams to the socket that NOTIFY_SOCKET names (sd_notify(3)). Inherited sockets are
+These go as datagrams to the socket that NOTIFY_SOCKET names (sd_notify(3)). Inherited sockets are
 the LISTEN_FDS descriptors from number 3 on (sd_listen_fds(3)); their names are ignored. Without
 these environment variables nothing happens.
 """
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from portico.server.net.listeners import BindError, set_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.server.net.listeners import Listeners
 
 FIRST = 3
@@ -23,7 +25,10 @@ FIRST = 3
 MOST = 1024
 """A larger LISTEN_FDS is a mistake."""
 
-VARIABLES = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+VARIABLES = (
+    *("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"),
+    *("WATCHDOG_PID", "WATCHDOG_USEC"),
+)
 """Meant for the main process only, so its children do not get them."""
 
 
@@ -41,6 +46,25 @@ def reloading() -> None:
 def stopping() -> None:
     """Report that the service stops: no more connections, but responses are finished."""
     _tell("STOPPING=1", "STATUS=Finishing what is being sent")
+
+
+def watch(later: Callable[[float, Callable[[], None]], None]) -> None:
+    """Give the manager signs of life as often as it wants them (WatchdogSec=, sd_watchdog_enabled).
+
+    `later(seconds, what)` has a loop call something; if the loop hangs, so do they.
+    """
+    usec = os.environ.get("WATCHDOG_USEC", "")
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return
+    if not (usec.isascii() and usec.isdigit() and len(usec) <= 18 and int(usec)):
+        return
+    seconds = int(usec) / 2_000_000  # twice in the time that is allowed
+
+    def give() -> None:
+        later(seconds, give)
+        _tell("WATCHDOG=1")
+
+    give()
 
 
 def _tell(*lines: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -29,11 +29,11 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.variable = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(PATIENCE)
         self._socket.bind(address.replace("@", "\0"))
 
-    def hears(self) -> dict[str, str]:
+    def hears(self, patience: float = PATIENCE) -> dict[str, str]:
         """The next message."""
+        self._socket.settimeout(patience)
         lines = self._socket.recv(4096).decode().split("\n")
         return dict(line.split("=", 1) for line in lines)
 
@@ -108,6 +108,33 @@ def test_several_tell_of_reloads_too(site: Path, tmp_path: Path, manager: Manage
             assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert portico.end() == 0
     assert manager.hears()["STOPPING"] == "1"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_signs_of_life_are_given_as_often_as_they_are_wanted(
+    workers: str, site: Path, tmp_path: Path, manager: Manager
+) -> None:
+    environ = {"NOTIFY_SOCKET": manager.variable, "WATCHDOG_USEC": "200000"}
+    options = (str(site), "--port", "0", "--workers", workers)
+    with Supervised(tmp_path, *options, environ=environ) as portico:
+        while "READY" not in manager.hears():
+            pass
+        assert [manager.hears() for _ in range(3)] == [{"WATCHDOG": "1"}] * 3
+        portico.start().send(signal.SIGSTOP)
+        with suppress(TimeoutError):
+            while manager.hears(patience=1):
+                pass
+        portico.send(signal.SIGCONT)
+        assert manager.hears() == {"WATCHDOG": "1"}
+        assert portico.end() == 0
+
+
+def test_signs_of_life_for_another_process_are_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variables in ({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "no"}, {}):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            systemd.watch(lambda _seconds, _what: pytest.fail("nothing is to be done"))
 
 
 # --- sockets that are handed over
