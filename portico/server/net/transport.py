@@ -29,7 +29,7 @@ MORE = getattr(socket, "MSG_MORE", 0)
 """A flag for `send`: more follows at once, so the kernel need not send a segment yet."""
 RECEIVE = 16384
 """Octets received in one call: a whole head fits."""
-RECEIVE_CONTENT = 256 << 10
+RECEIVE_CONTENT = 128 << 10
 """The same, of a request's content: so a large one needs few calls."""
 CONTENT_BUFFER = 256 << 10
 """Octets of a large content that the kernel may receive ahead of us; Linux doubles it. With the
