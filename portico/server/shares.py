@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from portico.budget import Budget
 from portico.server.net.send_queue import BURST, LONG_BURST
 from portico.site.origin.folder import OPEN_FILES
+from portico.site.origin.new_file import descriptors_granted
 
 if TYPE_CHECKING:
     from portico.config.config import Config
@@ -45,7 +45,7 @@ class Descriptors:
     __slots__ = ("connections", "files", "scarce")
 
     def __init__(self, config: Config) -> None:
-        granted = _granted()
+        granted = descriptors_granted()
         self.connections = min(config.max_connections, max(1, granted - granted // FILES_SHARE))
         """Connections open at once."""
         left = (granted - self.connections - min(_OWN, granted // _OWN_SHARE)) // 2
@@ -55,16 +55,6 @@ class Descriptors:
         self.scarce = granted - FILES_AT_LEAST
         """A connection with this descriptor or a higher one shows that hardly any are left, because
         the system gives the lowest free one."""
-
-
-def _granted() -> int:
-    """Return how many descriptors the system grants this process."""
-    try:
-        import resource
-    except ImportError:
-        return sys.maxsize
-    granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if granted == resource.RLIM_INFINITY else granted
 
 
 class Bursts:

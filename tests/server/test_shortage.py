@@ -171,6 +171,8 @@ def test_forms_leave_descriptors_for_others(tmp_path: Path) -> None:
             client = stack.enter_context(Client(process.url))
             client.send(request("POST", "/", FORM, f"Content-Length: {1 << 20}") + content)
         assert client.answer().status == 503
+        opened = Path(f"/proc/{process.popen.pid}/fd")
+        assert not opened.exists() or len(list(opened.iterdir())) < 96 + 18
         other = stack.enter_context(Client(process.url))
         assert other.ask(get("/file.txt")).content == b"old"
         assert put(other, "/new.txt", b"new").status == 201

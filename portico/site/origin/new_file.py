@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -119,3 +120,13 @@ def remove_if_left(name: str, staging: int) -> None:
             os.unlink(name, dir_fd=staging)
         finally:
             os.close(fd)
+
+
+def descriptors_granted() -> int:
+    """Return how many descriptors the system grants this process."""
+    try:
+        import resource
+    except ImportError:
+        return sys.maxsize
+    granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if granted == resource.RLIM_INFINITY else granted

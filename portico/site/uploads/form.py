@@ -2,7 +2,8 @@
 
 The content is parsed by the `multipart` library, the extra `upload`.
 
-Limits: MOST_FILES files in one form, since each is held open; fields that are no files are dropped,
+Limits: MOST_FILES files in one form, since each is held open, and fewer while descriptors are few,
+so that forms leave some for others; fields that are no files are dropped,
 and so are files without a name, which browsers send for an empty choice.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from portico.http.content import Octets
 from portico.http.message import Response
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
+from portico.site.origin.new_file import descriptors_granted
 from portico.site.origin.writable import Current, Refused, WritableFolder
 from portico.site.pages.errors import redirect
 from portico.site.target import encode_path
@@ -33,6 +35,8 @@ MOST_FILES = 100
 """Files in one form."""
 MOST_PARTS = 1000
 """Parts of one form, with those that are no files."""
+_SHARE = 0.75
+"""Of all descriptors, what forms can have; but each can have one file at any time."""
 _MISSING = "This server takes no forms: it lacks a library: pip install 'portico-server[upload]'."
 
 
@@ -130,6 +134,9 @@ class Form:
         check_served((*self._names, name))
         self._part = _Part(name, self._folder.begin((*self._names, name)))
         self._parts.append(self._part)
+        # The system gives the lowest descriptor that is free.
+        if len(self._parts) > 1 and self._part.file.fd > _SHARE * descriptors_granted():
+            raise Refused(503, "Too many files are being stored at this moment.")
 
     def _check(self, name: str, current: Current) -> None:
         rights = self._rights_for((*self._names, name))
