@@ -93,6 +93,8 @@ class Server:
         if self._thread is not None:
             msg = "this server has been started before; make a new one"
             raise RuntimeError(msg)
+        import logging  # noqa: F401 (for `warn`, while there are descriptors to read it with)
+
         listeners = bind(self._config)
         scheme = HTTPS if has_tls(self._config) else CLEAR
         self._url = url_of(listeners[0], scheme) + self._config.base[1:]

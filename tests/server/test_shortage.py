@@ -50,7 +50,7 @@ with portico.Server(sys.argv[1], allow=sys.argv[4]) as server:
 
 
 class Process:
-    """A server in a process of its own, which must end without a word on stderr."""
+    """A server in a process of its own, which must end without a traceback on stderr."""
 
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         self.popen = popen
@@ -82,14 +82,17 @@ def serving(site: Path, taken: int, granted: int = GRANTED, allow: str = "") -> 
     command = [sys.executable, "-c", PROGRAM, str(site), str(granted), str(taken), allow]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as popen:
         yield Process(popen)
-        assert popen.communicate() == ("", "")
+        rest, said = popen.communicate()
+        assert rest == ""
+        assert "Traceback" not in said
     assert popen.returncode == 0
 
 
 def test_more_clients_than_descriptors(site: Path) -> None:
     """All that there are hang on downloads; the other clients wait, and cost nothing meanwhile.
 
-    `accept` fails, since others have taken descriptors that the server counted on.
+    `accept` fails, since others have taken descriptors that the server counted on. Then there may
+    be none for the file either, but whoever is connected gets an answer.
     """
     with serving(site, TAKEN) as process, ExitStack() as stack:
         clients: list[Client] = []
@@ -107,7 +110,8 @@ def test_more_clients_than_descriptors(site: Path) -> None:
         assert spent["turns"] < 500
         for client in clients:
             client.hurry()
-            assert len(client.answer().content) == 1 << 22
+            answer = client.answer()
+            assert answer.status == 503 or len(answer.content) == 1 << 22
             client.close()
         with Client(process.url) as client:
             assert client.ask(get("/n/3.txt")).content == b"3"
@@ -165,12 +169,14 @@ def test_forms_leave_descriptors_for_others(tmp_path: Path) -> None:
     pytest.importorskip("multipart")
     (tmp_path / "file.txt").write_bytes(b"old")
     with serving(tmp_path, 0, 128, "create") as process, ExitStack() as stack:
+        clients = []
         for number in range(18):
             names = [f"{number}-{n}.txt" for n in range(10)]
             content = b"".join(part(name, b"x") for name in names).ljust(300_000)
-            client = stack.enter_context(Client(process.url))
-            client.send(request("POST", "/", FORM, f"Content-Length: {1 << 20}") + content)
-        assert client.answer().status == 503
+            clients.append(stack.enter_context(Client(process.url)))
+            clients[-1].send(request("POST", "/", FORM, f"Content-Length: {1 << 20}") + content)
+        eventually(lambda: any(client.has_news() for client in clients))
+        assert {each.answer().status for each in clients if each.has_news()} == {503}
         opened = Path(f"/proc/{process.popen.pid}/fd")
         assert not opened.exists() or len(list(opened.iterdir())) < 96 + 18
         other = stack.enter_context(Client(process.url))
