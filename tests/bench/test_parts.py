@@ -128,7 +128,7 @@ def test_a_disturbed_slice_is_made_again(bench: Bench) -> None:
     scenarios.make_files(bench.site, {"page"})
     with running(PORTICO, bench.setup(PORTICO, SMALL, "again"), bench.cores.server) as live:
         contender = bench.contender(live, replace(SMALL, warm=0.1))
-        seen = replace(contender.load(0.1, 0), p99=100.0)
+        seen = replace(contender.load(0.5, 0), p99=100.0)
         lags = iter([90.0, 90.0, 0.0])
         contender.load = lambda _seconds, _turn: replace(seen, lag=next(lags))
         contender.tries = 3

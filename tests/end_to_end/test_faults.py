@@ -172,7 +172,8 @@ def test_a_cache_for_which_there_is_no_memory(site: Path, tmp_path: Path) -> Non
     """What it cannot answer it refuses, and says why once; with memory again, all is well."""
     for number in range(60):
         (site / f"{number}.bin").write_bytes(os.urandom(60_000))
-    with Supervised(tmp_path, str(site), "--port", "0") as server:
+    one_arena = {"MALLOC_ARENA_MAX": "1"}  # else threads have memory in reserve
+    with Supervised(tmp_path, str(site), "--port", "0", environ=one_arena) as server:
         assert server.start().content() == b"small"
         pages = int(Path(f"/proc/{server.popen.pid}/statm").read_text().split()[0])
         little = pages * resource.getpagesize() + (1 << 20)

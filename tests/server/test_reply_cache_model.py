@@ -86,7 +86,7 @@ class CacheAndModel(RuleBasedStateMachine):
         self.reply_cache.keep(key, made)
         is_known = key in self.seen  # the keys are few, so none of them is forgotten
         self.seen.add(key)
-        if not is_known and before >= MEMORY // 4:
+        if not is_known and before >= MEMORY // 5:
             return
         self.kept.pop(key, None)
         weight = made.weight + _length(key)
