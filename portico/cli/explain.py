@@ -155,7 +155,7 @@ class Explanation:
         show(f"\n    {_content(response)}")
         if dependencies:
             files = count(len(dependencies), "path")
-            show(f"    Cached; for each request {files} on disk are checked for changes.")
+            show(f"    Cached; checked for changes on disk with each request: {files}.")
         elif dependencies is not None:
             show("    Cached; it depends on no file.")
         else:

@@ -53,6 +53,7 @@ FILE_LIMIT = 4 << 20
 _MEMORY_LIMIT = 256 << 20
 """Bytes of memory that a scrypt line may ask for."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[^\x00-\x20\x7f:]{1,128}")
 _BASE64 = "(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2,4}"  # without padding
 _SCRYPT = re.compile(
@@ -95,7 +96,6 @@ class Users:
         if scheme.lower() == "bearer":
             name = self._tokens.get(hashlib.sha256(value.strip().encode()).digest())
             if name is None:
-                self._check_guesses(request.peer)
                 self._count_guess(request.peer)
             return name
         named = _basic(value) if scheme.lower() == "basic" else None
@@ -113,13 +113,13 @@ class Users:
         return self._verify(name, password, key, request.peer)
 
     def _verify(self, name: str, password: str, key: bytes, peer: str) -> str | None:
-        self._check_guesses(peer)
+        self._count_guess(peer)  # before it is known to be wrong, as many may be sent at once
         hashed, state = self._hashes.get(name), self._read
         with self._verifications:
             is_right = verify(password, hashed or _nobody())
         if hashed is None or not is_right:
-            self._count_guess(peer)
             return None
+        self._take_back_guess(peer)
         with self._lock:
             if self._read == state:  # or the user may have been removed meanwhile
                 self._right.put(key, name)
@@ -152,16 +152,18 @@ class Users:
         left, then = self._guesses.get(network_of(peer)) or (float(GUESSES), 0.0)
         return min(GUESSES, left + (time.monotonic() - then) / GUESS_SECONDS)
 
-    def _check_guesses(self, peer: str) -> None:
-        with self._lock:
-            left = self._guesses_left(peer)
-        if left < 1:
-            raise TooManyGuesses(1 + int((1 - left) * GUESS_SECONDS))
-
     def _count_guess(self, peer: str) -> None:
+        """Count a guess. Raises TooManyGuesses."""
         with self._lock:
             left = self._guesses_left(peer)
-            self._guesses.put(network_of(peer), (max(0.0, left - 1), time.monotonic()))
+            if left < 1:
+                raise TooManyGuesses(1 + int((1 - left) * GUESS_SECONDS))
+            self._guesses.put(network_of(peer), (left - 1, time.monotonic()))
+
+    def _take_back_guess(self, peer: str) -> None:
+        with self._lock:
+            left = self._guesses_left(peer)
+            self._guesses.put(network_of(peer), (min(GUESSES, left + 1), time.monotonic()))
 
 
 def read_users(path: str) -> tuple[dict[str, str], dict[bytes, str], list[str]]:
@@ -288,6 +290,8 @@ def _basic(value: str) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         text = octets.decode("latin-1")  # what older clients send
     name, colon, password = text.partition(":")
+    if _CONTROL.search(text):  # also because scrypt takes no notice of NULs at the end
+        return None
     return (name, password) if colon else None
 
 

@@ -58,6 +58,7 @@ def basic(name: str, password: str = PASSWORD) -> str:
         ("Authorization: Bearer secret", 200),
         ("Authorization: bearer  secret", 200),
         (basic("alice", "wrong"), 401),
+        (basic("alice", f"{PASSWORD}\0"), 401),
         (basic("alice", ""), 401),
         (basic("carol"), 401),
         (basic(""), 401),
@@ -145,6 +146,17 @@ def test_who_guesses_is_slowed_down(
     assert answer.status == 429
     assert int(answer.fields["retry-after"]) > 0
     assert other.ask(get("/staff/file.html", basic("bob"))).status == 200
+
+
+def test_guesses_at_once_are_no_more_than_one_after_the_other(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "GUESS_SECONDS", 1e6)
+    monkeypatch.setattr(users, "GUESSES", 3)
+    guessing = [connect(server) for _ in range(12)]
+    for number, client in enumerate(guessing):
+        client.send(get("/staff/file.html", basic("alice", str(number))))
+    assert [client.answer().status for client in guessing].count(401) == 3
 
 
 @pytest.mark.parametrize(

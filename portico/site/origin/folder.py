@@ -131,13 +131,11 @@ class Folder:
         self._only = ""  # the name of the file that is served alone
         if os.path.isfile(root):
             root, self._only = os.path.split(os.path.realpath(root))
-        # As it was named, not where its symlinks lead today: "current" may lead to the next
-        # release.
+        # As it was named, not where links lead today: "current" may lead to the next release.
         self._below = os.path.join(absolute(root), "")
         self._root = (0, 0)
-        self._root_checked = NEVER  # in which round
         self._listed: dict[str, frozenset[str] | None] = {}  # see _paths_in
-        self._listed_in = NEVER  # in which round
+        self._root_checked = self._listed_in = NEVER  # in which round
         self.real_path = os.path.realpath(self._below)
         """Where the folder lies when its symlinks are followed."""
         if os.path.normpath(self._below) == self.real_path:
@@ -145,9 +143,8 @@ class Folder:
         self._real_below = os.path.join(self.real_path, "")
         self._doubts = self._hashes_left = 0
         self._small: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
-        self._open: BoundedCache[str, File] = BoundedCache(
-            min(open_files, memory // 2 // _OVERHEAD)
-        )
+        open_files = min(open_files, memory // 2 // _OVERHEAD)
+        self._open: BoundedCache[str, File] = BoundedCache(open_files)
         self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
         # By the real path of a folder: it and those above, up to the root.
         self._paths_to: BoundedCache[str, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
@@ -177,11 +174,10 @@ class Folder:
             found.dependencies = None  # to check them would be one more look
         return found
 
-    def _find(self, names: tuple[str, ...]) -> Found:
+    def _find(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (one for each outcome)
         """Look until nothing changes meanwhile. Raises Waiting or Postponed."""
         path = self._below + os.sep.join(names)
-        known = self._known(path + self._indexes[0] if names[-1] == "" else path)
-        if known is not None:
+        if (known := self._known(path if names[-1] else path + self._indexes[0])) is not None:
             return known
         self._doubts, self._hashes_left = _DOUBTS, _HASHES
         for _ in range(_TRIES):
@@ -192,6 +188,8 @@ class Folder:
             except OSError as error:
                 if (status := status_of(error)) == 404:
                     return Missing((PathDependency(path, None, self.freshness),))
+                if status == 403 and not self._leads_inside(path):
+                    return Missing(None)
                 if status == 403 and self._is_lost is not None and self._is_lost():
                     if not self._may_wait:
                         raise Postponed from None  # the next turn has the right
@@ -218,7 +216,7 @@ class Folder:
         self._names.give_up()
 
     def _look(self, names: tuple[str, ...], path: str) -> Found:
-        """Return the file, or its coded form, or the folder at `path` if that ends with a slash."""
+        """Return the file, its coded form, or the folder if `path` ends with a slash."""
         if names[-1] != "":
             return self._look_at(path, names)[0]
         dependencies: Dependencies = ()
@@ -258,7 +256,12 @@ class Folder:
                 return SlashRedirect((folder, *above)), False
             if not stat.S_ISREG(status.st_mode):
                 return Missing(None), False
-        return self._present(path, names, beside, is_remote=is_remote), False
+        try:
+            return self._present(path, names, beside, is_remote=is_remote), False
+        except PermissionError:  # the sandbox's, if this leads out
+            if not self._leads_inside(path):
+                return Missing(None), False
+            raise
 
     def _present(
         self, path: str, names: tuple[str, ...], beside: Names, *, is_remote: bool
@@ -448,8 +451,8 @@ class Folder:
                 above = self._folders_above(os.path.join(real, INDEX), path + INDEX)
                 read, dependency = reader.read(folder, first, self.freshness)
                 found = Directory(iter(read))
-                mine = (folder.dependency, *above)
-                found.dependencies = merge(merge(mine, dependencies), (dependency,))
+                dependencies = merge((folder.dependency, *above), dependencies)
+                found.dependencies = merge(dependencies, (dependency,))
         return found
 
     def _only_entry(self) -> Iterator[Entry]:
@@ -458,7 +461,7 @@ class Folder:
         yield Entry(self._only, False, status.st_size, status.st_mtime)
 
     def _leads_inside(self, path: str) -> bool:
-        """Whether an entry that is a symlink leads to something in the root."""
+        """Whether a path, which may be a symlink, leads to something in the root."""
         self._doubts = 0  # no second look: the look-up is over
         return self._contains(os.path.realpath(path))
 

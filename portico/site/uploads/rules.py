@@ -12,7 +12,7 @@ from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import tags_of_originals
 from portico.site.origin.writable import Current, Refused
 from portico.site.rules.rulebook import is_rules_file
-from portico.site.target import is_hidden, path_names
+from portico.site.target import is_hidden, is_safe, path_names
 
 if TYPE_CHECKING:
     import hashlib
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from portico.http.message import Field, RequestHead
 
+LEVELS = 100
+"""Names in a path: systems open no path of more than some 4,000 bytes."""
 NAME_OCTETS = 255
 """Octets of a name: what most file systems take."""
 _SHORT = re.compile("~[0-9]")
@@ -43,6 +45,8 @@ def writable_names(path: str) -> tuple[str, ...]:
 
 def check_served(names: tuple[str, ...]) -> None:
     """Raise Refused unless names would be served, and every system has them."""
+    if len(names) > LEVELS:
+        raise Refused(400, f"More than {LEVELS} folders lie within each other.")
     if is_hidden(names) or is_rules_file(names):
         raise Refused(403, "A name that is not served cannot be written.")
     for name in names:
@@ -64,6 +68,8 @@ def check_name(name: str) -> None:
         raise Refused(400, f"A name has more than {NAME_OCTETS} bytes.")
     if not name.isprintable() or any(letter in _UNWRITABLE for letter in name):
         raise Refused(400, "A name has characters that not every system allows.")
+    if not is_safe(name, windows=True):
+        raise Refused(400, "A name is one that not every system allows.")
     if name[-1] in ". ":
         raise Refused(400, "A name cannot end with a dot or a space.")
     if _SHORT.search(name):

@@ -172,6 +172,19 @@ def test_an_older_kernel(root: Path, code: Path, tmp_path: Path, abi: str) -> No
 # --- what changes while it serves
 
 
+@NEEDS_LANDLOCK
+def test_what_leads_out_is_missing_as_without_it(root: Path, tmp_path: Path, workers: str) -> None:
+    (root / "out.txt").symlink_to("/etc/passwd")
+    (root / "up").symlink_to("/etc")
+    (root / "inner").mkdir()
+    (root / "inner" / "index.html").symlink_to("/etc/passwd")
+    options = (str(root), "--port", "0", "--workers", workers)
+    with Supervised(tmp_path, *options) as portico, Client(portico.start().url) as client:
+        for path in ("/out.txt", "/up/", "/up/passwd"):
+            assert client.ask(get(path)).status == 404, path
+        assert client.ask(get("/inner/")).status == 200
+
+
 def replace_folder(root: Path) -> None:
     """Build it anew beside it, as many programs do."""
     (root.parent / "new").mkdir()
