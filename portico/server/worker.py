@@ -157,9 +157,14 @@ class Worker:
         )
         return Site(folder, self._resources, report=self._report_in_threads)
 
-    def _new_responder(self, handler: Handler, share: int, *, is_secure: bool) -> Responder:
-        """Return what answers by `handler`, and may keep `share` bytes of replies."""
-        limits = self._limits if self._config.client_requests else None
+    def _new_responder(
+        self, handler: Handler, share: int, *, is_secure: bool, is_limited: bool = True
+    ) -> Responder:
+        """Return what answers by `handler`, and may keep `share` bytes of replies.
+
+        Unless it `is_limited`, it does not ask whether an address may send a request.
+        """
+        limits = self._limits if is_limited and self._config.client_requests else None
         return Responder(
             self._config,
             handler,
@@ -218,7 +223,7 @@ class Worker:
         from portico.server.limits import TooManyConnections
 
         handler = TooManyConnections(self._site, self._config.client_connections)
-        refusing = self._new_responder(handler, 0, is_secure=False)
+        refusing = self._new_responder(handler, 0, is_secure=False, is_limited=False)
         self._responders.append(refusing)
         connect = self._limits.connect
         return [door._replace(connect=partial(connect, door.connect, refusing)) for door in doors]

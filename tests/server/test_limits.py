@@ -144,6 +144,16 @@ def test_a_connection_too_many_is_told_so_and_ends(serve: Serve, connect: Connec
     assert second.ask(get("/small.txt")).status == 200
 
 
+def test_a_connection_too_many_ends_though_the_request_is_one_as_well(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve(client_connections=1, client_requests=1)
+    first = connect(server)
+    assert first.ask(get("/small.txt")).status == 200
+    answer = connect(server).ask(get("/small.txt"))
+    assert (answer.status, answer.closes) == (429, True)
+
+
 def test_a_flood_of_connections_takes_few_places(serve: Serve, connect: Connect) -> None:
     server = serve(client_connections=1)
     first = connect(server)
