@@ -15,6 +15,7 @@ from portico.bounded import BoundedCache
 from portico.config.networks import Networks
 from portico.http.forwarded import client_of_forwarded, client_of_x_forwarded
 from portico.server.connection import Connection
+from portico.server.telemetry.access_log import CertifiedPeer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +145,10 @@ class ProxiedConnection(Connection):
         octets of a stranger, so what is told in them does not count.
         """
         source = self._transport.source()
-        self._proxy = self._peer = source or self._peer
+        if source:
+            peer = self._peer
+            self._peer = peer.at(source) if isinstance(peer, CertifiedPeer) else source
+        self._proxy = self._peer
         self._is_trusted = source != "" and self._proxies.trusts(self._proxy)
 
     def _identify(self, head: bytes) -> None:

@@ -244,7 +244,7 @@ class Worker:
 
         def secure(plain: Plain, peer: str) -> tuple[Tls, str]:
             tls = Tls(plain, choose, partial(handshakes.failed, peer), turns)
-            return tls, CertifiedPeer(peer, tls) if self._config.tls_client_ca else peer
+            return tls, CertifiedPeer(peer, tls.subject) if self._config.tls_client_ca else peer
 
         return secure
 

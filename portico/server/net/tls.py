@@ -113,8 +113,9 @@ class Tls:
         self._turns = turns
         self._most = RECEIVED_FIRST  # octets that are received in one call
         self._name = ""  # of the server, as the client asks for it
-        self.subject = ""
-        """The subject of the client's certificate, once `receive` has returned; "" without one."""
+        self.subject: list[str] = []
+        """The subject of the client's certificate, once `receive` has returned; "" without one. It
+        is in a list, so that who keeps it need not keep the connection."""
         self._hello = b""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -256,7 +257,7 @@ class Tls:
         try:
             tls.do_handshake()
             self._is_established = True
-            self.subject = subject_of(tls.getpeercert())
+            self.subject.append(subject_of(tls.getpeercert()))
         except ssl.SSLWantReadError:
             self._collect()
             self._flush()

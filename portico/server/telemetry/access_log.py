@@ -25,11 +25,10 @@ from portico.server.telemetry.output import Output
 from portico.site.rules.rulebook import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from portico.http.message import RequestHead
-    from portico.server.net.tls import Tls
 
     Line = tuple[str, tuple[str, ...], int, float, str]
     """What `add` is given, and how the exchange ended."""
@@ -54,19 +53,23 @@ def escape(text: str) -> str:
 class CertifiedPeer(str):
     """A client's address which knows the subject of its certificate."""
 
-    __slots__ = ("_tls",)
-    _tls: Tls
+    __slots__ = ("_subject",)
+    _subject: Sequence[str]
 
-    def __new__(cls, address: str, tls: Tls) -> Self:
-        """`tls` is the client's connection."""
+    def __new__(cls, address: str, subject: Sequence[str]) -> Self:
+        """`subject` has it once the handshake is over. Addresses outlive connections in caches."""
         peer = super().__new__(cls, address)
-        peer._tls = tls
+        peer._subject = subject
         return peer
 
     @property
     def subject(self) -> str:
         """The subject, once the handshake is over."""
-        return self._tls.subject
+        return "".join(self._subject)
+
+    def at(self, address: str) -> Self:
+        """Return the same client at another address."""
+        return type(self)(address, self._subject)
 
 
 class AccessLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import ssl
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
-from portico.server.net.tls import subject_of
+from portico.server.net.tls import Tls, subject_of
 from portico.server.telemetry import counters
 from portico.server.telemetry.access_log import AccessLog
 from portico.server.telemetry.counters import ServerCounters
@@ -92,6 +93,38 @@ def test_clients_have_their_names(
     else:
         said = [(line["client_subject"], line["user"]) for line in map(json.loads, found)]
         assert said == [("CN=Al ice", name) for name in (None, "alice", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        (b"", "127.0.0.1 - CN=Al\\x20ice ["),
+        (b"PROXY TCP4 192.0.2.7 127.0.0.1 4 5\r\n", "192.0.2.7 - CN=Al\\x20ice ["),
+    ],
+)
+def test_a_name_goes_with_the_address_of_a_header_and_no_connection_with_an_address(
+    site: Path,
+    tmp_path: Path,
+    certificates: tuple[str, str],
+    trusting: ssl.SSLContext,
+    header: bytes,
+    line: str,
+) -> None:
+    """Addresses are keys of caches, which must not hold connections that have ended."""
+    trusting.load_cert_chain(certificates[1])
+    with watched(
+        site,
+        tmp_path,
+        tls_cert=certificates[0],
+        tls_client_ca=certificates[1],
+        trust_proxies=["127.0.0.1"],
+        proxy_protocol=bool(header),
+        client_requests=9,
+    ) as server:
+        with TlsClient(server.url, trusting, before=header) as client:
+            client.ask(get("/small.txt"))
+        assert server.lines(1)[0].startswith(line)
+        eventually(lambda: not any(type(each) is Tls for each in gc.get_objects()))
 
 
 def test_without_names_there_is_a_hyphen(site: Path, tmp_path: Path) -> None:
