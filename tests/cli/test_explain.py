@@ -48,7 +48,7 @@ def test_a_clean_url(explain: Explain) -> None:
     assert "HTTP/1.1 200 OK" in told
     assert "X-Frame-Options: DENY" in told
     assert "Body: 12 bytes" in told
-    assert "Cached; for each request " in told
+    assert "Cached; checked for changes on disk with each request: " in told
 
 
 def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
