@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 DAYS, AUTHORITY_DAYS = 397, 3650
 RENEWED_DAYS = 30
 """How long before its end a certificate is replaced."""
-SERVER, AUTHORITY = "localhost.pem", "authority.pem"
-"""Certificates: that of the server with its key, and that of the authority."""
+SERVER, AUTHORITY = os.path.join("server", "localhost.pem"), "authority.pem"
+"""Certificates: that of the server with its key, and that of the authority. What serves is held to
+the folder of the former, so that the authority's key is out of its reach (see `sandbox`)."""
 _AUTHORITY_KEY = "authority.key"
 _PRIVATE = (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
@@ -54,6 +55,7 @@ def with_local_certificate(config: Config) -> Config:
     folder = state_folder()
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(os.path.join(folder, SERVER)), mode=0o700, exist_ok=True)
         _Maker(folder).make()
     except (OSError, ValueError) as problem:
         raise ConfigError(f"--https: {folder} cannot be used; remove it: {problem}") from None

@@ -200,6 +200,7 @@ def test_a_certificate_for_work_on_this_machine(root: Path, tmp_path: Path) -> N
     pytest.importorskip("cryptography")
     environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
     state = tmp_path / "state" / "portico"
+    server = state / "server" / "localhost.pem"
 
     def serve() -> tuple[bytes, bytes]:
         options = [str(root), "--port", "0", "--https"]
@@ -211,11 +212,11 @@ def test_a_certificate_for_work_on_this_machine(root: Path, tmp_path: Path) -> N
                 with TlsClient(command.url, context, name) as client:
                     assert client.ask(get("/small.txt")).content == b"small"
             assert command.end() == 0
-        return (state / "authority.pem").read_bytes(), (state / "localhost.pem").read_bytes()
+        return (state / "authority.pem").read_bytes(), server.read_bytes()
 
     first = serve()
     assert serve() == first, "it is made once"
-    for file in state.iterdir():
+    for file in (server, state / "authority.pem", state / "authority.key"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    (state / "localhost.pem").unlink()
+    server.unlink()
     assert serve()[0] == first[0], "the authority stays"
