@@ -103,7 +103,8 @@ class Option:
         if not self.default:
             return ""
         if self.kind.metavar == "SIZE" and isinstance(self.default, int):
-            return f"{self.default >> 20}M"
+            gibibytes, rest = divmod(self.default, 1 << 30)
+            return f"{self.default >> 20}M" if rest else f"{gibibytes}G"
         if isinstance(self.default, float):
             return f"{self.default:g}"
         return str(self.default)
