@@ -75,12 +75,13 @@ class Load:
     def goes_on(self, failed: int = 0) -> None:
         """Wait until each but those that have `failed` has been answered some more times."""
         before = list(self.answers)
-        eventually(
-            lambda: (
-                sum(now > was + 3 for was, now in zip(before, self.answers, strict=True))
-                >= len(before) - failed
-            )
-        )
+
+        def all_do() -> bool:
+            assert len(self.failed) <= failed, self.failed
+            lately = zip(before, self.answers, strict=True)
+            return sum(now > was + 3 for was, now in lately) >= len(before) - failed
+
+        eventually(all_do)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
