@@ -123,6 +123,10 @@ class Loop:
         self._poller.modify(fd, events)
         self.handle(fd, handler)
 
+    def watch_again(self, fd: int, events: int) -> None:
+        """Wait for other events of a watched descriptor, with the same handler."""
+        self._poller.modify(fd, events)
+
     def handle(self, fd: int, handler: Callable[[int], None]) -> None:
         """Replace the handler of a watched descriptor; it waits for the same events."""
         # Of one that had another owner in this turn, what is ready may be the other's.

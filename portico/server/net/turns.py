@@ -22,7 +22,7 @@ class Turns:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._line: OrderedDict[Transport, None] = OrderedDict()
-        self._first: Transport | None = None  # who may go on now
+        self._first: Transport | None = None  # who may go on in the next turn
         self._turn = 0.0  # in which the last step was made
         self._is_going_on = False
 
@@ -47,15 +47,11 @@ class Turns:
             self._loop.soon(-1, self._let_next)
 
     def _let_next(self) -> None:
-        """At the end of a turn without a step: let the first in line go on.
-
-        Its handler is called even if nothing has come, so that it is watched again.
-        """
+        """At the end of a turn: let the first in line go on in the next."""
         self._is_going_on = False
-        try:
-            while self._line and self._turn != self._loop.now:
-                self._first, _ = self._line.popitem(last=False)
-                self._loop.ready(self._first.fileno(), READ)
-        finally:
-            self._first = None
-            self._go_on()
+        while self._line:
+            self._first, _ = self._line.popitem(last=False)
+            if (fd := self._first.fileno()) >= 0:  # it has not been closed
+                self._loop.watch_again(fd, READ)
+                break
+        self._go_on()

@@ -86,8 +86,7 @@ def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
         desk.serve(peer.socket, peer.transport)
     gone = peers.pop(3)
     gone.socket.close()
-    order = [peer for peer in peers if peer.has_news()]
-    assert len(order) == 1
+    order: list[Peer] = []
     for _ in range(20):
         before = len(order)
         known.sendall(get("/"))
@@ -102,25 +101,6 @@ def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
         peer.send(get("/"))
     while not all(peer.has_news() for peer in peers):
         desk.turn()
-
-
-def test_who_sends_its_hello_later_than_its_turn_came_is_served(
-    desk: Desk, context: ssl.SSLContext
-) -> None:
-    """A client far away: connected while others stood in line, and heard of after its turn."""
-    turns = Turns(desk.loop)
-    late, *others = [Peer(turns, context) for _ in range(8)]
-    hello = late.transport._plain.recv(1 << 14)
-    desk.serve(others[0].socket, others[0].transport)
-    desk.serve(late.socket, late.transport)  # and has nothing to say
-    for _ in range(3):
-        desk.turn()
-    for other in others[1:]:
-        desk.serve(other.socket, other.transport)
-    late.socket.sendall(hello)
-    for _ in range(20):
-        desk.turn()
-    assert all(peer.go_on() for peer in (late, *others))
 
 
 def test_who_sends_tiny_records_has_a_share_of_the_time(
