@@ -100,7 +100,7 @@ class Sandbox:
             for path in self._of_processes():  # held open, or the kernel soon makes others of them
                 with suppress(OSError):
                     os.open(path, os.O_PATH | os.O_CLOEXEC)
-            self._restrict(*_around(self._root))
+            self._restrict([*self._rules(_around(self._root)), *self._of_sockets()])
 
     def run(self, serve: Callable[[Held | None], bool]) -> None:
         """Call `serve` in a thread that is held to the root; again in a new one if it returns True.
@@ -118,7 +118,7 @@ class Sandbox:
             nonlocal goes_on, problem
             try:
                 held = Held(self._root)
-                self._restrict(self._root)
+                self._restrict(self._rules([self._root]))
                 self._look_at_root()
                 goes_on = serve(held)
             except BaseException as error:  # noqa: BLE001
@@ -148,8 +148,8 @@ class Sandbox:
         except OSError:
             return  # it may come later
 
-    def _restrict(self, *roots: str) -> None:
-        """Hold this thread, and those that it starts, to `roots` as well."""
+    def _restrict(self, rules: Iterable[tuple[str, int]]) -> None:
+        """Hold this thread, and those that it starts, to `rules` as well."""
         scopes = _SIGNALS | _ABSTRACT_SOCKETS
         if os.environ.get("NOTIFY_SOCKET", "").startswith("@"):
             scopes = _SIGNALS  # or the service manager could not be told anything
@@ -162,7 +162,7 @@ class Sandbox:
         )
         try:
             ruleset = _call(_CREATE_RULESET, handled, len(handled), 0)
-            for path, rights in self._rules(roots):
+            for path, rights in rules:
                 _allow(ruleset, path, rights & rights_to_files)
             _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             _call(_RESTRICT_SELF, ruleset, 0)
@@ -183,10 +183,15 @@ class Sandbox:
             yield path, _READ
         if self._is_alone:
             yield "/dev/tty", _READ_FILE | _WRITE_FILE  # whether the terminal is there
-            for address in (*config.listens, config.metrics):
-                if address.startswith(UNIX):  # its file is removed at the end
-                    folder = os.path.dirname(absolute(address.removeprefix(UNIX)))
-                    yield folder, _REMOVE_FILE
+
+    def _of_sockets(self) -> Iterator[tuple[str, int]]:
+        """Yield the folders of unix sockets, whose files the first thread removes at the end.
+
+        Not for what serves: this is a right to all that is beneath, such as to all of /run.
+        """
+        for address in (*self._config.listens, self._config.metrics) if self._is_alone else ():
+            if address.startswith(UNIX):
+                yield os.path.dirname(absolute(address.removeprefix(UNIX))), _REMOVE_FILE
 
     def _of_processes(self) -> list[str]:
         """Return what is read about this process: which file systems are remote, and metrics."""
@@ -244,13 +249,17 @@ def _folders_of_files(config: Config) -> list[str]:
     return list(found)
 
 
-def _code() -> Iterator[str]:
-    """Yield where Python finds modules and libraries: not the folder in which it was started."""
+def own_code() -> list[str]:
+    """Return where this package and the standard library are: folders, or an archive."""
     own = os.path.dirname(sys.modules["portico"].__file__ or "")
     while own and not os.path.exists(own):  # it is in an archive
         own = os.path.dirname(own)
-    yield own
-    yield os.path.dirname(os.__file__)
+    return [own, os.path.dirname(os.__file__)]
+
+
+def _code() -> Iterator[str]:
+    """Yield where Python finds modules and libraries: not the folder in which it was started."""
+    yield from own_code()
     yield os.path.join(sys.base_prefix, "lib")
     yield from _LIBRARIES
     yield from (path for path in sys.path[1:] if not _holds_home(path))

@@ -130,6 +130,21 @@ def test_what_a_bug_reaches(
             assert portico.end() == 0
 
 
+@NEEDS_LANDLOCK
+def test_what_is_beside_a_unix_socket(root: Path, code: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "other").write_text("of another program")
+    options = [str(root), "--listen", "127.0.0.1:0", "--listen", f"unix:{run}/sock"]
+    with Supervised(tmp_path, *options, environ={"PYTHONPATH": str(code)}) as portico:
+        portico.start()
+        expression = f"os.unlink({str(run / 'other')!r})"
+        assert portico.content(f"/bug?{quote(expression)}").decode() == DENIED
+        assert (run / "sock").exists()
+        assert portico.end() == 0
+    assert [path.name for path in run.iterdir()] == ["other"]
+
+
 @pytest.mark.parametrize("workers", ["2"])
 def test_without(root: Path, code: Path, tmp_path: Path, workers: str) -> None:
     options = [str(root), "--port", "0", "--workers", workers, "--no-sandbox"]
