@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.config.config import ConfigError
+from portico.server.processes.sandbox import own_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,17 +47,34 @@ def become(
 ) -> None:
     """Be `user` from now on, without a way back.
 
-    Tells `report` of certificates and keys that this user cannot read when they have changed.
-    Raises ConfigError if the site cannot be read.
+    Tells `report` of certificates and keys that this user cannot read when they have changed, and
+    of Python's code that it cannot load. Raises ConfigError if the site cannot be read, or the
+    system does not let root become this user.
     """
-    os.setgroups(user.groups)
-    os.setgid(user.gid)
-    os.setuid(user.uid)
+    code = own_code()  # while it can be seen
+    try:
+        os.setgroups(user.groups)
+        os.setgid(user.gid)
+        os.setuid(user.uid)
+    except OSError as error:  # root of a container may lack the capabilities, or know no such user
+        raise ConfigError(
+            f"--user {config.user}: the system does not allow it ({error.strerror}): "
+            "that takes CAP_SETUID and CAP_SETGID"
+        ) from None
     for path in (config.root, config.users):
-        needed = os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
-        if path and not os.access(path, needed):
+        if path and not _may_read(path):
             raise ConfigError(f"{path} cannot be read by --user {config.user}")
+    for path in code:
+        if report is not None and not _may_read(path):
+            report(
+                f"{path} cannot be read by --user {config.user}: what Python loads when it is "
+                "needed, as for --compress, will fail; install Python and Portico elsewhere"
+            )
     how = "a new one takes a restart" if is_alone else "a new one takes a reload (SIGHUP)"
     for path in dict.fromkeys((*config.tls_certs, *config.tls_keys, config.tls_client_ca)):
         if report is not None and path and not os.access(path, os.R_OK):
             report(f"{path} cannot be read by --user {config.user}: {how}")
+
+
+def _may_read(path: str) -> bool:
+    return os.access(path, os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from portico.config.config import ConfigError
-from portico.server.processes.privileges import account
+from portico.config.config import Config, ConfigError
+from portico.server.processes.privileges import Account, account, become
 from tests.server.certifying import TlsClient, make, trusting
 from tests.server.clients import eventually, get
-from tests.server.processes.supervised import Supervised
+from tests.server.processes.supervised import Supervised, package_copy
 from tests.unprivileged import NOBODY, public_folder, unprivileged
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -81,6 +81,24 @@ def test_a_site_that_the_user_cannot_read_is_not_served(place: Path, workers: st
         eventually(lambda: portico.popen.poll() is not None)
         assert f"{place / 'site'} cannot be read by --user {NOBODY}" in portico.said, name
         assert portico.popen.returncode != 0
+
+
+@AS_ROOT
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_python_code_that_the_user_cannot_read_is_told(place: Path, workers: str) -> None:
+    package = package_copy(place / "keys")
+    options = (str(place / "site"), "--port", "0", "--user", str(NOBODY), "--workers", workers)
+    environ = {"PYTHONPATH": str(place / "keys")}
+    with Supervised(place, *options, environ=environ) as portico:
+        portico.start()
+        said = f"portico: {package} cannot be read by --user {NOBODY}: what Python loads when"
+        assert portico.said.count(said) == 1
+        assert portico.end() == 0
+
+
+def test_a_system_that_does_not_let_root_become_another() -> None:
+    with unprivileged(), pytest.raises(ConfigError, match="the system does not allow it"):
+        become(Account(1, 1, [1]), Config.of(user="daemon"), None, is_alone=True)
 
 
 @pytest.mark.parametrize("name", ["nobody-has-this-name", "4294967294", "9" * 30])
