@@ -76,7 +76,10 @@ class Uploader(threading.Thread):
         for name, digests in self.may_be.items():
             path = root / name[1:]
             there = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
-            assert there in digests, f"{name} is neither its old content nor its new one"
+            assert there in digests, (
+                f"{name} has {there[:8] or 'nothing'}, not its old content nor its new one: "
+                f"{[digest[:8] or 'nothing' for digest in digests]}"
+            )
 
     def _ask(
         self, method: str, path: str, content: bytes | None = None, **fields: str
@@ -117,6 +120,9 @@ class Uploader(threading.Thread):
         while not self.is_over.is_set():
             try:
                 response = self._ask("HEAD", url, Tus_Resumable="1.0.0")
+                if response.status != 200:
+                    self.problems.append(f"HEAD {url} for {name}: {response.status}")
+                    return False
                 offset = int(response.headers["Upload-Offset"])
                 if offset < known:
                     self.problems.append(f"{url} went back from {known} to {offset}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -306,3 +307,45 @@ def test_what_nobody_goes_on_with_is_removed(serve: Serve, connect: Connect, roo
     serve(root, allow="create", upload_expiry=50)
     eventually(lambda: all(name.startswith(Path(young).name) for name in left(root)))
     assert send(client, "HEAD", young).status == 204
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_an_end_that_a_crash_cut_short_is_told_truly(
+    client: Client, root: Path, *, is_linked: bool
+) -> None:
+    """A client of tus that hears of all its bytes takes its file for stored, for ever."""
+    url = begin_tus(client)
+    content = root / url[1:]
+    content.write_bytes(CONTENT)
+    if is_linked:  # the crash came later
+        (root / "sub" / "f.bin").hardlink_to(content)
+    answer = send(client, "HEAD", url, TUS)
+    assert (answer.status, answer.fields["upload-offset"]) == (200, str(len(CONTENT)))
+    assert (root / "sub" / "f.bin").read_bytes() == CONTENT
+    assert left(root) == [content.name + ".json"]
+    (root / "sub" / "f.bin").unlink()
+    assert send(client, "HEAD", url, TUS).status == 200
+    assert not (root / "sub" / "f.bin").exists()
+
+
+def test_an_end_that_was_refused_is_refused_again(client: Client, root: Path) -> None:
+    url = begin_tus(client, "If-None-Match: *")
+    (root / "sub" / "f.bin").write_bytes(b"somebody else's")
+    assert append_tus(client, url, 0, CONTENT).status == 412
+    assert send(client, "HEAD", url, TUS).status == 412
+    assert (root / "sub" / "f.bin").read_bytes() == b"somebody else's"
+
+
+def test_an_end_that_took_too_long_can_be_asked_for(
+    serve: Serve, connect: Connect, root: Path
+) -> None:
+    client = connect(serve(root, allow="create", send_timeout=0.3))
+    url = begin_tus(client)
+    folder = os.open(root / "sub", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    assert append_tus(client, url, 0, CONTENT).status == 503
+    os.close(folder)
+    client = connect(serve(root, allow="create"))
+    answer = send(client, "HEAD", url, TUS)
+    assert (answer.status, answer.fields["upload-offset"]) == (200, str(len(CONTENT)))
+    assert (root / "sub" / "f.bin").read_bytes() == CONTENT

@@ -107,8 +107,8 @@ class Parts:
         name = os.urandom(16).hex()
         with self._folder.beneath(FOLDER, make=True) as opened:
             folder = opened.folder
-            _write(folder, f"{name}.json", note.to_json(), sync=self._sync)
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder))
+            _write(folder, f"{name}.json", note.to_json(), sync=self._sync)
             if self._sync:
                 os.fsync(folder)
         return name
@@ -129,9 +129,11 @@ class Parts:
                 if fd >= 0:
                     lock(fd)
                     note = _note(folder, name)  # as it is now that nobody else is at work
-                if fd < 0 or os.fstat(fd).st_nlink != 1:  # it has its name, or has just lost this
-                    note.is_done = True
                 part = Part(self._folder, folder, name, fd, note, sync=self._sync)
+                if fd < 0:  # it has its name
+                    note.is_done = True
+                elif os.fstat(fd).st_nlink != 1:  # it has both names, or has just lost this one
+                    part.settle()
                 if owner and part.owner() != owner:
                     raise Refused(409, "A newer request goes on with this upload.")
                 yield part
@@ -235,12 +237,21 @@ class Part:
         if note.length is None:  # who is told only that it is done must be told that, too
             note.length = self.offset
             self.save()
-        is_new = self._place(terms)
-        for name in (self.name, f"{self.name}.owner"):  # first: without content it is done
+        note.status = 201 if self._place(terms) else 204
+        self.settle()
+
+    def settle(self) -> None:
+        """Drop what an upload that has its name leaves: its content under the old one.
+
+        To be called at once, even after a crash. As long as it has both names it is known to be
+        done; if the new one were given to another file, it would seem not to be.
+        """
+        for name in (self.name, f"{self.name}.owner"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._folder)
-        note.is_done, note.status = True, 201 if is_new else 204
-        self.save()
+        if not self.note.is_done:
+            self.note.is_done = True
+            self.save()
 
     def _place(self, terms: Terms) -> bool:
         file = NewFile(os.dup(self._fd), os.dup(self._folder), self.name, keeps_hidden=True)

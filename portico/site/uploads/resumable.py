@@ -253,6 +253,14 @@ class Door:
             part.note.length = told
             part.save()
 
+    def takes_for_done(self, part: Part) -> bool:
+        """Return whether the client takes an unfinished upload for done.
+
+        In tus only the offset tells. All content is there, and the upload is not done, if the
+        server was killed, or refused it, at the end.
+        """
+        return self.is_tus and not part.note.is_done and part.offset == part.note.length
+
     def state_fields(self, part: Part) -> list[Field]:
         """Return the fields that tell how far an upload is."""
         fields = [("Upload-Offset", str(part.offset))]
@@ -357,30 +365,36 @@ class Append:
 
     def store(self, pieces: list[bytes]) -> None:
         """Append some of the content; more follows."""
+        self._check(pieces)
+        if pieces:
+            with self._parts.open(self._name, self._owner) as part:
+                self._append(part, pieces)
+
+    def _check(self, pieces: list[bytes]) -> None:
         if self._is_done and any(pieces):
             raise self._door.inconsistent()
-        if self._is_done or not pieces:
-            return
         self._space.check(sum(map(len, pieces)))
         self._hashes.update(pieces)
-        with self._parts.open(self._name, self._owner) as part:
-            size = part.offset + sum(map(len, pieces))
-            if part.note.length is not None and size > part.note.length:
-                raise self._door.inconsistent()
-            part.append(pieces)
+
+    def _append(self, part: Part, pieces: list[bytes]) -> None:
+        size = part.offset + sum(map(len, pieces))
+        if part.note.length is not None and size > part.note.length:
+            raise self._door.inconsistent()
+        part.append(pieces)
 
     def commit(self, pieces: list[bytes], _check_wanted: Callable[[], None], /) -> Response:
         """Append the rest; if that is the last, the file takes its name.
 
         It does so even if the client has gone, which asks later how that went.
         """
-        self.store(pieces)
+        self._check(pieces)
         with self._parts.open(self._name, "" if self._is_done else self._owner) as part:
             if not self._is_done:
+                self._append(part, pieces)
                 self._check_digests(part)
                 part.sync()
                 if self._is_last(part):
-                    self._finish(part)
+                    finish(part, self._rights_for)
             return self._door.response(part, is_creation=self._is_creation)
 
     def close(self) -> None:
@@ -404,18 +418,19 @@ class Append:
                 raise Rejected(CHECKSUM_MISMATCH, problem.detail, fields) from None
             raise
 
-    def _finish(self, part: Part) -> None:
-        note = part.note
-        if note.claims:
-            hashes = Hashes(note.claims, most=0)
-            hashes.update(part.read())
-            try:
-                hashes.check()
-            except Refused:
-                part.remove()
-                raise
-        rights = self._rights_for(note.names)
-        part.finish(Terms("PUT", note.conditions, note.names[-1], rights))
+
+def finish(part: Part, rights_for: RightsFor) -> None:
+    """Let an upload whose content is complete take its name. Raises Refused, or OSError."""
+    note = part.note
+    if note.claims:
+        hashes = Hashes(note.claims, most=0)
+        hashes.update(part.read())
+        try:
+            hashes.check()
+        except Refused:
+            part.remove()
+            raise
+    part.finish(Terms("PUT", note.conditions, note.names[-1], rights_for(note.names)))
 
 
 def location(name: str) -> str:

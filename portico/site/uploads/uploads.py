@@ -21,6 +21,7 @@ from portico.site.uploads.resumable import (
     Door,
     Rejected,
     creates,
+    finish,
     is_tus,
     limit_field,
     method_of,
@@ -263,6 +264,8 @@ class _One:
         with self._uploads.parts.open(name) as part:
             if method == "HEAD" or only_looks:
                 part.sync()
+                if door.takes_for_done(part) and not only_looks:
+                    finish(part, self._rights_for)
                 return door.head_response(part)
             if method == "DELETE":
                 part.remove()
