@@ -1,17 +1,18 @@
-"""Uploads that can be resumed, on the disk: what has come of each, and what it shall become.
+"""How resumable uploads are stored: the bytes received so far, and what is known of the file.
 
-An upload is two files in the staging folder: its content so far, and a note (JSON) with its terms.
-Whoever knows its name, 128 random bits, may go on with it.
+Each upload has an ID of 128 random bits; whoever knows the ID may append to the upload. It consists
+of up to three files in the staging folder: ID has the content received so far, ID.json the note
+(see `Note`), and ID.owner the token of the request that may append.
 
 Rules:
-- The offset is the size of the content file. It never goes back, except by content whose digest was
-  wrong, which was never acknowledged.
-- The newest request owns the upload: each writes its own token beside the content before it
-  appends, and appends only while that is there. So a connection that died locks nobody out, and
-  none of its octets comes after those of the next.
-- At the end the content file itself takes its name, in one step. What is left is the note of how it
-  ended, so a client that has missed the response learns it.
-- What nobody has gone on with for `expiry` seconds is removed.
+- The upload's offset is the size of its content file. It decreases only when a request's digest
+  does not match its content; those bytes were never acknowledged.
+- The newest request owns the upload. Each request writes a new token into ID.owner before it
+  appends, and appends only while its own token is there. So a connection that hangs never keeps an
+  upload locked, and cannot append after the request that has replaced it.
+- When the content is complete, the content file is moved to its place in one step. The note stays,
+  so a client that has missed the response can still ask for the outcome.
+- An upload to which nothing was appended for `--upload-expiry` seconds is removed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _COPIED = 1 << 20
 
 
 class Note:
-    """What is known of an upload besides its content."""
+    """What is known of an upload besides its content; stored as ID.json."""
 
     __slots__ = ("claims", "conditions", "etag", "is_done", "length", "metadata", "names", "status")
 
@@ -55,29 +56,30 @@ class Note:
         metadata: str = "",
     ) -> None:
         self.names = names
-        """The path that it shall have."""
+        """The path that the file will have."""
         self.length = length
-        """Bytes of the whole; None as long as that is not known."""
+        """The size of the complete file in bytes; None while the client has not told it."""
         self.claims = claims or {}
-        """The digests of the whole that its client has sent."""
+        """The digests of the complete file that the client has sent (Repr-Digest), by algorithm."""
         self.conditions = conditions or []
-        """The conditions under which it may take its name."""
+        """The If-* fields of the request that began the upload, evaluated again at its end."""
         self.metadata = metadata
-        """What the client wants to be told again (Upload-Metadata of tus)."""
+        """The value of tus's Upload-Metadata, which HEAD repeats."""
         self.is_done = False
-        """Whether it has taken its name, or was about to; then `status` and `etag` tell how."""
+        """Whether the file is in its place. Then `status` and `etag` are those of the response; they
+        are 0 and empty after a crash at that moment."""
         self.status = 0
         self.etag = ""
 
     def to_json(self) -> bytes:
-        """Return it as the content of a file."""
+        """Return the note as JSON."""
         members = {name: getattr(self, name) for name in self.__slots__}
         members["claims"] = {name: digest.hex() for name, digest in self.claims.items()}
         return json.dumps(members).encode()
 
     @classmethod
     def of_json(cls, octets: bytes) -> Note:
-        """Return what `to_json` was made of."""
+        """Return the note that `to_json` has written. Raises ValueError or KeyError."""
         members = json.loads(octets)
         note = cls(
             tuple(members["names"]),
@@ -93,9 +95,10 @@ class Note:
 
 
 class Parts:
-    """The uploads below one root. For threads, since each call waits for the disk.
+    """The resumable uploads of one root folder.
 
-    Calls raise Refused, or OSError.
+    Every call waits for the disk, so only threads other than the event loop's may make it. Calls
+    raise Refused or OSError.
     """
 
     def __init__(self, folder: WritableFolder, *, sync: bool) -> None:
@@ -103,7 +106,7 @@ class Parts:
         self._sync = sync
 
     def create(self, note: Note) -> str:
-        """Make an upload without content; return its name."""
+        """Create an upload without content; return its ID."""
         name = os.urandom(16).hex()
         with self._folder.beneath(FOLDER, make=True) as opened:
             folder = opened.folder
@@ -115,10 +118,10 @@ class Parts:
 
     @contextlib.contextmanager
     def open(self, name: str, owner: str = "") -> Iterator[Part]:
-        """Hold an upload open and locked. With `owner` it must be the one that came last.
+        """Open the upload with the ID `name` and lock it for the duration of the `with` block.
 
-        Raises Refused(404) if there is none of that name, Refused(409) for an owner that has been
-        overtaken.
+        Raises Refused(404) if there is no such upload, and Refused(409) if `owner` is given but a
+        newer request owns the upload.
         """
         with self._beneath() as folder:
             note = _note(folder, name)
@@ -128,11 +131,11 @@ class Parts:
             try:
                 if fd >= 0:
                     lock(fd)
-                    note = _note(folder, name)  # as it is now that nobody else is at work
+                    note = _note(folder, name)  # again: it may have changed before it was locked
                 part = Part(self._folder, folder, name, fd, note, sync=self._sync)
-                if fd < 0:  # it has its name
+                if fd < 0:  # the content file was moved to its place
                     note.is_done = True
-                elif os.fstat(fd).st_nlink != 1:  # it has both names, or has just lost this one
+                elif os.fstat(fd).st_nlink != 1:  # 2 after a crash, 0 if it was just moved
                     part.settle()
                 if owner and part.owner() != owner:
                     raise Refused(409, "A newer request goes on with this upload.")
@@ -142,7 +145,7 @@ class Parts:
                     os.close(fd)
 
     def expire(self, seconds: float) -> None:
-        """Remove what nobody has gone on with for so long."""
+        """Remove uploads to which nothing was appended for `seconds`."""
         oldest = time.time() - seconds
         with contextlib.suppress(Refused, OSError), self._beneath() as folder:
             entries = os.listdir(folder)
@@ -156,7 +159,7 @@ class Parts:
                     elif (kind.endswith("new") or f"{name}.json" not in entries) and (
                         os.stat(entry, dir_fd=folder).st_mtime < oldest
                     ):
-                        os.unlink(entry, dir_fd=folder)  # a crash, or a full disk, left it
+                        os.unlink(entry, dir_fd=folder)  # left by a crash or a full disk
 
     @contextlib.contextmanager
     def _beneath(self) -> Iterator[int]:
@@ -168,7 +171,7 @@ class Parts:
 
 
 class Part:
-    """An upload while it is held open and locked."""
+    """An upload that is open and locked; see `Parts.open`."""
 
     def __init__(
         self, root: WritableFolder, folder: int, name: str, fd: int, note: Note, *, sync: bool
@@ -182,69 +185,74 @@ class Part:
 
     @property
     def offset(self) -> int:
-        """How many bytes have come."""
+        """The number of bytes received so far."""
         if self.note.is_done:
             return self.note.length or 0
         return os.fstat(self._fd).st_size
 
     def changed(self) -> float:
-        """Return when it was last gone on with, in seconds since the epoch."""
+        """Return when the upload last changed, in seconds since the epoch."""
         latest = os.stat(f"{self.name}.json", dir_fd=self._folder).st_mtime
         return latest if self._fd < 0 else max(latest, os.fstat(self._fd).st_mtime)
 
     def own(self) -> str:
-        """Make the caller the owner; return the token that shows it."""
+        """Make the current request the owner; return its token."""
         token = os.urandom(8).hex()
         _write(self._folder, f"{self.name}.owner", token.encode(), sync=False)
         return token
 
     def owner(self) -> str:
-        """Return the token of the owner; "" if there is none."""
+        """Return the owner's token; "" if there is no owner."""
         with contextlib.suppress(FileNotFoundError):
             return _read(self._folder, f"{self.name}.owner").decode()
         return ""
 
     def append(self, pieces: list[bytes]) -> None:
-        """Append content."""
+        """Append `pieces` to the content."""
         os.lseek(self._fd, 0, os.SEEK_END)
         self._root.append(NewFile(self._fd), pieces)
 
     def cut(self, offset: int) -> None:
-        """Drop what came after `offset`, since its digest was wrong."""
+        """Drop the bytes after `offset`, because their digest did not match."""
         os.ftruncate(self._fd, offset)
 
     def sync(self) -> None:
-        """Bring the content to the disk, before its offset is told."""
+        """Write the content to the disk; to be called before its offset is acknowledged."""
         if self._sync and self._fd >= 0:
             os.fsync(self._fd)
 
     def save(self) -> None:
-        """Write down what has changed in `note`."""
+        """Store `note`."""
         _write(self._folder, f"{self.name}.json", self.note.to_json(), sync=self._sync)
 
     def read(self) -> Iterator[bytes]:
-        """Yield the content."""
+        """Yield the content received so far, in pieces."""
         offset = 0
         while octets := os.pread(self._fd, _COPIED, offset):
             yield octets
             offset += len(octets)
 
     def finish(self, terms: Terms) -> None:
-        """Let the content take its name; `note` tells how that went."""
+        """Move the complete content to its place, and record the outcome in `note`.
+
+        `terms.check` decides whether the file may be created or replaced now. Raises Refused or
+        OSError, and then the upload is as before.
+        """
         note = self.note
         self.sync()
         note.etag = tag_of_open(self._fd)
-        if note.length is None:  # who is told only that it is done must be told that, too
+        if note.length is None:  # once the content file is moved, only the note tells the length
             note.length = self.offset
             self.save()
         note.status = 201 if self._place(terms) else 204
         self.settle()
 
     def settle(self) -> None:
-        """Drop what an upload that has its name leaves: its content under the old one.
+        """Remove the staging names of a file that is in its place, and mark the upload as done.
 
-        To be called at once, even after a crash. As long as it has both names it is known to be
-        done; if the new one were given to another file, it would seem not to be.
+        After a crash the content file can have both names, and its link count of 2 tells that the
+        upload is done. That has to be recorded as soon as it is seen: once another file has taken
+        the place, the count is 1 again, as if the upload were not done.
         """
         for name in (self.name, f"{self.name}.owner"):
             with contextlib.suppress(FileNotFoundError):
@@ -262,7 +270,8 @@ class Part:
                 raise
         finally:
             file.close()
-        file = self._root.begin(self.note.names)  # on another file system, where it shall be
+        # A file cannot be moved between file systems: copy it, then move the copy.
+        file = self._root.begin(self.note.names)
         try:
             for octets in self.read():
                 file.write([octets])
@@ -273,7 +282,7 @@ class Part:
             file.close()
 
     def remove(self) -> None:
-        """Remove all of it."""
+        """Remove the upload with all its files."""
         for name in (self.name, f"{self.name}.owner", f"{self.name}.json"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._folder)
@@ -294,7 +303,7 @@ def _read(folder: int, name: str) -> bytes:
 
 
 def _write(folder: int, name: str, octets: bytes, *, sync: bool) -> None:
-    """Write a small file, in one step."""
+    """Create or replace a small file in one step."""
     new = f"{name}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     with open(os.open(new, flags, 0o600, dir_fd=folder), "wb") as file:

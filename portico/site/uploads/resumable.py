@@ -1,15 +1,15 @@
-"""Uploads that can be resumed, over HTTP: one store (see `parts`), two front doors.
+"""The two protocols for resumable uploads; `parts` stores the uploads of both.
 
-Requests with Tus-Resumable speak tus 1.0 (https://tus.io/protocols/resumable-upload), others
-draft-ietf-httpbis-resumable-upload. Both do the same:
+A request with Tus-Resumable speaks tus 1.0 (https://tus.io/protocols/resumable-upload); any other
+speaks draft-ietf-httpbis-resumable-upload. Both work alike:
 
-1. Create an upload for a file: by PUT to its path or by POST to its folder, perhaps with the first
-   of its content, or all of it. The response, or an interim one, names the upload's own URL.
-2. There: ask how much has come (HEAD), append (PATCH), cancel (DELETE).
-3. With the last of the content the file takes its name, and the response is that of a PUT.
+1. PUT to a file's path, or POST to its folder, creates an upload, and may bring some or all of the
+   content. The response, or an interim response before it, tells the upload's own URL.
+2. At that URL HEAD asks for the offset, PATCH appends, and DELETE cancels.
+3. When the content is complete, the file is put in its place, and the response is like a PUT's.
 
-Who knows the URL of an upload needs no other right to go on with it. Whether its file may take its
-name is asked again at the end.
+Appending and cancelling need no rights besides the URL, which cannot be guessed. Whether the client
+may create or replace the file is checked when the upload begins, and again at its end.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ FIELDS = frozenset(
         "x-http-method-override",
     }
 )
-"""The fields of requests that matter here."""
+"""The request header fields, in lower case, that this module reads."""
 
 INTEROP_VERSIONS = frozenset({"6", "7", "8", "9"})
-"""Of the draft's field Upload-Draft-Interop-Version: those whose clients are sent 104."""
+"""The values of Upload-Draft-Interop-Version for which 104 responses are sent."""
 TUS_VERSION = "1.0.0"
 CHECKSUM_MISMATCH = 460
-"""The status of tus for content with a wrong checksum; HTTP has none of that number."""
+"""tus's status for content that does not match Upload-Checksum; HTTP does not define 460."""
 TUS_EXTENSIONS = (
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination"
 )
@@ -72,7 +72,7 @@ _FILENAME_CODED = re.compile(r"(?:^|;)\s*filename\*\s*=\s*utf-8'[^']*'([^\s;]+)"
 
 
 class Rejected(Refused):
-    """A refusal with fields or problem details of its own."""
+    """A Refused whose response has further header fields, or problem details (RFC 9457)."""
 
     def __init__(
         self,
@@ -87,28 +87,28 @@ class Rejected(Refused):
 
 
 def is_tus(request: RequestHead) -> bool:
-    """Whether a request speaks tus."""
+    """Return whether a request speaks tus."""
     return request.get("tus-resumable") is not None
 
 
 def creates(request: RequestHead) -> bool:
-    """Whether a PUT or POST begins an upload that can be resumed."""
+    """Return whether a PUT or POST creates a resumable upload."""
     return is_tus(request) or request.get("upload-complete") is not None
 
 
 def method_of(request: RequestHead) -> str:
-    """Return the method, which clients of tus may override."""
+    """Return the method; tus clients may override it with X-HTTP-Method-Override."""
     override = request.get("x-http-method-override")
     return override.upper() if override and is_tus(request) else request.method
 
 
 def upload_id(names: tuple[str, ...]) -> str | None:
-    """Return which upload a path names; None if it is none's."""
+    """Return the ID of the upload whose URL has this path; None for any other path."""
     return names[2] if len(names) == 3 and names[:2] == FOLDER else None
 
 
 def tus_fields(most: int) -> list[Field]:
-    """Return what OPTIONS tells a client of tus."""
+    """Return the header fields of OPTIONS for tus; `most` is the largest size (0: any)."""
     fields = [
         ("Tus-Resumable", TUS_VERSION),
         ("Tus-Version", TUS_VERSION),
@@ -119,13 +119,17 @@ def tus_fields(most: int) -> list[Field]:
 
 
 def limit_field(most: int, expiry: float) -> Field:
-    """Return what tells a client of the draft how much may come, and how long it has."""
+    """Return Upload-Limit: the largest size in bytes (0: any), and the lifetime in seconds."""
     size = f"max-size={most}, " if most else ""
     return ("Upload-Limit", f"{size}max-age={int(expiry)}")
 
 
 class Door:
-    """What the two protocols have in common for one request."""
+    """Reads one request, and writes its response, in the protocol that the client speaks.
+
+    `most` is the largest size of a file in bytes (0: any), `expiry` an upload's lifetime in
+    seconds.
+    """
 
     def __init__(self, request: RequestHead, most: int, expiry: float) -> None:
         self.request = request
@@ -137,7 +141,7 @@ class Door:
             raise Rejected(412, "The only version of tus supported is 1.0.0.", fields)
 
     def number(self, field: str) -> int | None:
-        """Return the number in a field; None without it."""
+        """Return the number in a header field; None if the field is absent."""
         value = self.request.get(field)
         if value is None:
             return None
@@ -147,7 +151,10 @@ class Door:
 
     @property
     def completes(self) -> bool | None:
-        """Whether the content of this request is the last; None if only the length tells."""
+        """Whether this request completes the upload, as Upload-Complete says; None for tus.
+
+        A tus upload is complete when its offset equals its length.
+        """
         if self.is_tus:
             return None
         value = self.request.get("upload-complete")
@@ -156,7 +163,7 @@ class Door:
         return value == "?1"
 
     def new_note(self, names: tuple[str, ...]) -> Note:
-        """Return the note for an upload that this request begins; `names` are its path."""
+        """Return the note of the upload that this request creates; `names` is the file's path."""
         request = self.request
         length = self.number("upload-length")
         if self.is_tus and (length is None) == (request.get("upload-defer-length") is None):
@@ -180,7 +187,7 @@ class Door:
         return other
 
     def inconsistent(self) -> Rejected:
-        """Return what refuses lengths that contradict each other."""
+        """Return the refusal for lengths that contradict each other."""
         return Rejected(
             400,
             "The lengths of the upload contradict each other.",
@@ -189,7 +196,7 @@ class Door:
         )
 
     def file_name(self) -> str:
-        """Return the name that a POST gives its file."""
+        """Return the file name that a POST gives: in Upload-Metadata or Content-Disposition."""
         request = self.request
         name = ""
         if self.is_tus:
@@ -245,7 +252,7 @@ class Door:
             raise Refused(413, f"At most {self._most:,} bytes can be stored in one file.")
 
     def _take_length(self, part: Part) -> None:
-        """Take the length of the whole, which may be told late, but only once."""
+        """Record the file's length, which may come with any request but must never change."""
         told = self.number("upload-length")
         if told is not None and told != part.note.length:
             if part.note.length is not None or told < part.offset:
@@ -254,15 +261,16 @@ class Door:
             part.save()
 
     def takes_for_done(self, part: Part) -> bool:
-        """Return whether the client takes an unfinished upload for done.
+        """Return whether the client would wrongly take the upload for done.
 
-        In tus only the offset tells. All content is there, and the upload is not done, if the
-        server was killed, or refused it, at the end.
+        A tus client knows only the offset, and takes an upload for done when the offset equals the
+        length. If the server was killed after the last byte was stored, or refused the file at the
+        end, the upload has that offset but the file is not in its place.
         """
         return self.is_tus and not part.note.is_done and part.offset == part.note.length
 
     def state_fields(self, part: Part) -> list[Field]:
-        """Return the fields that tell how far an upload is."""
+        """Return the header fields that describe an upload's state."""
         fields = [("Upload-Offset", str(part.offset))]
         length = part.note.length
         if self.is_tus:
@@ -287,7 +295,7 @@ class Door:
         return [*fields, limit_field(self._most, self._expiry)]
 
     def head_response(self, part: Part) -> Response:
-        """Return the response to HEAD of an upload."""
+        """Return the response to HEAD of an upload's URL."""
         fields = [*self.state_fields(part), ("Cache-Control", "no-store")]
         if self.is_tus:
             if part.note.metadata:
@@ -296,7 +304,7 @@ class Door:
         return Response(204, fields)
 
     def interim(self, name: str) -> list[Response]:
-        """Return what tells the client at once where it can go on: 104, if it speaks that."""
+        """Return the 104 response that tells the upload's URL; none if the client knows no 104."""
         version = self.request.get("upload-draft-interop-version")
         if self.is_tus or version not in INTEROP_VERSIONS:
             return []
@@ -308,7 +316,7 @@ class Door:
         return [Response(104, fields)]
 
     def response(self, part: Part, *, is_creation: bool) -> Response:
-        """Return the response once the content of a request is stored."""
+        """Return the response to a request whose content is stored."""
         note = part.note
         fields = self.state_fields(part)
         if is_creation:
@@ -328,7 +336,7 @@ class Door:
 
 
 class Append:
-    """The content of one request is appended to an upload; a `sink.Store`."""
+    """Appends the content of one request to an upload; a `sink.Store`."""
 
     keeps_parts = True
 
@@ -342,7 +350,10 @@ class Append:
         *,
         is_creation: bool,
     ) -> None:
-        """Take over the upload called `name`. For threads. Raises Refused."""
+        """Make this request the owner of the upload with the ID `name`. Waits for the disk.
+
+        `is_creation` says that the request has created the upload. Raises Refused or OSError.
+        """
         self._parts = parts
         self._space = space
         self._door = door
@@ -361,10 +372,10 @@ class Append:
                 self._start = part.offset
 
     def prepare(self) -> None:
-        """Do nothing: it was judged when it was taken over."""
+        """Do nothing: the constructor has checked the request."""
 
     def store(self, pieces: list[bytes]) -> None:
-        """Append some of the content; more follows."""
+        """Append a part of the content."""
         self._check(pieces)
         if pieces:
             with self._parts.open(self._name, self._owner) as part:
@@ -383,9 +394,9 @@ class Append:
         part.append(pieces)
 
     def commit(self, pieces: list[bytes], _check_wanted: Callable[[], None], /) -> Response:
-        """Append the rest; if that is the last, the file takes its name.
+        """Append the last part of the content; if the upload is complete then, finish it.
 
-        It does so even if the client has gone, which asks later how that went.
+        `_check_wanted` is not asked: a client that has gone meanwhile comes back for the outcome.
         """
         self._check(pieces)
         with self._parts.open(self._name, "" if self._is_done else self._owner) as part:
@@ -398,7 +409,7 @@ class Append:
             return self._door.response(part, is_creation=self._is_creation)
 
     def close(self) -> None:
-        """Do nothing: nothing is open, and what has come is kept."""
+        """Do nothing: no file is open, and the content received so far is kept."""
 
     def _is_last(self, part: Part) -> bool:
         completes, length = self._door.completes, part.note.length
@@ -420,7 +431,10 @@ class Append:
 
 
 def finish(part: Part, rights_for: RightsFor) -> None:
-    """Let an upload whose content is complete take its name. Raises Refused, or OSError."""
+    """Put the file of an upload in its place, since its content is complete.
+
+    An upload whose digest (Repr-Digest) does not match is removed. Raises Refused or OSError.
+    """
     note = part.note
     if note.claims:
         hashes = Hashes(note.claims, most=0)
@@ -439,7 +453,7 @@ def location(name: str) -> str:
 
 
 def rejection(problem: Rejected) -> Response:
-    """Return the response that refuses a request with problem details (RFC 9457)."""
+    """Return the response for a refusal, with its problem details if it has any (RFC 9457)."""
     if problem.problem is None:
         return Response(problem.status, [*problem.fields, ("Content-Length", "0")])
     content = (json.dumps({**problem.problem, "status": problem.status}) + "\n").encode()
