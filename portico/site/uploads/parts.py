@@ -60,14 +60,14 @@ class Note:
         self.length = length
         """The size of the complete file in bytes; None while the client has not told it."""
         self.claims = claims or {}
-        """The digests of the complete file that the client has sent (Repr-Digest), by algorithm."""
+        """The digests of the complete file (Repr-Digest) that the client has sent."""
         self.conditions = conditions or []
         """The If-* fields of the request that began the upload, evaluated again at its end."""
         self.metadata = metadata
         """The value of tus's Upload-Metadata, which HEAD repeats."""
         self.is_done = False
-        """Whether the file is in its place. Then `status` and `etag` are those of the response; they
-        are 0 and empty after a crash at that moment."""
+        """Whether the file is in its place. Then `status` and `etag` are those of the response, or
+        0 and empty after a crash at that moment."""
         self.status = 0
         self.etag = ""
 
