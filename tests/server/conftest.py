@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import selectors
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,13 +21,11 @@ Connect = Callable[..., Client]
 @pytest.fixture(autouse=True)
 def _nothing_has_stopped(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     """Neither a traceback nor a descriptor. A test that expects output has read it before."""
-    before = descriptors()
+    before = descriptors(with_garbage=True)  # it takes less time, and here fewer are as good
     yield
     assert capfd.readouterr() == ("", "")
-    if descriptors() > before:
-        gc.collect()  # of what the test itself has let go
-    # Fewer, where something of an earlier test went only now. Threads may be closing some.
-    eventually(lambda: descriptors() <= before)
+    if descriptors(with_garbage=True) > before:
+        eventually(lambda: descriptors() <= before)  # threads may be closing some
 
 
 @pytest.fixture(scope="session")

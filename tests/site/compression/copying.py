@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -103,9 +101,3 @@ def eventually(get: Callable[[], File | Dependency | None]) -> File:
         assert time.monotonic() < end
         time.sleep(0.002)
     return found
-
-
-def descriptors() -> int:
-    """Descriptors that are open and still wanted."""
-    gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0

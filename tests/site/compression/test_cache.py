@@ -20,13 +20,13 @@ from portico.site.origin.etags import tag_of_copy
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.freshness import Dependency
 from portico.site.origin.protocol import File
+from tests.server.clients import descriptors
 from tests.site.compression.copying import (
     CODINGS,
     DECODE,
     MEMORY,
     ByHand,
     copy_of,
-    descriptors,
     eventually,
     in_memory,
     noise,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import Waiting, open_file
 from portico.site.origin.protocol import Failed, File
+from tests.server.clients import descriptors
 from tests.site.asking import Client, age, content, fields, final, settle_all, tag
-from tests.site.compression.copying import descriptors, text
+from tests.site.compression.copying import text
 from tests.site.on_disk import Interruption, settle
 
 MEDIUM = text(SMALL + 1)
@@ -330,7 +330,6 @@ def test_no_descriptor_stays_open_for_what_was_hashed(root: Path) -> None:
     for _ in range(3):
         client.folder.expire()
     client.ask("/small.html")
-    gc.collect()
     assert descriptors() == before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from portico.site.origin.fingerprint import FolderDependency
 from portico.site.origin.freshness import Freshness
 from portico.site.origin.names import UNKNOWN, KnownNames, Names
 from portico.site.origin.protocol import Missing
+from tests.server.clients import descriptors
 from tests.site.asking import settle_all
-from tests.site.compression.copying import descriptors
 from tests.site.on_disk import Site, settle
 
 LOOKS = names_module._LOOKS
@@ -95,7 +94,6 @@ def test_nothing_is_said_of_a_folder_that_was_replaced(folder: Path) -> None:
 
 
 def test_few_folders_are_read_at_once_and_reading_is_given_up(tmp_path: Path) -> None:
-    gc.collect()  # what an earlier test left must not go during this one
     before = descriptors()
     known, freshness = KnownNames(1 << 16), Freshness()
     for number in range(10):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import os
@@ -244,7 +243,6 @@ def test_a_stream_that_is_given_up_leaves_nothing_open(
     if how == "closed":
         pieces.close()
     del pieces
-    gc.collect()
     assert descriptors() == before
 
 
