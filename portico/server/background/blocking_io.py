@@ -1,7 +1,7 @@
-"""Blocking I/O that a request waits for: what must be read from a disk or a network.
+"""Blocking I/O that a request waits for, such as a read from a disk or a network file system.
 
 Each place (a disk, a mounted file system) has its own threads, so a place that hangs delays only
-requests for what lies on it.
+requests for the files on it.
 
 Limits: THREADS jobs of a place run at once, and QUEUE_LIMIT more may wait.
 """
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     Job = tuple[Callable[[], object], Callable[[], None]]
 
 THREADS = 8
-"""Threads per place: about what one disk does at once."""
+"""Threads per place: about as many requests as one disk works on at once."""
 CLOSE_SECONDS = 0.2
 """How long `close` waits for the running jobs of a place."""
 QUEUE_LIMIT = 512
-"""Jobs of a place that may wait for a thread. Each holds up a connection."""
+"""Jobs of a place that may wait for a thread. A connection waits for each of them."""
 
 
 class BlockingIO:
-    """Runs jobs in threads. `call`, which is thread-safe, has the loop call a function."""
+    """Runs jobs in threads. `call` schedules a function on the event loop; it is thread-safe."""
 
     def __init__(self, call: Callable[[Callable[[], None]], None]) -> None:
         self._call = call
@@ -37,7 +37,7 @@ class BlockingIO:
     def submit(self, place: object, work: Callable[[], object], done: Callable[[], None]) -> bool:
         """Run `work` in a thread of `place`, then have the loop call `done`, even if `work` failed.
 
-        Return False if too many jobs wait, or the system grants no thread.
+        Return False, and call neither, if too many jobs wait or the system starts no thread.
         """
         if self._closed:
             return False
@@ -46,7 +46,7 @@ class BlockingIO:
         return self._places[place].submit((work, done))
 
     def renew(self) -> None:
-        """Have the jobs to come run in new threads, which have the rights of the loop as it is."""
+        """Run later jobs in new threads, which inherit the sandbox of whichever thread submits."""
         self._places = {}
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class BlockingIO:
         try:
             work()
         except OSError:
-            pass  # the request meets it again when it goes on
+            pass  # the request does the same again when it continues, and gets the same error
         except Exception:  # noqa: BLE001
             report_bug()
         self._call(done)

@@ -1,9 +1,9 @@
-"""Jobs that run in the background: compression. No request waits for them.
+"""Background jobs that no request waits for: compression, and the removal of abandoned uploads.
 
-A job is an iterator, and each of its steps a piece of work of some milliseconds; between two steps
-it can be stopped. One thread runs the jobs in order, so that only one at a time holds its working
-memory. On Linux it has a lower priority than the loop. A job publishes its result itself, by plain
-assignments.
+A job is an iterator. Each of its steps does some milliseconds of work, and the job can be stopped
+between two steps. One thread runs the jobs in order, so that only one job at a time holds its
+working memory. On Linux the thread has a lower priority than the loop. A job publishes its result
+itself, by plain assignments.
 
 Limits: QUEUE_LIMIT jobs may wait. A long job delays those behind it.
 """
@@ -23,11 +23,11 @@ CLOSE_SECONDS = 1.0
 """How long `close` waits for the step that is running."""
 
 _NICENESS = 10
-"""About a tenth of a processor that others want, all of one that is idle (sched(7))."""
+"""About a tenth of a busy processor, all of an idle one (sched(7))."""
 
 
 class JobThread(Threads[Iterator[None]]):
-    """Runs jobs one after the other in a thread of its own; `close` ends one at its next step."""
+    """Runs jobs one after the other in one thread; `close` stops the running job after a step."""
 
     def __init__(self) -> None:
         super().__init__(self._take_steps, 1, QUEUE_LIMIT, CLOSE_SECONDS)
@@ -45,7 +45,7 @@ class JobThread(Threads[Iterator[None]]):
 
 
 def _lower_priority() -> None:
-    """Let other threads go first. Only on Linux does a thread have a priority of its own."""
+    """Lower the priority of this thread. Only Linux has a priority per thread."""
     if sys.platform == "linux":
         from _thread import get_native_id
 

@@ -1,7 +1,7 @@
 """Sites that may wait for the disk, for use in threads.
 
-Where the loop would have to wait, the request is decided in a thread instead, as a whole, and the
-response is kept with the request. So however slow a disk or a network is, it is asked once.
+If deciding a request would block the loop, a thread decides the whole request instead, and the
+response is kept with the request. So a slow disk or network is asked only once per request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Sites:
-    """The same site several times over, since each can be used by one thread at a time."""
+    """A pool of equal `Site` objects, since each can be used by one thread at a time only."""
 
     def __init__(self, make: Callable[[], Site]) -> None:
         self._make = make
@@ -27,7 +27,8 @@ class Sites:
     def answer(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
         """Return the response to `request`, however long that takes. Raises ProtocolError.
 
-        It has no dependencies: what depends on them is known to the threads only.
+        The dependencies are always None (unknown), so the reply is not cached: only the thread's
+        own site can check them.
         """
         try:
             site = self._idle.pop()

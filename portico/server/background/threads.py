@@ -1,8 +1,8 @@
-"""Threads that start with a job, and end when none has come for a moment."""
+"""A thread pool: threads start on demand, and end when idle for IDLE_SECONDS."""
 
 from __future__ import annotations
 
-# Importing threading takes a millisecond.
+# Not from threading: its import takes a millisecond.
 from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 
 IDLE_SECONDS = 0.1
-"""How long a thread waits for a job: to start one costs more than some jobs do."""
+"""How long an idle thread waits for a job: starting a thread costs more than some jobs do."""
 
 
 class Threads(Generic[Job]):
-    """Has up to `most` threads call `run` with one job after the other. Thread-safe."""
+    """A pool of up to `most` threads, each of which calls `run` with one job after the other.
+
+    Thread-safe.
+    """
 
     def __init__(
         self, run: Callable[[Job], None], most: int, queue_limit: int, close_seconds: float
@@ -33,21 +36,21 @@ class Threads(Generic[Job]):
         self._lock = allocate_lock()
         self._jobs: deque[Job] = deque()
         self._idle: list[LockType] = []
-        """One for each thread that waits for a job, which goes on once it is released."""
+        """A held lock for each idle thread; releasing the lock wakes the thread."""
         self._count = 0
         self._running = allocate_lock()
-        """Held while there are threads."""
+        """Held while there are threads, so that `close` can wait for the last one to end."""
 
     @property
     def waiting(self) -> int:
-        """The number of jobs that wait."""
+        """The number of jobs that wait for a thread."""
         return len(self._jobs)
 
     def submit(self, job: Job) -> bool:
-        """Queue a job.
+        """Queue a job and return True.
 
-        Return False, and never start it, if too many wait, this is closed, or the system grants no
-        thread.
+        Return False, and never run the job, if too many jobs wait, the pool is closed, or it has no
+        thread and the system starts none.
         """
         with self._lock:
             if self.closed or len(self._jobs) >= self._queue_limit:
@@ -67,7 +70,7 @@ class Threads(Generic[Job]):
             return True
 
     def close(self) -> None:
-        """Drop the jobs that wait, and wait a while for those that run."""
+        """Drop the waiting jobs, and wait up to `close_seconds` for the running ones."""
         with self._lock:
             self.closed = True
             self._jobs.clear()
@@ -82,10 +85,10 @@ class Threads(Generic[Job]):
                 self._run(job)
             except Exception:  # noqa: BLE001
                 report_bug()
-            del job  # with what it holds
+            del job  # else its objects stay in memory while this thread is idle
 
     def _next_job(self) -> Job | None:
-        """Return the next job; None when the thread has to end."""
+        """Wait for the next job and return it; None when the thread has to end."""
         waits = True
         while True:
             with self._lock:
@@ -101,6 +104,6 @@ class Threads(Generic[Job]):
                 self._idle.append(woken)
             if not woken.acquire(timeout=IDLE_SECONDS):
                 with self._lock:
-                    waits = woken not in self._idle  # or a job came just now
+                    waits = woken not in self._idle  # True if `submit` woke this thread just now
                     if not waits:
                         self._idle.remove(woken)

@@ -1,1 +1,1 @@
-"""What the server reports: the access log and the metrics."""
+"""Telemetry: the access log, the metrics, and reports to the operator."""

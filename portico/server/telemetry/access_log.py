@@ -1,14 +1,15 @@
-"""The access log: a line for each request, in Common, Combined or JSON format, or for people.
+"""The access log: one line per request, in Common, Combined or JSON format or in the short form.
 
-Lines are written once per turn of the loop. How an exchange ended (see `ends`) has a member of its
-own in JSON; in the formats that have no place for it, a status of `ends.STATUSES` says so.
+Lines are written once per loop iteration. How an exchange ended (see `ends`) is a member of its own
+in JSON and a word in the short form. Common and Combined have no place for it: there, an exchange
+that ended early has a status from `ends.STATUSES`.
 
-What a client sent is escaped, so that it can neither forge a line nor move a terminal's cursor.
-Fields with credentials are never logged.
+Text from a client is escaped, so that it can neither forge a line nor move a terminal's cursor.
+Header fields with credentials are never logged.
 
-Limits: when the reader of a pipe has gone, logging ends silently. Lines that cannot be written,
-because the disk is full or a reader stands still (see `output`), are lost. That is reported with
-their number, at most every REPORT_SECONDS, and the log goes on as soon as it can.
+Limits: when the reader of a pipe has closed it, logging ends silently. Lines that cannot be
+written, because the disk is full or the reader has stopped reading (see `output`), are lost. Their
+number is reported at most every REPORT_SECONDS, and logging resumes as soon as there is room.
 """
 
 from __future__ import annotations
@@ -31,40 +32,44 @@ if TYPE_CHECKING:
     from portico.http.message import RequestHead
 
     Line = tuple[str, tuple[str, ...], int, float, str]
-    """What `add` is given, and how the exchange ended."""
+    """The arguments of `add_cut`: peer, text, length, began, end."""
 
 _REQUEST_LINE_LIMIT = 2048
-"""Octets of a request line that are logged."""
+"""Bytes of a request line that are logged."""
 
 REPORT_SECONDS = 60
-"""How often lost lines are reported."""
+"""Least time between two reports of lost lines."""
 
 _SPACE = r"\x20"
-"""In a name, since Common and Combined lines are split at spaces."""
+"""Replaces a space in a user's name, since programs split Common and Combined lines at spaces."""
 
 _UNSAFE = re.compile(r'[^ -~]|["\\]')
 
 
 def escape(text: str) -> str:
-    r"""Return `text` with quotes, backslashes and all but visible ASCII as \xHH."""
+    r"""Return `text` with quotes, backslashes and everything but printable ASCII as \xHH."""
     return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class CertifiedPeer(str):
-    """A client's address which knows the subject of its certificate."""
+    """A client's address, together with the subject of the client's certificate."""
 
     __slots__ = ("_subject",)
     _subject: Sequence[str]
 
     def __new__(cls, address: str, subject: Sequence[str]) -> Self:
-        """`subject` has it once the handshake is over. Addresses outlive connections in caches."""
+        """`subject` is a list that holds the subject once the handshake is complete.
+
+        It is given instead of the connection, because caches keep addresses longer than connections
+        live.
+        """
         peer = super().__new__(cls, address)
         peer._subject = subject
         return peer
 
     @property
     def subject(self) -> str:
-        """The subject, once the handshake is over."""
+        """The subject; empty before the handshake is complete, or without a certificate."""
         return "".join(self._subject)
 
     def at(self, address: str) -> Self:
@@ -73,9 +78,10 @@ class CertifiedPeer(str):
 
 
 class AccessLog:
-    """Writes lines to the descriptor `fd`, which stays open.
+    """Writes log lines to the file descriptor `fd`, and never closes it.
 
-    `log_format` is that option, and not auto. `report` receives how many lines are lost, and why.
+    `log_format` is the option of that name, but not "auto". `report` is called with a text that
+    says how many lines were lost, and why.
     """
 
     def __init__(
@@ -87,10 +93,10 @@ class AccessLog:
         names: bool = False,
         report: Callable[[str], None] = warn,
     ) -> None:
-        """`names` says that clients may have names: those of users, or in their certificates."""
+        """`names` adds the name of the client: that of its user, or the one in its certificate."""
         self._fd = fd
         self._output: Output | None = Output(fd)
-        self._unfinished = b""  # the rest of a line of which some is written
+        self._unfinished = b""  # the rest of a line whose beginning was written
         self._lost = 0
         self._why_lost = ""
         self._next_report = 0
@@ -104,14 +110,15 @@ class AccessLog:
         self.fields: frozenset[str] = frozenset(
             () if log_format in {"common", "short"} else ("referer", "user-agent")
         )
-        """The request fields that are logged."""
+        """The request header fields that are logged, in lower case."""
 
     def describe(
         self, request_line: bytes, request: RequestHead | None, status: int
     ) -> tuple[str, ...]:
-        """Return what a line says before and after the length of the content, and the user's name.
+        """Return the parts of a line that do not change when the same response is sent again.
 
-        In the short form: before the target, and the target.
+        These are the text before the content's length, the text after it and, with `names`, the
+        user's name. In the short form: status and method, and the target.
         """
         line = request_line[:_REQUEST_LINE_LIMIT].decode("latin-1")
         referer = agent = user = None
@@ -132,23 +139,24 @@ class AccessLog:
         return short_form.colored(str(status)) if self._color else str(status)
 
     def add(self, peer: str, text: tuple[str, ...], length: int, began: float) -> None:
-        """Log a response with `length` octets of content to `peer`; `describe` makes `text`.
+        """Log a complete response to `peer` with `length` bytes of content.
 
-        `began` is when its request was taken up, in monotonic seconds.
+        `text` is a result of `describe`. `began` is the time at which the server began to process
+        the request, in monotonic seconds.
         """
         self._lines.append((peer, text, length, began, COMPLETE))
 
     def add_cut(
         self, peer: str, text: tuple[str, ...], length: int, began: float, end: str
     ) -> None:
-        """Log an exchange that ended before its response was complete: `end` is one of `ends`."""
+        """Log an exchange that ended before its response was complete; `end` is from `ends`."""
         if self._format in {"common", "combined"}:
             request_line, _, _ = text[0].rpartition('" ')
             text = f'{request_line}" {self._colored(STATUSES[end])} ', *text[1:]
         self._lines.append((peer, text, length, began, end))
 
     def flush(self) -> None:
-        """Write the lines that were added."""
+        """Write the lines that were added since the last call."""
         if not self._lines:
             return
         second = int(time.time())
@@ -180,7 +188,7 @@ class AccessLog:
         self._write(text.encode("ascii"))
 
     def _named(self, line: Line) -> Line:
-        """Return a line with the names of its client behind its address."""
+        """Return `line` with the client's name after the client's address."""
         peer, text, length, began, end = line
         subject = peer.subject if isinstance(peer, CertifiedPeer) else ""
         if self._format == "json":
@@ -193,7 +201,7 @@ class AccessLog:
         return peer, text, length, began, end
 
     def _short_lines(self, clock: str) -> str:
-        """Return the lines for people, as wide as the terminal is now."""
+        """Return the lines in the short form, fit to the terminal's present width."""
         try:
             width = os.get_terminal_size(self._fd).columns
         except OSError:
@@ -209,7 +217,7 @@ class AccessLog:
         )
 
     def _timestamp(self, second: int) -> tuple[str, str]:
-        """Return what a line says before the client's address, and between it and the request."""
+        """Return the text before the client's address, and the text between it and the request."""
         if self._format == "short":
             return time.strftime("%H:%M:%S", time.localtime(second)), ""
         if self._format == "json":
@@ -220,7 +228,7 @@ class AccessLog:
         return "", f" {stamp} " if self._names else f" - - {stamp} "
 
     def _write(self, data: bytes) -> None:
-        """Write all of `data`, as far as that can be done."""
+        """Write `data`; drop and count the lines for which there is no room."""
         if self._output is None:
             return
         data = self._unfinished + data

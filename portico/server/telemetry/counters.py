@@ -1,9 +1,9 @@
-"""What workers count for `--metrics`, and the sums over all workers.
+"""Counters and gauges of the workers for `--metrics`, and their sums over all workers.
 
-A counter is a cell of 8 octets that only its own worker writes. Worker processes share this memory
-with the supervisor, so a scrape costs them nothing, and what a worker that died has counted is not
-lost. Counters are written as things happen. Gauges, such as the number of open connections, are
-written twice a second, when deadlines are checked, and cost no request anything.
+Each is a cell of 8 bytes that only its own worker writes. Worker processes share the cells with the
+supervisor, so a scrape costs a worker nothing, and the counts of a worker that died are not lost.
+Counters are incremented when an event happens. Gauges, such as the number of open connections, are
+written twice a second, when deadlines are checked, so they add no work per request.
 
 Limit: on 32-bit systems a sum may be wrong for the moment in which a cell passes 2**32.
 """
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 LAYOUT = 3
-"""The version of the cells' meaning; to be raised with any change below. After an update, workers
+"""The version of the cells' meaning; increment it with any change below. After an update, workers
 with new code may run under a supervisor with old code, and must not write into its cells."""
 
 CELLS = 1000
-"""The number of cells. Those from 100 on count the responses of that status."""
+"""The number of cells. Cell N, from 100 on, counts the responses with status N."""
 
 (
     THE_LAYOUT,
@@ -41,22 +41,25 @@ CELLS = 1000
     DURATION_NANOSECONDS,
     HANDSHAKES_FAILED,
 ) = range(10)
-"""Counters, but for the first. KNOWN_HEADS, KNOWN_KEYS and MISSES count look-ups of replies."""
+"""Counters, except THE_LAYOUT, which holds LAYOUT.
+
+KNOWN_HEADS, KNOWN_KEYS and MISSES count look-ups in the reply cache, by their result.
+"""
 
 DURATIONS = 20
-"""The first of the cells that count durations: one for each of BUCKETS, and one for longer ones."""
+"""The first cell that counts durations: one cell per bound in BUCKETS, and one for longer ones."""
 
 BUCKETS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
-"""Upper bounds of durations, in seconds."""
+"""Upper bounds of the histogram of durations, in seconds."""
 
 PID, SERVING, DRAINING, STREAMS, JOBS, FIRST_STATE = 60, 61, 62, 63, 64, 70
-"""Gauges, which end with the worker. From FIRST_STATE on: the number of connections, by state."""
+"""Gauges, dropped when the worker ends. From FIRST_STATE on: the number of connections by state."""
 
 STATES = 10
-"""Cells for states of connections; more than there are."""
+"""Cells reserved for the states of connections; there are fewer states."""
 
 _COUNTERS = (*range(1, PID), *range(100, CELLS))
 
@@ -73,7 +76,7 @@ class Counters:
         self._not_by_head = 0
 
     def answered(self, status: int, length: int, began: float) -> None:
-        """Count a complete response with `length` octets of content, begun at monotonic `began`."""
+        """Count a complete response with `length` bytes of content, begun at monotonic `began`."""
         seconds = time.monotonic() - began
         cells = self.cells
         cells[status] += 1
@@ -82,13 +85,13 @@ class Counters:
         cells[DURATION_NANOSECONDS] += int(seconds * 1e9)
 
     def cut_short(self, status: int, length: int) -> None:
-        """Count a response that ended early, after `length` octets of content."""
+        """Count a response that ended early, after `length` bytes of content."""
         self.cells[status] += 1
         self.cells[CONTENT_OCTETS] += length
         self.cells[INCOMPLETE] += 1
 
     def accepted(self, number: int) -> None:
-        """Count accepted connections."""
+        """Count `number` accepted connections."""
         self.cells[ACCEPTED] += number
 
     def handshake_failed(self) -> None:
@@ -96,21 +99,21 @@ class Counters:
         self.cells[HANDSHAKES_FAILED] += 1
 
     def knew_key(self) -> None:
-        """Count a reply that was found by its key."""
+        """Count a request whose reply was cached under the request's key."""
         self.cells[KNOWN_KEYS] += 1
         self._not_by_head += 1
 
     def missed(self) -> None:
-        """Count a reply that was not found and had to be made."""
+        """Count a request whose reply was not cached and had to be made."""
         self.cells[MISSES] += 1
         self._not_by_head += 1
 
     def refused(self) -> None:
-        """Note a reply to a malformed request, which was not looked up."""
+        """Note a reply to a malformed request, for which the cache was not searched."""
         self._not_by_head += 1
 
     def serves(self) -> None:
-        """Note that this process begins to accept connections."""
+        """Set the gauges of a worker that begins to accept connections."""
         self.cells[PID] = os.getpid()
         self.cells[SERVING] = 1
 
@@ -119,8 +122,9 @@ class Counters:
     ) -> None:
         """Write the gauges.
 
-        `states` are those of all connections, `taken_up` counts the requests that were answered or
-        whose response is being sent, `streams` those under way, `jobs` those that wait.
+        `states` has the state of each connection. `taken_up` is the number of requests since the
+        start whose response was sent or is being sent, `streams` the number of streams under way,
+        `jobs` the number of background jobs that wait.
         """
         cells = self.cells
         for state in range(STATES):
@@ -129,7 +133,8 @@ class Counters:
         cells[STREAMS] = streams
         cells[JOBS] = jobs
         cells[CPU_NANOSECONDS] = time.process_time_ns()
-        # All others were found by their head: so this, the fastest way, needs no counting.
+        # All other requests had a reply cached under their head. Counting them by subtraction keeps
+        # this fastest path free of counting.
         by_head = taken_up - self._not_by_head
         cells[KNOWN_HEADS] = max(cells[KNOWN_HEADS], by_head)  # a counter never decreases
 
@@ -152,9 +157,9 @@ def _temporary_file() -> int:
 
 
 def adopt(fd: int) -> Counters | None:
-    """Return the counters in the memory that the supervisor shares, and close its descriptor.
+    """Map the counters in the supervisor's shared memory `fd`, and close `fd`.
 
-    None if the supervisor's code has another layout.
+    Return None if the supervisor's code has another LAYOUT.
     """
     try:
         counters = Counters(memoryview(mmap.mmap(fd, 8 * CELLS)))
@@ -168,7 +173,7 @@ class ServerCounters:
 
     def __init__(self) -> None:
         self.restarts = 0
-        """Workers started in the place of one that had not been told to end."""
+        """Workers started to replace one that ended without being told to."""
         self.reloads = 0
         self.failed_reloads = 0
         self._lock = allocate_lock()
@@ -177,14 +182,14 @@ class ServerCounters:
         self._workers: list[Counters] = []
 
     def add(self, *, shared: bool = False) -> Counters:
-        """Return counters for a new worker; `shared` if it is a process. Raises OSError."""
+        """Return counters for a new worker; `shared` if the worker is a process. Raises OSError."""
         counters = _new_shared() if shared else Counters(memoryview(bytearray(8 * CELLS)))
         with self._lock:
             self._workers.append(counters)
         return counters
 
     def remove(self, counters: Counters) -> None:
-        """Keep what a worker process that has ended has counted; forget its gauges."""
+        """Add the counters of a worker process that has ended to the sums; drop its gauges."""
         with self._lock:
             self._workers.remove(counters)
             for cell in _COUNTERS:
@@ -193,14 +198,14 @@ class ServerCounters:
         os.close(counters.fd)
 
     def sums(self) -> tuple[list[int], list[int]]:
-        """Return the sum of each cell over all workers, and the ids of all processes."""
+        """Return the sum of each cell over all workers, and the pids of all processes."""
         with self._lock:
             sums = list(self._ended)
             for counters in self._workers:
                 for cell, value in enumerate(counters.cells):
                     sums[cell] += value
             pids = [counters.cells[PID] for counters in self._workers if counters.cells[PID]]
-        if os.getpid() not in pids:  # workers are processes of their own
+        if os.getpid() not in pids:  # the workers are processes, and this is the supervisor
             sums[CPU_NANOSECONDS] += time.process_time_ns()
             pids.append(os.getpid())
         return sums, pids

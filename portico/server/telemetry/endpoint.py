@@ -1,9 +1,9 @@
-"""The address that `--metrics` names, where a scraper gets the counters as Prometheus text.
+"""The HTTP endpoint of `--metrics`, where a scraper gets the counters as Prometheus text.
 
-It has a loop of its own in a thread, with the connections and deadlines that the site has, so a
-scraper that stalls delays neither requests nor the end of the server.
+It runs an event loop of its own in a thread, with the same connections and deadlines as the site,
+so a scraper that stalls delays neither requests nor the end of the server.
 
-Limit: SCRAPERS connections. One more takes the place of the one whose deadline is nearest.
+Limit: SCRAPERS connections. One more evicts the connection whose deadline is nearest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies
 
 SCRAPERS = 16
-"""Connections. A Prometheus keeps one; there may be two of them, and a person who looks."""
+"""Most connections. A Prometheus server keeps one open; two of them and a browser need few."""
 PATH = "/metrics"
 
 
@@ -46,16 +46,16 @@ class MetricsEndpoint:
     """Serves metrics on the address `config.metrics`."""
 
     def __init__(self, config: Config) -> None:
-        """Bind. Raises ConfigError or BindError."""
+        """Bind the address. Raises ConfigError without `prometheus_client`, or BindError."""
         self.address = config.metrics
-        """As configured."""
+        """The address as configured."""
         self.counters = ServerCounters()
         collector = _collector(self.counters)
         self._listeners = _bind(config.metrics)
         (listener,) = self._listeners.values()
         url = url_of(listener)
         self.url = url if url.startswith(UNIX) else url.rstrip("/") + PATH
-        """Where the metrics are, for the operator."""
+        """The URL of the metrics, or the address of the unix socket, to show to the operator."""
         self.is_local = is_local(listener)
         """Whether only this machine can connect."""
         names = (*LOOPBACK_HOSTS, *config.allow_hosts) if is_loopback(listener) else None
@@ -66,11 +66,11 @@ class MetricsEndpoint:
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
 
     def start(self) -> None:
-        """Serve, in a thread."""
+        """Start the thread that serves."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, whatever scrapers are doing, and close every socket."""
+        """End the thread at once, without waiting for scrapers, and close every socket."""
         self._loop.stop()
         self._loop.wake()
         if self._thread.ident is not None:
@@ -87,7 +87,7 @@ class MetricsEndpoint:
 
 
 class _Page:
-    """The metrics in the place of a site: all that there is at this address."""
+    """The handler of the endpoint's requests: the metrics at PATH, and nothing else."""
 
     fields_read = frozenset({"accept"})
 
@@ -97,7 +97,7 @@ class _Page:
         self.freshness = Freshness()
 
     def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
-        """Return the metrics of this moment, in the format that the scraper prefers."""
+        """Return the present metrics, in the format that the Accept field prefers."""
         return self._answer(request), None
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:

@@ -1,19 +1,20 @@
-"""How an exchange ends, as the access log has it."""
+"""How an exchange of a request and its response ended, for the access log."""
 
 from __future__ import annotations
 
 COMPLETE = "complete"
-"""The system has the last byte of the response. It does not tell whether the client got it."""
+"""The kernel has taken the last byte of the response; whether the client got it is unknown."""
 BY_CLIENT = "client"
-"""The client left before."""
+"""The client closed the connection before the response was complete."""
 BY_SERVER = "server"
-"""This side ended it: the file changed, the disk failed, the place was needed, the server stops."""
+"""The server cut the response: the file changed, the disk failed, the connection was evicted, or
+the server stopped."""
 TIMED_OUT = "timeout"
-"""The client took nothing of its response for too long."""
+"""The client read nothing of its response for too long."""
 
 STATUSES = {BY_CLIENT: 499, BY_SERVER: 599, TIMED_OUT: 408}
-"""What a log line says in the place of the status where it has no other place for that.
+"""The status that Common and Combined lines have for an exchange that did not end as COMPLETE.
 
-499 and 408 are what nginx logs then. 599 is sent by nobody, so it cannot be mistaken for anything
-else, and programs that read logs count it as the server's fault.
+nginx logs 499 and 408 in these cases. No server sends 599, so it is unambiguous, and programs that
+read logs count it as the server's fault.
 """

@@ -1,4 +1,4 @@
-"""Faults of the system, of which the operator is told: a disk that fails, descriptors used up.
+"""Reports to the operator of system faults: a disk that fails, descriptors used up.
 
 Limit: one report in REPORT_SECONDS, since one bad disk can make every request fail.
 """
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 60.0
 
 _OF_NETWORKS = (ConnectionError, TimeoutError)
-"""What is raised when a client has gone, or can be reached no more."""
+"""Exceptions raised when a client has closed the connection or is no longer reachable."""
 
 _OF_DISKS = frozenset(
     getattr(errno, name)
     for name in ("EIO", "ENODEV", "ENOTCONN", "EREMOTEIO", "ESTALE", "EUCLEAN")
     if hasattr(errno, name)
 )
-"""Errors that no client causes when something is sent to it."""
+"""Errors that come from a disk or file system, never from sending to a client."""
 
 
 class SparingReport:
-    """Tells `report` one text in REPORT_SECONDS, and how many others there were before it."""
+    """Passes at most one text in REPORT_SECONDS on to `report`, with the number dropped before."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
@@ -37,7 +37,7 @@ class SparingReport:
         self._untold = 0
 
     def tell(self, text: str) -> None:
-        """Tell `text`, or only count it."""
+        """Pass `text` on, or only count it if the last report is too recent."""
         now = time.monotonic()
         if now < self._next_report:
             self._untold += 1
@@ -49,17 +49,17 @@ class SparingReport:
 
 
 class Faults:
-    """Tells `report` of faults."""
+    """Passes faults on to `report`, sparingly."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = SparingReport(report)
 
     def failed(self, cause: OSError, request_line: bytes) -> None:
-        """Tell that a request could not be answered, because of `cause`."""
+        """Report that a request could not be answered, because of `cause`."""
         self._tell(f"'{request_line.decode('latin-1')}' could not be answered", cause)
 
     def cut(self, cause: Exception) -> str:
-        """Return who ended a response that is cut short (see `ends`); tell of a disk that fails."""
+        """Return the end (see `ends`) of a response cut short by `cause`; report a disk's error."""
         if isinstance(cause, OSError) and cause.errno in _OF_DISKS:
             self._tell("a response was cut short", cause)
         return BY_CLIENT if isinstance(cause, _OF_NETWORKS) else BY_SERVER

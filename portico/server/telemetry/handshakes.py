@@ -1,6 +1,7 @@
-"""TLS handshakes that fail: counted, and told to the operator in his own words.
+"""Failed TLS handshakes: counts them, and reports them to the operator in plain words.
 
-A client that leaves in the middle of one is counted only: that is what port scanners do.
+A handshake that fails because the client closed the connection is counted, but not reported: port
+scanners do that all the time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from portico.server.telemetry.counters import Counters
 
 _NAME_LIMIT = 100
-"""Characters of a server's name that are told."""
+"""Characters of the requested server name that a report shows."""
 
 _REASONS = {
     "UNSUPPORTED_PROTOCOL": "it speaks neither TLS 1.2 nor 1.3",
@@ -28,18 +29,18 @@ _REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it has no certificate, which --tls-client-ca demands",
 }
 _ALERTS = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED")
-"""What clients say who refuse the server's certificate, at the end of OpenSSL's reasons."""
+"""Ends of OpenSSL's reasons when the client has refused the server's certificate by an alert."""
 
 
 class Handshakes:
-    """Counts handshakes that fail, and tells `report` of them, now and then."""
+    """Counts failed handshakes, and passes some of them on to `report` (see `SparingReport`)."""
 
     def __init__(self, counters: Counters | None, report: Callable[[str], None]) -> None:
         self._counters = counters
         self._report = SparingReport(report)
 
     def failed(self, client: str, name: str, problem: Exception) -> None:
-        """Note that `client`, which asked for the server `name`, could not be served."""
+        """Count and report that the handshake of `client`, for the server `name`, has failed."""
         if self._counters is not None:
             self._counters.handshake_failed()
         if isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -49,7 +50,7 @@ class Handshakes:
 
 
 def explain(problem: Exception) -> str:
-    """Return why a handshake has failed."""
+    """Return why a handshake has failed, as the end of a sentence about the client."""
     if isinstance(problem, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {problem.verify_message}"
     reason = getattr(problem, "reason", "") or ""

@@ -1,12 +1,12 @@
-"""Output to the access log and to the operator, which never stops the server.
+"""Writes to the access log and to the operator's stderr that never block the server for long.
 
-A file takes what it is given. A pipe, a terminal or a socket can be full: its reader then has
-STALL_SECONDS to take something. After that nobody waits for it any more, and what is to be written
-is dropped, until there is room again. So a reader that is slow slows the server down, as readers of
-pipes do, and one that stands still does not stop it.
+A write to a file never waits. A pipe, a terminal or a socket can be full: its reader then has
+STALL_SECONDS to read something. After that, output is dropped without waiting until there is room
+again. So a slow reader slows the server down, as with any pipe, but one that has stopped reading
+does not stop the server.
 
-Limit: where the system cannot write on the condition that it need not wait (RWF_NOWAIT, pwritev2(2)
-on Linux), and several processes write to the same pipe, one of them can be blocked in a write.
+Limit: where the system has no non-blocking write for a blocking descriptor (RWF_NOWAIT, pwritev2(2)
+on Linux), and several processes write to the same pipe, a write of one of them can block.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ import sys
 import time
 
 STALL_SECONDS = 1.0
-"""How long a reader that does not read is waited for, once."""
+"""How long a write waits for a reader that has stopped reading, before output is dropped."""
 _PIECE = getattr(select, "PIPE_BUF", 512)
-"""Bytes that are written in one piece, not mixed with those of others (POSIX, write)."""
+"""Bytes that a pipe takes in one piece, not mixed with other processes' writes (POSIX, write)."""
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 class Output:
-    """The descriptor `fd`, which stays open, as something to write to. Raises OSError."""
+    """Writes to the file descriptor `fd`, and never closes it. Raises OSError."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._no_wait: int = getattr(os, "RWF_NOWAIT", 0)
-        self._writable: select.poll | None = None  # None for a file, which always is
+        self._writable: select.poll | None = None  # None for a file: no need to wait
         self._is_stalled = False
         if not stat.S_ISREG(os.fstat(fd).st_mode) and hasattr(select, "poll"):
             self._writable = select.poll()
             self._writable.register(fd, select.POLLOUT)
 
     def write(self, data: bytes) -> bytes:
-        """Write `data`, and return what is left of it, because there was no room. Raises OSError.
+        """Write `data`, and return the rest for which there was no room. Raises OSError.
 
-        Lines stay whole, except long ones.
+        Lines are not split, except those longer than _PIECE.
         """
         if self._writable is None:
             return data[os.write(self._fd, data) :]
@@ -57,7 +57,7 @@ class Output:
         return b""
 
     def _write_now(self, piece: bytes, writable: select.poll) -> int:
-        """Write as much as there is room for. Raises BlockingIOError if there is none."""
+        """Write what there is room for and return its length; BlockingIOError if there is none."""
         if self._no_wait:
             try:
                 return os.pwritev(self._fd, (piece,), -1, self._no_wait)
@@ -70,27 +70,27 @@ class Output:
         return os.write(self._fd, piece)
 
     def _wait(self, writable: select.poll) -> bool:
-        """Wait for room, unless that was in vain the last time; return whether there is some."""
+        """Wait for room, unless the last wait timed out; return whether there may be some."""
         if not self._is_stalled:
             self._is_stalled = not writable.poll(STALL_SECONDS * 1000)
-            time.sleep(0.001)  # in case others take the room at once
+            time.sleep(0.001)  # no busy loop when other writers take the room first
         return not self._is_stalled
 
 
 class _Stderr:
-    """What sys.stderr leads to at this moment."""
+    """The stream that sys.stderr is at the moment of each write."""
 
     def __init__(self) -> None:
         self._place: tuple[int, ...] = ()
         self._output: Output | None = None
 
     def tell(self, text: str) -> None:
-        """Write to stderr, if it is open. What it does not take is dropped."""
+        """Write `text` to stderr, if it is open. Text for which there is no room is dropped."""
         stream = sys.stderr
         with contextlib.suppress(AttributeError, OSError, ValueError):
             try:
                 fd = stream.fileno()
-            except OSError:  # a program has put something else in its place
+            except OSError:  # a program has replaced sys.stderr by an object without descriptor
                 stream.write(text)
                 stream.flush()
                 return

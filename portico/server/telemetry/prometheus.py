@@ -1,4 +1,4 @@
-"""The counters as Prometheus metrics; `prometheus_client`, an optional package, writes the text."""
+"""The counters as Prometheus metrics, formatted by the optional package `prometheus_client`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STATES = {
 """The names of a connection's states in the metrics."""
 
 
-# What `prometheus_client` understands; other versions make it fail.
+# Members of Accept that `prometheus_client` can parse; some other version parameters make it raise.
 _MEMBER = re.compile(
     r"\s*[\w*]+/[\w*.+-]+\s*(?:;\s*(?:version=\d{1,3}(?:\.\d{1,3})+|(?!version)\w+=[\w.+-]+)\s*)*",
     re.ASCII,
@@ -58,13 +58,13 @@ class ServerCollector(Collector):
         self._started = time.time()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the text of this moment and its media type, which the Accept value chooses."""
+        """Return the present metrics as text in the format that `accept` prefers; and its type."""
         known = [member for member in accept.split(",") if _MEMBER.fullmatch(member)]
         encode, media_type = choose_encoder(",".join(known))
         return encode(self), media_type
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics, of one moment."""
+        """Yield all metrics, from one reading of the counters."""
         sums, pids = self._server.sums()
         yield from _responses(sums)
         yield _durations(sums)
@@ -125,14 +125,14 @@ def _workers(sums: list[int], server: ServerCounters) -> Iterator[Metric]:
 
 
 def _processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
-    """Yield the metrics that every program has, summed over all processes."""
+    """Yield the standard process metrics of Prometheus, summed over all processes."""
     text = "Processor time of all processes, also of those that have ended."
     yield Counter("process_cpu_seconds", text, sums[counters.CPU_NANOSECONDS] / 1e9)
     if sys.platform != "linux":
         return
     resident = descriptors = 0
     for pid in pids:
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # the process has just ended
             descriptors += len(os.listdir(f"/proc/{pid}/fd"))
             with open(f"/proc/{pid}/statm", "rb") as file:
                 resident += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -142,7 +142,7 @@ def _processes(sums: list[int], pids: list[int]) -> Iterator[Metric]:
 
 
 def _filled(family: Counter | Gauge, values: Mapping[str, float]) -> Metric:
-    """Return `family`, with these values by the value of its label."""
+    """Return `family` with one sample per entry of `values`, which maps label to value."""
     for label, value in values.items():
         family.add_metric([label], value)
     return family

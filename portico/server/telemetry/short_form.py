@@ -1,7 +1,8 @@
-"""The access log for people: `14:03:22 200 GET /notes/a.pdf   1.2 MiB  38 ms`, fit to the terminal.
+"""The short form of the access log, for people: `14:03:22 200 GET /notes/a.pdf   1.2 MiB  38 ms`.
 
-Rule: what does not fit is taken out of the middle of the target, since its end says which file it
-is; in a narrow terminal the other columns go first. Without a terminal, nothing is left out.
+Rule: a line fits the terminal's width. A target that is too long loses its middle, since its end
+names the file; a narrow terminal loses the other columns first. Without a terminal, nothing is left
+out.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER, COMPLETE, TIMED_
 from portico.site.pages.listing import human_size
 
 _METHOD_LIMIT = 10
-"""Characters of a method that are shown: no method that is in use is longer."""
+"""Characters of a method that are shown; methods in use are not longer."""
 _NARROW, _NARROWEST = 72, 48
-"""Columns of a terminal below which the time of day is left out; and size and duration as well."""
+"""Terminal widths, in columns, below which the time of day, and also size and duration, are left
+out."""
 
 # The color of a status by its first digit: green, cyan, yellow, red.
 _COLORS = {"2": "32", "3": "36", "4": "33", "5": "31"}
@@ -21,12 +23,12 @@ _MARKS = {COMPLETE: "", BY_CLIENT: " aborted", BY_SERVER: " cut off", TIMED_OUT:
 
 
 def colored(status: str) -> str:
-    """Return a status in the color of its kind."""
+    """Return a status in the color of its class, as a terminal sequence."""
     return f"\x1b[{_COLORS.get(status[0], '0')}m{status}\x1b[0m"
 
 
 def describe(line: str, status: int) -> tuple[str, str]:
-    """Return status and method, and the target, of a request line that was made printable."""
+    """Return the column of status and method, and the target, of an escaped request line."""
     method, _, rest = line.partition(" ")
     target = rest.rpartition(" ")[0] or rest
     return f"{status} {method[:_METHOD_LIMIT]:<4}", target
@@ -42,9 +44,10 @@ def short_line(
     width: int,
     color: bool,
 ) -> str:
-    """Return a line of at most `width` columns; 0 is no limit. `describe` makes `text`.
+    """Return a line of at most `width` columns; 0 is no limit.
 
-    `length` bytes of content were sent, `seconds` after the request. `end` is one of `ends`.
+    `text` is a result of `describe`. `length` is the number of bytes of content sent, `seconds` the
+    duration of the exchange, and `end` is from `ends`.
     """
     start, target = text
     last = f"{human_size(length):>9} {_duration(seconds):>7}"

@@ -1,4 +1,4 @@
-"""Who is told of what a worker does: the access log, the metrics, and the operator."""
+"""Where a worker reports to: the access log, the metrics, and the operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Telemetry(NamedTuple):
-    """The access log and the counters, None where they are off; `report` tells the operator."""
+    """The access log and the counters, each None when off; `report` tells the operator a text."""
 
     log: AccessLog | None = None
     counters: Counters | None = None
