@@ -1,1 +1,1 @@
-"""Processes: the supervisor and its workers, signals, systemd."""
+"""Processes: the supervisor and its workers, signals, systemd, the sandbox, becoming a user."""

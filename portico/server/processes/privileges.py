@@ -1,8 +1,8 @@
-"""`--user`: a server that is started as root listens and reads its keys, then is another user.
+"""`--user`: a server started as root binds its sockets, reads its keys, then becomes another user.
 
 The supervisor of several workers stays root, so that a reload can read new keys and bind new ports;
-it starts workers, and takes nothing from clients but requests for metrics. Workers, and a server of
-one process, give root up for good, with its groups, before they serve anybody.
+it starts workers, and the only clients it serves are those of the metrics. Workers, and a server of
+one process, give up root and its groups permanently before they accept a connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Account(NamedTuple):
-    """A user of this system, with the groups that it is in."""
+    """A user of this system: user id, primary group id, and all group ids."""
 
     uid: int
     gid: int
@@ -28,7 +28,10 @@ class Account(NamedTuple):
 
 
 def account(name: str) -> Account:
-    """Return the user of a name, or of a number. Raises ConfigError if we cannot become that."""
+    """Return the user with this name or decimal user id.
+
+    Raises ConfigError if there is no such user, or this process is not root.
+    """
     if not hasattr(os, "setuid"):
         raise ConfigError("--user: this system has no users as POSIX does")
     import pwd
@@ -45,18 +48,19 @@ def account(name: str) -> Account:
 def become(
     user: Account, config: Config, report: Callable[[str], None] | None, *, is_alone: bool
 ) -> None:
-    """Be `user` from now on, without a way back.
+    """Change this process to `user`, irrevocably.
 
-    Tells `report` of certificates and keys that this user cannot read when they have changed, and
-    of Python's code that it cannot load. Raises ConfigError if the site cannot be read, or the
-    system does not let root become this user.
+    `report` is called for each certificate or key that the user cannot read, so that a renewed one
+    needs a restart or reload, and for each folder of Python's code that the user cannot read.
+    Raises ConfigError if the user cannot read the site or the users file, or the system does not
+    let this process become the user.
     """
-    code = own_code()  # while it can be seen
+    code = own_code()  # before this process may lose the right to look it up
     try:
         os.setgroups(user.groups)
         os.setgid(user.gid)
         os.setuid(user.uid)
-    except OSError as error:  # root of a container may lack the capabilities, or know no such user
+    except OSError as error:  # in a container, root may lack the capabilities, or have no such id
         raise ConfigError(
             f"--user {config.user}: the system does not allow it ({error.strerror}): "
             "that takes CAP_SETUID and CAP_SETGID"

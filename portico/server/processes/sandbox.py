@@ -1,25 +1,27 @@
-"""The sandbox: the kernel holds a serving process to what it needs (Linux, Landlock).
+"""The sandbox: the kernel restricts a serving process to what it needs (Linux, Landlock).
 
 Rules:
 - Files beneath the root can be read, and changed if there is `--allow`. The folders of the
   certificates and of the users file can be read, because a new file appears there when one of them
   is replaced.
-- Python, its packages and the system's libraries can be read. To import at the start all that may
-  be imported some day would take more time than the start, and 10 MiB.
-- No TCP port can be bound and no TCP connection opened; listening sockets are there before.
+- Python, its packages and the system's libraries can be read, since modules are imported when they
+  are first needed. Importing them all at the start would more than double the time of the start,
+  and take 10 MiB.
+- No TCP port can be bound and no TCP connection opened; listening sockets are made before.
 - No process outside can be sent a signal. No abstract unix socket outside can be reached.
 
-What a thread is held to cannot be loosened, for those that it starts neither. But the root can
-become another folder: a build makes it anew, a symlink leads to the next release. So there are two
-circles. The whole process is held to the folders around the root, before it has a second thread.
-The thread that serves, and all that it starts, are held to the root itself. When that is replaced,
-another thread goes on, held to the new one.
+A thread's restrictions can never be loosened, and the threads that it starts inherit them. But the
+root can become another folder: a build makes it anew, or a symlink is changed to the next release.
+So there are two levels. The outer one restricts the whole process to the folders around the root;
+it is set before there is a second thread. The inner one restricts the thread that serves, and all
+threads that it starts, to the root itself. When the root is replaced, a new thread continues,
+restricted to the new root.
 
-The kernel tells how much of this it knows (its ABI), and what it knows is used.
+The kernel's Landlock ABI version tells which of these rules it can enforce; those are used.
 
-Limits: UDP, unix sockets with a path, and what is done without opening a file (stat, readlink,
-chmod, chown, utime) are not held (landlock(7)). The first thread, which waits for signals, is held
-to the outer circle only.
+Limits: UDP, unix sockets with a path, and calls that do not open a file (stat, readlink, chmod,
+chown, utime) are not restricted (landlock(7)). The first thread, which waits for signals, is
+restricted at the outer level only.
 """
 
 from __future__ import annotations
@@ -41,54 +43,57 @@ if TYPE_CHECKING:
     from portico.config.config import Config
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""Numbers of system calls, the same on all architectures that Python is built for."""
+"""Landlock's system call numbers, the same on all architectures that Python is built for."""
 _PR_SET_NO_NEW_PRIVS = 38
 _VERSION = 1
-"""The flag of landlock_create_ruleset(2) that asks for the ABI."""
+"""The flag of landlock_create_ruleset(2) that asks for the ABI version."""
 _PATH_BENEATH = 1
 
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(1, 6))
 _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE = 1 << 7, 1 << 8, 1 << 13, 1 << 14
 _OF_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
-"""Rights that a rule for a single file may have."""
+"""Rights that a rule for a single file may grant."""
 _READ = _READ_FILE | _READ_DIR
 _CHANGE = (
     _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE
 )
 _KNOWN = ((5, 16), (3, 15), (2, 14), (1, 13))
-"""From which ABI on how many rights to files are known, each a bit."""
+"""(ABI version, number of file rights known from it on), newest first. Each right is a bit."""
 _NETWORK_ABI, _BIND_AND_CONNECT = 4, 0b11
 _SCOPE_ABI, _ABSTRACT_SOCKETS, _SIGNALS = 6, 0b01, 0b10
 _MOVING_ABI = 2
-"""Before it, nothing can be moved from one folder to another, as uploads are."""
+"""The first ABI that can allow a rename from one folder to another, which uploads need."""
 
 SIGNAL_SECONDS = 1.0
-"""How late a signal may be handled that comes in the very moment in which the wait begins."""
+"""The most that the handling of a signal is delayed if it arrives just before the wait begins."""
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
-"""Where the system's shared libraries are; Python loads some with a module."""
+"""Where the system's shared libraries are: importing a module may load some."""
 
 
 class Held:
-    """The root that a thread is held to."""
+    """The root that a thread is restricted to, as it was when the thread started."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._identity = _identity(root)
 
     def is_replaced(self) -> bool:
-        """Return whether the root is another folder now, or another file, which cannot be read."""
+        """Return whether the root's path leads to another folder now, unreadable for this thread.
+
+        False while there is nothing at the path.
+        """
         now = _identity(self._root)
         return now is not None and now != self._identity
 
 
 class Sandbox:
-    """Holds this process, and the thread that serves. Made before there is a second thread."""
+    """Restricts this process, and the thread that serves. Make it before starting other threads."""
 
     def __init__(self, config: Config, report: Callable[[str], None], *, is_alone: bool) -> None:
-        """Hold the process, if `config` says so and the system can do it.
+        """Restrict the process, if `config.sandbox` is set and the kernel can do it.
 
-        One that `is_alone` also does what a supervisor does for workers. `report` is told if the
-        kernel refuses; then nothing holds it.
+        `is_alone` means that there is no supervisor, so this process also does a supervisor's work.
+        `report` is called if the kernel refuses; then the process is not restricted.
         """
         self._config = config
         self._root = absolute(config.root)
@@ -97,15 +102,18 @@ class Sandbox:
         abi = landlock_abi() if config.sandbox else 0
         self._abi = abi if abi >= _needed(config) else 0
         if self._abi:
-            for path in self._of_processes():  # held open, or the kernel soon makes others of them
+            # Kept open on purpose: a rule is bound to the inode, and the kernel drops and renews
+            # those of /proc that are not in use.
+            for path in self._of_processes():
                 with suppress(OSError):
                     os.open(path, os.O_PATH | os.O_CLOEXEC)
             self._restrict([*self._rules(_around(self._root)), *self._of_sockets()])
 
     def run(self, serve: Callable[[Held | None], bool]) -> None:
-        """Call `serve` in a thread that is held to the root; again in a new one if it returns True.
+        """Call `serve` in a thread restricted to the root; again in a new one if it returns True.
 
-        This thread waits, for signals as well. Without a sandbox it calls `serve(None)` itself.
+        The calling thread waits meanwhile, and handles signals. Without a sandbox it calls
+        `serve(None)` itself.
         """
         if not self._abi:
             serve(None)
@@ -127,7 +135,8 @@ class Sandbox:
 
         while goes_on and problem is None:
             ended.acquire()
-            # It inherits the mask, so that signals interrupt this thread, which has to handle them.
+            # The new thread inherits the mask, so the kernel delivers signals to this thread, the
+            # only one in which Python runs their handlers.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             start_new_thread(work, ())
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -146,13 +155,16 @@ class Sandbox:
                 "at the start: restart, or reload if there are several workers"
             )
         except OSError:
-            return  # it may come later
+            return  # the root may be created later
 
     def _restrict(self, rules: Iterable[tuple[str, int]]) -> None:
-        """Hold this thread, and those that it starts, to `rules` as well."""
+        """Restrict this thread, and those that it starts later, to `rules` (see `_rules`).
+
+        Earlier restrictions stay in force.
+        """
         scopes = _SIGNALS | _ABSTRACT_SOCKETS
         if os.environ.get("NOTIFY_SOCKET", "").startswith("@"):
-            scopes = _SIGNALS  # or the service manager could not be told anything
+            scopes = _SIGNALS  # the service manager listens on an abstract unix socket
         rights_to_files = next((1 << count) - 1 for least, count in _KNOWN if self._abi >= least)
         handled = struct.pack(
             "=QQQ",
@@ -171,7 +183,7 @@ class Sandbox:
             self._report(f"no sandbox, the system refuses it: {error.strerror}")
 
     def _rules(self, roots: Iterable[str]) -> Iterator[tuple[str, int]]:
-        """Yield the paths that may be used, and the rights to what is there and beneath."""
+        """Yield pairs of a path and the rights granted at and beneath the path."""
         config = self._config
         for path in roots:
             yield path, _CHANGE if config.allows else _READ
@@ -182,28 +194,29 @@ class Sandbox:
         for path in self._of_processes():
             yield path, _READ
         if self._is_alone:
-            yield "/dev/tty", _READ_FILE | _WRITE_FILE  # whether the terminal is there
+            yield "/dev/tty", _READ_FILE | _WRITE_FILE  # see signals._has_terminal
 
     def _of_sockets(self) -> Iterator[tuple[str, int]]:
         """Yield the folders of unix sockets, whose files the first thread removes at the end.
 
-        Not for what serves: this is a right to all that is beneath, such as to all of /run.
+        The thread that serves does not get this right, since it covers everything beneath such a
+        folder, for example all of /run.
         """
         for address in (*self._config.listens, self._config.metrics) if self._is_alone else ():
             if address.startswith(UNIX):
                 yield os.path.dirname(absolute(address.removeprefix(UNIX))), _REMOVE_FILE
 
     def _of_processes(self) -> list[str]:
-        """Return what is read about this process: which file systems are remote, and metrics."""
+        """Return the files of /proc to read: to find remote file systems, and for the metrics."""
         of_metrics = ["/proc/self/fd", "/proc/self/statm"]
         measures = self._is_alone and self._config.metrics
         return ["/proc/self/mountinfo", *(of_metrics if measures else [])]
 
 
 def describe(config: Config) -> str:
-    """Return a line for the operator: what holds those that serve `config`, or why nothing does.
+    """Return a line for the operator: what the sandbox of `config` allows, or why there is none.
 
-    Empty if nothing is to.
+    Empty if `config` wants no sandbox.
     """
     if not config.sandbox:
         return ""
@@ -218,11 +231,11 @@ def describe(config: Config) -> str:
 
 
 def _around(root: str) -> set[str]:
-    """Return the folders in which another root may appear at this path.
+    """Return the folders in which a later root at this path may lie.
 
-    Those in which it lies, and in which the symlinks on the way lead to something: the next release
-    will be there. The top folder of the system is none of them, nor are links in it, which are part
-    of the system's layout.
+    These are the folder that contains the root, and for each symlink on the path the folder that
+    contains its target: the next release will be there. The file system's top folder is excluded,
+    and so are symlinks in it, which are part of the system's layout.
     """
     path = os.path.normpath(root)
     real = os.path.realpath(root)
@@ -235,10 +248,10 @@ def _around(root: str) -> set[str]:
 
 
 def _folders_of_files(config: Config) -> list[str]:
-    """Return the folders of the files that are read again when they change, and of what they are.
+    """Return the folders of the certificates, keys and users file, which are read when they change.
 
-    A link is in one folder and leads to another, as certbot's do. Of a file in the top folder, or
-    in this user's home, the file itself.
+    A symlink gives two folders: its own and that of its target, as with certbot. A file in the top
+    folder or in this user's home is returned itself, instead of that folder.
     """
     files = [*config.tls_certs, *config.tls_keys, config.tls_client_ca, config.users]
     paths = [absolute(path) for path in files if path]
@@ -250,15 +263,15 @@ def _folders_of_files(config: Config) -> list[str]:
 
 
 def own_code() -> list[str]:
-    """Return where this package and the standard library are: folders, or an archive."""
+    """Return the paths of this package and the standard library: folders, or a zip archive."""
     own = os.path.dirname(sys.modules["portico"].__file__ or "")
-    while own and not os.path.exists(own):  # it is in an archive
+    while own and not os.path.exists(own):  # the package is in an archive
         own = os.path.dirname(own)
     return [own, os.path.dirname(os.__file__)]
 
 
 def _code() -> Iterator[str]:
-    """Yield where Python finds modules and libraries: not the folder in which it was started."""
+    """Yield the paths of modules and libraries, without sys.path[0], the folder of the start."""
     yield from own_code()
     yield os.path.join(sys.base_prefix, "lib")
     yield from _LIBRARIES
@@ -266,17 +279,17 @@ def _code() -> Iterator[str]:
 
 
 def _holds_home(folder: str) -> bool:
-    """Return whether all that this user has is in a folder."""
+    """Return whether this user's home folder is `folder` or lies beneath it."""
     home = os.path.realpath(os.path.expanduser("~"))
     return is_below(home, os.path.realpath(folder))
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
-    """Allow `rights` at and beneath a path, if there is something. Raises OSError."""
+    """Add a rule that grants `rights` at and beneath `path`, if it exists. Raises OSError."""
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return  # so there is nothing to be read
+        return  # there is nothing to grant rights to
     if not os.path.isdir(path):
         rights &= _OF_FILES
     _call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, place), 0)
@@ -284,7 +297,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 
 def _needed(config: Config) -> int:
-    """Return the ABI below which this configuration cannot be served in a sandbox."""
+    """Return the lowest Landlock ABI with which this configuration can be served in a sandbox."""
     return _MOVING_ABI if config.allows else 1
 
 
@@ -303,7 +316,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def landlock_abi() -> int:
-    """Return the version of the kernel's Landlock; 0 if it has none, or it is switched off."""
+    """Return the kernel's Landlock ABI version; 0 if there is no Landlock, or it is disabled."""
     if sys.platform != "linux":
         return 0
     try:
@@ -313,7 +326,7 @@ def landlock_abi() -> int:
 
 
 def _call(number: int, *arguments: object) -> int:
-    """Make a system call. Raises OSError."""
+    """Make the system call `number`, and return its result. Raises OSError."""
     import ctypes
 
     result: int = _libc().syscall(number, *arguments)

@@ -1,12 +1,13 @@
 """The signals of a serving process: SIGINT and SIGTERM stop it, SIGHUP reloads it.
 
-Handlers only queue; the loop acts. While the server starts there is no loop yet: SIGTERM then ends
-the start, as SIGINT does by itself, and SIGHUP is kept for the loop. Without that, SIGHUP would
-kill the process, and process 1 of a container would never see a SIGTERM of that time.
+Handlers only queue an action; the event loop performs it. During the start there is no loop yet:
+SIGTERM then aborts the start, as SIGINT does in Python anyway, and SIGHUP is kept for the loop.
+Without these early handlers, SIGHUP would kill the process, and as process 1 of a container the
+server would never receive a SIGTERM sent during the start.
 
-SIGHUP has two senders: an operator or service manager who wants a reload, and a terminal that is
-closed, when the server should not go on unseen. So SIGHUP stops a server whose terminal is gone,
-unless SIGHUP was ignored at the start (nohup).
+SIGHUP has two senders: an operator or service manager that wants a reload, and the kernel when the
+terminal is closed, after which the server should not run on unnoticed. So SIGHUP stops a server
+whose terminal is gone, unless SIGHUP was ignored at the start (nohup).
 
 Process 1 also inherits the orphans of its container, and reaps them when they end (SIGCHLD).
 """
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
     from typing import Self
 
 INIT = 1
-"""The process that inherits orphans."""
+"""The pid of the process that inherits orphans."""
 
 
 class Serving(Protocol):
-    """A worker or a supervisor."""
+    """A worker or a supervisor, as the target of signals."""
 
     def stop(self) -> None:
-        """Drain; called again, end at once."""
+        """Stop accepting and let connections finish; end at once when called again."""
         ...
 
     def call(self, what: Callable[[], None], /) -> None:
-        """Have the loop call `what`."""
+        """Have the event loop call `what`. May be called by a signal handler."""
         ...
 
 
@@ -60,9 +61,10 @@ class Signals:
             signal.signal(number, handler)
 
     def serve(self, server: Serving, reload: Callable[[], None], reap: Callable[[], None]) -> None:
-        """From now on have `server` act on signals, also on those that came before.
+        """Have `server` act on signals from now on, and on those that arrived during the start.
 
-        Its loop calls `reload`, and as process 1 `reap` when a child has ended.
+        The server's loop calls `reload` for a reload and, if this is process 1, `reap` when a child
+        has ended.
         """
 
         def on_hangup() -> None:
@@ -111,6 +113,6 @@ def _has_terminal() -> bool:
     """Whether this process has a controlling terminal that still exists."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except (OSError, AttributeError):  # there is no O_NOCTTY where there are no such terminals
+    except (OSError, AttributeError):  # systems without controlling terminals have no O_NOCTTY
         return False
     return True

@@ -1,19 +1,18 @@
 """The supervisor of worker processes, which share the same listening sockets.
 
-Signals only queue. The loop acts on them, receives the workers' messages, and at the end of each
-turn reconciles what runs with what is wanted:
+Signal handlers only queue an action. The event loop performs it and receives the workers' messages.
+At the end of each iteration it starts missing workers, and takes the next step of a reload or stop:
 
-1. A generation is the workers with the same configuration and code, each in a slot. A worker that
-   ends without being told to is replaced after 0.1 s. The pause doubles, up to 10 s, each time the
-   worker of a slot dies within 10 s of its start.
+1. A generation is a set of workers with the same configuration and code, each in a slot. A worker
+   that ends without being told to is replaced after 0.1 s. The pause doubles, up to 10 s, each time
+   the worker of a slot dies within 10 s of its start.
 2. A reload starts the next generation on the same sockets, so no client is turned away. When all
-   its workers are ready, they begin to accept and the old ones are retired. When one of them cannot
-   start, all of them are killed, and the old ones serve on.
-3. To stop is to close the sockets and to let all workers drain. Those that take too long are
-   killed.
-4. Each worker that serves is asked for a sign of life every PING_SECONDS. One that owes
-   PINGS_UNANSWERED of them, because it is stopped or its loop hangs, is killed. So it is not the
-   clock that judges: where all processes were asleep, nobody is killed.
+   its workers are ready, they begin to accept and the old ones are retired. When one of the new
+   workers cannot start, all new ones are killed, and the old ones continue to serve.
+3. A stop closes the sockets and lets all workers drain. Workers that take too long are killed.
+4. Each worker that serves gets a PING every PING_SECONDS. A worker with PINGS_UNANSWERED open
+   pings, because it is stopped or its loop hangs, is killed. Since pings are counted instead of
+   time, no worker is killed because the whole machine was asleep.
 
 When the supervisor dies, its workers notice and drain (see `worker_main`).
 """
@@ -48,19 +47,20 @@ if TYPE_CHECKING:
     from portico.server.telemetry.counters import ServerCounters
 
 PAUSE_SECONDS = 0.1
-"""How long a slot stays empty after its worker has died; doubled while they die young."""
+"""How long a slot stays empty after its worker has died; doubled as long as its workers die before
+STEADY_SECONDS."""
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 10.0
-"""A worker that dies before this age has died young."""
+"""The age of a worker from which on its death does not double the pause."""
 BOOT_SECONDS = 60.0
-"""How long a worker may take to be ready."""
+"""How long a worker may take to send READY; then it is killed."""
 LEAVE_SECONDS = 10.0
-"""How long a reload waits for the old workers to accept no more."""
+"""How long a reload waits for the old workers to stop accepting."""
 KILL_SECONDS = 5.0
-"""How long after the grace time a worker that does not end is killed."""
+"""How long after the grace time a worker that has not ended is killed."""
 PING_SECONDS = 10.0
 PINGS_UNANSWERED = 6
-"""A minute: far more than a busy machine or a slow disk holds up a loop."""
+"""Makes a minute: a busy machine or a slow disk delays a loop far less."""
 
 
 class StartError(Exception):
@@ -73,7 +73,7 @@ class Slot:
     def __init__(self) -> None:
         self.worker: WorkerProcess | None = None
         self.pause = 0.0
-        """Seconds that it last stayed empty."""
+        """Seconds between the last worker's end and the start of the next one; 0 at first."""
         self.due = 0.0
         """When the next worker may be started, in monotonic seconds."""
 
@@ -86,16 +86,16 @@ class Generation:
         self.listeners = listeners
         self.slots = [Slot() for _ in range(config.workers)]
         self.failure = ""
-        """Why it cannot take over."""
+        """Why this generation cannot take over; empty while nothing has failed."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether all its workers are ready."""
+        """Whether all workers of this generation are ready."""
         return all(slot.worker is not None and slot.worker.ready for slot in self.slots)
 
     @property
     def status(self) -> str:
-        """The number of workers, for the operator."""
+        """The number of workers as text for the operator."""
         return "1 worker" if len(self.slots) == 1 else f"{len(self.slots)} workers"
 
     def slot_of(self, worker: WorkerProcess) -> Slot | None:
@@ -104,7 +104,7 @@ class Generation:
 
 
 class Supervisor:
-    """Keeps workers running until it is stopped."""
+    """Keeps the workers of a generation running until it is stopped."""
 
     def __init__(
         self,
@@ -115,16 +115,16 @@ class Supervisor:
         report: Callable[[str], None],
         metrics: ServerCounters | None = None,
     ) -> None:
-        """`metrics` are None when they are off.
+        """`load` reads the configuration again and returns the next generation.
 
-        `load` returns the next generation with the configuration as it is now; it keeps those of
-        the given sockets that are still wanted, and raises ConfigError or BindError. `on_start` is
-        called when all workers serve for the first time. `report` tells the operator.
+        It is given the present listening sockets and keeps those that are still wanted; it raises
+        ConfigError or BindError. `on_start` is called once, when the workers of `first` serve.
+        `report` shows a text to the operator. `metrics` is None when metrics are off.
         """
         self.requests = 0
         """Requests answered by the workers that have ended."""
         self.cut = 0
-        """Responses that their end has cut off."""
+        """Responses that these workers cut off when they ended."""
         self._load = load
         self._on_start = on_start
         self._report = report
@@ -132,36 +132,39 @@ class Supervisor:
         self._next: Generation | None = first
         self._current: Generation | None = None
         self._workers: list[WorkerProcess] = []
-        """All worker processes, also those of former generations that have not ended yet."""
+        """All worker processes, including those of former generations that have not ended yet."""
         self._loop = Loop()
         self._reload_asked = False
         self._hand_over_until: float | None = None
-        """Until when a reload waits for the old workers; None when it does not."""
+        """Until when a reload waits for old workers to stop accepting; None while it does not.
+
+        In the loop's monotonic seconds.
+        """
         self._stopping = False
         self._failure = ""
 
     def stop(self) -> None:
-        """Have all workers drain; called again, end at once. For signal handlers as well."""
+        """Have all workers drain; end at once when called again. Signal handlers may call this."""
         self._loop.call(self._stop)
 
     def reload(self) -> None:
-        """Replace all workers by new ones, with the code and the configuration as they are now."""
+        """Replace all workers by new ones, with the present code and configuration."""
         self._reload_asked = True
         self._loop.wake()
 
     def call(self, what: Callable[[], None]) -> None:
-        """Have the loop call `what`. For signal handlers as well."""
+        """Have the event loop call `what`. Signal handlers may call this."""
         self._loop.call(what)
 
     def run(self) -> None:
-        """Serve until stopped and all workers have ended. Raises StartError."""
+        """Supervise until stopped and all workers have ended. Raises StartError."""
         self._loop.wake()
         self._loop.later(PING_SECONDS, self._ping)
         systemd.watch(self._loop.later)
         try:
             self._loop.run(on_turn_end=self._reconcile)
         finally:
-            for worker in self._workers:  # there are some only after a bug
+            for worker in self._workers:  # empty unless the loop has raised an exception
                 worker.control.close()
             self._loop.close()
         if self._failure:
@@ -194,7 +197,7 @@ class Supervisor:
     # Workers
 
     def _fill(self, generation: Generation) -> None:
-        """Start the workers that are missing."""
+        """Start a worker in each empty slot whose pause is over."""
         for number, slot in enumerate(generation.slots):
             if slot.worker is None and slot.due <= self._loop.now and not generation.failure:
                 try:
@@ -226,7 +229,7 @@ class Supervisor:
             self._lost(worker, f"was not ready within {BOOT_SECONDS:g} s")
 
     def _receive(self, worker: WorkerProcess, _events: int) -> None:
-        """Act on the messages of a worker, or on its end."""
+        """Act on the messages of `worker`, or on its end."""
         messages = worker.receive()
         if messages is None:
             self._ended(worker)
@@ -248,7 +251,7 @@ class Supervisor:
                 self._report(message.removeprefix(WARNING).decode("utf-8", "replace"))
 
     def _ping(self) -> None:
-        """Ask all that serve for a sign of life, and kill those that have not given any."""
+        """Ping all workers that serve, and kill those that have not answered too many pings."""
         self._loop.later(PING_SECONDS, self._ping)
         for worker in self._workers:
             if worker.pings == PINGS_UNANSWERED:
@@ -264,14 +267,17 @@ class Supervisor:
         self._lost(worker, worker.wait())
         if self._metrics is not None and worker.counters is not None:
             self._metrics.remove(worker.counters)
-        self.reap()  # those that the system has shown together with it
+        self.reap()  # one SIGCHLD may stand for several ended children
 
     def reap(self) -> None:
-        """Reap children that are no workers."""
+        """Reap ended children that are not workers, as process 1."""
         reap({worker.process.pid for worker in self._workers})
 
     def _lost(self, worker: WorkerProcess, why: str) -> None:
-        """A worker accepts no more. Unless it was told to stop, it has a slot to be filled."""
+        """Note that `worker` accepts no more connections, and vacate its slot, if it still has one.
+
+        Workers that were told to stop have none.
+        """
         worker.accepts = False
         for generation in self._generations():
             slot = generation.slot_of(worker)
@@ -309,7 +315,7 @@ class Supervisor:
         systemd.ready(f"Not reloaded: {why}")
 
     def _give_up(self, coming: Generation) -> None:
-        """The next generation cannot take over; none of it has accepted anything."""
+        """Kill the next generation, one of whose workers failed; it has accepted no connection."""
         self._next = None
         for slot in coming.slots:
             if slot.worker is not None:
@@ -323,7 +329,7 @@ class Supervisor:
             self._refuse_reload(coming.failure)
 
     def _adopt(self, coming: Generation) -> None:
-        """The next generation is ready: let it accept, and retire all other workers."""
+        """Let the next generation, which is ready, accept connections; retire all other workers."""
         former, self._current, self._next = self._current, coming, None
         for worker in self._workers:
             if coming.slot_of(worker) is not None:
@@ -339,7 +345,7 @@ class Supervisor:
             self._reconcile_in(LEAVE_SECONDS)
 
     def _await_hand_over(self, until: float) -> None:
-        """A reload is complete when no old worker accepts any more."""
+        """End the reload if no old worker accepts any more, or the time `until` has come."""
         current = self._current
         assert current is not None  # noqa: S101 (only a generation that serves is reloaded)
         old = [each for each in self._workers if each.accepts and current.slot_of(each) is None]
@@ -364,12 +370,12 @@ class Supervisor:
                 seconds = max(seconds, generation.config.grace + KILL_SECONDS)
         for worker in self._workers:
             worker.send(END if self._stopping else DRAIN)
-            if not worker.ready:  # it has no clients
+            if not worker.ready:  # and therefore has no clients
                 worker.process.kill()
         self._stopping = True
         self._current = self._next = None
         self._loop.later(seconds, self._kill_all)
-        self._loop.wake()  # there may be no worker whose end would
+        self._loop.wake()  # if there is no worker, nothing else wakes the loop to end
 
     def _kill_all(self) -> None:
         for worker in self._workers:

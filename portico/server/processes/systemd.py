@@ -1,6 +1,6 @@
-"""systemd: report the state of the service, give signs of life, and inherit listening sockets.
+"""systemd: report the service's state, send watchdog notifications, inherit listening sockets.
 
-These go as datagrams to the socket that NOTIFY_SOCKET names (sd_notify(3)). Inherited sockets are
+Reports go as datagrams to the socket that NOTIFY_SOCKET names (sd_notify(3)). Inherited sockets are
 the LISTEN_FDS descriptors from number 3 on (sd_listen_fds(3)); their names are ignored. Without
 these environment variables nothing happens.
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 FIRST = 3
 """The first inherited descriptor."""
 MOST = 1024
-"""A larger LISTEN_FDS is a mistake."""
+"""The most descriptors; a larger LISTEN_FDS is taken for a mistake."""
 
 VARIABLES = (
     *("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"),
     *("WATCHDOG_PID", "WATCHDOG_USEC"),
 )
-"""Meant for the main process only, so its children do not get them."""
+"""systemd's environment variables, which are not passed on to worker processes."""
 
 
 def ready(status: str) -> None:
@@ -38,27 +38,27 @@ def ready(status: str) -> None:
 
 
 def reloading() -> None:
-    """Report that a reload begins. The time identifies it (Type=notify-reload)."""
+    """Report that a reload begins, with the time, which Type=notify-reload requires."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     _tell("RELOADING=1", f"MONOTONIC_USEC={now}", "STATUS=Reloading")
 
 
 def stopping() -> None:
-    """Report that the service stops: no more connections, but responses are finished."""
+    """Report that the service stops: it accepts no more connections, but finishes responses."""
     _tell("STOPPING=1", "STATUS=Finishing what is being sent")
 
 
 def watch(later: Callable[[float, Callable[[], None]], None]) -> None:
-    """Give the manager signs of life as often as it wants them (WatchdogSec=, sd_watchdog_enabled).
+    """Send watchdog notifications as often as WatchdogSec= demands (sd_watchdog_enabled(3)).
 
-    `later(seconds, what)` has a loop call something; if the loop hangs, so do they.
+    `later(seconds, what)` has the event loop call `what`, so they stop when the loop hangs.
     """
     usec = os.environ.get("WATCHDOG_USEC", "")
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return
     if not (usec.isascii() and usec.isdigit() and len(usec) <= 18 and int(usec)):
         return
-    seconds = int(usec) / 2_000_000  # twice in the time that is allowed
+    seconds = int(usec) / 2_000_000  # half the permitted time, as systemd advises
 
     def give() -> None:
         later(seconds, give)
@@ -83,9 +83,10 @@ def _tell(*lines: str) -> None:
 
 
 def inherited_sockets() -> Listeners:
-    """Return the listening sockets that this process inherits, by descriptor; often none.
+    """Return the listening sockets that this process inherits, by the name "descriptor N".
 
-    Removes the variables. Raises BindError if one is not a listening stream socket.
+    Usually there are none. Removes the variables from the environment. Raises BindError if a
+    descriptor is not a listening stream socket, or LISTEN_FDS is not a number from 1 to MOST.
     """
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)

@@ -1,15 +1,15 @@
 """The main program of a worker process.
 
-The supervisor starts a fresh interpreter with BOOT; the arguments come as JSON in the environment,
-the listening sockets and the control socket as open descriptors. The worker sends READY, waits for
-GO, and serves. RETIRE, DRAIN and END tell it how to stop; its loop answers PING with PONG, as a
-sign of life. It sends LEAVING when it accepts no more connections, and SERVED at its end,
-with the numbers of requests and of responses that it cut off; WARNING carries a text for the
-operator. When the control socket ends, the supervisor is gone, and the worker drains.
+The supervisor starts a fresh interpreter with BOOT. The worker gets its arguments as JSON in the
+environment, the listening sockets and the control socket as open descriptors. It sends READY, waits
+for GO, and serves. RETIRE, DRAIN and END tell it how to stop; its loop answers PING with PONG, as a
+sign of life. It sends LEAVING when it accepts no more connections, and at its end SERVED, with the
+number of requests and the number of responses that it cut off. WARNING carries a text for the
+operator. When the control socket reaches its end, the supervisor is gone, and the worker drains.
 
-SIGTERM drains as well. SIGINT and SIGHUP, which a terminal sends to all its processes, are ignored:
-the supervisor acts on them. A signal may come from a terminal or service manager as well as the
-supervisor's command, so to drain twice is to drain once.
+SIGTERM makes the worker drain, too. SIGINT and SIGHUP, which a terminal sends to all its processes,
+are ignored: the supervisor acts on them. A service manager may send SIGTERM in addition to the
+supervisor's command, so a second request to drain has no effect.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from portico.server.worker import Worker
 
 VARIABLE = "PORTICO_WORKER"
-"""The environment variable that holds the arguments."""
+"""The environment variable that holds the arguments, as JSON."""
 
 BOOT = (
     "import json, os, sys; "
@@ -40,32 +40,34 @@ BOOT = (
     "from portico.server.processes.worker_main import main; "
     "sys.exit(main(arguments))"
 )
-"""The program that the interpreter is started with; it finds Portico where the supervisor did."""
+"""The program that the interpreter runs; it uses the supervisor's sys.path to find Portico."""
 
 GO, RETIRE, DRAIN, END, PING = b"g", b"r", b"d", b"e", b"p"
-"""Commands: serve; stop without a deadline; stop within the grace time; stop now; answer."""
+"""Commands: serve; stop without a deadline; stop within the grace time; stop now; send PONG."""
 READY, LEAVING, PONG, SERVED, WARNING = b"ready", b"leaving", b"pong", b"served ", b"warning "
-"""Messages, each a line. Two numbers follow SERVED, a text WARNING."""
+"""Messages, each a line. SERVED is followed by two numbers, WARNING by a text."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that are blocked until the process handles them."""
+"""Signals that the supervisor blocks in a new process until their handlers are set."""
 
 STDOUT = 1
 CANNOT_START = 2
-"""The exit code when the configuration is wrong."""
+"""The exit code when the worker cannot be made, for example from a wrong configuration."""
 
 
 class Arguments(TypedDict):
-    """What a worker process is started with."""
+    """The arguments of a worker process."""
 
     path: list[str]
     """sys.path"""
     number: int
-    """Which of the workers it is. Number 0 also reports mistakes in the site's rules."""
+    """The worker's number, from 0. Only number 0 reports mistakes in the site's rules."""
     control: int
+    """The descriptor of the control socket."""
     listeners: list[int]
+    """The descriptors of the listening sockets."""
     schemes: list[str]
-    """How each listener is served."""
+    """How each listener is served (see `listeners.schemes`)."""
     config: dict[str, object]
     counters: int | None
     """The descriptor of shared memory; None when metrics are off."""
@@ -97,16 +99,16 @@ class Control:
         self.fd = fd
 
     def send(self, message: bytes) -> None:
-        """Send a message, if the supervisor still lives."""
+        """Send a message; do nothing if the supervisor is gone."""
         with contextlib.suppress(OSError):
             os.write(self.fd, message + b"\n")
 
     def warn(self, text: str) -> None:
-        """Have the supervisor tell the operator."""
+        """Have the supervisor show `text`, on one line, to the operator."""
         self.send(WARNING + " ".join(text.splitlines()).encode("utf-8", "backslashreplace"))
 
     def receive(self) -> bytes:
-        """Wait for the next command; empty when the supervisor is gone."""
+        """Wait for the next command and return it; empty when the supervisor is gone."""
         try:
             return os.read(self.fd, 1)
         except OSError:
@@ -114,7 +116,7 @@ class Control:
 
 
 class _Commands:
-    """Has a worker obey the supervisor, and SIGTERM."""
+    """Applies the supervisor's commands, and SIGTERM, to a worker."""
 
     def __init__(self, worker: Worker, control: Control) -> None:
         self._worker = worker
@@ -122,7 +124,7 @@ class _Commands:
         self._draining = False
 
     def drain(self) -> None:
-        """Stop within the grace time. Further calls change nothing."""
+        """Stop the worker within the grace time. Further calls have no effect."""
         if not self._draining:
             self._draining = True
             self._worker.stop()
@@ -144,7 +146,7 @@ class _Commands:
 
 
 def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox]:
-    # Imported here, because the supervisor needs none of them.
+    # Imported here, because the supervisor imports this module and needs none of these.
     from portico.server.processes import privileges
     from portico.server.processes.sandbox import Sandbox
     from portico.server.telemetry.access_log import AccessLog
@@ -186,7 +188,7 @@ def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox
 
 
 def _handle_signals(drain: Callable[[], None]) -> None:
-    """Handle signals, which the supervisor has blocked, from now on."""
+    """Set the handlers of SIGNALS, then unblock these signals, which the supervisor has blocked."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         drain()

@@ -1,9 +1,9 @@
 """A worker process as the supervisor sees it: how it is started, and its control socket.
 
-A worker is a fresh interpreter, so it runs the code that is on disk, whatever the supervisor runs.
-It gets the supervisor's module path, the listening sockets, and one end of the control socket; the
-messages on it stand in `worker_main`. The worker holds its end until it exits, so the end of the
-stream is the end of the process.
+A worker is a fresh interpreter, so it runs the code that is now on disk, even if the supervisor's
+is older. It gets the supervisor's module path, the listening sockets, and one end of the control
+socket, whose messages are described in `worker_main`. The worker keeps its end open until it exits,
+so when the supervisor reads the end of the stream, the process has ended.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 
 class WorkerProcess:
-    """Worker `number` of a generation, counted from 0. The constructor starts it."""
+    """Worker `number` of a generation, counted from 0. The constructor starts the process."""
 
     def __init__(
         self, number: int, config: Config, listeners: Listeners, counters: Counters | None
     ) -> None:
-        """`counters` are None when metrics are off. Raises OSError."""
+        """`counters` is None when metrics are off. Raises OSError if no process can be started."""
         self.number = number
         self.counters = counters
         self.started = time.monotonic()
         self.ready = False
-        """Whether it waits for GO, or has had it."""
+        """Whether the worker has sent READY."""
         self.accepts = True
-        """False once it accepts no more connections."""
+        """False once the worker accepts no more connections."""
         self.serves = False
-        """Whether it has had GO."""
+        """Whether GO was sent to the worker."""
         self.pings = 0
-        """Signs of life that it owes."""
+        """Pings that the worker has not answered."""
         self.control, theirs = socket.socketpair()
         self.control.setblocking(False)
         self.fd = self.control.fileno()
@@ -67,12 +67,12 @@ class WorkerProcess:
             self.control.send(command)
 
     def go(self) -> None:
-        """Let it serve."""
+        """Let the worker serve."""
         self.serves = True
         self.send(GO)
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Ask the worker for a sign of life."""
         self.pings += 1
         self.send(PING)
 
@@ -88,7 +88,7 @@ class WorkerProcess:
         return messages if data else None
 
     def wait(self) -> str:
-        """Wait until the process has ended, and return how, for the operator."""
+        """Wait until the process has ended; return how it ended, as text for the operator."""
         code = self.process.wait()
         if code < 0:
             return f"was killed by signal {-code}"
@@ -98,7 +98,7 @@ class WorkerProcess:
 def _spawn(
     number: int, config: Config, listeners: Listeners, control: int, counters: Counters | None
 ) -> subprocess.Popen[bytes]:
-    """Start an interpreter like this one, which runs `worker_main.main`. Raises OSError."""
+    """Start this interpreter, with this one's flags, to run `worker_main.main`. Raises OSError."""
     arguments: Arguments = {
         "path": sys.path,
         "number": number,
@@ -111,7 +111,7 @@ def _spawn(
     shared = [] if counters is None else [counters.fd]
     environ = {name: os.environ[name] for name in os.environ if name not in VARIABLES}
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
-    # -P: no modules from the folder in which the server was started.
+    # -P: import no modules from the folder in which the server was started.
     command = [sys.executable, *flags, "-P", "-c", BOOT, f"portico: worker {number + 1}"]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker unblocks them
     try:
