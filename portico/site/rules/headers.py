@@ -1,11 +1,12 @@
-"""The site's own response fields: the file _headers, parsed and applied.
+"""The site's own response header fields: the file _headers, parsed and applied.
 
-A block: a line with a path or URL, then lines "Name: value" and "! Name" for it.
+A block is a line with a path or URL, followed by lines "Name: value" and "! Name" (remove).
 
-Rule: all blocks that match apply, in their order; in each, removals come first. The first value
-that is set replaces the server's own, a further one is joined to it by a comma.
-Limits: those of Cloudflare Pages, named below. Fields that frame a message, or state what only the
-server knows, are reported and skipped.
+Rule: all blocks that match apply, in the order of the file; within a block, removals come first.
+The first value that is set for a name replaces the server's own; further ones are appended to it
+after a comma.
+Limits: those of Cloudflare Pages, named below. Fields that frame a message, or that only the server
+can know, are reported and skipped.
 Sources: Netlify Docs, "Custom headers"; Cloudflare Pages docs, "Headers".
 """
 
@@ -36,19 +37,19 @@ if TYPE_CHECKING:
     from portico.http.message import Field
 
 SIZE_LIMIT = 32 << 10
-"""Characters that rules may add to one response; what would exceed it is left out. Clients refuse
-heads of much more, and captured values multiply the path of a request."""
+"""Characters that rules may add to one response; further fields are left out. Clients refuse much
+larger heads, and captured values multiply the path of a request."""
 _LINE_COST = 32
-"""Characters that a field counts, besides its name and its value."""
+"""Characters that count for a field in addition to its name and value."""
 
 BLOCKS_LIMIT = 100
-"""Blocks of a file, as on Cloudflare Pages. Each may have to be tried for a request."""
+"""Most blocks of a file, as on Cloudflare Pages. A request may have to try each."""
 
 LINE_LIMIT = 2000
-"""Characters of a line, as on Cloudflare Pages."""
+"""Most characters of a line, as on Cloudflare Pages."""
 
-# Fields that frame a message or belong to the connection (RFC 9110, 7.6.1), and what the server
-# states of itself. A wrong value here breaks the connection, or the response.
+# Fields that frame a message or belong to the connection (RFC 9110, 7.6.1), and fields in which the
+# server describes itself. A wrong value breaks the connection or the response.
 _FRAMING = frozenset(
     {
         "accept-ranges",
@@ -71,13 +72,14 @@ _FRAMING = frozenset(
     }
 )
 
-# Fields computed from the content. They may be removed; another value would be wrong.
+# Fields computed from the content. Rules may remove them, but not set them to another value.
 _COMPUTED = frozenset({"content-digest", "etag", "last-modified", "repr-digest"})
 
-# On Netlify this asks for a password. As a response field it would reveal the password.
+# On Netlify this field asks for a password. As a response field it would reveal the password.
 _UNSUPPORTED = frozenset({"basic-auth"})
 
-# Vary may be extended but not removed, or caches would mix up representations.
+# Vary may be extended but not removed, or caches would mix up representations. Content-Encoding
+# may be set, for files that are compressed on disk.
 _NOT_REMOVED = _FRAMING
 _NOT_SET = (_FRAMING - {"vary", "content-encoding"}) | _COMPUTED
 
@@ -86,12 +88,12 @@ _TOO_MANY = f"There are already {BLOCKS_LIMIT} blocks; no more are read."
 
 _PATH_LINE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://")
 
-# field-value (RFC 9110, 5.5), without obs-text, which no two clients decode alike.
+# field-value (RFC 9110, 5.5), without obs-text, which clients decode differently.
 _VALUE = re.compile(r"[\t -~]+")
 
 
 class Block:
-    """The fields for one pattern. Raises BadRuleError for a text that is no pattern."""
+    """The fields for one pattern. Raises BadRuleError for a text that is not a valid pattern."""
 
     def __init__(self, text: str, line: int) -> None:
         check_length(text, LINE_LIMIT)
@@ -103,7 +105,7 @@ class Block:
         """Names of fields to remove, in lower case."""
 
     def add(self, text: str) -> None:
-        """Add a line of the block. Raises BadRuleError for one that is skipped."""
+        """Add a line of the block. Raises BadRuleError for a line to be skipped."""
         check_length(text, LINE_LIMIT)
         if text.startswith("!"):
             name = _name(text[1:])
@@ -136,15 +138,17 @@ class HeaderRules:
         self._index = Index([block.pattern for block in blocks])
 
     def apply(self, path: str, host: str, fields: list[Field]) -> tuple[list[Field], list[int]]:
-        """Return the fields of a response after all blocks that match, and those blocks' lines.
+        """Return the fields of a response with all matching blocks applied, and the blocks' lines.
 
-        `path` is the request's as received, `host` as `fields.host_name` gives it. `fields`, those
-        that the server would send, are not changed.
+        `path` is the request's path as received, `host` is as `http.fields.host_name` returns it.
+        `fields` are the server's own; the list is not changed.
         """
         path = normal_path(path)
         lines = []
         room = SIZE_LIMIT
-        joined = {"vary"}  # names whose values are joined: those that a block has set, and Vary
+        joined = {
+            "vary"
+        }  # names to whose value others are appended: Vary, and those set by a block
         for number in self._index.candidates(path):
             block = self.blocks[number]
             captures = block.pattern.match(path, host)
@@ -156,7 +160,7 @@ class HeaderRules:
                 room -= len(name) + template.size(captures) + _LINE_COST
                 if room < 0:
                     break
-                # A splat may capture nothing, but a value is not empty and has no outer space.
+                # A splat may capture nothing; a field value must not begin or end with whitespace.
                 value = template.fill(captures).strip(" \t")
                 if value:
                     fields = _with(name, value, fields, joined)
@@ -164,11 +168,11 @@ class HeaderRules:
 
 
 def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
-    """Return the blocks of a _headers file, and the lines that were skipped. Never raises."""
+    """Return the blocks of a _headers file, and its skipped lines. Never raises."""
     blocks: list[Block] = []
     problems: list[Problem] = []
     block: Block | None = None
-    skips = False  # after a path that was skipped, so are its lines
+    skips = False  # whether the lines of a block are skipped because its path was
     for line, content in rule_lines(text, problems):
         try:
             if _PATH_LINE.match(content):
@@ -195,15 +199,16 @@ def parse_headers(text: str) -> tuple[HeaderRules, list[Problem]]:
 
 
 def _with(name: str, value: str, fields: list[Field], joined: set[str]) -> list[Field]:
-    """Return `fields` with one more.
+    """Return `fields` with the field `name: value`.
 
-    It replaces the field of the same name, or is joined to it if the name is in `joined`.
+    It replaces the field of the same name, or is appended to its value if the name is in `joined`.
+    Adds the name to `joined`.
     """
     key = name.lower()
     if key not in joined:
         joined.add(key)
         fields = without(fields, {key})
-    elif key != "set-cookie":  # The one field that must not be joined (RFC 9110, 5.3).
+    elif key != "set-cookie":  # the only field whose values must not be joined (RFC 9110, 5.3)
         for place, (known, old) in enumerate(fields):
             if known.lower() == key:
                 return [*fields[:place], (known, f"{old}, {value}"), *fields[place + 1 :]]
@@ -211,7 +216,7 @@ def _with(name: str, value: str, fields: list[Field], joined: set[str]) -> list[
 
 
 def _name(text: str) -> str:
-    """Return a field's name (RFC 9110, 5.1)."""
+    """Return a field's name without spaces around it (RFC 9110, 5.1). Raises BadRuleError."""
     name = text.strip()
     if not TOKEN.fullmatch(name):
         raise BadRuleError(f'"{name}" is not the name of a field.')

@@ -1,12 +1,15 @@
-"""What the files _redirects and _headers have in common: lines, source patterns, templates.
+"""Shared parts of the parsers of _redirects and _headers: lines, source patterns, templates.
+
+A placeholder (":name") matches one segment of a path, or a part of it. A splat ("*") matches any
+text. What they match is captured, and replaces ":name" or ":splat" in a template.
 
 Rule: paths are compared in one normal form, in which every byte has exactly one spelling, so that
-percent-encoding cannot evade a rule. What a pattern captures is a piece of that form: visible ASCII
-that can neither end a field nor begin a query, so it is safe wherever it is written. A slash at the
-end of a path makes no difference.
-Limits: one splat in a source, and one placeholder or splat between two slashes; so matching takes
-time proportional to the path. Patterns are case-sensitive. What a file may hold is named below: a
-site may be somebody else's.
+percent-encoding cannot evade a rule. A captured value is a piece of that form: visible ASCII that
+can neither end a header field nor begin a query, so it is safe wherever a template puts it. A slash
+at the end of a path makes no difference.
+Limits: one splat in a source, and one placeholder or splat between two slashes, so the time of
+matching is proportional to the path's length. Patterns are case-sensitive. The limits of a file's
+content have names below; they exist because the operator may not be the author of the site.
 Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Custom headers"; Cloudflare
 Pages docs, "Redirects", "Headers".
 """
@@ -22,15 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 LINES_LIMIT = 5000
-"""Lines of a file that are read, comments aside: more than twice as many as there can be rules."""
+"""Lines of a file that are read, without comments: more than twice the highest number of rules."""
 PLACEHOLDERS_LIMIT = 16
-"""Placeholders and splats in a source, and in a destination or a value. Sites use three."""
+"""Most placeholders and splats in a source, and in a destination or a value. Sites use three."""
 
 Captures = dict[str, str]
 """The text captured by each placeholder, and by "splat", in normal form."""
 
-# Characters that need no encoding in a path: unreserved ones, and those sub-delims and others that
-# have no meaning there (RFC 3986, 3.3).
+# Characters that need no encoding in a path segment: pchar without pct-encoded (RFC 3986, 3.3).
 _PLAIN = r"A-Za-z0-9\-._~!$&'()*+,;=:@"
 _NORMAL = re.compile(f"[{_PLAIN}/]*")
 _NOT_NORMAL = re.compile(f"%([0-9A-Fa-f]{{2}})|[^{_PLAIN}/]", re.DOTALL)
@@ -41,18 +43,18 @@ _NOT_VISIBLE = re.compile(r"[^!-~]|#")
 _NOT_NEUTRAL = re.compile(r"[^A-Za-z0-9\-._~/%]")
 
 DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
-"""A "." or ".." between slashes of a path in normal form. Clients resolve it, so it is no name."""
+"""A "." or ".." segment of a path in normal form. Clients resolve it before they send a path."""
 
 ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
-"""An http or https URL: its authority, and what follows."""
+"""An http or https URL. Groups: the authority, and the rest."""
 
-# Each has one group, so that `split` alternates literal text and captures, literal text first.
+# Each has one group, so `split` returns literal text and captures in turn, literal text first.
 _CAPTURE = re.compile(r"(\*|:[A-Za-z][A-Za-z0-9_]*)")
 _NAME = re.compile(r":([A-Za-z][A-Za-z0-9_]*)")
 
 
 class Problem(NamedTuple):
-    """A line that was skipped: its number from 1, its text, and the reason."""
+    """A skipped line: its number from 1, its text, and the reason."""
 
     line: int
     text: str
@@ -63,13 +65,13 @@ class Problem(NamedTuple):
 
 
 class BadRuleError(ValueError):
-    """A line that is skipped; the message says why, in a sentence."""
+    """A line cannot be parsed and is skipped; the message is a sentence that says why."""
 
 
 def rule_lines(text: str, problems: list[Problem]) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a rules file with their numbers, without blank lines and comments.
+    """Yield number and text of the lines of a rules file, without blank lines and comments.
 
-    Where there are more than LINES_LIMIT, the first one beyond is added to `problems`.
+    Stop after LINES_LIMIT lines, and add the next one to `problems`.
     """
     count = 0
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
@@ -90,32 +92,35 @@ def check_length(line: str, limit: int) -> None:
 
 
 def normal_path(path: str) -> str:
-    """Return `path` in the form in which paths are compared: that of `target.encode_path`.
+    """Return `path` in the normal form for comparison, which is that of `target.encode_path`.
 
-    Bytes are percent-encoded, in capitals, only where they must be. An encoded slash separates
-    segments as a slash does, and several are one.
+    Only bytes that need it are percent-encoded, with capital hex digits. An encoded slash is the
+    same as a slash, and several slashes in a row are one.
     """
     path = _normal_octets(path)
     return _SLASHES.sub("/", path) if "//" in path or "%2F" in path else path
 
 
 def normal_segment(text: str) -> str:
-    """Return `text`, possibly percent-encoded, as a piece of a path without a slash."""
+    """Return `text`, possibly percent-encoded, in normal form, with slashes encoded."""
     return _normal_octets(text).replace("/", "%2F")
 
 
 def as_written(text: str) -> str:
-    """Return `text` of a destination, with those characters encoded that no URL may contain."""
+    """Percent-encode the characters in `text` of a destination that no URL may contain."""
     return _NOT_WRITTEN.sub(_encoded, text)
 
 
 def as_received(query: str) -> str:
-    """Return a request's query for a Location. That of a parsed request needs no change."""
+    """Percent-encode the characters in a request's query that no Location may contain.
+
+    The query of a parsed request has none of them.
+    """
     return _NOT_VISIBLE.sub(_encoded, query)
 
 
 def neutral(captured: str) -> str:
-    """Return a captured value with those characters encoded that delimit queries or values."""
+    """Percent-encode the characters in a captured value that delimit queries or field values."""
     return _NOT_NEUTRAL.sub(_encoded, captured)
 
 
@@ -131,12 +136,12 @@ def _normal_character(found: re.Match[str]) -> str:
 
 
 def _encoded(found: re.Match[str]) -> str:
-    # Lone surrogates are no text; they are allowed here only so that no input raises.
+    # "surrogatepass" because a lone surrogate would raise, and this must not raise for any input.
     return "".join([f"%{octet:02X}" for octet in found[0].encode("utf-8", "surrogatepass")])
 
 
 def captures_path(source: str) -> bool:
-    """Return whether the path of a source has a placeholder or a splat, if it is a source."""
+    """Return whether the path of `source` has a placeholder or splat, without checking `source`."""
     found = ABSOLUTE.fullmatch(source)
     return _CAPTURE.search(found[2] if found else source) is not None
 
@@ -144,7 +149,7 @@ def captures_path(source: str) -> bool:
 class Pattern:
     """The source of a rule: a path, or a URL whose scheme is ignored.
 
-    Raises BadRuleError for a text that is no source.
+    Raises BadRuleError for a text that is not a valid source.
     """
 
     def __init__(self, text: str) -> None:
@@ -159,19 +164,19 @@ class Pattern:
         if len(set(self.names)) < len(self.names):
             raise BadRuleError("The source has two placeholders of the same name.")
         self.host = hosts[0] if len(hosts) == 1 else None
-        """The host of the source, "" for any; None if it has placeholders."""
+        """The host of the source, "" for any host; None if the host has placeholders."""
         self.literal = _bare(paths[0]) if len(paths) == 1 else None
         """The path without its final slash; None if it has placeholders or a splat."""
         first, slash, _ = paths[0][1:].partition("/")
         self.first = first if slash else None
-        """The path's first segment; None if it is also the last, or has a placeholder."""
+        """The path's first segment; None if it has a capture, or is the only segment."""
         self._host = re.compile(_expression(hosts, "[^/.]+")) if authority else None
         self._path = _PathPattern(paths) if len(paths) > 1 else None
 
     def match(self, path: str, host: str) -> Captures | None:
-        """Return what is captured of a path in normal form; None if it does not match.
+        """Return the captures of a path in normal form; None if it does not match.
 
-        `host` is lower case and has no port, as `fields.host_name` gives it.
+        `host` is in lower case and without port, as `http.fields.host_name` returns it.
         """
         values: tuple[str, ...] = ()
         if self._host is not None:
@@ -190,7 +195,7 @@ class Pattern:
         return dict(zip(self.names, values, strict=True))
 
     def sample(self) -> tuple[str, str]:
-        """Return a host and a path that match, with a made-up word for each placeholder."""
+        """Return a host and a path that match, with an invented word for each placeholder."""
         hosts, paths = map(list, self.identity)
         words = [f"any~{number}" for number in range(len(self.names))]
         hosts[1::2] = words[: len(hosts) // 2]
@@ -199,10 +204,11 @@ class Pattern:
 
 
 class _PathPattern:
-    """A path with captures, as pieces: literal text and captures, alternating.
+    """Matches a path pattern with captures, given as literal text and captures in turn.
 
-    What follows a splat has a fixed number of slashes, so it can begin at one place only: there is
-    nothing to be tried out. An expression for all of it would try each place in the path.
+    The part after a splat contains a fixed number of slashes, so counting slashes from the end of
+    the path finds the one place where it can begin. A single regular expression for the whole path
+    would try every place instead (backtracking).
     """
 
     def __init__(self, pieces: tuple[str, ...]) -> None:
@@ -218,7 +224,7 @@ class _PathPattern:
             self._before = re.compile(_path_expression(pieces))
 
     def match(self, path: str) -> tuple[str, ...] | None:
-        """Return what is captured of a path in normal form; None if it does not match."""
+        """Return the captured values of a path in normal form; None if it does not match."""
         if self._after is None:
             found = self._before.fullmatch(path)
             return None if found is None else found.groups("")
@@ -238,14 +244,14 @@ class _PathPattern:
 
 
 class Index:
-    """Finds the few patterns that can match a path, in their order in the file."""
+    """Finds the few patterns that can match a path, in the order of the file."""
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._exact: dict[str, list[int]] = {}
         self._below: dict[str, list[int]] = {}
-        """Patterns with placeholders, by the first segment that they match."""
+        """Patterns with captures, by their first segment; each list includes `_anywhere`."""
         self._anywhere: list[int] = []
-        """Patterns that match any first segment."""
+        """Patterns with captures whose first segment is not fixed."""
         for number, pattern in enumerate(patterns):
             if pattern.literal is not None:
                 self._exact.setdefault(pattern.literal, []).append(number)
@@ -269,10 +275,10 @@ class Index:
 
 
 class Template:
-    """A text in which captured values replace the placeholders called `names`.
+    """A text in which captured values replace the placeholders named in `names`.
 
-    `literal` is applied to the text between them, `captured` to each value. Placeholders with
-    other names are ordinary text. Raises BadRuleError for too many placeholders.
+    `literal` is applied to the text between placeholders, `captured` to each value. Placeholders
+    with other names are ordinary text. Raises BadRuleError for more than PLACEHOLDERS_LIMIT.
     """
 
     def __init__(
@@ -292,13 +298,16 @@ class Template:
                 pieces[-1] += f":{name}{following}"
         pieces[::2] = map(literal, pieces[::2])
         self._pieces = pieces
-        """Literal text and names, alternating."""
+        """Literal text and names in turn, literal text first."""
         if len(pieces) // 2 > PLACEHOLDERS_LIMIT:
             raise BadRuleError(f"There are more than {PLACEHOLDERS_LIMIT} placeholders.")
         self._length = sum(map(len, pieces[::2]))
 
     def size(self, captures: Captures) -> int:
-        """Return about how many characters `fill` returns, without making them."""
+        """Return the approximate length of the result of `fill`, without making it.
+
+        `literal` is counted, but not what `captured` adds to a value.
+        """
         return self._length + sum([len(captures[name]) for name in self._pieces[1::2]])
 
     def fill(self, captures: Captures) -> str:
@@ -316,14 +325,14 @@ def names_in(text: str) -> list[str]:
 
 
 def _pieces(text: str, literal: Callable[[str], str]) -> tuple[str, ...]:
-    """Return literal text and captures, alternating, with `literal` applied to the former."""
+    """Split `text` into literal text and captures in turn; apply `literal` to the literal text."""
     pieces = _CAPTURE.split(text)
     pieces[::2] = map(literal, pieces[::2])
     return tuple(pieces)
 
 
 def _split_source(text: str) -> tuple[str, str]:
-    """Return the host of a source, or "", and its path."""
+    """Return the host of a source, or "", and its path. Raises BadRuleError."""
     found = ABSOLUTE.fullmatch(text)
     host, path = (_source_host(found[1]), found[2] or "/") if found else ("", text)
     if "?" in path or "#" in path:
@@ -342,7 +351,7 @@ def _split_source(text: str) -> tuple[str, str]:
 
 
 def _source_host(authority: str) -> str:
-    """Return the host that a source names."""
+    """Return the host in a source's authority, which may have placeholders. Raises BadRuleError."""
     found = HOST.fullmatch(_NAME.sub("x", authority))
     if found is None or "*" in authority:
         raise BadRuleError("The source does not name a host. (Placeholders may stand in it.)")
@@ -354,19 +363,22 @@ def _source_host(authority: str) -> str:
 
 
 def _expression(pieces: Sequence[str], placeholder: str) -> str:
-    """Return the regular expression for pieces, with a group for each capture."""
+    """Return a regular expression for `pieces`, with a group for each capture."""
     expressions = [re.escape(piece) for piece in pieces]
     expressions[1::2] = ["(.*)" if piece == "*" else f"({placeholder})" for piece in pieces[1::2]]
     return "".join(expressions)
 
 
 def _path_expression(pieces: Sequence[str]) -> str:
-    """The same for a path. A splat that is the last segment also matches the folder."""
+    """Return a regular expression for the pieces of a path.
+
+    A splat that is the whole last segment also matches the path of the folder: "/a/*" matches "/a".
+    """
     if pieces[-2:] == ("*", "") and pieces[-3].endswith("/"):
         return _expression((*pieces[:-3], pieces[-3][:-1]), "[^/]+") + "(?:/(.*))?"
     return _expression((*pieces[:-1], _bare(pieces[-1])), "[^/]+") + "/?"
 
 
 def _bare(path: str) -> str:
-    """Return a path without its final slash."""
+    """Return `path` without a final slash."""
     return path[:-1] if path[-1:] == "/" else path

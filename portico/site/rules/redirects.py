@@ -2,11 +2,11 @@
 
 A line: source [name=value ...] destination [status[!]] [# comment].
 
-Rule: the first rule that matches decides. Without "!" a file of the site comes first (Netlify calls
-this shadowing): the caller applies the rule only if it finds no file. A rule that leads to where
-the request already is does not match, so no rule can redirect to itself.
+Rule: the first rule that matches decides. Without "!", a file of the site takes precedence (Netlify
+calls this shadowing): the caller applies the rule only if there is no file. A rule whose
+destination is the request itself does not match, so no rule can redirect to itself.
 Limits: those of Cloudflare Pages, named below. Rules that depend on the client (Country, Language,
-Role, Cookie), or that would fetch from another host, are reported and skipped.
+Role, Cookie), or that would fetch content from another host, are reported and skipped.
 Sources: Netlify Docs, "Redirects and rewrites", "Redirect options", "Rewrites and proxies";
 Cloudflare Pages docs, "Redirects".
 """
@@ -44,28 +44,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     _Request = tuple[str, str, str | None]
-    """Host, path in normal form, query."""
+    """Host, path in normal form, query (None if there is none)."""
 
 STATIC_LIMIT = 2000
-"""Rules without a placeholder or splat in their source, as on Cloudflare Pages."""
+"""Most rules without a placeholder or splat in their source's path, as on Cloudflare Pages."""
 
 DYNAMIC_LIMIT = 100
-"""Rules with one, as on Cloudflare Pages. A look-up may have to try each of them."""
+"""Most rules with a placeholder or splat there, as on Cloudflare Pages. A look-up may try each."""
 
 LINE_LIMIT = 1000
-"""Characters of a line, as on Cloudflare Pages."""
+"""Most characters of a line, as on Cloudflare Pages."""
 
 LOCATION_LIMIT = 16 << 10
-"""Characters of a destination with its captures. A rule does not match where it would have more:
-no client takes such a field, and several splats multiply the path of a request."""
+"""Most characters of a destination with its captures. A rule does not match if it would have more:
+no client accepts such a field, and several splats multiply the path of a request."""
 
 DEFAULT_STATUS = "301"
-"""The status of a rule that names none, as on Netlify; Cloudflare Pages has 302."""
+"""The status of a rule without a status, as on Netlify; Cloudflare Pages has 302."""
 
 HOPS_LIMIT = 20
-"""Redirects in a row after which browsers give up (WHATWG Fetch, "HTTP-redirect fetch")."""
+"""Successive redirects after which browsers give up (WHATWG Fetch, "HTTP-redirect fetch")."""
 
 REWRITES = frozenset({200, 404})
+"""Statuses whose rules serve other content at the requested URL, instead of redirecting."""
 
 _STATUS = re.compile(r"([0-9]{3})(!?)")
 _CONDITION = re.compile(r"(country|language|role|cookie|sign(ed)?)=", re.ASCII | re.IGNORECASE)
@@ -73,19 +74,23 @@ _SLASHES = re.compile(r"//+")
 
 
 class Match(NamedTuple):
-    """What a rule decides for a request."""
+    """The decision of a rule for a request."""
 
     status: int
     location: str
-    """For a redirect the value of Location; for 200 and 404 the path of the content, still
-    percent-encoded, to be looked up as if it had been requested, without applying rules."""
+    """For a redirect, the value of Location. For 200 and 404, the path of the content, still
+    percent-encoded: look it up like a requested path, without applying rules."""
     line: int
     """The rule's line in the file, from 1."""
     forced: bool
+    """Whether the rule takes precedence over a file ("!")."""
 
 
 class _Parameter:
-    """What a rule requires of one query parameter: a value, or any that is not empty."""
+    """A rule's requirement of one query parameter: a certain value, or a placeholder.
+
+    A placeholder stands for any value that is not empty.
+    """
 
     def __init__(self, text: str) -> None:
         found = names_in(text)
@@ -95,13 +100,13 @@ class _Parameter:
 
 
 class _Destination:
-    """The destination of a rule. Raises BadRuleError for a text that is none."""
+    """The destination of a rule. Raises BadRuleError for a text that is not a valid one."""
 
     def __init__(self, text: str, names: Sequence[str]) -> None:
         found = ABSOLUTE.fullmatch(text)
         self.origin, rest = _split_origin(text, found) if found else ("", text)
         self.host = _host_of(found[1]) if found else ""
-        """The host that it names, "" for the site's own, None if it also names a port."""
+        """The destination's host; "" for the site's own, None if the destination has a port."""
         if "splat" in names_in(rest) and "splat" not in names:
             raise BadRuleError('The destination has ":splat", but the source has no "*".')
         rest, hash_, fragment = rest.partition("#")
@@ -116,12 +121,12 @@ class _Destination:
         self._fragment = Template(fragment, names, as_written, neutral) if hash_ else None
 
     def size(self, captures: Captures) -> int:
-        """Return about how many characters it has for `captures`."""
+        """Return the approximate length of the destination with `captures`."""
         templates = (self._path, self._query, self._fragment)
         return sum([template.size(captures) for template in templates if template is not None])
 
     def path_and_query(self, captures: Captures, query: str | None) -> tuple[str, str | None]:
-        """Return the path and the query for `captures`; `query` if the rule has none."""
+        """Return path and query with `captures`; the request's `query` if the rule has none."""
         path = self._path.fill(captures)
         if not self.origin:
             # An empty capture, or one that begins with a slash, must not make "//host".
@@ -131,7 +136,7 @@ class _Destination:
         return path, query and as_received(query)
 
     def location(self, path: str, query: str | None, captures: Captures) -> str:
-        """Return the value of Location."""
+        """Return the value of Location for this path and query."""
         after = "" if query is None else f"?{query}"
         if self._fragment is not None:
             after = f"{after}#{self._fragment.fill(captures)}"
@@ -139,7 +144,7 @@ class _Destination:
 
 
 class Rule:
-    """One line of the file. Raises BadRuleError for a line that is no rule."""
+    """The rule in one line of the file. Raises BadRuleError for a line that is not a valid rule."""
 
     def __init__(self, text: str, line: int) -> None:
         check_length(text, LINE_LIMIT)
@@ -161,7 +166,7 @@ class Rule:
             raise BadRuleError("The rule leads to itself. (Schemes are not told apart here.)")
 
     def match(self, path: str, query: str | None, host: str) -> Match | None:
-        """Return what the rule decides for a path in normal form; None if it does not match."""
+        """Return the rule's decision for a path in normal form; None if it does not match."""
         captures = self.pattern.match(path, host)
         if captures is None or (self.parameters and not self._capture(query, captures)):
             return None
@@ -189,12 +194,12 @@ class Rule:
         return host, path, "&".join(pairs) or None
 
     def identity(self) -> object:
-        """Return a value that is equal for two rules for the same requests."""
+        """Return a value that is equal for two rules that match the same requests."""
         wishes = {(name, wish.value) for name, wish in self.parameters.items()}
         return self.pattern.identity, frozenset(wishes)
 
     def _capture(self, query: str | None, captures: Captures) -> bool:
-        """Whether `query` has exactly the required parameters; adds their values to `captures`."""
+        """Whether `query` has exactly the required parameters; if so, add them to `captures`."""
         given = _parameters_given(query or "")
         if given is None or given.keys() != self.parameters.keys():
             return False
@@ -209,7 +214,7 @@ class Rule:
         return True
 
     def _leads_to_itself(self) -> bool:
-        """Whether each request that the rule matches is already at its destination."""
+        """Whether the destination of every request that the rule matches is the request itself."""
         if self.parameters or self.status == 404:
             return False
         host, path = self.pattern.sample()
@@ -227,10 +232,10 @@ class Redirects:
         self._index = Index([rule.pattern for rule in rules])
 
     def match(self, path: str, query: str | None, host: str) -> Match | None:
-        """Return what the first rule that matches decides; None if there is none.
+        """Return the decision of the first rule that matches; None if there is none.
 
-        `path` and `query` are as received, `host` as `fields.host_name` gives it. If it is not
-        `forced`, an existing file comes first.
+        `path` and `query` are as received, `host` is as `http.fields.host_name` returns it. A match
+        that is not `forced` applies only if there is no file at `path`.
         """
         path = normal_path(path)
         for number in self._index.candidates(path):
@@ -241,7 +246,7 @@ class Redirects:
 
 
 def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
-    """Return the rules of a _redirects file, and the lines that were skipped. Never raises."""
+    """Return the rules of a _redirects file, and its skipped lines. Never raises."""
     rules: list[Rule] = []
     problems: list[Problem] = []
     lines: dict[object, int] = {}
@@ -249,7 +254,7 @@ def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
     full: set[str] = set()
     for line, content in rule_lines(text, problems):
         if "with" in full and captures_path(content.split(None, 1)[0]):
-            continue  # to make an expression of each would take long
+            continue  # compiling a regular expression for each would take long
         try:
             rule = Rule(content, line)
         except BadRuleError as error:
@@ -275,21 +280,22 @@ def parse_redirects(text: str) -> tuple[Redirects, list[Problem]]:
 
 
 class Cycle(NamedTuple):
-    """A chain of redirects without an end."""
+    """A chain of redirects that never ends."""
 
     start: str
-    """The path of a request that enters it."""
+    """The path of a request that starts the chain."""
     lines: tuple[int, ...]
-    """The lines of _redirects that it goes through, in this order."""
+    """The lines of _redirects that apply, in this order."""
 
 
 def find_cycles(redirects: Redirects, exists: Callable[[str], bool] | None = None) -> list[Cycle]:
-    """Return the chains in which a client would go round, or on for more than HOPS_LIMIT steps.
+    """Return the chains that return to an earlier request, or have more than HOPS_LIMIT redirects.
 
-    Each redirect is followed from a request that it matches, by the code that answers requests,
-    with made-up words for what its placeholders capture. `exists` tells whether the site has a file
-    for a path, which comes before a rule that is not forced; without it, no file is assumed. A
-    chain ends at another host. A cycle that only certain captured words close is not found.
+    Each redirect is followed from a request that it matches, with invented words for its
+    placeholders, by the same code that answers requests. `exists` tells whether the site has a file
+    for a path, which takes precedence over a rule that is not forced; without `exists`, there are
+    no files. A chain ends at a host that no rule names. A cycle that exists only for certain
+    captured words is not found.
     """
     hosts = {rule.pattern.host for rule in redirects.rules if rule.pattern.host}
     found: dict[frozenset[int], Cycle] = {}
@@ -308,7 +314,10 @@ def _endless(
     hosts: set[str],
     exists: Callable[[str], bool] | None,
 ) -> tuple[int, ...]:
-    """Return the lines that `request` goes through for ever; none if it arrives or leaves us."""
+    """Return the lines of the endless chain of redirects that `request` starts.
+
+    Return none if the chain ends: at content, or at a new host that is not in `hosts`.
+    """
     lines: list[int] = []
     seen: dict[_Request, int] = {}
     while request not in seen and len(lines) <= HOPS_LIMIT:
@@ -327,7 +336,7 @@ def _endless(
 
 
 def _next_request(location: str, host: str) -> _Request:
-    """Return the request that a client makes for a Location that `host` has sent."""
+    """Return the request that a client makes for a Location from `host`."""
     absolute = ABSOLUTE.fullmatch(location)
     if absolute:
         host, location = _host_of(absolute[1]) or "", absolute[2]
@@ -336,7 +345,10 @@ def _next_request(location: str, host: str) -> _Request:
 
 
 def _split_line(text: str) -> tuple[str, list[str], str, list[str]]:
-    """Return the source, the parameters, the destination, and what follows."""
+    """Return the source, the parameters, the destination, and the words after the destination.
+
+    Raises BadRuleError if there is no destination.
+    """
     source, *others = text.split()
     comment = next((at for at, word in enumerate(others) if word.startswith("#")), None)
     others = others[:comment]
@@ -349,7 +361,10 @@ def _split_line(text: str) -> tuple[str, list[str], str, list[str]]:
 
 
 def _status(options: list[str]) -> tuple[int, bool]:
-    """Return the status, and whether it is forced, from what follows the destination."""
+    """Return the status, and whether it has "!", from the words after the destination.
+
+    Raises BadRuleError.
+    """
     for option in options:
         if _CONDITION.match(option):
             raise BadRuleError(
@@ -379,9 +394,9 @@ def _parameters_wanted(words: list[str]) -> dict[str, _Parameter]:
 
 @lru_cache(maxsize=8)
 def _parameters_given(query: str) -> dict[str, str] | None:
-    """Return the parameters of a query; None if there are too many for any rule, or one twice.
+    """Return the parameters of a query; None if one is repeated, or there are too many for a rule.
 
-    Cached, because all rules for one path need those of the same query.
+    Cached, because all rules tried for one request parse the same query.
     """
     if query.count("&") >= LINE_LIMIT // len("a=b "):
         return None
@@ -391,12 +406,12 @@ def _parameters_given(query: str) -> dict[str, str] | None:
 
 
 def _parameter_value(text: str) -> str:
-    """Return a parameter's name or value in normal form; "+" is a space."""
+    """Return a parameter's name or value in normal form; "+" stands for a space."""
     return normal_segment(text.replace("+", "%20"))
 
 
 def _split_origin(text: str, found: re.Match[str]) -> tuple[str, str]:
-    """Return a destination's scheme and authority, and what follows them."""
+    """Return a destination's scheme and authority, and the rest. Raises BadRuleError."""
     authority = found[1]
     if not HOST.fullmatch(authority):
         raise BadRuleError("The destination must name its host in full, without placeholders.")
@@ -404,6 +419,9 @@ def _split_origin(text: str, found: re.Match[str]) -> tuple[str, str]:
 
 
 def _host_of(authority: str) -> str | None:
-    """Return the host of an authority, "" for none; None if it has a port, as ours is unknown."""
+    """Return the host of an authority; "" if empty, None if it has a port or is not valid.
+
+    Ports are not compared, since the port at which clients reach the site is not known here.
+    """
     found = HOST.fullmatch(authority)
     return host_name(authority) if found and not found[2] else None

@@ -1,11 +1,11 @@
-"""The site's own rules as they are now: `_redirects` and `_headers` in its root.
+"""The site's own rules: the present content of `_redirects` and `_headers` in its root.
 
-Rule: a change of one of the files shows in the next response, so every response depends on them.
-While there are none, that is only the dependency on the root that every response has anyway. A line
-with a mistake is reported with its number, and the others apply. A long file is parsed in a thread,
-once for all threads of a worker.
-Limits: a rules file larger than RULES_LIMIT is reported and ignored. Of one file, REPORTS mistakes
-are reported.
+Rule: a change of one of the files applies from the next response on, so every response depends on
+both. A site without them adds only a dependency on the root folder, which every response has
+anyway. A line with a mistake is reported with its number, and the other lines apply. A long file is
+parsed in a thread, once for all threads of a worker.
+Limits: a rules file larger than RULES_LIMIT is reported and ignored. At most REPORTS mistakes of a
+file are reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from portico.site.rules.redirects import Redirects
 
     Parsed = tuple[Redirects | HeaderRules, list[Problem]]
-    """The rules in a file, and the lines that were skipped."""
+    """The rules of a file, and its skipped lines."""
     Report = Callable[[str], None]
 
 REDIRECTS, HEADERS = "_redirects", "_headers"
@@ -42,44 +42,44 @@ _HIDDEN = frozenset(
 )
 
 RULES_LIMIT = 4 << 20
-"""Bytes of a rules file. All the lines that can apply are shorter together."""
+"""Most bytes of a rules file: about twice as many as the most and longest redirects need."""
 PARSED_AT_ONCE = 8 << 10
-"""Bytes of a rules file that the loop parses itself, in some milliseconds."""
+"""Most bytes of a rules file that the loop parses itself, in some milliseconds."""
 REPORTS = 20
-"""Mistakes of a file that are reported one by one."""
+"""Mistakes of a file that are reported one by one; the rest is counted."""
 _REPORT_LENGTH = 300
-"""Characters of a report; it may quote a line."""
+"""Most characters of a report, which may quote a line of the file."""
 
 
 def is_rules_file(names: tuple[str, ...]) -> bool:
-    """Whether a path is one of them, or portico.toml, which is none for clients either.
+    """Whether a path is `_redirects`, `_headers` or `portico.toml` in the root: not for clients.
 
-    Their coded forms count, and case does not: some disks ignore it.
+    Their compressed siblings count, too. Case is ignored, as some file systems ignore it.
     """
     return len(names) == 1 and names[0].lower() in _HIDDEN
 
 
 def warn(text: str) -> None:
-    """Report through `logging`, for programs that Portico is a part of."""
+    """Report `text` through `logging`, for programs that embed Portico."""
     import logging
 
     logging.getLogger("portico").warning(text)
 
 
 class RulesParser:
-    """Parses rules files, and keeps of each what came of it last. Thread-safe."""
+    """Parses rules files, and keeps the last result for each file name. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()  # so that several threads do not do the same work
+        self._lock = allocate_lock()  # so that several threads do not parse the same text
         self._known: dict[str, tuple[bytes, Parsed]] = {}
 
     def recall(self, name: str, text: bytes) -> Parsed | None:
-        """Return what came of this text of the file `name`, if it was parsed last."""
+        """Return the result for the file `name` if `text` is what was last parsed, else None."""
         known = self._known.get(name)
         return known[1] if known is not None and known[0] == text else None
 
     def parse(self, name: str, text: bytes) -> Parsed:
-        """Return the rules in the text of the file `name`, however long that takes."""
+        """Return the rules in `text`, the content of the file `name`, however long that takes."""
         with self._lock:
             parsed = self.recall(name, text)
             if parsed is None:
@@ -89,7 +89,7 @@ class RulesParser:
 
 
 def _parse(name: str, text: str) -> Parsed:
-    # Imported when there are such files, because most sites have none.
+    # Imported only for a site with such files, because most sites have none.
     if name == REDIRECTS:
         from portico.site.rules.redirects import parse_redirects
 
@@ -100,10 +100,10 @@ def _parse(name: str, text: str) -> Parsed:
 
 
 class Rulebook:
-    """The rules of the site in `origin`; `report` receives what is wrong with them.
+    """The rules of the site in `origin`; `report` is called with each mistake in them.
 
-    `parser` can be shared by threads. With `may_wait` long files are parsed; without it Waiting is
-    raised where another thread has to do that first.
+    `parser` can be shared by threads. With `may_wait`, long files are parsed in this thread;
+    without it, Waiting is raised for a file that another thread has to parse first.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Rulebook:
         self.redirects: Redirects | None = None
         self.headers: HeaderRules | None = None
         self.dependencies: Dependencies = None
-        """What the rules depend on."""
+        """The dependencies of the rules: both files, whether they exist or not."""
         self._origin = origin
         self._report = report
         self._parser = parser or RulesParser()
@@ -128,7 +128,7 @@ class Rulebook:
     def bring_up_to_date(self, *, may_parse: bool = False) -> None:
         """Read the files again if they may have changed. Raises Waiting.
 
-        With `may_parse` long ones are parsed now.
+        With `may_parse`, long files are parsed in this call, even without `may_wait`.
         """
         if self._origin.freshness.holds(self.dependencies):
             return
@@ -137,18 +137,18 @@ class Rulebook:
             for name in (REDIRECTS, HEADERS):
                 self._read(name, may_parse=may_parse or self._may_wait)
         except Waiting:
-            self.dependencies = None  # not all has been read
+            self.dependencies = None  # a file has not been read: the next call starts again
             raise
 
     def _read(self, name: str, *, may_parse: bool) -> None:
-        """Read a rules file; parse it if it has changed."""
+        """Read the rules file `name`, and parse it if its content has changed."""
         found = self._origin.look_up((name,))
         self.dependencies = merge(self.dependencies, found.dependencies)
         text: bytes | None = None
         problems: list[str] = []
         if isinstance(found, Failed) and found.status == 503:
             if self._texts.get(name) is not None:
-                return  # a shortage passes; until then the rules stay
+                return  # a shortage, such as of descriptors, passes; the old rules stay until then
         elif isinstance(found, Failed):
             problems = [f"{name} cannot be read, so its rules do not apply"]
         elif isinstance(found, File) and found.size > RULES_LIMIT:
@@ -161,16 +161,16 @@ class Rulebook:
             self._complain(name, problems + skipped)
 
     def _content(self, found: File) -> bytes:
-        """Return the content of a rules file."""
+        """Return the content of a rules file; forget the dependencies if it changed meanwhile."""
         octets = found.content.read()
         if found.content.has_changed():
             self.dependencies = None
         return octets
 
     def _apply(self, name: str, text: bytes | None, *, may_parse: bool) -> list[str]:
-        """Replace the rules by those in the text of the file `name`; return its mistakes.
+        """Replace the rules of the file `name` by those in `text`; return its mistakes.
 
-        Raises Waiting.
+        Raises Waiting if a thread has to parse the text.
         """
         parsed = None
         if text is not None:
@@ -187,7 +187,7 @@ class Rulebook:
         return [f"{name}, {problem}" for problem in problems]
 
     def _complain(self, name: str, problems: list[str]) -> None:
-        """Report mistakes, once for each state of the file."""
+        """Report the mistakes of the file `name`, unless they were the same the last time."""
         if problems != self._problems.get(name, []):
             for problem in problems[:REPORTS]:
                 self._report(problem[:_REPORT_LENGTH])
