@@ -3,12 +3,12 @@
 Rules:
 - A copy is identified by its original's SHA-256 and its content coding. So the same content is
   compressed once, whatever its name or date, and simultaneous requests share one job.
-- A copy is kept only if the octets that were compressed have that digest. So a file that changes
+- A copy is kept only if the bytes that were compressed have that digest. So a file that changes
   while it is read leaves no copy.
 
-Limits: the memory, the jobs under way, the files that they hold open and the failures that are
-remembered are bounded. If the texts of a site exceed the memory, they push each other out and are
-compressed again when they are requested again.
+Limits: the memory, the jobs under way, the files that they hold open and the recorded failures are
+bounded. If the copies of a site exceed the memory, they evict each other, and are made again when
+they are requested again.
 """
 
 from __future__ import annotations
@@ -31,35 +31,36 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependency
 
     Submit = Callable[[Iterator[None]], bool]
-    """Hands over a background job, in bounded steps; returns False when too many are queued."""
+    """Queues a background job, an iterator of short steps; returns False if too many are queued."""
     Key = tuple[bytes, str]
     """The digest of an original, and a content coding."""
 
 ORIGINAL_LIMIT = 8 << 20
-"""Octets of the largest file that is compressed."""
+"""Bytes of the largest file that is compressed."""
 
 _OVERHEAD = 512
-"""Octets of memory that a copy takes besides its content, roughly."""
+"""Bytes of memory that a copy takes in addition to its content, roughly."""
 _PIECE = 256 << 10
-"""Octets that are compressed in one step of a job: some milliseconds."""
+"""Bytes that are compressed in one step of a job: some milliseconds."""
 _OPEN_ORIGINALS = 16
-"""Jobs under way that may hold their original open: a share of the descriptors."""
+"""Jobs under way that may keep their original file open, to leave descriptors for others."""
 _FAILURES = 4096
-"""Failed attempts that are remembered."""
+"""Copies whose failed attempts are recorded."""
 _ATTEMPTS = 3
-"""Failed attempts after which a copy is not tried again."""
+"""Failed attempts after which a copy is not tried again, while they are recorded."""
 
 
 class CompressionCache:
     """Makes and keeps compressed copies.
 
-    `memory` is the octets of copies that may be kept. `submit` takes the jobs that make them.
+    `memory` is the number of bytes of copies that may be kept. `submit` queues the jobs that make
+    them.
     """
 
     def __init__(self, memory: int, submit: Submit) -> None:
         self._memory = memory
         self._submit = submit
-        self._lock = allocate_lock()  # for all below, which requests and jobs share
+        self._lock = allocate_lock()  # guards the attributes below, shared by requests and jobs
         self._copies: BoundedCache[Key, tuple[bytes, bytes]] = BoundedCache(memory, _weight)
         """The content of each copy, and its digest."""
         self._failures: BoundedCache[Key, int] = BoundedCache(_FAILURES)
@@ -68,17 +69,17 @@ class CompressionCache:
 
     @property
     def codings(self) -> tuple[str, ...]:
-        """The codings in which there can be copies, the preferred first."""
+        """The codings in which copies can be made, the preferred first."""
         try:
             return encoders.available() if self._memory else ()
-        except OSError:  # no descriptor is left to import the library: not now
+        except OSError:  # no descriptor is left to import the library: try later
             return ()
 
     def get(self, file: File, coding: str) -> File | Dependency | None:
         """Return the copy of `file` in `coding`, with the name and date of the original.
 
-        While there is none yet, return a dependency that holds until it is worth asking again;
-        None when there will be none.
+        If the copy is not made yet, return a dependency that holds until it is worth asking again.
+        Return None if there will be no copy.
         """
         if (
             file.digest is None
@@ -103,7 +104,10 @@ class CompressionCache:
     # Jobs
 
     def _start(self, key: Key, file: File) -> Pending:
-        """Return the dependency on the job that makes the copy; start the job if there is none."""
+        """Return the dependency on the job that makes the copy; submit a job if there is none.
+
+        If no job can be submitted now, the dependency does not hold, so the next request tries.
+        """
         with self._lock:
             pending = self._pending.get(key)
             if pending is not None:
@@ -127,17 +131,17 @@ class CompressionCache:
         pending.done = True
 
     def _make(self, key: Key, file: File, pending: Pending) -> Iterator[None]:
-        """The job: make the copy and keep it, or note the failure."""
+        """Make the copy and keep it, or record the failure: the background job, step by step."""
         failures = 1  # also if the job is closed before its end
         try:
             failures = yield from self._compress(key, file)
-        except (OSError, EOFError):  # not to be read, cut, or out of descriptors for an import
+        except (OSError, EOFError):  # unreadable, truncated, or no descriptor for an import
             return
         finally:
             self._end(key, file, pending, failures)
 
     def _compress(self, key: Key, file: File) -> Generator[None, None, int]:
-        """Make the copy and keep it. Return how many failed attempts it counts as."""
+        """Make the copy and keep it. Return the number of failed attempts to record; 0 if kept."""
         from hashlib import sha256
 
         pieces, original = [], sha256()
@@ -155,9 +159,9 @@ class CompressionCache:
 
 
 def _read(content: ByteSource, note: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Yield the octets of `content` in pieces, each of which is given to `note` as well.
+    """Yield the bytes of `content` in pieces, and call `note` with each piece.
 
-    Raises EOFError if there are fewer than announced, or OSError.
+    Raises EOFError if the number of bytes is not len(content), or OSError.
     """
     count = 0
     for piece in content.pieces(_PIECE):

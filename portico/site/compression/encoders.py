@@ -1,9 +1,10 @@
 """Encoders for the content codings: gzip always, brotli and zstd where a library is installed.
 
-Rule: the same octets and the same library give the same output on every machine: it holds no time,
-no name and no system. No output needs a larger window than every client supports.
+Rule: the same bytes and the same library give the same output on every machine: it contains no
+time, no file name and no operating system. Every client supports the window size of the output.
 Limit: brotli comes from the package `brotli`, zstd from the standard library (Python 3.14 and
-later), or else from the package `zstandard`. Both packages are in the extra `portico[compression]`.
+later), or else from the package `zstandard`. Both packages are in the extra
+`portico-server[compression]`.
 """
 
 from __future__ import annotations
@@ -19,42 +20,45 @@ SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """The suffix of a compressed file, by content coding, the preferred coding first."""
 
 _LEVELS = {"br": (6, 11), "zstd": (9, 19), "gzip": (6, 9)}
-"""By coding: the level that is fast enough while a client waits, and the best one."""
+"""By coding: the level for compression while serving, and the best level."""
 
 _ZSTD_WINDOW = 23
 """Binary logarithm of the largest window, 8 MiB, that a zstd decoder has to support (RFC 9659)."""
 _BROTLI_WINDOWS = 16, 24
 """Binary logarithms of the smallest useful window, 64 KiB, and the largest, 16 MiB (RFC 7932)."""
 _BROTLI_WINDOW = 22
-"""The same, for content of unknown size: 4 MiB, the default of other encoders."""
+"""Binary logarithm of the window for content of unknown size: 4 MiB, brotli's own default."""
 
 WORTH_FROM = 256
-"""Octets of the smallest content that is worth compressing: below, the header section is larger."""
+"""Bytes of the smallest content worth compressing: smaller content is less than its own header."""
 _WORTH_PERCENT = 95
-"""A compressed form must stay below this share of its original to be worth a file and a look-up."""
+"""A compressed form must be smaller than this share of its original, to be worth its cost."""
 
 
 def is_worth(before: int, after: int) -> bool:
-    """Whether a compressed form of `after` octets is small enough for an original of `before`."""
+    """Whether a compressed form of `after` bytes is small enough for an original of `before`."""
     return after * 100 < before * _WORTH_PERCENT
 
 
 class Encoder(Protocol):
-    """Compresses one content, piece by piece."""
+    """Compresses the content of one response or file, piece by piece."""
 
     def compress(self, octets: bytes, /) -> bytes:
-        """Take in `octets`. Return the compressed octets that are ready, perhaps none."""
+        """Compress `octets`, and return the bytes of output that are ready, perhaps none."""
         ...
 
     def flush(self) -> bytes:
-        """Return all that is left. The encoder cannot be used afterwards."""
+        """Return the rest of the output. The encoder cannot be used afterwards."""
         ...
 
 
 def encode(
     pieces: Iterable[bytes], coding: str, size: int, *, best: bool = False
 ) -> Iterator[bytes]:
-    """Yield `pieces`, which are `size` octets in all, compressed. Some of the output is empty."""
+    """Yield the compressed form of `pieces`, of `size` bytes in total. Some yields are empty.
+
+    See `encoder` for `best` and the exceptions.
+    """
     coder = encoder(coding, best=best, size=size)
     for piece in pieces:
         yield coder.compress(piece)
@@ -64,10 +68,10 @@ def encode(
 def encoder(coding: str, *, best: bool = False, size: int | None = None) -> Encoder:
     """Return a new encoder for `coding`. Raises ImportError if its library is not installed.
 
-    With `best` the output is as small as the coding allows, however long that takes; without, it is
-    made several times faster, and some per cent larger. `size` is the number of octets that will
-    come, if it is known, and must be right: a window is no larger than needed then, and a zstd
-    frame announces it.
+    With `best`, the output is as small as the encoder can make it, however long that takes; without
+    `best`, it is made several times faster, and is some per cent larger. `size` is the total number
+    of bytes to compress, None if unknown. It must be exact: it limits the window, and a zstd frame
+    announces it.
     """
     return _MAKERS[coding](_LEVELS[coding][best], size)
 
@@ -84,9 +88,9 @@ def available() -> tuple[str, ...]:
 
 
 class _Gzip:
-    """One gzip member (RFC 1952) without name and time.
+    """Makes one gzip member (RFC 1952) without file name and time.
 
-    zlib can write the header too, but puts the system in it that it was built for.
+    zlib can write the header too, but would put the operating system into it.
     """
 
     def __init__(self, level: int, _size: int | None) -> None:
@@ -112,7 +116,7 @@ class _Gzip:
 
 
 class _Brotli:
-    """A compressor of the package `brotli` with the methods of Encoder."""
+    """A compressor of the package `brotli`, with the methods of Encoder."""
 
     def __init__(self, level: int, size: int | None) -> None:
         from brotli import Compressor
@@ -120,7 +124,7 @@ class _Brotli:
         window = _BROTLI_WINDOW
         if size is not None:
             smallest, largest = _BROTLI_WINDOWS
-            # A window holds 16 octets less than its name says (RFC 7932, 9.1).
+            # A window of n bits holds 2**n - 16 bytes (RFC 7932, 9.1).
             window = min(max((size + 15).bit_length(), smallest), largest)
         compressor = Compressor(quality=level, lgwin=window)
         self.compress: Callable[[bytes], bytes] = compressor.process
@@ -156,4 +160,4 @@ _MAKERS: dict[str, Callable[[int, int | None], Encoder]] = {
     "zstd": _zstd,
     "gzip": _Gzip,
 }
-"""By coding: what makes an encoder of a level and a size. Raises ImportError."""
+"""By coding: a function that makes an encoder from a level and a size. Raises ImportError."""

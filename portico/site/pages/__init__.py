@@ -1,1 +1,1 @@
-"""Content that is made here: error pages, listings, redirects."""
+"""Content that the server itself makes: error pages, listings, redirects."""

@@ -1,10 +1,10 @@
-"""Responses whose content is made here: error pages, redirects, the answer to OPTIONS.
+"""Responses whose content the server makes: error pages, redirects, the response to OPTIONS.
 
 Rule: an error is a page for people, or problem details (RFC 9457) for programs that prefer JSON. A
-page is complete in itself: no script, image or font, nothing else to load, and its policy forbids
-the browser to try. It says what happened and what to do next. Text from outside goes through
+page is self-contained: it loads no script, image or font, and its Content-Security-Policy forbids
+loading any. It says what happened and what to do next. Text from clients and disks is escaped by
 `shown`.
-Limit: English only. The pages reveal nothing of the server's software, paths or inner errors.
+Limit: English only. The pages reveal nothing about the server's software, paths or internal errors.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ if TYPE_CHECKING:
     from portico.http.message import RequestHead
 
 READS = ("GET", "HEAD", "OPTIONS")
-"""The methods that are always allowed."""
+"""The methods that are allowed on every resource."""
 
-# Methods that are registered (RFC 9110, 9 and RFC 5789): known, but not allowed on files.
+# Registered methods (RFC 9110, 9; RFC 5789; RFC 4918, 9.3) that not every resource allows: where
+# one is not allowed, the status is 405, and for unknown methods 501.
 _KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "MKCOL", "PATCH", "POST", "PUT", "TRACE"})
 
 NO_CACHE = "no-cache"
-"""Clients may keep a copy, but check with the server before each use, so they see every change."""
+"""Caches may store a response, but revalidate it before each use, so changes show at once."""
 _CACHE: Field = ("Cache-Control", NO_CACHE)
 _NO_SNIFF: Field = ("X-Content-Type-Options", "nosniff")
 
-# What --cors adds to every response: scripts of any origin may read it, but without credentials.
+# Fields that --cors adds to every response: scripts of any origin may read it, without credentials.
 _CORS: tuple[Field, ...] = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "*"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 )
-# And to OPTIONS (WHATWG Fetch, "CORS-preflight request"). "*" does not include Authorization.
+# Fields that --cors adds to a response to OPTIONS as well (WHATWG Fetch, "CORS-preflight request").
+# "*" does not include Authorization.
 _PREFLIGHT: tuple[Field, ...] = (
     ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "7200"),
@@ -56,7 +58,7 @@ stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round" aria-hidden="t
 <path d="M4 14 22 5l18 9zM6 19h32M10 23v12M18 23v12M26 23v12M34 23v12M4 39h36"/></svg>
 """
 
-# What happened, and what to do next.
+# By status: what happened, and what to do next.
 _EXPLANATIONS = {
     400: "The server could not make sense of this request. "
     "If you typed the address, check it for characters that do not belong there.",
@@ -106,23 +108,24 @@ _EXPLANATIONS = {
 _MOVED = "This has moved to another address. Your browser should take you there by itself."
 _OTHER = "The request could not be answered. Try again in a moment."
 
-# Errors that may be over when the same is asked again; the pages of others link to the front page.
+# Errors that may not occur when the request is repeated: their pages link to the same address.
+# The pages of other errors link to the front page.
 _PASSING = (408, 421, 429, 500, 503, 507)
 _FRONT_PAGE = '<p><a href="/">Go to the front page</a></p>\n'
 _AGAIN = '<p><a href="">Try again</a></p>\n'
-# A host that can be copied into a command as it is.
+# A host that needs no quoting in a shell command.
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 
-# Characters that a reader would not see, or that change how others are displayed: controls,
-# zero-width and bidirectional formatting, and surrogates, which stand for bytes that are not UTF-8.
-# Joiners (U+200C, U+200D) stay, because several scripts and many emoji are spelt with them.
-# Compiled when first used, because that takes some milliseconds.
+# Characters that are invisible, or change how other characters are displayed: controls, zero-width
+# and bidirectional formatting, and surrogates, which stand for bytes that are not UTF-8. Joiners
+# (U+200C, U+200D) are not included, because several scripts and many emoji need them. Compiled when
+# first used, because compiling takes some milliseconds.
 _UNSEEN = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
-# The ranges that include a type, and how closely each names it (RFC 9110, 12.5.1).
+# The media ranges that include a type, and how specific each is (RFC 9110, 12.5.1).
 _HTML_RANGES = {"text/html": 3, "text/*": 2, "*/*": 1}
 _JSON_RANGES = {"application/json": 3, "application/*": 2, "*/*": 1}
 
@@ -134,7 +137,11 @@ def error(
     fields: Iterable[Field] = (),
     command: str | None = None,
 ) -> Response:
-    """Return an error as a page, or as problem details where the request prefers JSON."""
+    """Return an error as a page, or as problem details if the request prefers JSON.
+
+    `detail` is a sentence about this case, `fields` are further header fields; see `error_page` for
+    `command`.
+    """
     fields = varying(fields, "Accept")
     if request is not None and prefers_problem(request.get("accept")):
         return _made(status, "application/problem+json", problem(status, detail), fields)
@@ -142,7 +149,7 @@ def error(
 
 
 def refuse_method(request: RequestHead, allowed: Sequence[str]) -> Response:
-    """Return 405 with the allowed methods, or 501 (RFC 9110, 9.1 and 15.5.6)."""
+    """Return 405 with the allowed methods, or 501 for an unknown method (RFC 9110, 9.1, 15.5.6)."""
     if request.method in _KNOWN_METHODS:
         allow = ("Allow", ", ".join(allowed))
         return error(405, request, f"{request.method} is not allowed here.", [allow])
@@ -150,7 +157,7 @@ def refuse_method(request: RequestHead, allowed: Sequence[str]) -> Response:
 
 
 def refuse_host(request: RequestHead, host: str) -> Response:
-    """Return 421, with the command that would make `host` one of this server."""
+    """Return 421, with the command that makes this server accept `host`."""
     detail = (
         f"{host} is not a host of this server. If it should be one, start the server with "
         "--allow-host and that name."
@@ -162,7 +169,7 @@ def refuse_host(request: RequestHead, host: str) -> Response:
 def missing(names: tuple[str, ...], folder: tuple[str, ...], up: str) -> Response:
     """Return 404 as a page, for the path `names`; `folder` is the nearest folder that exists.
 
-    `up` is a reference that leads there. Where the folder is the root, the page does without.
+    `up` is a relative reference to that folder. The root is not shown as nearest folder.
     """
     before, after = _missing_page()
     path = "/".join(["", *names])
@@ -175,31 +182,31 @@ def missing(names: tuple[str, ...], folder: tuple[str, ...], up: str) -> Respons
 
 @lru_cache(maxsize=1)
 def _missing_page() -> tuple[bytes, bytes]:
-    """Return the page for 404 up to the way back, and the rest."""
+    """Return the page for 404 in two parts, split before its link to the front page."""
     before, way_back, after = error_page(404).partition(_FRONT_PAGE.encode())
     return before, way_back + after
 
 
 def options(allowed: Sequence[str]) -> Response:
-    """Return the answer to OPTIONS: the allowed methods, the same everywhere (RFC 9110, 9.3.7)."""
+    """Return the response to OPTIONS, the same for every target: 204, Allow (RFC 9110, 9.3.7)."""
     return Response(204, [("Allow", ", ".join(allowed)), _CACHE])
 
 
 def redirect(status: int, location: str) -> Response:
-    """Return a redirect, with a page for clients that do not follow it."""
+    """Return a redirect to `location`, with a page for clients that do not follow it."""
     return _page(status, error_page(status), [("Location", location)])
 
 
 def unstored(status: int, kind: str, content: bytes) -> Response:
-    """Return a response that no cache may keep, because it is true only now."""
+    """Return a response that no cache may store, because its content is valid only now."""
     own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
     return Response(status, [*own, ("Cache-Control", "no-store"), _NO_SNIFF], (Octets(content),))
 
 
 def add_cors(response: Response, allowed: Sequence[str] = ()) -> None:
-    """Let scripts of any origin read the response, unless the site's rules say otherwise.
+    """Let scripts of any origin read the response; keep CORS fields set by the site's rules.
 
-    `allowed` are the methods that a response to OPTIONS tells them.
+    `allowed` are the methods that a response to OPTIONS allows; empty for other responses.
     """
     present = {name.lower() for name, _ in response.fields}
     methods = ("Access-Control-Allow-Methods", ", ".join(allowed))
@@ -222,8 +229,8 @@ def _made(status: int, kind: str, content: bytes, fields: Iterable[Field]) -> Re
 def error_page(status: int, detail: str | None = None, command: str | None = None) -> bytes:
     """Return a complete HTML page, in UTF-8, that explains `status` to a person.
 
-    `detail` is a sentence of plain text about this one case, `command` what to type then. A status
-    that is not in `REASONS` gets a general page.
+    `detail` is a sentence of plain text about this case, `command` a shell command that helps. A
+    status that is not in `REASONS` gets a general page.
     """
     reason = REASONS.get(status, "Error")
     explanation = _EXPLANATIONS.get(status) or (_MOVED if 300 <= status < 400 else _OTHER)
@@ -244,7 +251,7 @@ def error_page(status: int, detail: str | None = None, command: str | None = Non
 
 
 def problem(status: int, detail: str | None = None) -> bytes:
-    """Return problem details for `status` (RFC 9457, 3), to be sent as application/problem+json.
+    """Return problem details for `status` (RFC 9457, 3), of type application/problem+json.
 
     The type is about:blank, so the title is the status's reason phrase (RFC 9457, 4.2.1).
     """
@@ -263,7 +270,7 @@ def problem(status: int, detail: str | None = None) -> bytes:
 def prefers_problem(accept: str | None) -> bool:
     """Whether an Accept field value prefers problem details to a page.
 
-    As `prefers_json`, but any type with the suffix `+json` counts as JSON.
+    Like `prefers_json`, but any type with the suffix `+json` counts as JSON.
     """
     return prefers_json(accept, suffix="+json")
 
@@ -272,23 +279,26 @@ def prefers_problem(accept: str | None) -> bool:
 def prefers_json(accept: str | None, suffix: str = "") -> bool:
     """Whether an Accept field value prefers JSON to HTML (RFC 9110, 12.5.1).
 
-    Of the ranges that include a type, the closest gives its quality. The higher quality wins;
-    between equals the type that is named more closely; then HTML. So `application/json, */*`
-    prefers JSON, and so does `*/*, text/html;q=0`, while `*/*` alone, or no field, means a person.
-    A type that ends in `suffix` counts as JSON. Malformed members are ignored.
+    The quality of a type is that of the most specific range that includes it. The higher quality
+    wins; at equal quality, the type with the more specific range wins; then HTML. So
+    `application/json, */*` prefers JSON, and so does `*/*, text/html;q=0`, while `*/*` alone, or no
+    field, gets HTML. A type that ends in `suffix` counts as JSON. Malformed members are ignored.
     """
     html, json = _html_and_json(accept, suffix)
     return json[1] > 0 and json[::-1] > html[::-1]
 
 
 def takes_html(accept: str | None) -> bool:
-    """Whether an Accept field value admits HTML, and does not prefer JSON."""
+    """Whether an Accept field value accepts HTML, and does not prefer JSON."""
     html, json = _html_and_json(accept, "")
     return html[1] > 0 and html[::-1] >= json[::-1]
 
 
 def _html_and_json(accept: str | None, suffix: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return how closely each of the two is named, and its quality, 0 to 1000."""
+    """Return for HTML and for JSON the specificity of the range that applies, and its quality.
+
+    The quality is from 0 to 1000.
+    """
     html = json = (0, 0)
     for name, quality in _media_ranges("*/*" if accept is None else accept):
         if name in _HTML_RANGES:
@@ -311,9 +321,10 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, int]]:
 
 
 def opening(title: str, style: str, *, for_robots: bool = True) -> str:
-    """Return a page's HTML up to and with the start of its main part; `CLOSING` ends it.
+    """Return the start of a page's HTML, up to its opened `main` element; `CLOSING` is its end.
 
-    `title` is plain text, `style` is `NOTICE` or `LISTING`. `for_robots` allows to index it.
+    `title` is plain text, `style` is `NOTICE` or `LISTING`. `for_robots` allows search engines to
+    index the page.
     """
     robots = "" if for_robots else '<meta name="robots" content="noindex,nofollow">\n'
     return f"""\
@@ -332,10 +343,10 @@ def opening(title: str, style: str, *, for_robots: bool = True) -> str:
 
 
 def shown(text: str) -> str:
-    r"""Return `text` as HTML, for content or a quoted attribute, with nothing hidden in it.
+    r"""Return `text` escaped for HTML, as content or in a quoted attribute.
 
-    Control and formatting characters are shown as escapes. So are bytes that are not UTF-8, which
-    `os.fsdecode` turned into lone surrogates: the byte 0xE9 is shown as `\xe9`.
+    Control and formatting characters are replaced by visible escapes. So are bytes that are not
+    UTF-8, which `os.fsdecode` turned into lone surrogates: the byte 0xE9 is shown as `\xe9`.
     """
     if not text.isprintable():
         text = re.sub(_UNSEEN, _spelt_out, text)

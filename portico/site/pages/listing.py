@@ -1,14 +1,14 @@
-"""The listing of a folder that has no index file: a page to read and follow, or JSON.
+"""The listing of a folder that has no index file: an HTML page, or JSON.
 
-Rule: a name is bytes on disk. So a link consists of these bytes, percent-encoded, while the text
+Rule: a name is bytes on disk. A link is made of exactly these bytes, percent-encoded; the text
 shown may differ. Every link begins with `./` or `../`, so that no name is taken for a scheme or a
 host, and the page works below any prefix that a proxy adds. Links to folders keep the requested
 order.
 
 A short listing is a complete response, with an entity tag. A longer one is a stream that is read,
-sorted and written in steps (see `order`), so that other clients need not wait for it.
+sorted and written in steps (see `order`), so that it does not delay other clients.
 
-Limit: the caller filters the entries. What may not be served must not be listed either.
+Limit: the caller filters the entries: entries that are not served must not be listed either.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ if TYPE_CHECKING:
         def flush(self) -> bytes: ...
 
     Listed = Iterable[Entry | None]
-    """Entries in their order, and None while none is ready (see `order.in_order`)."""
+    """Entries in order, and None after a step that has no entry ready (see `order.in_order`)."""
 
 ROWS = 100
-"""Entries written in one step, which takes less than a millisecond: about 20 KB."""
+"""Entries written in one step of a stream: about 20 KB, in less than a millisecond."""
 _GZIP_LEVEL = 1
 _CODED: tuple[Field, ...] = (("Content-Encoding", "gzip"),)
 
 _ROWS = 2048
-"""Rows that are remembered, some 600 bytes each, for when a folder is listed again."""
+"""Rows that are cached, some 600 bytes each, because folders are listed repeatedly."""
 _DAYS = 1024
-"""Dates that are remembered."""
-# Names that are spelt in a URL and in HTML as they are.
+"""Dates that are cached."""
+# Names that need no escaping in a URL or in HTML.
 _PLAIN = re.compile(r"[A-Za-z0-9._~!$()*+,;=:@-]+")
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -65,8 +65,9 @@ _COMMON: tuple[Field, ...] = (
     ("X-Content-Type-Options", "nosniff"),
 )
 
-# For each column: what it is sorted by, its heading, and what ascending and descending mean.
-# The headings are buttons of a form, because programs that copy a site follow every link.
+# For each column: its name in `SORTS`, its heading, its noun in the tooltip, and the words for
+# ascending and descending. The headings are buttons of a form instead of links, because programs
+# that copy a site follow every link.
 _COLUMNS = (
     ("name", "Name", "name", ("A to Z", "Z to A")),
     ("size", "Size", "size", ("smallest first", "largest first")),
@@ -86,11 +87,11 @@ def answer_listing(
     upload: str = "",
     compress: bool = False,
 ) -> Response:
-    """Return the Response to GET for the folder at `names` (see `target.path_names`).
+    """Return the response to GET for the folder at `names` (see `target.path_names`).
 
-    It is JSON if the client prefers that to HTML. The query chooses the order (see `Order.of`).
-    `root` is what the root is called, `readme` HTML below the page's table, `upload` HTML
-    above it (see `upload.upload_part`). `compress` allows to send it in gzip. A stream raises
+    The content is JSON if the client prefers JSON to HTML. The query chooses the order (see
+    `Order.of`). `root` is the title of the root folder, `readme` is HTML below the page's table,
+    `upload` HTML above it (see `upload.upload_part`). `compress` allows gzip. A stream raises
     OSError if the folder cannot be read.
     """
     segments = names[:-1] if names and not names[-1] else names
@@ -123,14 +124,17 @@ def _prefers_gzip(request: RequestHead) -> bool:
 
 
 def _gzip() -> _Compress:
-    """Return a compressor that costs about as much as making the page, and saves nine tenths."""
+    """Return a fast compressor: its time is about that of making the page, and it saves 90 %."""
     from zlib import compressobj
 
     return compressobj(_GZIP_LEVEL, wbits=31)
 
 
 def _steps(text: Iterator[str], *, is_coded: bool) -> Generator[bytes, None, None]:
-    """Yield the text in UTF-8, ROWS pieces at a time, and at each "" what is ready, if only b""."""
+    """Yield `text` as bytes, ROWS pieces at a time, and at each "" the pieces so far, perhaps b"".
+
+    With `is_coded`, the bytes are compressed by gzip.
+    """
     gzip = _gzip() if is_coded else None
     ready: list[str] = []
     for piece in text:
@@ -156,10 +160,10 @@ def pieces(
     readme: str = "",
     upload: str = "",
 ) -> Iterator[str]:
-    """Yield the page: its head, a row for each entry, its foot; "" for each None.
+    """Yield the page: its head, a row for each entry, its foot; "" for each None in `listed`.
 
-    `segments` are the decoded names on the way from the root, which is called `root`; none for the
-    root itself. `readme` and `upload` are HTML.
+    `segments` are the decoded names of the path below the root, none for the root itself, whose
+    title is `root`. `readme` and `upload` are HTML.
     """
     folders = files = size = 0
     query = order.query
@@ -178,7 +182,7 @@ def pieces(
 
 
 def head(segments: Sequence[str], order: Order, root: str = "/", upload: str = "") -> str:
-    """Return the page up to the first entry: title, path, column headings."""
+    """Return the part of the page before the first entry: title, path, column headings."""
     path = "".join(f"/{segment}" for segment in segments) + "/"
     name = segments[-1] if segments else root
     title = f"{name} ({path})" if segments else name
@@ -198,9 +202,9 @@ the headings are buttons that sort</caption>
 
 
 def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: Order) -> str:
-    """Return a column's heading: a button that sorts by it, or back if the page is sorted so.
+    """Return a column's heading: a button that sorts by this column.
 
-    What is largest or newest comes first.
+    The button of the present column reverses the order. Others begin with the largest or newest.
     """
     is_sorted = by == order.by
     descending = not order.descending if is_sorted else by != "name"
@@ -214,7 +218,7 @@ def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: O
 
 @lru_cache(maxsize=_ROWS)
 def row(entry: Entry, query: str = "") -> str:
-    """Return the table row of one entry; links to folders get `query`."""
+    """Return the table row of `entry`. `query`, with "?" or empty, is added to links to folders."""
     name, is_folder, size, modified = entry
     href, text = _spelt(name)
     if is_folder:
@@ -229,14 +233,15 @@ def row(entry: Entry, query: str = "") -> str:
 
 
 def _spelt(name: str) -> tuple[str, str]:
-    """Return a name as it stands in a link's address, and as it is shown; both in HTML."""
+    """Return a name as the URL of a link and as text to show, both escaped for HTML."""
     return (name, name) if _PLAIN.fullmatch(name) else (shown(encode_name(name)), shown(name))
 
 
 def foot(folders: int, files: int, size: int, readme: str = "", script: str = "") -> str:
-    """Return the page after the last entry: how many there are, and the sum of their sizes.
+    """Return the part of the page after the last entry: the counts and the sum of sizes.
 
-    The style puts the counts above the table: when its first row is sent, nobody has counted.
+    The style sheet shows the counts above the table. They come here because they are not known when
+    the first row is sent.
     """
     empty = "" if folders or files else _EMPTY
     counts = [_count(folders, "folder")] if folders else []
@@ -250,7 +255,7 @@ def foot(folders: int, files: int, size: int, readme: str = "", script: str = ""
 
 
 def _trail(names: Sequence[str], query: str) -> str:
-    """Return links to the folders above the last of `names`, from the root down."""
+    """Return links to the folders above the one at the path `names`, from the root down."""
     if len(names) == 1:
         return ""
     links = "".join(
@@ -265,13 +270,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _size(size: int) -> str:
-    """Return a size in bytes for people, with the exact number as its title."""
+    """Return the HTML of a size in bytes, rounded, with the exact number as its title."""
     exact = f"{size:,} byte{'' if size == 1 else 's'}"
     return f'<data value="{size}" title="{exact}">{human_size(size)}</data>'
 
 
 def human_size(size: int) -> str:
-    """Return `size`, in bytes, rounded to a few digits and a binary unit (IEC 80000-13)."""
+    """Return `size`, in bytes, rounded to three or four digits and a binary unit (IEC 80000-13)."""
     if size < 1024:
         return f"{size} B"
     number, power = float(size), 0
@@ -279,19 +284,19 @@ def human_size(size: int) -> str:
         number /= 1024
         power += 1
     unit = _UNITS[power]
-    # Rounded before comparing: otherwise 99.96 would be written with four digits, as 100.0.
+    # Rounded before the comparison: otherwise 99.96 would be written as 100.0.
     return f"{number:.1f} {unit}" if round(number, 1) < 100 else f"{number:.0f} {unit}"
 
 
 def _moment(seconds: float) -> str:
-    """Return a moment as UTC; empty if its year has no four digits."""
+    """Return the HTML of a time in Unix seconds, as UTC; "" outside the years 1 to 9999."""
     moment = _utc(seconds)
     date, clock = moment[:10], moment[11:16]
     return moment and f'<time datetime="{moment}">{date}<span> {clock}</span></time>'
 
 
 def _utc(seconds: float) -> str:
-    """Return a moment such as 2026-01-31T12:00:00Z; "" if its year has no four digits."""
+    """Return a time such as 2026-01-31T12:00:00Z; "" outside the years 1 to 9999."""
     try:
         days, rest = divmod(int(seconds // 1), 86400)
     except (OverflowError, ValueError):
@@ -303,7 +308,7 @@ def _utc(seconds: float) -> str:
 
 @lru_cache(maxsize=_DAYS)
 def _date(days: int) -> str:
-    """Return the date so many days after 1970-01-01; "" if its year has no four digits."""
+    """Return the date `days` days after 1970-01-01; "" outside the years 1 to 9999."""
     try:
         year, month, day = time.gmtime(days * 86400)[:3]
     except (OverflowError, OSError, ValueError):
@@ -317,9 +322,9 @@ def _date(days: int) -> str:
 def _json_pieces(segments: Sequence[str], listed: Listed) -> Iterator[str]:
     r"""Yield `{"path": ..., "entries": [...]}`, a line for each entry; "" for each None.
 
-    Each has `name`, `type` ("folder" or "file"), `size` in bytes (files only), `modified` (null
-    if its year has no four digits) and `url`, relative to the folder. What is not UTF-8 in a
-    name is written as an escape such as `\xe9`; `url` is always exact.
+    An entry has `name`, `type` ("folder" or "file"), `size` in bytes (files only), `modified` (null
+    outside the years 1 to 9999) and `url`, relative to the folder. Bytes of a name that are not
+    UTF-8 are written as escapes such as `\xe9`; `url` is always exact.
     """
     from json import JSONEncoder
 
@@ -346,5 +351,5 @@ def _json_pieces(segments: Sequence[str], listed: Listed) -> Iterator[str]:
 
 
 def _text(name: str) -> str:
-    """Return a name as text that UTF-8 can carry."""
+    """Return a name with escapes for its bytes that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

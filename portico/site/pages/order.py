@@ -1,11 +1,11 @@
-"""The order of a folder's entries in a listing, sorted in steps that are short.
+"""The order of a folder's entries in a listing, sorted in short steps.
 
-Rule: no step takes much more than a millisecond, so a folder of a hundred thousand entries delays
-other clients no longer than that at a time. Each batch is sorted as soon as it is read, and the
-batches are merged while the rows are made.
+Rule: no step takes much more than a millisecond, so even a folder of a hundred thousand entries
+delays other clients by no more than that at a time. Each batch of entries is sorted as soon as it
+is read, and the batches are merged while the rows are made.
 
-Limits: names that may not be served are skipped within a step, however many there are. To begin the
-merge takes one look at each batch, which is 10 ms for a million entries.
+Limits: a step skips names that are not served, however many there are. The first step of the merge
+reads one entry of each batch, which takes 10 ms for a million entries.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ STEP = 200
 """Entries read, and sorted among themselves, in one step."""
 
 _NAMES = 2048
-"""Names whose sort keys are remembered, some 200 bytes each: a folder is often listed again."""
+"""Names whose sort keys are cached, some 200 bytes each, because folders are listed repeatedly."""
 
 SORTS = ("name", "size", "date")
-"""What a listing can be sorted by, the default first."""
+"""The columns by which a listing can be sorted, the default first."""
 
 
 class Order:
-    """How a listing is sorted: folders first, then by one of SORTS.
+    """The order of a listing: folders first, then by one of SORTS.
 
-    Descending is the exact reverse of ascending, among the folders and among the files. Entries of
-    equal size or date are sorted by name; by size all folders are equal.
+    Descending is the exact reverse of ascending, for the folders and for the files separately.
+    Entries of equal size or date are sorted by name; all folders have equal size.
     """
 
     __slots__ = ("by", "descending")
@@ -46,10 +46,10 @@ class Order:
 
     @classmethod
     def of(cls, query: str | None) -> Order:
-        """Return the order in a query: `sort=name|size|date`, descending with a minus before it.
+        """Return the order that a query names: `sort=name|size|date`; `sort=-size` is descending.
 
-        So it is with `order=desc`, too. What is unknown or left out means the default. Of several
-        values the last one counts.
+        `order=desc` also makes the order descending. An unknown or missing value means the default.
+        If a parameter is repeated, the last value counts.
         """
         members = dict(member.partition("=")[::2] for member in (query or "").split("&"))
         by = members.get("sort", "")
@@ -59,7 +59,7 @@ class Order:
 
     @property
     def query(self) -> str:
-        """The query for this order, with its question mark; "" for the default."""
+        """The query for this order, with a question mark; "" for the default."""
         is_default = self.by == SORTS[0] and not self.descending
         return "" if is_default else f"?sort={self.value}"
 
@@ -79,7 +79,7 @@ class Order:
 
 @lru_cache(maxsize=_NAMES)
 def name_key(name: str) -> str:
-    """Return the sort key of a name: without case or accents, digits as numbers.
+    """Return the sort key of a name: without case and accents, and with digits as numbers.
 
     So `page 2` comes before `page 10`.
     """
@@ -93,22 +93,22 @@ def name_key(name: str) -> str:
 
 
 def _number_key(digits: re.Match[str]) -> str:
-    """Return digits so that they sort as numbers: a longer number is greater.
+    """Return text that sorts as the number in `digits`: its length, then its digits.
 
-    NUL, which no name contains, sorts a name that ends here before longer ones. int() would be
-    slow for long runs of digits, and refuses very long ones.
+    The text begins with NUL, which no name contains, so numbers sort before all other characters.
+    int() would be slow for long runs of digits, and refuses very long ones.
     """
     number = digits[0].lstrip("0")
     return f"\0{chr(len(number))}{number}"
 
 
 def sort(entries: Iterable[Entry], order: Order) -> list[Entry]:
-    """Return the entries in `order`, at once."""
+    """Return the entries sorted by `order`, in one step."""
     return sorted(entries, key=order.key, reverse=order.descending)
 
 
 def in_order(entries: Iterator[Entry], order: Order) -> Iterator[Entry | None]:
-    """Yield the entries in `order`, and None after each step that has not yielded any."""
+    """Yield the entries sorted by `order`, and None after each step that has yielded no entry."""
     batches: list[list[Entry]] = []
     while batch := list(islice(entries, STEP)):
         batches.append(sort(batch, order))

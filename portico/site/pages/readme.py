@@ -1,12 +1,12 @@
-"""The README.md of a folder, as it is shown below the listing.
+"""The README.md of a folder, rendered as HTML below the listing.
 
-Rule: Markdown becomes HTML without any markup of its own: tags in it are shown as text, and links
-lead to http, https, mailto or relative addresses only. The policy of the page forbids scripts, and
-images from elsewhere. The loop never renders, because that takes a millisecond a KiB and, of
-hostile text, a hundred times as long: a thread does, once for each content.
-Limits: below a listing that is a stream there is none. It needs the package `markdown-it-py` (extra
-`portico[readme]`). Without it, and above RENDERED_UP_TO, the text is shown as it is; above
-`folder.SMALL` nothing is.
+Rule: HTML tags in the Markdown are shown as text, and links lead to http, https, mailto or relative
+addresses only. The page's Content-Security-Policy forbids scripts, and images of other sites.
+Rendering takes a millisecond per KiB, and a hundred times as long for hostile text. So the loop
+never renders: a thread does, once for each content.
+Limits: a listing that is a stream has no README. Rendering needs the package `markdown-it-py`
+(extra `portico-server[readme]`). Without it, and above RENDERED_UP_TO, the source text is shown;
+above `folder.SMALL` bytes, nothing is shown.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ if TYPE_CHECKING:
 
 README = "README.md"
 RENDERED_UP_TO = 32 << 10
-"""Bytes of Markdown that are rendered."""
+"""Most bytes of Markdown that are rendered."""
 _KEPT = 4 << 20
-"""Characters of what was rendered that are kept."""
+"""Characters of HTML that are cached."""
 
 
 class Readmes:
-    """Renders READMEs and keeps what came of it. Thread-safe."""
+    """Renders READMEs and caches the HTML. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
         self._kept: BoundedCache[bytes, str] = BoundedCache(_KEPT, lambda _, html: len(html))
 
     def html(self, found: Found, *, may_wait: bool) -> str:
-        """Return the content of a file as HTML; "" if there is none in memory, or no file.
+        """Return the content of the file `found` as HTML.
 
-        Without `may_wait` Waiting is raised for what was not rendered yet.
+        Return "" if `found` is not a file, or its content is not in memory. Without `may_wait`,
+        raise Waiting if the content has not been rendered yet.
         """
         octets = found.content.in_memory if isinstance(found, File) else None
         if not isinstance(found, File) or not octets or found.digest is None:
@@ -58,7 +59,7 @@ class Readmes:
         render = _renderer()
         try:
             html = "" if render is None else render(octets.decode("utf-8", "replace"))
-        except Exception:  # noqa: BLE001 (of a library, on text that nobody has checked)
+        except Exception:  # noqa: BLE001 (a bug of the library, met by unchecked text)
             html = f"<pre>{_text(octets)}</pre>"
         with self._lock:
             self._kept.put(found.digest, html)
@@ -66,13 +67,13 @@ class Readmes:
 
 
 def _text(octets: bytes) -> str:
-    """Return text as HTML, line by line."""
+    """Return UTF-8 text escaped for HTML, with its lines."""
     return "\n".join(map(shown, octets.decode("utf-8", "replace").splitlines()))
 
 
 @lru_cache(maxsize=1)
 def _renderer() -> Callable[[str], str] | None:
-    """Return what renders Markdown; None if it is not installed."""
+    """Return a function that renders Markdown as HTML; None if its package is not installed."""
     try:
         from markdown_it import MarkdownIt
     except ImportError:
@@ -82,7 +83,7 @@ def _renderer() -> Callable[[str], str] | None:
     def render(text: str) -> str:
         tokens = markdown.parse(text)
         for token in tokens:
-            if token.type in {"heading_open", "heading_close"}:  # below the heading of the page
+            if token.type in {"heading_open", "heading_close"}:  # h1 is the page's own heading
                 token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         html: str = markdown.renderer.render(tokens, markdown.options, {})
         return html

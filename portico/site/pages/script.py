@@ -1,12 +1,12 @@
-"""The script of listings: a filter, and dates as the reader's clock has them.
+"""The script of listings: it adds a filter, and shows dates in the reader's time zone.
 
-Rule: without it the page has all it needs, so nothing but the script itself puts these there. The
-page's policy allows this one script, by its digest.
+Rule: the page is complete without the script, so only the script adds these. The page's
+Content-Security-Policy allows this script by its digest.
 """
 
 from __future__ import annotations
 
-# 5,000 rows are filtered in a few milliseconds: their texts are read once.
+# The names of the rows are read once, so 5,000 rows are filtered in a few milliseconds.
 SCRIPT = """
 (() => {
 const two = number => String(number).padStart(2, "0");

@@ -1,4 +1,4 @@
-"""The styles of the pages made here, and the policy that allows the style and nothing else."""
+"""The style sheets of the server's own pages, and the policy that allows nothing but them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ a:focus-visible{outline:2px solid var(--link);outline-offset:2px;border-radius:3
 main{margin:0 auto;padding:clamp(1.5rem,6vw,4rem) clamp(1rem,4vw,2.5rem)}
 """
 
-# What stands on the sheet that is the icon of a file, by the suffix of its name.
+# The sign on the icon of a file, with the file name suffixes that it is for.
 _SIGNS = {
     "\u25b2": "avif gif ico jpeg jpg png svg webp",
     "\u25b8": "avi m4v mkv mov mp4 webm",
@@ -161,10 +161,10 @@ font-size:.875rem}
 def content_security_policy(style: str, *scripts: str) -> str:
     """Return the Content-Security-Policy field value for a page with this `style` and `scripts`.
 
-    It allows these by their digests, so that even a mistake in escaping could not add others; and
-    pictures of the site's own: the favicon, which browsers request with every page, and those in
-    a README. A page with a script has a form, too, which leads to itself; one with several sends
-    requests to this site.
+    It allows these by their digests, so that even a mistake in escaping could not add others. It
+    also allows images of this site: the favicon, which browsers request with every page, and those
+    in a README. A page with a script also has a form, which is sent to this site; a page with
+    several scripts may send requests to this site.
     """
     active = "form-action 'none'"
     if scripts:

@@ -1,10 +1,10 @@
-"""The part of a listing by which its visitor changes the folder: a form, and a script beside it.
+"""The part of a listing with which a visitor changes the folder: a form, and a script.
 
-Rule: the form works by itself: files are chosen and sent. The script makes more of it: files and
-whole folders can be dropped anywhere on the page, each has a bar with its speed, the time left and
-a button that cancels it, and one whose connection breaks goes on by itself (by tus 1.0, see
-`site.uploads.resumable`). It also makes new folders, and deletes after a question. The page's
-policy allows this script by its digest.
+Rule: the form works without the script, for choosing and uploading files. The script adds: files
+and whole folders can be dropped anywhere on the page; each upload shows its progress, speed and
+time left, and has a button to cancel it; an upload whose connection breaks is resumed (by tus 1.0,
+see `site.uploads.resumable`); new folders can be made; and entries can be deleted, after a
+confirmation. The page's Content-Security-Policy allows this script by its digest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FORM = """\
 </section>
 """
 
-# What the visitor may do is in data-rights of the section, as words.
+# The attribute data-rights of the section has the visitor's rights, as words.
 UPLOAD_SCRIPT = """
 (() => {
 const CHUNK = 16 << 20, PATIENCE = [1, 2, 4, 8, 15, 30];
@@ -244,7 +244,7 @@ if (rights.includes("delete"))
 
 
 def upload_part(rights: frozenset[str]) -> str:
-    """Return the HTML for a visitor with these rights; "" for one who may change nothing."""
+    """Return the HTML for a visitor with these rights; "" if the visitor may change nothing."""
     given = " ".join(sorted(rights & {"create", "replace", "delete"}))
     if not given:
         return ""
