@@ -1,11 +1,11 @@
-"""A cache with a limit, for what clients could otherwise make grow.
+"""A cache with a limit, for data whose amount clients determine.
 
-`BoundedCache` has two generations. New entries go into the young one; when it has reached half the
-limit it becomes the old one, and the previous old one is dropped. A hit in the old generation moves
-the entry to the young one. So keys that are used once do not displace those in use, an operation
-costs one or two dict lookups, and no list has to be kept in order.
+`BoundedCache` has two generations. New entries go into the young generation. When it has reached
+half the limit, it becomes the old generation, and the previous old generation is dropped. A hit in
+the old generation moves the entry to the young one. So keys that are used once do not displace keys
+in use, an operation costs one or two dict lookups, and no list has to be kept in order.
 
-`Doorkeeper` tells which keys came before, so that a cache can leave out those that come only once.
+`Doorkeeper` tells which keys came before, so that a cache can leave out keys that come only once.
 The name is that of the TinyLFU admission policy.
 """
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SLOTS = 2048
-"""Hashes that a doorkeeper holds, unless it is told otherwise. Each key takes two slots."""
+"""Default number of hashes that a doorkeeper holds. Each key takes two slots."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Doorkeeper:
-    """Remembers the hashes of the last keys, about half as many as it has slots of 4 bytes."""
+    """Keeps the hashes of recent keys: about half as many keys as it has slots, of 4 bytes each."""
 
     __slots__ = ("_hashes", "_slots")
 
@@ -36,7 +36,7 @@ class Doorkeeper:
     def admit(self, key: object) -> bool:
         """Return True if `key` came recently; otherwise record it and return False."""
         hashed = hash(key)
-        # With a single slot, two keys that share it and alternate would never be admitted.
+        # With one slot per key, two keys with the same slot that alternate were never admitted.
         first, second = hashed % self._slots, (hashed >> 32) % self._slots
         hashed = (hashed >> 16) & 0xFFFFFFFF
         hashes = self._hashes
@@ -62,17 +62,17 @@ class BoundedCache(Generic[K, V]):
         """The weight of the young generation."""
         self._old: dict[K, V] = {}
         self.young: dict[K, V] = {}
-        """The young generation, for hot paths that look here first and call `get` on a miss."""
+        """The young generation. Hot paths look here first, and call `get` on a miss."""
 
     def get(self, key: K) -> V | None:
-        """Return the value for `key`, or None. An entry found becomes young."""
+        """Return the value for `key`, or None. Moves the entry to the young generation."""
         value = self.young.get(key)
         if value is None and self._old and (value := self._old.pop(key, None)) is not None:
             self.put(key, value)
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Set the value for `key`, and rotate first if the young generation has no room for it."""
+        """Set the value for `key`; call `rotate` before if the young generation has no room."""
         if key in self.young or key in self._old:
             self.drop(key)
         weight = 1 if self._weigh is None else self._weigh(key, value)
@@ -84,7 +84,7 @@ class BoundedCache(Generic[K, V]):
         self.young[key] = value
 
     def drop(self, key: K) -> None:
-        """Remove `key`, if it is there."""
+        """Remove `key`, if it is present."""
         value = self.young.pop(key, None)
         if value is not None:
             self._weight -= 1 if self._weigh is None else self._weigh(key, value)

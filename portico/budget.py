@@ -1,8 +1,8 @@
-"""Bounded time: how long costly work may take in one turn of the loop.
+"""Bounded time: how long costly work may take in one turn (iteration) of the event loop.
 
-As `bounded` bounds memory. What many clients can ask for at once, and takes a millisecond or more
-each time, is done within a `Budget`: what finds it spent raises `Postponed`, and is done in a later
-turn.
+Work that takes a millisecond or more, and that many clients can request at once, is charged to a
+`Budget`. When the budget of a turn is spent, further work raises `Postponed`, and is done in a
+later turn.
 Limit: a piece of work that was begun is finished, so a turn can take one piece longer.
 """
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 class Postponed(Exception):  # noqa: N818 (a fact, not an error of ours)
-    """The time for such work is used up in this turn of the loop: ask again in the next."""
+    """The budget is spent in this turn of the loop: try again in the next turn."""
 
 
 class Budget:
-    """Seconds of work in a turn; without a limit unless one is given. Used as a context manager."""
+    """The seconds of work allowed in a turn, unlimited by default.
+
+    Do each piece of work in a `with` block of the budget, which measures its time.
+    """
 
     __slots__ = ("_began", "_left", "_seconds")
 
@@ -31,7 +34,7 @@ class Budget:
         self._began = 0.0
 
     def begin_turn(self) -> None:
-        """Allow the whole of it again."""
+        """Begin a turn: allow the full number of seconds again."""
         self._left = self._seconds
 
     @property
@@ -40,12 +43,12 @@ class Budget:
         return self._left <= 0
 
     def check(self) -> None:
-        """Raise Postponed if it is spent."""
+        """Raise Postponed if the budget is spent."""
         if self._left <= 0:
             raise Postponed
 
     def __enter__(self) -> None:
-        """Begin a piece of work."""
+        """Begin to measure a piece of work."""
         self._began = perf_counter()
 
     def __exit__(
@@ -54,5 +57,5 @@ class Budget:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """Charge the time that the work took."""
+        """Charge the time that the work took to the budget."""
         self._left -= perf_counter() - self._began

@@ -1,8 +1,8 @@
 """The configuration, and where its values come from.
 
-Precedence: flags, then environment, then TOML file, then defaults. Every value is checked, also one
-that another overrides. A bad one raises ConfigError, which says where it is, what is wrong and what
-would be right. Only the reading of the TOML file and `check_root` touch the disk.
+Precedence: flags, then environment, then TOML file, then defaults. Every value is checked, even one
+that is overridden. A bad value raises ConfigError, which says where the value is, what is wrong and
+what would be right. Only reading the TOML file, `check_root` and `check_writing` access the disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BY_KEY = {key: option for option in OPTIONS for key in (option.name, option.attribute)}
 
 _SIMILAR = 0.6
-"""Similarity (difflib) from which on a known name is suggested: one or two letters are wrong."""
+"""Least similarity (difflib) at which a known name is suggested: one or two letters are wrong."""
 
 _CONFLICTS = {
     "listen": {"host", "port", "lan"},
@@ -29,20 +29,21 @@ _CONFLICTS = {
     "lan": {"listen", "host"},
     "port": {"listen"},
 }
-"""Options that set the same in two ways: the others that each of them replaces."""
+"""Options that exclude others, with the options that each excludes. In a source of higher
+precedence, an option replaces those that it excludes."""
 
 DEFAULT_FILE = "portico.toml"
-"""The configuration file that is read if none is named, and this one is in the current folder."""
+"""The configuration file that is read if no other is named and it is in the current folder."""
 
 
 class ConfigError(Exception):
-    """A mistake of the operator. The message says where it is, what is wrong and what to do."""
+    """A mistake of the operator. The message says where, what is wrong, and what to do."""
 
 
 class Config:
     """All options, checked and frozen. Times are in seconds, sizes in bytes.
 
-    The attributes repeat the table of options for type checkers; a test compares the two.
+    The attributes repeat the table of options for type checkers; a test compares them with it.
     """
 
     __slots__ = (*(option.attribute for option in OPTIONS), "given")
@@ -102,10 +103,10 @@ class Config:
     cache_size: int
     config: str
     given: frozenset[str]
-    """The names of the options that were set, even if to their defaults."""
+    """The names of the options that were set, even those set to their defaults."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
-        """Take values by option name, which `of` and `load` have checked."""
+        """`values` are by option name, and already checked; `of` and `load` check values."""
         for option in OPTIONS:
             value = values.get(option.name, option.default)
             object.__setattr__(self, option.attribute, value)
@@ -115,23 +116,25 @@ class Config:
     def load(cls, flags: Mapping[str, object], environ: Mapping[str, str]) -> Config:
         """Return the configuration from flags (by option name), environment and file.
 
-        The file is DEFAULT_FILE if that exists and no other is named. Raises ConfigError.
+        The file is the one that flags or environment name, else DEFAULT_FILE if it exists. Raises
+        ConfigError.
         """
         given = _checked(flags, lambda key: _BY_KEY[key].flag if key in _BY_KEY else key)
         return cls(_layers(given, environ, DEFAULT_FILE))
 
     @classmethod
     def of(cls, **options: object) -> Config:
-        """Return the configuration from keywords, which are attribute names, without environment.
+        """Return the configuration from keyword arguments, without the environment.
 
-        Raises ConfigError.
+        The keywords are the names of attributes or options. The file is read only if `config` names
+        one. Raises ConfigError.
         """
         return cls(_layers(_checked(options, lambda key: f"argument {key}"), {}))
 
     def settings(self) -> dict[str, object]:
-        """Return what differs from the defaults, by option name: what `Config` takes.
+        """Return the values that differ from the defaults, by option name, as `Config` takes them.
 
-        The path of the file is left out, since its values are included.
+        The path of the configuration file is left out, since the file's values are included.
         """
         return {
             option.name: value
@@ -153,7 +156,7 @@ class Config:
 def _layers(
     given: dict[str, object], environ: Mapping[str, str], default_file: str = ""
 ) -> dict[str, object]:
-    """Merge the three sources by their precedence."""
+    """Return the values of file, environment and `given`, merged by precedence."""
     environment = _from_environment(environ)
     path = given.get("config", environment.get("config"))
     if path is None and default_file and os.path.lexists(default_file):
@@ -168,7 +171,10 @@ def _layers(
 
 
 def _checked(values: Mapping[str, object], where: Callable[[str], str]) -> dict[str, object]:
-    """Return the values by option name, converted. `where` describes a key's place, for errors."""
+    """Return the converted values by option name. `where` describes a key's place, for errors.
+
+    Raises ConfigError for an unknown key, a bad value, and options that exclude each other.
+    """
     found: dict[str, object] = {}
     for key, raw in values.items():
         option = _BY_KEY.get(key.replace("-", "_"))
@@ -199,16 +205,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
     given = {option.name: environ.get(option.variable) for option in OPTIONS}
     if (given["port"] or "").startswith("tcp://"):
-        # Kubernetes sets <NAME>_PORT in the pods that run beside a service of that name.
+        # For a service called NAME, Kubernetes sets <NAME>_PORT in every pod of the namespace.
         wrong = "was set by Kubernetes for a service named portico; set enableServiceLinks: false"
         raise ConfigError(f"{where('port')}: {given['port']!r} {wrong}")
     return _checked({name: text for name, text in given.items() if text}, where)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return a warning for each variable that looks like an option but is none.
+    """Return a warning for each variable with our prefix that is not an option.
 
-    Not for those that Kubernetes sets for each service whose name begins with "portico".
+    Variables that Kubernetes sets for services whose names begin with "portico" get no warning.
     """
     names = [option.name.upper() for option in OPTIONS]
     return [
@@ -221,13 +227,13 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_of_kubernetes(name: str, value: str) -> bool:
-    """Whether it is such as SERVICE_HOST, PORT_80_TCP_ADDR, or API_PORT with the value tcp://..."""
+    """Whether a variable is like SERVICE_HOST, PORT_80_TCP_ADDR, or API_PORT with tcp://..."""
     is_url = value.startswith(("tcp://", "udp://", "sctp://"))
     return is_url or not {"SERVICE", "TCP", "UDP", "SCTP"}.isdisjoint(name.split("_"))
 
 
 def _from_file(path: str) -> dict[str, object]:
-    """Return the options in a TOML file. Relative paths are relative to its folder."""
+    """Return the options in a TOML file. Relative paths are relative to the file's folder."""
     import tomllib  # not needed without a file
 
     try:
@@ -254,7 +260,7 @@ def _from_file(path: str) -> dict[str, object]:
 
 
 def _from_folder(folder: str, kind: Kind, value: object) -> object:
-    """Return a value with its paths relative to `folder`: also those of unix sockets."""
+    """Return `value` with its relative paths, those of unix sockets too, joined to `folder`."""
     if isinstance(value, tuple) and kind in {FILES, ADDRESSES}:
         one = FILE if kind is FILES else ADDRESS
         return tuple([_from_folder(folder, one, item) for item in value])
@@ -270,9 +276,9 @@ def _line_at(problem: UnicodeDecodeError) -> int:
 
 
 def _line_of(key: str, text: str) -> int:
-    """Return the line on which a top-level key of a valid TOML text first stands.
+    """Return the number of the first line with a given top-level key of a valid TOML text.
 
-    Lines are collected until they are valid by themselves: such a piece is one statement.
+    Lines are collected until they are valid TOML by themselves: then they are one statement.
     """
     import tomllib
 
@@ -289,9 +295,9 @@ def _line_of(key: str, text: str) -> int:
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return the end of an error message that suggests similar names; empty if there are none.
+    """Return the end of an error message that suggests names similar to `word`, else "".
 
-    `prefix` is put before each of them.
+    `prefix` is put before each suggested name.
     """
     import difflib
 
@@ -305,7 +311,7 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def check_writing(config: Config) -> None:
-    """Raise ConfigError if clients could write who should not, or if this system cannot do it."""
+    """Raise ConfigError if strangers could write, or options about writing do not fit together."""
     named = [name for _, given in config.accesses for name in given if name != "anonymous"]
     if named and not config.users:
         raise ConfigError(f"--access names {named[0]!r}, but there is no file of --users")
@@ -330,7 +336,7 @@ def check_writing(config: Config) -> None:
 
 
 def check_tls(config: Config) -> None:
-    """Raise ConfigError for options of TLS that do not fit together. Reads no file."""
+    """Raise ConfigError for options of TLS that do not fit together. No file is read."""
     if config.https and config.tls_certs:
         raise ConfigError("--https makes a certificate of its own: give no --tls-cert with it")
     needing = {"tls_keys": "--tls-key", "tls_client_ca": "--tls-client-ca"}
@@ -348,7 +354,7 @@ def check_tls(config: Config) -> None:
 
 
 def check_proxies(config: Config) -> None:
-    """Raise ConfigError for options about proxies where none is trusted."""
+    """Raise ConfigError for options about proxies without any trusted proxy."""
     for name in ("trust_proxy_header", "proxy_protocol"):
         if name in config.given and not config.trust_proxies:
             flag = _BY_KEY[name].flag
@@ -356,19 +362,19 @@ def check_proxies(config: Config) -> None:
 
 
 def _anyone_may_write(config: Config) -> bool:
-    """Whether somebody without a password has a right to write."""
+    """Whether clients without a password have a right to write."""
     if not config.accesses:
         return not config.users
     return any(block[1].get("anonymous", frozenset()) - {"read"} for block in config.accesses)
 
 
 def _is_local(host: str) -> bool:
-    """Whether only this machine reaches an address. Before a unix socket may be a proxy."""
+    """Whether only this machine reaches `host`. Not so for a unix socket: a proxy may use it."""
     return host.strip("[]") in {"localhost", "::1"} or host.startswith("127.")
 
 
 def check_root(config: Config, *, or_file: bool = False) -> str:
-    """Return the absolute path, without symbolic links, of the folder to serve.
+    """Return the real path, absolute and without symlinks, of the folder to serve.
 
     Raises ConfigError if it is missing, not readable, or not a folder; `or_file` allows a regular
     file as well.

@@ -1,4 +1,4 @@
-"""The kinds of values that options take: how text is read, what is refused, what is expected."""
+"""The kinds of option values: how text is converted and checked, and how each is described."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ UNITS = {"": 0, "K": 10, "KIB": 10, "M": 20, "MIB": 20, "G": 30, "GIB": 30}
 """The units of a size, in capitals, as binary logarithms."""
 
 MAX_DIGITS = 18
-"""Longer numbers are refused unread: all bounds are smaller, and int() gets slow for them."""
+"""Longer numbers are refused before int(), which is slow for them; all bounds are smaller."""
 
 MAX_PORT = 65_535
 MAX_WORKERS = 1024
-"""More than any machine has cores. A typing error should not start a million processes."""
+"""More than any machine has cores. A typing error must not start a million processes."""
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -29,14 +29,15 @@ def cores() -> int:
 UNIX = "unix:"
 """The prefix of a unix socket's address."""
 HTTP = "http://"
-"""The prefix of an address of `listen` that is served without TLS where others have it."""
+"""The prefix of a `listen` address that is served without TLS although there is a certificate."""
 
 
 class Kind:
-    """The values that an option takes.
+    """The kind of an option's values.
 
     `convert` turns text, or a native value from TOML or the library, into the option's value. It
-    raises ValueError, either with a message or without one; then `expects` is the message.
+    raises ValueError with a message, or without one: then the caller says what `expects` describes.
+    `metavar` stands for the value in help texts, `type_name` is the value's Python type.
     """
 
     __slots__ = ("choices", "convert", "expects", "metavar", "type_name")
@@ -49,7 +50,7 @@ class Kind:
         convert: Callable[[object], object],
         choices: tuple[str, ...] = (),
     ) -> None:
-        """`choices` are all values, where they are few."""
+        """`choices` are all possible values if there are only a few, else empty."""
         self.type_name = type_name
         self.metavar = metavar
         self.expects = expects
@@ -145,7 +146,7 @@ def _host(raw: object) -> str:
 
 
 def _answered_host(raw: object) -> str:
-    """Return a host as it is compared with that of a request, or a pattern of hosts."""
+    """Return a host in the form in which it is compared with a request's, or a pattern of hosts."""
     if raw == "*":
         return "*"
     if isinstance(raw, str) and raw.startswith("*."):
@@ -157,7 +158,7 @@ def _answered_host(raw: object) -> str:
 
 
 def _list(raw: object) -> list[object]:
-    """Return the items of a list, or of a text with commas."""
+    """Return the items of a list, or of a comma-separated text."""
     if isinstance(raw, str):
         return [item.strip() for item in raw.split(",") if item.strip()]
     if isinstance(raw, list | tuple):
@@ -183,12 +184,12 @@ def _globs(raw: object) -> tuple[str, ...]:
 
 
 _HEADER = r"([!#$%&'*+.^`|~0-9A-Za-z_-]+):[ \t]*([!-~](?:[ -~\t]*[!-~])?)[ \t]*"
-"""A name, which is a token (RFC 9110, 5.6.2), a colon, and a value of visible ASCII."""
+"""A name (token; RFC 9110, 5.6.2), a colon, and a value of visible ASCII, spaces and tabs."""
 
 
 def _headers(raw: object) -> tuple[str, ...]:
-    """Return header lines; in one text, such as an environment variable, they are lines."""
-    import re  # rarely needed, so the start need not wait for it
+    """Return header lines, "Name: value", from a list, or from a text with one on each line."""
+    import re  # rarely needed, so it must not delay the start
 
     found = []
     for item in raw.splitlines() if isinstance(raw, str) else _list(raw):
@@ -223,7 +224,7 @@ _URL_PATH_OCTETS = frozenset(
 
 
 def _url_path(raw: object) -> str:
-    """Return a URL path below the root that needs no percent-encoding."""
+    """Return a URL path that needs no percent-encoding, and is not the root."""
     if not isinstance(raw, str) or not _URL_PATH_OCTETS.issuperset(raw):
         raise ValueError
     first, *names = raw.split("/")
@@ -233,7 +234,7 @@ def _url_path(raw: object) -> str:
 
 
 def _name(raw: object) -> str:
-    """Return the name of a file that can be served."""
+    """Return a file name that can be served: without slashes, and not hidden."""
     if isinstance(raw, str) and raw and raw[0] != "." and not set(raw) & set("/\\\0"):
         return raw
     raise ValueError
@@ -268,7 +269,7 @@ _RIGHTS = ("create", "replace", "delete")
 
 
 def _rights(raw: object) -> tuple[str, ...]:
-    """Return rights to write, each once; "write" is all of them."""
+    """Return rights to write, without duplicates; "write" stands for all of them."""
     items = [right for item in _list(raw) for right in _list(item)]
     found = {right for item in items for right in (_RIGHTS if item == "write" else (item,))}
     if not found <= set(_RIGHTS):
@@ -277,11 +278,11 @@ def _rights(raw: object) -> tuple[str, ...]:
 
 
 Block = tuple[str, dict[str, frozenset[str]]]
-"""Of [[access]]: a path pattern, and the rights of anonymous, users and named users."""
+"""A block of [[access]]: a path pattern, and the rights by name: anonymous, users, or a user."""
 
 
 def _access(raw: object) -> tuple[Block, ...]:
-    """Return blocks, given as tables, or each as a text: `/inbox/* anonymous=create`."""
+    """Return blocks, each given as a table, or as text: `/inbox/* anonymous=create`."""
     return tuple(_block(item) for item in (raw if isinstance(raw, list | tuple) else [raw]))
 
 
@@ -304,7 +305,7 @@ def _block(raw: object) -> Block:
 
 
 def _networks(raw: object) -> tuple[str, ...]:
-    from portico.config.networks import canonical  # rarely needed, so the start need not wait
+    from portico.config.networks import canonical  # rarely needed, so it must not delay the start
 
     return tuple(canonical(item) for item in _list(raw))
 

@@ -45,8 +45,8 @@ PREFIX = "PORTICO_"
 class Option:
     """An option.
 
-    `meaning` is a sentence for --help and for the reference page; `{values}` in it stands for what
-    its kind expects. `default` is the converted value. `aliases` are further flags, such as `-p`.
+    `meaning` is a sentence for --help and for the reference page; `{values}` in it is replaced by
+    `kind.expects`. `default` is the converted value. `aliases` are further flags, such as `-p`.
     """
 
     __slots__ = ("aliases", "default", "group", "kind", "meaning", "name")
@@ -63,7 +63,7 @@ class Option:
 
     @property
     def attribute(self) -> str:
-        """The attribute of Config: in the plural if the flag may be repeated."""
+        """The name of the attribute of Config: a plural if the flag may be repeated."""
         if not self.repeatable:
             return self.name
         if self.name.endswith("xy"):
@@ -77,27 +77,27 @@ class Option:
 
     @property
     def positional(self) -> bool:
-        """Whether the command line takes it without a flag."""
+        """Whether the option is a positional argument on the command line."""
         return self.kind is FOLDER
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """The option's name on the command line."""
         return self.kind.metavar if self.positional else "--" + self.name.replace("_", "-")
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """All its names on the command line, the short one first."""
+        """All names of the option on the command line, the short one first."""
         return (*self.aliases, self.flag)
 
     @property
     def variable(self) -> str:
-        """The environment variable."""
+        """The name of the environment variable."""
         return PREFIX + self.name.upper()
 
     @property
     def shown_default(self) -> str:
-        """The default as an operator would write it; may be empty."""
+        """The default as an operator would write it; "" if there is nothing to write."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if not self.default:
