@@ -1,4 +1,4 @@
-"""What the server tells the operator when it starts and stops, and what it warns of."""
+"""The texts for the operator when the server starts and stops, with warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _OWN = re.compile(r"//(?:localhost|127\.|\[::1\])")
-"""In a URL that only this machine can open."""
+"""Occurs in a URL that only this machine can open."""
 
 
 def banner(
@@ -43,8 +43,9 @@ def banner(
     noted: Sequence[str] = (),
     metrics: str = "",
 ) -> str:
-    """Return what is shown at the start.
+    """Return the text that is shown at the start.
 
+    `urls` are those of the site, `warned` and `noted` are lines from `warnings` and `notes`, and
     `metrics` is the URL of the metrics, or empty.
     """
     color = wants_color(config.color, STDERR)
@@ -61,7 +62,10 @@ def banner(
 
 
 def warnings(root: str, *, local: bool) -> list[str]:
-    """Return warnings: about a folder that holds too much, and about readers in the network."""
+    """Return warnings: about a root that contains too much, and about access from the network.
+
+    `local` tells whether only this machine can connect.
+    """
     found = []
     if root == os.sep:
         found.append("this is the whole file system of this machine.")
@@ -74,9 +78,9 @@ def warnings(root: str, *, local: bool) -> list[str]:
 
 
 def notes(config: Config, urls: Sequence[str]) -> list[str]:
-    """Return what is not as the operator may expect: options from a file, another port.
+    """Return notes about what the operator may not expect: options from a file, another port.
 
-    `urls` are those of the sockets that Portico has opened.
+    `urls` are those of the sockets that Portico has opened itself.
     """
     found = [f"Options are read from {config.config}."] if config.config else []
     own = f":{config.port}/"
@@ -86,7 +90,10 @@ def notes(config: Config, urls: Sequence[str]) -> list[str]:
 
 
 def qr_code(urls: Sequence[str], *, color: bool) -> str:
-    """Return a QR code of the first URL that another machine can open; else how to get one."""
+    """Return a QR code of the first URL that another machine can open, or a line of advice.
+
+    Empty if stderr cannot show the code.
+    """
     url = next((url for url in urls if not _OWN.search(url)), None)
     if url is None:
         return "This machine seems to have no network address.\n"
@@ -104,12 +111,12 @@ def qr_code(urls: Sequence[str], *, color: bool) -> str:
     drawn = io.StringIO()
     segno.make(url, error="l", micro=False).terminal(out=drawn, border=2, compact=True)
     lines = drawn.getvalue().splitlines()
-    # White on black, so that it is no negative on a light terminal.
+    # White on black, so that the code is not inverted on a light terminal.
     return "".join(f"{paint(line, '97;40', color=color)}\n" for line in (*lines, url))
 
 
 def open_browser(url: str) -> None:
-    """Open `url` in the browser, without waiting for it."""
+    """Open `url` in the browser, without waiting for the browser."""
     graphic = os.name == "nt" or sys.platform == "darwin"
     if url.startswith(UNIX) or not (
         graphic or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
@@ -118,13 +125,13 @@ def open_browser(url: str) -> None:
         return
     import subprocess
 
-    # A process of its own, since what this one may do is about to be bounded.
+    # In a child process, since the sandbox is about to restrict this one.
     program = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
     subprocess.Popen([sys.executable, "-P", "-c", program, url])  # noqa: S603 (our own URL)
 
 
 def farewell(requests: int, cut: int, seconds: float) -> str:
-    """Return what is shown at the end. `cut` is how many responses were not sent to their end."""
+    """Return the text that is shown at the end. `cut` is the number of incomplete responses."""
     lost = f"; {count(cut, 'response')} cut off" if cut else ""
     return (
         f"{line_start()}Stopped after {count(requests, 'request')} in {duration(seconds)}{lost}.\n"
@@ -132,7 +139,7 @@ def farewell(requests: int, cut: int, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in its largest unit, and from an hour on in the next one as well."""
+    """Return a duration in its largest unit, from an hour on in the two largest ones."""
     if seconds < 60:
         return f"{int(seconds)} s"
     minutes = int(seconds // 60)

@@ -1,7 +1,7 @@
 """`portico explain URL`: how a request would be answered, step by step, and why.
 
-Rule: the response is made by the code that serves, over the same folder. No socket is opened, and
-nothing is written.
+Rule: the response is made by the same code and from the same folder as when serving. No socket is
+opened, and nothing is written.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ _WITH_CONTENT = frozenset({"MKCOL", "PATCH", "POST", "PUT"})
 
 
 def run(argv: Sequence[str]) -> int:
-    """Explain the request that the arguments describe. Raises ConfigError for a mistake in them."""
+    """Explain the request that the arguments describe, and return the exit code.
+
+    Raises ConfigError for a mistake in the arguments.
+    """
     values = vars(parser().parse(argv))
     url, method = values.pop("url"), values.pop("method")
     lines, user = values.pop("field"), values.pop("user")
@@ -95,14 +98,14 @@ def parser() -> Parser:
 
 
 def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
-    """Return the head of the request. Raises UsageError for what cannot be sent."""
+    """Return the head of the request. Raises UsageError if it cannot be sent."""
     found = _URL.fullmatch(url)
     if found is None or not (found[1] or found[2]):
         raise UsageError(f"not a path such as /about, nor an http URL: {url!r}")
     given = {line.partition(":")[0].strip().lower() for line in lines}
     own = {"host": found[1] or "localhost", "accept": "*/*"}
     if method in _WITH_CONTENT:
-        own["expect"] = "100-continue"  # so all is judged that can be before the content comes
+        own["expect"] = "100-continue"  # so the answer comes before any content
     fields = [f"{name.title()}: {value}" for name, value in own.items() if name not in given]
     text = "\r\n".join([f"{method} {found[2] or '/'} HTTP/1.1", *fields, *lines, "", ""])
     if re.search(r"[\r\n]", "".join(lines) + method + url):
@@ -111,10 +114,10 @@ def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
 
 
 class Explanation:
-    """A site as it would be served, which shows the steps to each response."""
+    """A site as it would be served, that prints the steps to each response."""
 
     def __init__(self, config: Config, user: str | None = None) -> None:
-        """`user` is who sends the requests; otherwise their credentials tell."""
+        """`user` is the assumed sender of the requests; None to judge their credentials."""
         self._worked = False
         folder = Folder(config.root, _MEMORY, hidden=config.hidden, index=config.index)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
@@ -130,7 +133,7 @@ class Explanation:
         self.site = Site(folder, resources, note=_note)
 
     def show(self, head: bytes) -> None:
-        """Show how the request with this head is answered. Raises ProtocolError."""
+        """Print how the request with this head is answered. Raises ProtocolError."""
         request = HeadParser(self.site.fields_read).parse(head)
         show(f"{request.method} {printable(request.target)}, for {printable(request.authority)}")
         response, dependencies = self.site.answer(request)
@@ -144,7 +147,7 @@ class Explanation:
     def show_response(
         self, response: Response | ContentSink, dependencies: Dependencies = None
     ) -> None:
-        """Show the head of a response, and what is known of its content."""
+        """Print the head of a response, the length of its content, and whether it is cached."""
         if not isinstance(response, Response):
             response.abort()
             show("\n    HTTP/1.1 100 Continue\n\n    The content of the request would be taken.")
@@ -162,7 +165,7 @@ class Explanation:
             show("    Not cached: it is made anew for each request.")
 
     def _work(self, steps: Iterator[None]) -> bool:
-        """Do a job at once that the server does in the background."""
+        """Run a job, which the server would run in the background, to its end."""
         self._worked = True
         for _ in steps:
             pass
@@ -170,7 +173,7 @@ class Explanation:
 
 
 class _Assumed:
-    """Takes every request for one of `user`."""
+    """Takes `user` for the sender of every request, without checking credentials."""
 
     def __init__(self, user: str) -> None:
         self._user = user

@@ -1,14 +1,15 @@
 """`--https`: a certificate for work on this machine, made once by the package `cryptography`.
 
-An authority of this user's own signs it, so a browser that trusts the authority once trusts each
-certificate that follows. All of it lies in the user's state folder, readable for nobody else.
+A certificate authority of this user signs it, so a browser that trusts the authority also trusts
+later certificates. Certificates and keys are in the user's state folder, which only the user can
+read.
 
 Rules:
-- The names are localhost, that of the machine, and its private addresses. When one is missing, or
-  less than RENEWED_DAYS are left, a new certificate is made.
-- The authority can sign for names and addresses of such kinds only (name constraints; RFC 5280,
-  4.2.1.10), so its key is of little use to a thief. When it ends, or the machine has another name,
-  there is a new one, to be trusted anew.
+- The certificate is for localhost, the machine's name and the machine's private addresses. When one
+  of these is missing, or less than RENEWED_DAYS are left, a new certificate is made.
+- The authority can sign only for these names and for private addresses (name constraints; RFC 5280,
+  4.2.1.10), so its key is of little use to a thief. When the authority expires, or the machine has
+  another name, a new authority is made, which browsers do not trust yet.
 """
 
 from __future__ import annotations
@@ -31,20 +32,22 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate, ExtensionType, KeyUsage
 
 DAYS, AUTHORITY_DAYS = 397, 3650
+"""How long a certificate and an authority are valid."""
 RENEWED_DAYS = 30
-"""How long before its end a certificate is replaced."""
+"""How long before its expiry a certificate or an authority is replaced."""
 SERVER, AUTHORITY = os.path.join("server", "localhost.pem"), "authority.pem"
-"""Certificates: that of the server with its key, and that of the authority. What serves is held to
-the folder of the former, so that the authority's key is out of its reach (see `sandbox`)."""
+"""Files: the server's certificate with its key, and the authority's certificate. They are in
+different folders, because the sandbox lets the server read the folder of its certificate, and must
+not let it read the authority's key (see `sandbox`)."""
 _AUTHORITY_KEY = "authority.key"
 _PRIVATE = (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
 )  # fmt: skip
-"""Of loopback and local networks (RFC 1918, RFC 4193)."""
+"""The loopback and private networks (RFC 1918, RFC 4193)."""
 
 
 def with_local_certificate(config: Config) -> Config:
-    """Return the configuration with the certificate of --https. Raises ConfigError."""
+    """Return `config`, with --https with its certificate as --tls-cert. Raises ConfigError."""
     if not config.https:
         return config
     try:
@@ -65,7 +68,7 @@ def with_local_certificate(config: Config) -> Config:
 
 
 def state_folder() -> str:
-    """Return where it lies (XDG Base Directory Specification)."""
+    """Return the path of the user's state folder for Portico (XDG Base Directory Specification)."""
     state = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
         state = os.path.expanduser("~/.local/state")
@@ -73,7 +76,7 @@ def state_folder() -> str:
 
 
 def how_to_trust() -> str:
-    """Return a line with the command after which browsers of this user trust the authority."""
+    """Return a line with the command that makes this user's browsers trust the authority."""
     path = os.path.join(state_folder(), AUTHORITY)
     commands = {
         "darwin": f"security add-trusted-cert -k ~/Library/Keychains/login.keychain-db '{path}'",
@@ -84,9 +87,10 @@ def how_to_trust() -> str:
 
 
 class _Maker:
-    """Makes what is missing in `folder`. Everything raises OSError, or ValueError for a bad file.
+    """Makes the missing or expiring certificates in `folder`.
 
-    `cryptography` is imported here, because it takes a tenth of a second.
+    All methods raise OSError, or ValueError for a file with bad content. `cryptography` is imported
+    here, because the import takes a tenth of a second.
     """
 
     def __init__(self, folder: str) -> None:
@@ -109,7 +113,7 @@ class _Maker:
         ]
 
     def make(self) -> None:
-        """Make a certificate, unless there is one that will do; and its authority likewise."""
+        """Make a server certificate unless there is a suitable one; and an authority likewise."""
         x509 = self._x509
         authority = self._read(AUTHORITY, x509.NameConstraints)
         is_known = authority is not None and authority[1].permitted_subtrees == self._permitted
@@ -186,7 +190,7 @@ class _Maker:
         return octets
 
     def _read(self, name: str, kind: type[Any]) -> tuple[Certificate, Any] | None:
-        """Return a certificate and its extension of a kind; None if it is missing, or soon ends."""
+        """Return a certificate and its extension of this kind; None if missing or expiring soon."""
         try:
             with open(os.path.join(self._folder, name), "rb") as file:
                 found = self._x509.load_pem_x509_certificate(file.read())
@@ -197,7 +201,7 @@ class _Maker:
         return found, found.extensions.get_extension_for_class(kind).value
 
     def _write(self, name: str, content: bytes) -> None:
-        """Replace a file, as a whole, by one that only its owner may read."""
+        """Write a file that only its owner may read; replace an existing one atomically."""
         path = os.path.join(self._folder, name)
         new = f"{path}.{os.getpid()}"
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,8 +1,8 @@
-"""The command line: which command runs, and what its outcome means for the process.
+"""The command line: selects the command, and turns its outcome into an exit code.
 
-Exit codes: 0 after a stop that was asked for, 1 if something was found or failed, 2 for a mistake
-of the operator (one clear line, no traceback), 130 for Ctrl+C. What belongs to the whole process
-(signals, the limit on descriptors, standard streams) is touched only by this package.
+Exit codes: 0 for success and after a requested stop, 1 if something was found or failed, 2 for a
+mistake of the operator (one clear line, no traceback), 130 for Ctrl+C. Only this package changes
+the state of the whole process: signals, the limit on descriptors, standard streams.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ COMMANDS = {
     "explain": "portico.cli.explain",
     "passwd": "portico.cli.passwd",
 }
-"""The commands besides serving, each a module with `run(argv)`, which returns an exit code.
+"""The commands except serving, each a module with `run(argv)`, which returns an exit code.
 
-Any other first word is the folder to serve. `./check` is the folder of that name.
+Any other first argument is the folder to serve. `./check` names a folder called "check".
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line, by default that of the process, and return the exit code."""
+    """Run a command line, by default sys.argv, and return the exit code."""
     _open_standard_streams()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
-    except SystemExit:  # how argparse ends after --help and --version
+    except SystemExit:  # raised by argparse after --help and --version
         return STOPPED
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        if argv is None:  # the process ends, so one more Ctrl+C is no error
+        if argv is None:  # the process ends: one more Ctrl+C must not interrupt that
             import signal
 
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,10 +76,9 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null in place of closed standard streams, before a socket gets their numbers.
+    """Open /dev/null in place of closed standard streams, and make it inheritable for workers.
 
-    The access log would otherwise be written to the connection that has the number 1. Workers
-    inherit them.
+    Otherwise a connection could get descriptor 1, and the access log would be written to it.
     """
     for descriptor in (0, STDOUT, STDERR):
         try:
@@ -89,15 +88,15 @@ def _open_standard_streams() -> None:
 
 
 def _open_nothing() -> int:
-    """Return a new descriptor to which nothing is written."""
+    """Return a new descriptor that stands for nothing: /dev/null."""
     try:
         return os.open(os.devnull, os.O_RDWR)
-    except OSError:  # a broken container may have none
+    except OSError:  # a broken container may have no /dev/null
         return os.open(os.sep, os.O_RDONLY)
 
 
 def _flush() -> None:
-    """Flush stdout and stderr, so that the interpreter does not complain if a reader has left."""
+    """Flush stdout and stderr, so that the interpreter does not complain if a pipe is closed."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""`portico passwd NAME`: a line for the file of users, with a hashed password or a new token."""
+"""`portico passwd NAME`: makes a line of the users file, with a hashed password or a new token."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ examples:
 """
 
 SHORTEST = 8
-"""Letters that a password must have at least."""
+"""Least number of characters of a password."""
 TOKEN_OCTETS = 32
-"""Random octets of a token."""
+"""Random bytes of a token."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -66,7 +66,7 @@ def parser() -> Parser:
 
 
 def _password(name: str) -> str:
-    """Return what the terminal or stdin gives."""
+    """Return the password, asked for on the terminal, or read from stdin. Raises UsageError."""
     if sys.stdin is not None and sys.stdin.isatty():
         from getpass import getpass
 
@@ -81,7 +81,10 @@ def _password(name: str) -> str:
 
 
 def _put(line: str, path: str, *, replaces: bool) -> None:
-    """Put a line into the file, in one step; `replaces` says whether a password has to go."""
+    """Add `line` to the file at `path`, which is replaced atomically. Raises ConfigError.
+
+    With `replaces`, lines with a password of the same user are removed.
+    """
     try:
         try:
             with open(path, encoding="utf-8") as file:

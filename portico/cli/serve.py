@@ -1,7 +1,7 @@
 """`portico [DIR]`: flags -> Config -> listen -> serve until stopped.
 
-The banner goes to stderr, the access log to stdout. Modules of the server are imported only when a
-server is to be started.
+The banner goes to stderr, the access log to stdout. Modules of the server are imported only after
+the arguments were checked, so that --help and mistakes are answered fast.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ the file.
 
 
 def run(argv: Sequence[str], signals: Signals) -> int:
-    """Serve a folder as these arguments say. Return the exit code.
+    """Serve a folder with these arguments until stopped, and return the exit code.
 
     Raises ConfigError for a mistake of the operator.
     """
@@ -132,7 +132,7 @@ def parse(argv: Sequence[str]) -> dict[str, object]:
 
 
 def parser(shown: Collection[str] = ()) -> Parser:
-    """Return the parser of these flags; its help is about the options `shown`, or about all."""
+    """Return the parser of all flags; its help has the options `shown`, or all if that is empty."""
     made = Parser("portico", "[options] [DIR]", INTRO, OUTRO)
     kept = [option for option in OPTIONS if not shown or option.name in shown]
     about = {LIMITS: "Times are in seconds, sizes in bytes (or 512K, 8M, 1G)."}
@@ -159,7 +159,10 @@ class _HelpAll(argparse.Action):
 
 
 def _check(config: Config) -> str:
-    """Check what no option tells by itself. Return the root. Raises ConfigError."""
+    """Check options that depend on each other or on files. Return the real path of the root.
+
+    Raises ConfigError.
+    """
     root = check_root(config, or_file=True)
     check_writing(config)
     check_tls(config)
@@ -181,7 +184,7 @@ def _check(config: Config) -> str:
 
 
 def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
-    """Serve in this process."""
+    """Serve in this process until stopped, and return the exit code."""
     from portico.server.net.listeners import schemes
     from portico.server.processes import privileges, systemd
     from portico.server.processes.sandbox import Sandbox
@@ -221,7 +224,7 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
 
 
 def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
-    """Serve in worker processes."""
+    """Serve in worker processes until stopped, and return the exit code."""
     if os.name != "posix":
         return refuse(ConfigError("--workers: there can be only one on this system"))
     from portico.server.processes.supervisor import Generation, StartError, Supervisor
@@ -250,7 +253,7 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
 
 
 class _Program:
-    """The command as it runs, as far as the supervisor needs it."""
+    """The running command: its arguments, and what it does at the start and at a reload."""
 
     def __init__(
         self,
@@ -268,15 +271,19 @@ class _Program:
         self._config = config
         self._root = root
         self.inherited = inherited
-        """The sockets that the service manager has passed on."""
+        """The listening sockets that the service manager has passed on; often none."""
         self.metrics = metrics
 
     def load(self, held: Listeners) -> Generation:
-        """Return workers with the configuration as file and environment have it now."""
+        """Read the configuration again, and return the next generation of workers.
+
+        The listening sockets `held` are kept if they are still wanted. Raises ConfigError or
+        BindError.
+        """
         from portico.server.net.listeners import bind_anew
         from portico.server.processes.supervisor import Generation
 
-        with contextlib.suppress(OSError):  # its name may lead to another folder by now
+        with contextlib.suppress(OSError):  # the name may lead to another folder by now
             os.chdir(self._here)
         config = Config.load(self._flags, os.environ)
         _check(config)
@@ -288,7 +295,7 @@ class _Program:
         return Generation(_at_terminal(_with_whole_paths(config, self._here)), listeners)
 
     def started(self, workers: Config, listeners: Listeners) -> None:
-        """Show the banner, and serve metrics from now on."""
+        """Show the banner, and start to serve metrics."""
         from portico.server.net.listeners import is_local
         from portico.server.processes.sandbox import describe
 
@@ -327,7 +334,7 @@ class _Program:
             metrics.start()
 
     def open_browser(self, listeners: Listeners) -> None:
-        """Open the site in the browser, if that is wanted."""
+        """Open the site in the browser if --open is given."""
         if self._config.open:
             open_browser(self._urls(listeners)[0])
 
@@ -344,7 +351,7 @@ class _Program:
 
 
 def _at_terminal(config: Config) -> Config:
-    """Return the configuration for workers, with what this process and its terminal decide."""
+    """Return the configuration for workers, with `auto` decided: color, log format, workers."""
     auto = "short" if os.isatty(STDOUT) else "common"
     return Config(
         {
@@ -357,7 +364,7 @@ def _at_terminal(config: Config) -> Config:
 
 
 def _with_whole_paths(config: Config, here: str) -> Config:
-    """Return the configuration with paths that do not depend on the current folder, `here`."""
+    """Return the configuration with absolute paths; relative ones are joined to `here`."""
     settings = config.settings()
     for option in OPTIONS:
         path = getattr(config, option.attribute)
@@ -367,10 +374,10 @@ def _with_whole_paths(config: Config, here: str) -> Config:
 
 
 def _current_folder() -> str:
-    """Return the current folder by the name under which it was entered, as `pwd -L` does.
+    """Return the path of the current folder by which it was entered, as `pwd -L` does.
 
-    That may lead through a symlink such as "current" to the release that is served today. When that
-    is deleted, the name leads to the next one. Empty if the folder is deleted already.
+    This path may contain a symlink such as "current" to the present release. When the symlink is
+    changed to the next release, the path leads there. Empty if the folder does not exist any more.
     """
     name = os.environ.get("PWD", "")
     with contextlib.suppress(OSError):
@@ -381,7 +388,7 @@ def _current_folder() -> str:
 
 
 def check_certificates(config: Config) -> None:
-    """Raise ConfigError for certificates that workers could not use."""
+    """Load the certificates, as workers will. Raises ConfigError if they cannot be used."""
     if config.tls_certs:
         from portico.server.net.certificates import Certificates
 
@@ -397,7 +404,7 @@ def _with_local_certificate(config: Config) -> Config:
 
 
 def _reload_certificates(worker: Worker) -> None:
-    """Answer SIGHUP in a single process, which cannot reload its code and configuration."""
+    """Reload the certificates on SIGHUP: a single process cannot reload code and configuration."""
     from portico.server.processes import systemd
 
     systemd.reloading()
@@ -410,7 +417,7 @@ def _reload_certificates(worker: Worker) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Let the process have as many descriptors open as the system grants it."""
+    """Raise the limit of open descriptors to the highest that the system permits."""
     try:
         import resource
 

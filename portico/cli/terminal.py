@@ -1,7 +1,7 @@
-"""What every command needs of the terminal: arguments, colour, output, errors, exit codes.
+"""Shared parts of all commands: arguments, color, output, error messages, exit codes.
 
-Rule: a mistake of the operator is one line on stderr that says what to do, and exit code 2; never a
-traceback. Text that comes from outside is made printable before it reaches a terminal.
+Rule: a mistake of the operator gives one line on stderr that says what to do, and exit code 2;
+never a traceback. Text from outside is made printable before it is written to a terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from portico.config.options import Option
 
 STOPPED, FOUND, MISUSED, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done; done, but something was found or failed; a mistake of the operator; Ctrl+C."""
+"""Exit codes: success; something was found or failed; a mistake of the operator; Ctrl+C."""
 
 STDOUT, STDERR = 1, 2
 
@@ -36,7 +36,7 @@ class UsageError(ConfigError):
 
 
 class SurplusArgumentError(UsageError):
-    """An argument, `word`, beyond those that the command takes."""
+    """There is an argument, `word`, more than the command takes."""
 
     def __init__(self, word: str) -> None:
         super().__init__(f"unexpected argument: {word!r}")
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
     """An argparse parser that raises UsageError instead of ending the process."""
 
     def __init__(self, command: str, usage: str, description: str, epilog: str) -> None:
-        """`command` is `portico`, perhaps with a further word; `usage` is its arguments."""
+        """`command` is "portico", or such as "portico check"; `usage` describes its arguments."""
         super().__init__(
             prog=command,
             usage=f"{command} {usage}",
@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Return all values. Raises UsageError, for an unknown option with a suggestion."""
+        """Return the values of all arguments. Raises UsageError, which may suggest an option."""
         given, unknown = self.parse_known_args(argv)
         if unknown:
             word = unknown[0].partition("=")[0]
@@ -71,25 +71,25 @@ class Parser(argparse.ArgumentParser):
         return given
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError, in plainer words than those of argparse."""
+        """Raise UsageError with argparse's message in plainer words."""
         plain = message.removeprefix("argument ").replace(
             ": expected one argument", " needs a value"
         )
         raise UsageError(plain.replace(": ignored explicit argument", " takes no value, but has"))
 
     def _print_message(self, message: str, _file: object = None) -> None:
-        """Write a help text. That of Python 3.11.2 fails if the reader has left."""
+        """Write a help text. argparse of Python 3.11.2 fails if the reader has closed the pipe."""
         show(message.removesuffix("\n"))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Lays out help texts. A given width also spares the import of shutil."""
+    """Lays out help texts. With a fixed width, argparse does not import shutil."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=79)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """Return all flags, then what they take, once: `-p, --port PORT`, `--[no-]spa`."""
+        """Return all flags, then their argument once: `-p, --port PORT`, `--[no-]spa`."""
         flags = action.option_strings
         if isinstance(action, argparse.BooleanOptionalAction):
             yes = [flag for flag in flags if not flag.startswith("--no-")]
@@ -100,7 +100,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def add_option(group: argparse._ActionsContainer, option: Option, *, in_help: bool = True) -> None:
-    """Let the command line take `option`, which has no value if it is not given."""
+    """Add `option` to a parser, whose result has no value for an option that is not given."""
     default = "" if option.default is False else option.shown_default
     shown = f" (default: {default})" if default else ""
     none = argparse.SUPPRESS
@@ -118,12 +118,12 @@ def add_option(group: argparse._ActionsContainer, option: Option, *, in_help: bo
 
 
 def add_help(group: argparse._ActionsContainer) -> None:
-    """Let the command line take -h and --help."""
+    """Add -h and --help to a parser."""
     group.add_argument("-h", "--help", action="help", help="Show this text.")
 
 
 def wants_color(choice: str, descriptor: int) -> bool:
-    """Return whether a stream gets colour: `auto` means a terminal, unless NO_COLOR is set."""
+    """Return whether to color a stream: `auto` means only a terminal, and not with NO_COLOR set."""
     if choice != "auto":
         return choice == "always"
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
@@ -131,12 +131,12 @@ def wants_color(choice: str, descriptor: int) -> bool:
 
 
 def paint(text: str, code: str, *, color: bool) -> str:
-    """Return `text` in a colour or weight, or as it is without `color`."""
+    """Return `text` with the color or weight `code`, or unchanged without `color`."""
     return f"\x1b[{code}m{text}\x1b[0m" if color else text
 
 
 def printable(text: str) -> str:
-    """Return `text` with escapes for control characters and for undecodable bytes of names."""
+    """Return `text` with escapes for unprintable characters and undecodable bytes of file names."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text
@@ -162,19 +162,19 @@ def complain(text: str) -> None:
 
 
 def report(text: str) -> None:
-    """Report on stderr what is wrong with the site, or what the server does."""
+    """Write a message to stderr: about a fault of the site, or an event of the server."""
     say(f"{line_start()}portico: {printable(text)}\n")
 
 
 def line_start() -> str:
-    """Return what goes to the start of the line, over the ^C that a terminal has shown."""
+    """Return a CR on a terminal, to overwrite the ^C that it shows; else nothing."""
     return "\r" if os.isatty(STDERR) else ""
 
 
 def show(text: str) -> None:
-    """Write a line of a command's result to stdout, with escapes for what it cannot encode.
+    """Write a line of a command's result to stdout, with escapes for characters not encodable.
 
-    A reader that has left is no error.
+    A reader that has closed the pipe is no error.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     with contextlib.suppress(OSError):
@@ -182,5 +182,5 @@ def show(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr, if it is open and has a reader: the server works without it."""
+    """Write to stderr. Errors are ignored: the server works without stderr, or a reader of it."""
     tell(text)

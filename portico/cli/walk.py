@@ -1,8 +1,8 @@
-"""The folders of a site one after the other, with what lies in them.
+"""Walks the folders of a site, with the entries of each.
 
-Rule: every name is listed, also those that are not served; only folders that requests can reach are
-entered. A folder that several paths lead to is entered once, by its real path if that is one of
-them.
+Rule: every entry is listed, even those that are not served, but only folders that requests can
+reach are entered. A folder with several paths is entered once, by a path without symlinks if there
+is one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Names = tuple[str, ...]
 
 
 class Item:
-    """One name in a folder, and what it leads to if it is a symlink."""
+    """One entry of a folder. For a symlink, its status is that of its target."""
 
     def __init__(self, names: Names, path: str, root: str, *, is_link: bool) -> None:
         self.names = names
@@ -34,7 +34,7 @@ class Item:
         """The path on disk."""
         self.status: os.stat_result | None = None
         self.problem: OSError | None = None
-        """Why there is no status; None also for a symlink that leads to nothing."""
+        """Why there is no status; None if there is one, or the target of a symlink is missing."""
         try:
             self.status = os.stat(path)
         except OSError as problem:
@@ -44,11 +44,11 @@ class Item:
         self.is_folder, self.is_file = stat.S_ISDIR(mode), stat.S_ISREG(mode)
         self.is_link = is_link
         self.leads_out = is_link and not is_below(os.path.realpath(path), root)
-        """Whether it is a symlink to something outside of the root."""
+        """Whether this is a symlink to a target outside the root."""
         self.is_hidden = is_hidden(names)
         self.is_rules_file = is_rules_file(names)
         self.is_reachable = not (self.leads_out or self.is_hidden or self.is_rules_file)
-        """Whether requests can lead to it, as far as its path tells."""
+        """Whether requests can reach this entry, judged by its path only."""
         self.is_served = self.is_file and self.is_reachable
 
 
@@ -58,13 +58,13 @@ class Folder(NamedTuple):
     shown: str
     items: list[Item]
     problem: OSError | None
-    """Why its names cannot be read."""
+    """Why the entries cannot be read; None if they can."""
 
 
 def walk(root: str, *, through_links: bool = True) -> Iterator[Folder]:
-    """Yield each folder that requests can reach, perhaps only through a symlink to a folder.
+    """Yield each folder that requests can reach, the root first. `root` is a real path.
 
-    `root` is a real path.
+    With `through_links`, symlinks to folders are followed as well, after all other folders.
     """
     seen: set[tuple[int, int]] = set()
     folders: list[tuple[Names, str]] = [((), root)]
@@ -73,7 +73,7 @@ def walk(root: str, *, through_links: bool = True) -> Iterator[Folder]:
         names, path = folders.pop() if folders else links.popleft()
         try:
             status = os.stat(path)
-        except OSError:  # it has gone meanwhile
+        except OSError:  # the folder was removed meanwhile
             continue
         if (status.st_dev, status.st_ino) in seen:
             continue

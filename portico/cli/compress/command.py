@@ -1,9 +1,10 @@
 """`portico compress`: write the compressed files (`app.js.br`, `.zst`, `.gz`) of a whole site.
 
-Rule: only what is missing or stale is written. A compressed file is stale when it is older than its
-original, as for the server. One that would save less than 5 % is not written, and a stale one in
-its place is removed. Compressed files without an original are left alone.
-Limit: if an original is replaced by an older file, with its old time, the compressed files do not
+Rule: only missing and stale compressed files are written. A compressed file is stale when it is
+older than its original; the server uses the same rule. A compressed file that would save less than
+5 % is not written, and an existing stale one is removed. Compressed files without an original are
+left alone.
+Limit: if an original is replaced by an older file that keeps its time, the compressed files do not
 become stale; `--force` writes all of them again.
 """
 
@@ -72,16 +73,16 @@ nevertheless. br and zstd need: pip install 'portico-server[compression]'
 """
 
 JOBS_LIMIT = 256
-"""Processes; each may need some 200 MiB of memory for a large file."""
+"""Most processes; each may need some 200 MiB of memory for a large file."""
 
 _ABANDONED = 3600
-"""Seconds after which a temporary file belongs to a process that was killed."""
+"""Age in seconds from which on a temporary file is taken to be left by a killed process."""
 
 _CURE = "pip install 'portico-server[compression]'"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Carry out `portico compress` with these arguments. Return the exit code.
+    """Run `portico compress` with these arguments, and return the exit code.
 
     Raises ConfigError for a mistake of the operator.
     """
@@ -113,7 +114,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _write(survey: Survey, writer: Writer, jobs: int, *, bar_shown: bool) -> None:
-    """Write what is missing or stale. Raises KeyboardInterrupt."""
+    """Remove abandoned temporary files, and write the missing and stale compressed files.
+
+    Raises KeyboardInterrupt.
+    """
     for path in survey.abandoned:
         remove(*os.path.split(path))
     if survey.tasks:
@@ -125,12 +129,12 @@ def _write(survey: Survey, writer: Writer, jobs: int, *, bar_shown: bool) -> Non
 
 
 class Survey:
-    """What there is to compress in a site, and which compressed files are up to date."""
+    """The files of a site to compress, and the compressed files that are up to date."""
 
     def __init__(self, root: str, codings: Sequence[str], *, force: bool) -> None:
-        """`root` is a real path. With `force` nothing counts as up to date."""
+        """`root` is a real path. With `force`, no compressed file counts as up to date."""
         self.originals = self.octets = 0
-        """The files that can be compressed, and the sum of their sizes."""
+        """The number of files that can be compressed, and the sum of their sizes in bytes."""
         self.tasks: list[Task] = []
         self.kept: list[Written] = []
         """The compressed files that are up to date."""
@@ -151,7 +155,7 @@ class Survey:
     def _add(
         self, item: Item, status: os.stat_result, codings: Sequence[str], *, force: bool
     ) -> None:
-        """Add what is to be done about a file."""
+        """Add the tasks for a file, or note the file as a temporary one."""
         if item.name.startswith(PREFIX) and item.name.endswith(SUFFIX) and not item.is_link:
             if time.time() - status.st_mtime > _ABANDONED:
                 self.abandoned.append(item.path)
@@ -160,7 +164,7 @@ class Survey:
         if size < WORTH_FROM or not item.is_served or not all(map(is_safe, item.names)):
             return
         if not is_compressible(_content_type(item)):
-            return  # among them all compressed files
+            return  # including all compressed files
         self.originals += 1
         self.octets += size
         for coding in codings:
@@ -180,7 +184,7 @@ def _content_type(item: Item) -> str:
 
 
 def _file_status(path: str) -> os.stat_result | None:
-    """Return the status of the file at `path`; None if there is none."""
+    """Return the status of the regular file at `path`; None if there is none."""
     try:
         status = os.stat(path)
     except OSError:
@@ -197,7 +201,7 @@ class Bar:
         self._last = ""
 
     def draw(self) -> None:
-        """Show the progress as it is now."""
+        """Show the present progress."""
         share = self._writer.effort / self._effort
         files = f"{self._writer.finished:,} of {count(len(self._writer.tasks), 'file')}"
         columns = os.get_terminal_size(STDERR).columns or 80
@@ -209,13 +213,13 @@ class Bar:
             self._last = text
 
     def clear(self) -> None:
-        """Empty the line, including the ^C that a terminal shows."""
+        """Clear the line, including the ^C that a terminal shows."""
         if self._last:
             say(f"\r{' ' * (len(self._last) + 2)}\r")
 
 
 def _forecast(survey: Survey) -> str:
-    """Return what would be written."""
+    """Return the result of --dry-run: the compressed files that would be written."""
     names = [f"{task.name}{task.suffix}" for task in survey.tasks]
     lines = [f"would write {printable(name)}" for name in names]
     counts = f"{count(len(names), 'compressed file')} to write, {len(survey.kept):,} up to date"
@@ -223,7 +227,7 @@ def _forecast(survey: Survey) -> str:
 
 
 def _summary(survey: Survey, writer: Writer) -> str:
-    """Return what was written, and how much all compressed files of the site save."""
+    """Return the result: what was written, and what all compressed files of the site save."""
     counts = [
         f"{count(len(writer.written), 'compressed file')} written",
         f"{len(survey.kept):,} up to date",

@@ -1,13 +1,13 @@
-"""Writes the compressed files, several at a time, each in a process of its own.
+"""Writes the compressed files, several at a time, in child processes.
 
 Rules:
-- No client ever sees a part of a compressed file. It is written under a temporary name, gets the
-  time, the mode and the owner of its original, and is renamed when it is complete.
+- No client ever sees a part of a compressed file. A compressed file is written under a temporary
+  name, gets the time, mode and owner of its original, and is renamed when it is complete.
 - The child processes only write temporary files; this process renames and removes them. So after
-  Ctrl+C, or when a child is killed, it knows what is complete, and leaves no temporary file.
-- The folders of a site may be somebody else's, who could replace one by a symlink while this
-  process, perhaps root's, is at work. So a folder is opened, then asked where it lies, and what is
-  in it is created, changed, renamed and removed through that descriptor alone.
+  Ctrl+C, or when a child is killed, it knows which files are complete, and removes the others.
+- The folders of a site may belong to another user, who could replace one by a symlink while this
+  process, perhaps as root, is working. So a folder is opened, the real path of its descriptor is
+  checked, and its entries are created, renamed and removed only through this descriptor.
 
 Limit: if this process is killed, temporary files stay behind. Their names begin with a dot, so they
 are never served, and a later run removes them.
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 PREFIX, SUFFIX = ".portico-compress-", ".tmp"
-"""How the name of a temporary file begins and ends."""
+"""The start and the end of a temporary file's name."""
 
 _EFFORT = {"br": 14, "zstd": 4, "gzip": 1}
-"""How long the best level of each coding takes for the same content, roughly, in no unit."""
+"""Approximate times of the best level of each coding for the same content, relative to gzip."""
 
 _PIECE = 1 << 18
-"""Octets that are read and compressed at a time."""
+"""Bytes that are read and compressed at a time."""
 _TICK = 0.1
-"""Seconds between two reports of progress, and until Ctrl+C is noticed."""
+"""Seconds between two updates of the progress, and the longest delay of Ctrl+C."""
 _SETTLING = 300, 0.01
-"""Looks at a file that was changed just now, and seconds between two. FAT's clock needs 2 s."""
+"""How often a file that was just changed is examined, and the seconds between: FAT needs 2 s."""
 
 
 class Task(NamedTuple):
@@ -59,7 +59,7 @@ class Task(NamedTuple):
     path: str
     """The original's path on disk."""
     size: int
-    """The original's, in octets."""
+    """The original's size in bytes."""
 
     @property
     def suffix(self) -> str:
@@ -68,12 +68,12 @@ class Task(NamedTuple):
 
     @property
     def effort(self) -> int:
-        """How long it takes, roughly, in no unit."""
+        """The approximate time of the task, in no particular unit."""
         return self.size * _EFFORT[self.coding]
 
 
 class Written(NamedTuple):
-    """A compressed file, with the sizes of the original and of itself."""
+    """A compressed file: its coding, the size of the original, and its own size, in bytes."""
 
     coding: str
     before: int
@@ -81,29 +81,28 @@ class Written(NamedTuple):
 
 
 class Writer:
-    """Carries out tasks. Its attributes tell what has come of them so far."""
+    """Carries out tasks. Its attributes have the results so far."""
 
     def __init__(self, root: str, tasks: Sequence[Task]) -> None:
         """`root` is the real path of the folder that holds all originals."""
         self.tasks = sorted(tasks, key=lambda task: (-task.effort, task.name))
         self.written: list[Written] = []
         self.not_worth = 0
-        """Tasks whose result was hardly smaller than the original, and so was not kept."""
+        """The number of tasks whose result was not kept, because it saves too little."""
         self.errors: dict[str, None] = {}
-        """What went wrong; a dict, so that each error is in it once."""
+        """Error messages, without duplicates and in order, as the keys of a dict."""
         self.finished = self.effort = 0
-        """Tasks that are done, with or without success, and their effort."""
+        """The number of tasks done, with or without success, and the sum of their effort."""
         self._root = root
         self._running: dict[Future[int | None], tuple[Task, str]] = {}
-        """The tasks that are handed to the child processes, and the names of their temporary
-        files."""
+        """The tasks given to the child processes, and the names of their temporary files."""
 
     def run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
-        """Carry out all tasks in `pool`, `jobs` at a time; `show` is called ten times a second.
+        """Carry out all tasks in `pool`, `jobs` at a time; call `show` ten times a second.
 
         Raises KeyboardInterrupt after Ctrl+C. In any case, no temporary file is left.
         """
-        # Ctrl+C is held back until everything is in order. Child processes inherit this.
+        # SIGINT is blocked until temporary files are removed. Child processes inherit the mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._run(pool, jobs, show)
@@ -119,7 +118,7 @@ class Writer:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _run(self, pool: Executor, jobs: int, show: Callable[[], object]) -> None:
-        """Hand the tasks to the pool, until all are done or Ctrl+C is pending."""
+        """Submit the tasks to the pool, until all are done or SIGINT is pending."""
         waiting = iter(self.tasks)
         while not _interrupted():
             for task in islice(waiting, 2 * jobs - len(self._running)):
@@ -138,7 +137,7 @@ class Writer:
                 self.effort += task.effort
 
     def _publish(self, future: Future[int | None], task: Task, temporary: str) -> None:
-        """Put the result of a task in its place, or note what went wrong."""
+        """Rename the result of a task to its final name, or record the error."""
         folder, name = os.path.split(task.path)
         try:
             size = future.result()
@@ -148,7 +147,7 @@ class Writer:
                 self.written.append(Written(task.coding, task.size, size))
                 return
             self.not_worth += 1
-            remove(folder, name + task.suffix)  # a stale one
+            remove(folder, name + task.suffix)  # if there is a stale one
         except Disturbed:
             self.errors[f"{task.name} changes while it is read; run portico compress again"] = None
         except MemoryError:
@@ -160,14 +159,14 @@ class Writer:
 
 
 def _interrupted() -> bool:
-    """Return whether Ctrl+C is pending and not ignored, as in a job in the background."""
+    """Return whether SIGINT is pending. A shell's background job ignores it: then return False."""
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     return not ignored and signal.SIGINT in signal.sigpending()
 
 
 @contextlib.contextmanager
 def open_folder(path: str) -> Iterator[int]:
-    """Open the folder at `path`, which is a real path. Raises OSError if it has become a link."""
+    """Open the folder at the real path `path`. Raises OSError if a symlink now replaces a part."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if real_path(fd, path) != path:
@@ -178,7 +177,7 @@ def open_folder(path: str) -> Iterator[int]:
 
 
 def remove(folder: str, name: str) -> None:
-    """Remove a file, if there is one."""
+    """Remove the file `name` in `folder`, if it exists. Errors are ignored."""
     with contextlib.suppress(OSError, Disturbed), open_folder(folder) as fd:
         os.unlink(name, dir_fd=fd)
 
@@ -186,7 +185,7 @@ def remove(folder: str, name: str) -> None:
 def child_processes(jobs: int) -> Executor:
     """Return a pool of child processes, which end when this process does.
 
-    Where the system has no semaphores for them (a container without /dev/shm), they are threads.
+    If the system has no semaphores (a container without /dev/shm), return a pool of threads.
     """
     try:
         # "spawn" is the same on every system, and safe beside threads.
@@ -196,7 +195,7 @@ def child_processes(jobs: int) -> Executor:
 
 
 def _end_with_parent() -> None:
-    """Have this child process end when its parent does, even if that was killed."""
+    """Have this child process end when its parent does, even if the parent is killed."""
 
     def watch() -> None:
         if (parent := parent_process()) is not None:
@@ -207,10 +206,10 @@ def _end_with_parent() -> None:
 
 
 def compress(task: Task, temporary: str, root: str) -> int | None:
-    """Write the compressed form of the original to the new file `temporary` beside it.
+    """Write the compressed form of the task's original to the new file `temporary` beside it.
 
-    Return its size, None if it is hardly smaller. Raises MemoryError, OSError, or Disturbed if the
-    original changed meanwhile, twice.
+    Return the size of the compressed form, None if it saves too little. Raises MemoryError,
+    OSError, or Disturbed if the original changed during two attempts.
     """
     with open_folder(os.path.dirname(task.path)) as fd:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -232,7 +231,7 @@ def _compress(task: Task, file: BinaryIO, root: str) -> int | None:
         file.writelines(encode(pieces, task.coding, before.st_size, best=True))
         if fingerprint(os.stat(task.path)) != fingerprint(before):
             raise Disturbed
-        file.flush()  # or a later write would change the time
+        file.flush()  # a later write would change the time that is set next
         _copy_attributes(before, file.fileno())
         return file.tell() if is_worth(before.st_size, file.tell()) else None
     finally:
@@ -240,9 +239,10 @@ def _compress(task: Task, file: BinaryIO, root: str) -> int | None:
 
 
 def _settled(fd: int, path: str, root: str) -> os.stat_result:
-    """Return the status of the open original, once every later change would show in it.
+    """Return the status of the open original, when every later change would alter the status.
 
-    Raises Disturbed if it goes on changing, OSError if it is not to be read.
+    That is when the last change is older than the resolution of the file system's clock. Raises
+    Disturbed if the file keeps changing, OSError if it is not a regular file beneath `root`.
     """
     if not is_below(real_path(fd, path), root):
         raise PermissionError(errno.EACCES, "it lies outside of the site", path)
@@ -258,7 +258,7 @@ def _settled(fd: int, path: str, root: str) -> os.stat_result:
 
 
 def _read(fd: int, size: int, path: str) -> Iterator[bytes]:
-    """Yield the first `size` octets of an open file. Raises Disturbed if there are fewer."""
+    """Yield the first `size` bytes of an open file. Raises Disturbed if there are fewer."""
     while size:
         try:
             piece = os.read(fd, min(size, _PIECE))
@@ -273,7 +273,7 @@ def _read(fd: int, size: int, path: str) -> Iterator[bytes]:
 def _copy_attributes(original: os.stat_result, fd: int) -> None:
     """Give an open file the time of its original, its owner if possible, and no more rights.
 
-    Where the group cannot be kept, our own group gets only the rights that all others have.
+    If the group cannot be set, the file's group gets only the rights that all users have.
     """
     mode = stat.S_IMODE(original.st_mode) & 0o777
     for owner in (original.st_uid, -1):
