@@ -1,9 +1,9 @@
 """Content codings that a client accepts, in order of preference (RFC 9110, 12.5.3).
 
-The client's quality values decide, and the server's order where they are equal. A malformed member
-of the list is skipped.
-Limit: only the first MEMBERS_LIMIT members are read. Several codings applied in a row are not
-supported.
+The client's quality values decide; the server's order decides between equal ones. A malformed
+member of the list is skipped.
+Limit: only the first MEMBERS_LIMIT members are read. Several codings applied to the same content
+are not supported.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ _QVALUE = re.compile(r"0(?:\.([0-9]{0,3}))?|1(?:\.0{0,3})?")
 
 
 def acceptable(value: str | None, available: Sequence[str]) -> list[str]:
-    """Return those of the `available` codings that the client accepts, the preferred one first.
+    """Return the `available` codings that the client accepts, the preferred one first.
 
-    `value` is that of Accept-Encoding, None without the field. `available` holds names in lower
-    case in the server's order of preference, with IDENTITY if the content is there uncoded. If the
+    `value` is the value of Accept-Encoding, None without the field. `available` has names in lower
+    case in the server's order of preference, including IDENTITY if there is uncoded content. If the
     result is empty, no representation is acceptable (406).
 
-    Without the field every coding is acceptable, but identity comes first: such a client may decode
-    none. If the field names neither identity nor "*", identity is acceptable and comes last.
+    Without the field, every coding is acceptable, but identity comes first: such a client may not
+    be able to decode any coding. If the field has neither identity nor "*", identity is acceptable
+    and comes last.
     """
     if value is None:
         return sorted(available, key=IDENTITY.__ne__)
@@ -53,7 +54,7 @@ def acceptable(value: str | None, available: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _qualities(value: str) -> dict[str, int]:
-    """Return each coding's quality; the lower one if the coding is named twice."""
+    """Return each coding's quality in thousandths; the lowest if a coding is named repeatedly."""
     qualities: dict[str, int] = {}
     for member in value.lower().split(",", MEMBERS_LIMIT)[:MEMBERS_LIMIT]:
         coding, semicolon, weight = member.partition(";")
@@ -69,7 +70,7 @@ def _qualities(value: str) -> dict[str, int]:
 
 
 def parse_quality(text: str) -> int | None:
-    """Return a quality value in thousandths, or None if `text` is none (RFC 9110, 12.4.2)."""
+    """Return a quality value in thousandths; None if `text` is not valid (RFC 9110, 12.4.2)."""
     found = _QVALUE.fullmatch(text)
     if found is None:
         return None

@@ -1,13 +1,12 @@
-"""Preconditions: whether to perform a request, and whether with its Range (RFC 9110, 13).
+"""Preconditions: whether to perform a request, and whether its Range applies (RFC 9110, 13).
 
-There is one function for each field. It returns True if the condition holds, False if it does not,
-and None if the field is absent or has to be ignored. `evaluate` calls them in the order of section
-13.2.2.
-Malformed fields: a malformed list of entity tags matches nothing, so If-Match fails; If-None-Match
-holds for GET and HEAD, which get the whole content, and fails for other methods, so that nothing is
-overwritten. A malformed date is ignored (13.1.3, 13.1.4).
+There is one function for each field. It returns True if the condition holds, False if not, and None
+if the field is absent or must be ignored. `evaluate` calls them in the order of section 13.2.2.
+Malformed fields: a malformed list of entity tags matches nothing, so If-Match fails. A malformed
+If-None-Match holds for GET and HEAD, which get the whole content, and fails for other methods, so
+that nothing is overwritten. A malformed date is ignored (13.1.3, 13.1.4).
 Limit: the caller evaluates only requests that would succeed without conditions (13.2.1), and never
-gives a modification date in the future (8.8.2.1).
+passes a modification date in the future (8.8.2.1).
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ _READS = frozenset({"GET", "HEAD"})
 _UNCONDITIONAL = frozenset({"CONNECT", "OPTIONS", "TRACE"})
 """Methods that select no representation, and so have no preconditions (RFC 9110, 13.2.1)."""
 
-# What etagc excludes (RFC 9110, 8.8.3): etagc = %x21 / %x23-7E / obs-text.
+# A character that is not etagc (RFC 9110, 8.8.3): etagc = %x21 / %x23-7E / obs-text.
 _NOT_ETAGC = re.compile(r"[^!#-~\x80-\xff]")
 
 
 class Validators:
-    """The validators of the selected representation as it is now (RFC 9110, 8.8)."""
+    """The validators of the current representation (RFC 9110, 8.8)."""
 
     __slots__ = ("etag", "exists", "last_modified", "shares_date")
 
@@ -62,9 +61,9 @@ class Validators:
         shares_date: bool = False,
     ) -> None:
         self.etag = etag
-        """The entity tag with its quotes, as in ETag; None if there is none."""
+        """The entity tag with its quotes, as in ETag; None if the representation has none."""
         self.last_modified = last_modified
-        """The date of Last-Modified in seconds since the epoch; None if there is none."""
+        """Last-Modified in seconds since the epoch; None if the representation has none."""
         self.exists = exists
         """Whether there is a current representation."""
         self.shares_date = shares_date
@@ -81,7 +80,7 @@ NOTHING = Validators(None, None, exists=False)
 
 
 def is_conditional(fields: Iterable[Field]) -> bool:
-    """Return whether `fields` contain a precondition; if not, `evaluate` returns PROCEED."""
+    """Return whether `fields` contain a precondition. Without one, `evaluate` returns PROCEED."""
     for name, _ in fields:  # noqa: SIM110 - a generator for any() takes four times as long
         if name in FIELDS:
             return True
@@ -101,8 +100,8 @@ def evaluate(
     5. If-Range, for GET with Range: if false, the Range is ignored.
     6. Otherwise the request is performed.
 
-    `get` returns a field's value by its name in lower case, several lines joined, as
-    `RequestHead.get` does. `now` is the Date of the response, in seconds since the epoch.
+    `get` returns a field's value by its name in lower case, with repeated lines joined, like
+    `RequestHead.get`. `now` is the Date of the response, in seconds since the epoch.
     """
     if method in _UNCONDITIONAL:
         return PROCEED
@@ -128,7 +127,7 @@ def evaluate(
 
 
 def if_match(value: str | None, validators: Validators) -> bool | None:
-    """Return whether the current representation is among those listed (RFC 9110, 13.1.1)."""
+    """Return whether If-Match lists the current representation (RFC 9110, 13.1.1)."""
     if value is None:
         return None
     if value == "*":
@@ -137,7 +136,7 @@ def if_match(value: str | None, validators: Validators) -> bool | None:
 
 
 def if_unmodified_since(value: str | None, validators: Validators, now: float) -> bool | None:
-    """Return whether the last modification is not later than the date (RFC 9110, 13.1.4)."""
+    """Return whether Last-Modified is not later than the date in `value` (RFC 9110, 13.1.4)."""
     if value is None or validators.last_modified is None:
         return None
     date = parse_http_date(value, now)
@@ -145,7 +144,7 @@ def if_unmodified_since(value: str | None, validators: Validators, now: float) -
 
 
 def if_none_match(value: str | None, validators: Validators, method: str) -> bool | None:
-    """Return whether the current representation is not among those listed (RFC 9110, 13.1.2).
+    """Return whether If-None-Match does not list the current representation (RFC 9110, 13.1.2).
 
     A malformed value holds for GET and HEAD, and fails for any other `method`.
     """
@@ -162,20 +161,20 @@ def if_none_match(value: str | None, validators: Validators, method: str) -> boo
 
 
 def if_modified_since(value: str | None, validators: Validators, now: float) -> bool | None:
-    """Return whether the last modification is later than the date (RFC 9110, 13.1.3).
+    """Return whether Last-Modified is later than the date in `value` (RFC 9110, 13.1.3).
 
-    A date in the future is valid; RFC 7232 called it invalid.
+    A date in the future is valid, unlike in the obsolete RFC 7232.
     """
     unmodified = if_unmodified_since(value, validators, now)
     return None if unmodified is None else not unmodified
 
 
 def if_range_holds(value: str, validators: Validators, now: float) -> bool:
-    """Return whether the client's partial content is of the current representation (13.1.5).
+    """Return whether If-Range identifies the current representation (RFC 9110, 13.1.5).
 
     A tag must match by strong comparison. A date must equal Last-Modified and be a strong validator
-    (8.8.2.2): no other representation has it, and its second is over at `now`, since until then the
-    file could still change without changing its date.
+    (8.8.2.2): no other representation shares the date, and the second that it names is over at
+    `now`, because within that second the file could change again and keep the date.
     """
     if '"' in value[:3]:
         return strong_match((value,), validators.tags)
@@ -197,7 +196,7 @@ def weak_match(ones: Tags, others: Tags) -> bool:
 
 
 def entity_tags(value: str) -> list[str] | None:
-    """Return the members of a list of entity tags, or None if it is malformed (RFC 9110, 8.8.3).
+    """Return the members of a list of entity tags; None if malformed (RFC 9110, 8.8.3).
 
     A tag may contain commas but no quotes, so the value is split at the quotes, into the parts
     between tags and the parts inside them. Empty list elements are skipped (5.6.1.2).

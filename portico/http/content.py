@@ -1,9 +1,10 @@
-"""Content that a response sends, without any I/O.
+"""The content of a response, without any I/O.
 
-`Content` is all that can be sent. It is not changed by that: each connection asks it for an
-`Outgoing`, which knows what is left. There are three kinds, with more to come: `Octets` in memory,
-a part of a file (`site.origin.open_file.FileSlice`), and a `Stream` that is made while it is sent.
-`ByteSource` is content of known length, which can be sliced and read as well.
+`Content` is the protocol of everything that can be sent. Sending does not change a `Content`: each
+connection calls `outgoing` for an `Outgoing`, which keeps track of the rest to send. There are
+three kinds, with more to come: `Octets` in memory, a part of a file
+(`site.origin.open_file.FileSlice`), and a `Stream` that is made while it is sent. `ByteSource` is
+content of known length that can also be sliced and read.
 """
 
 from __future__ import annotations
@@ -15,38 +16,38 @@ if TYPE_CHECKING:
 
 
 class ContentChanged(Exception):  # noqa: N818 (a fact, not an error of ours)
-    """Content is no longer what was announced, so its message must not be completed."""
+    """The content has changed since its length was sent, so the message must not be completed."""
 
 
 NOTHING = memoryview(b"")
 
 
 class Outgoing:
-    """Content on its way out on one connection: what is left of it. This kind is all in memory.
+    """The rest of a content that one connection has to send. This class: content in memory.
 
-    Unless it `is_done`, what is to be sent next is in `memory`. Where that is empty, content that
-    `needs_step` has to do a `step` first; for other content `file_part` says what to send from a
-    file, or fills `memory`.
+    While not `is_done`, the bytes to send next are in `memory`. If `memory` is empty, call `step`
+    if `needs_step` is true; otherwise call `file_part`, which tells the part of a file to send, or
+    fills `memory`.
     """
 
     __slots__ = ("is_done", "memory")
     needs_step = False
-    """Whether more comes of `step`, once `memory` was sent."""
+    """Whether `step` makes more content, after `memory` was sent."""
     ends_with_connection = False
-    """Whether only the end of the connection tells the client where the content ends."""
+    """Whether the content is delimited by the end of the connection (RFC 9112, 6.3)."""
 
     def __init__(self, octets: bytes = b"") -> None:
         self.memory = memoryview(octets) if octets else NOTHING
         self.is_done = not octets
-        """Whether all was sent."""
+        """Whether the whole content was sent."""
 
     @property
     def framing_sent(self) -> int:
-        """Octets that were sent to frame the content, and are no part of it."""
+        """The number of bytes sent so far that frame the content and are not part of it."""
         return 0
 
     def advance(self, count: int) -> None:
-        """Note that the next `count` octets were sent, which are in `memory` or `file_part`."""
+        """Note that the next `count` bytes, of `memory` or of the last `file_part`, were sent."""
         if count < len(self.memory):
             self.memory = self.memory[count:]
         else:
@@ -54,39 +55,39 @@ class Outgoing:
             self.is_done = not self.needs_step
 
     def file_part(self, _most: int) -> tuple[int, int, int] | None:
-        """Return a descriptor, an offset and a count of octets to send from there next.
+        """Return the part of a file to send next: descriptor, offset, and number of bytes.
 
-        None when they are in `memory` now. Raises ContentChanged, OSError, or Waiting when the
-        file has to be read first.
+        Return None if the bytes to send are now in `memory`. Raises ContentChanged, OSError, or
+        Waiting if a thread has to read the file first.
         """
         return None
 
     def step(self) -> None:
-        """Do a bounded piece of the work that makes the content. Raises OSError if it fails."""
+        """Do a bounded part of the work that makes the content. Raises OSError."""
 
     def close(self) -> None:
-        """Give up what is left."""
+        """Release the resources of the rest, which will not be sent."""
 
 
 class Content(Protocol):
-    """What a response sends; its length is in octets."""
+    """The content of a response, or a part of it. len() is its length in bytes."""
 
     is_stream: bool
-    """Whether its length is unknown until it was sent, and 0 is given for it."""
+    """Whether the length is unknown until all is sent; len() is 0 then."""
 
     def __len__(self) -> int: ...
 
     @property
     def in_memory(self) -> bytes | None:
-        """All its octets, if they are in memory."""
+        """All bytes of the content if they are in memory, else None."""
         ...
 
     def outgoing(self) -> Outgoing:
-        """Return what sends it once."""
+        """Return an Outgoing that sends the content once."""
         ...
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield its octets, about `size` at a time, however long that takes: not for the loop.
+        """Yield the bytes of the content, about `size` at a time. May block: not for the loop.
 
         Raises OSError.
         """
@@ -94,18 +95,18 @@ class Content(Protocol):
 
 
 class ByteSource(Content, Protocol):
-    """Content of known length, which can be sliced and read."""
+    """Content of known length that can be sliced and read."""
 
     def slice(self, start: int, end: int) -> ByteSource:
-        """Return the octets from `start` up to `end`, which lie within it."""
+        """Return the part from `start` up to `end`, which must be within the content."""
         ...
 
     def read(self) -> bytes:
-        """Return all its octets; fewer if they are there no more. Raises Waiting or OSError."""
+        """Return all bytes; fewer if the file has become shorter. Raises Waiting or OSError."""
         ...
 
     def has_changed(self) -> bool:
-        """Return whether it is no longer what it was when its length was told. Raises OSError."""
+        """Return whether the content has changed since len() was determined. Raises OSError."""
         ...
 
 
@@ -117,36 +118,36 @@ class Octets(bytes):
 
     @property
     def in_memory(self) -> bytes:
-        """All its octets."""
+        """All bytes of the content."""
         return self
 
     def slice(self, start: int, end: int) -> Octets:
-        """Return the octets from `start` up to `end`."""
+        """Return the part from `start` up to `end`."""
         return Octets(self[start:end])
 
     def read(self) -> bytes:
-        """Return all its octets."""
+        """Return all bytes of the content."""
         return self
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield its octets, `size` at a time."""
+        """Yield the bytes of the content, `size` at a time."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
     def has_changed(self) -> bool:
-        """Return False: what is in memory does not change."""
+        """Return False: content in memory never changes."""
         return False
 
     def outgoing(self) -> Outgoing:
-        """Return what sends it once."""
+        """Return an Outgoing that sends the content once."""
         return Outgoing(self)
 
 
 class Stream:
-    """Content that is made while it is sent, since its length is not known before.
+    """Content of unknown length that is made while it is sent.
 
-    It can be sent once, by HTTP/1.0, where the end of the connection is its end. `http.h1` frames
-    it for HTTP/1.1.
+    A stream can be sent only once. As such it is for HTTP/1.0, where the end of the connection
+    delimits it; `http.h1.serialize.Chunked` frames it for HTTP/1.1.
     """
 
     __slots__ = ("steps",)
@@ -154,29 +155,30 @@ class Stream:
     in_memory = None
 
     def __init__(self, steps: Generator[bytes, None, None]) -> None:
-        """`steps` yields octets; b"" says that a step of the work is done without any result.
+        """`steps` yields pieces of the content; b"" after a step of work without a result.
 
-        When it raises OSError the content has no end, and the message must not look complete.
+        If `steps` raises OSError, the content is incomplete, and so must be the message.
         """
         self.steps = steps
 
     def __len__(self) -> int:
-        """Return 0: no octets are there yet."""
+        """Return 0: the length is unknown."""
         return 0
 
     def pieces(self, _size: int) -> Iterator[bytes]:
-        """Yield its octets as they are made."""
+        """Yield the pieces of the content as they are made."""
         return self.steps
 
     def outgoing(self) -> OutgoingStream:
-        """Return what sends it."""
+        """Return an Outgoing that sends the stream."""
         return OutgoingStream(self)
 
 
 class OutgoingStream(Outgoing):
-    """A stream on its way out. What it makes is asked for only when all before was sent.
+    """The rest of a stream that one connection has to send.
 
-    So a client that does not read costs no more than one piece.
+    The next piece is made only after the previous one was sent, so a client that does not read
+    costs the memory of one piece at most.
     """
 
     __slots__ = ("_steps", "needs_step")
@@ -189,16 +191,16 @@ class OutgoingStream(Outgoing):
         self.is_done = False
 
     def step(self) -> None:
-        """Make the next piece, if one comes of this step. Raises OSError."""
+        """Do the stream's next step, and put its piece, if any, into `memory`. Raises OSError."""
         piece = next(self._steps, None)
         self.needs_step = piece is not None
         self.memory = memoryview(self._framed(piece))
         self.is_done = not self.needs_step and not self.memory
 
     def close(self) -> None:
-        """Close the generator, which lets go of what it holds."""
+        """Close the generator, which releases its resources."""
         self._steps.close()
 
     def _framed(self, piece: bytes | None) -> bytes:
-        """Return a piece, or the end of all pieces, as it is sent."""
+        """Return the bytes to send for a piece; None stands for the end of the stream."""
         return piece or b""

@@ -1,4 +1,4 @@
-"""What takes the content of a request. An upload is a class like `ContentSink`."""
+"""Sinks: objects that take the content of a request, such as an upload."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 
 class ContentSink(Protocol):
-    """Takes the content of one request, and then makes its response.
+    """Takes the content of one request, then makes the response.
 
-    `write` and `finish` may raise Waiting: then nothing was taken, a thread has to do its work
-    first, and the same call is made again. Meanwhile the connection receives nothing.
+    `write` and `finish` may raise Waiting: then the call had no effect, and is repeated after a
+    thread has done the work of the Waiting. Meanwhile the connection receives nothing.
     """
 
     interim: Sequence[Response]
-    """Interim responses (RFC 9110, 15.2) to send before any content is read, besides 100."""
+    """Interim responses (RFC 9110, 15.2), besides 100, to send before any content is read."""
 
     def write(self, octets: bytes) -> None:
-        """Take some of the content. Raises ProtocolError to refuse it, or Waiting."""
+        """Take the next piece of the content. Raises ProtocolError to refuse it, or Waiting."""
         ...
 
     def finish(self) -> Response | None:
-        """Return the response, since the content is complete. Raises ProtocolError or Waiting.
+        """Return the response, after all content was written. Raises ProtocolError or Waiting.
 
-        None where the request was answered before its content was read.
+        Return None if the request was answered before its content was read.
         """
         ...
 
     def abort(self) -> None:
-        """Let go of what was taken: the rest does not come."""
+        """Release all resources: the rest of the content will not come."""
         ...
 
 
 class Discard:
-    """A sink for content that is of no use, up to a number of octets."""
+    """A sink that drops up to `most` bytes of content that no handler wants."""
 
     __slots__ = ("_left",)
     interim: Sequence[Response] = ()
@@ -48,13 +48,13 @@ class Discard:
         self._left = most
 
     def write(self, octets: bytes) -> None:
-        """Drop `octets`. Raises ProtocolError if that is more than is read."""
+        """Drop `octets`. Raises ProtocolError beyond `most` bytes in total."""
         self._left -= len(octets)
         if self._left < 0:
             raise ProtocolError(413, "The content is larger than this server reads.")
 
     def finish(self) -> None:
-        """Return None: the request was answered before."""
+        """Return None: the request was answered before its content was read."""
 
     def abort(self) -> None:
-        """Do nothing: nothing was kept."""
+        """Do nothing: no content was kept."""

@@ -1,4 +1,4 @@
-"""Dates as HTTP and access logs write them (RFC 9110, 5.6.7)."""
+"""Dates in the formats of HTTP (RFC 9110, 5.6.7) and of access logs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _MONTHS = (
 )
 _LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-# Each month's length, and the days before it in a year that begins in March: the leap day is then
-# the last day of the year and shifts no month.
+# Each month's length, and the number of days before it in a year that begins in March: the leap
+# day is then the last day of the year, and shifts no month.
 _MARCH_YEAR = {
     "Mar": (31, 0),
     "Apr": (30, 31),
@@ -31,15 +31,15 @@ _MARCH_YEAR = {
 _MARCH_OF_YEAR_0 = -719468
 """1 March of year 0, in days since the epoch."""
 _FIFTY_YEARS = 50 * 31556952
-"""In seconds, of mean Gregorian years."""
+"""In seconds, with Gregorian years of mean length."""
 
 
 @lru_cache(maxsize=256)
 def imf_fixdate(seconds: float) -> str:
     """Return `seconds` since the epoch as an IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT".
 
-    Not by strftime, which depends on the locale. A time outside the years 0 to 9999 (a damaged
-    mtime) becomes the epoch.
+    Does not use strftime, which depends on the locale. A time outside the years 0 to 9999 (a
+    damaged mtime) becomes the epoch.
     """
     try:
         year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(seconds)
@@ -54,7 +54,7 @@ def imf_fixdate(seconds: float) -> str:
 
 
 def common_log_date(seconds: float) -> str:
-    """Return `seconds` since the epoch in local time: "06/Nov/1994:08:49:37 +0000"."""
+    """Return `seconds` since the epoch as local time: "06/Nov/1994:08:49:37 +0000"."""
     local = time.localtime(seconds)
     minutes = local.tm_gmtoff // 60
     sign = "-" if minutes < 0 else "+"
@@ -66,12 +66,12 @@ def common_log_date(seconds: float) -> str:
 
 
 def parse_http_date(value: str, now: float) -> int | None:
-    """Return an HTTP-date in seconds since the epoch, or None if `value` is none.
+    """Return an HTTP-date in seconds since the epoch; None if `value` is not an HTTP-date.
 
     Accepts the three forms of RFC 9110, 5.6.7, with their exact case and spaces. A day that the
-    month does not have is invalid; the day-name is not compared with the date. A leap second is
-    taken for the second after it. A two-digit year is in the latest century for which the date is
-    at most 50 years after `now`, in seconds since the epoch.
+    month does not have is invalid; the day-name is not compared with the date. A leap second counts
+    as the second after it. A two-digit year is in the latest century in which the date is at most
+    50 years after `now`, in seconds since the epoch.
     """
     if len(value) == 29:
         name, day, month, year = value[:3], value[5:7], value[8:11], value[12:16]
@@ -98,7 +98,7 @@ def parse_http_date(value: str, now: float) -> int | None:
 
 
 def _epoch_seconds(year: str, month: str, day: str, clock: str) -> int | None:
-    """Return a date and a time "HH:MM:SS" in seconds since the epoch, or None if it is invalid."""
+    """Return a date and a time "HH:MM:SS" in seconds since the epoch; None if they are invalid."""
     hour, minute, second = clock[:2], clock[3:5], clock[6:]
     if month not in _MARCH_YEAR or clock[2] != ":" or clock[5] != ":":
         return None

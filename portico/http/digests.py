@@ -1,6 +1,6 @@
-"""Repr-Digest and Content-Digest: digests that the client asks for (RFC 9530).
+"""Repr-Digest and Content-Digest: digests that clients ask for, or send with content (RFC 9530).
 
-Only SHA-256 is supported. A request field that is no valid dictionary (RFC 8941, 3.2) is ignored.
+Responses have SHA-256 only. A Want field that is not a valid dictionary (RFC 8941, 3.2) is ignored.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 
 FIELDS = frozenset({"want-content-digest", "want-repr-digest"})
-"""The request fields evaluated here, in lower case."""
+"""The request fields that ask for a digest, in lower case."""
 
 ALGORITHM = "sha-256"
 
 LENGTHS = {"sha-256": 32, "sha-512": 64}
-"""The algorithms in which the digest of a request's content is verified, and their octets."""
+"""The algorithms by which a request's content is verified, with their digests' lengths in bytes."""
 SENT = frozenset({"content-digest", "repr-digest"})
-"""The fields of a request with content that have one."""
+"""The request fields with a digest of the request's own content, in lower case."""
 
-# A member of a dictionary: its key, its value as far as that is an item, and its parameters.
+# A member of a dictionary: its key, its value (captured if it is an item), and its parameters.
 _KEY = r"[a-z*][a-z0-9_.*\-]*+"
 _BARE = (
     r"""(?:-?[0-9]{1,15}+(?:\.[0-9]{1,3}+)?|"(?:[ !#-\[\]-~]|\\["\\])*"|:[A-Za-z0-9+/=]*+:|\?[01]"""
@@ -28,14 +28,14 @@ _INNER_LIST = rf"\( *+(?:{_BARE}{_PARAMETERS}(?: ++|(?=\))))*\)"
 _MEMBER = re.compile(f"({_KEY})(?:=(?:({_BARE})|{_INNER_LIST}))?{_PARAMETERS}")
 _COMMA = re.compile(r"[ \t]*+,[ \t]*+")
 
-# How much the client prefers an algorithm (RFC 9530, 4); 0 means "not acceptable".
+# The client's preference for an algorithm (RFC 9530, 4), without 0, which means "not acceptable".
 _PREFERENCE = re.compile("10|[1-9]")
 
 
 def is_wanted(value: str | None) -> bool:
     """Return whether Want-Repr-Digest or Want-Content-Digest asks for a SHA-256 digest.
 
-    Other members of the dictionary, and those whose values mean nothing here, are ignored.
+    Other members of the dictionary, and values without a meaning in RFC 9530, are ignored.
     """
     if value is None:
         return False
@@ -58,9 +58,9 @@ def is_wanted(value: str | None) -> bool:
 
 
 def claimed(value: str) -> dict[str, bytes]:
-    """Return the digests in Content-Digest or Repr-Digest, by algorithm: those that are supported.
+    """Return the digests in a Content-Digest or Repr-Digest value, by algorithm of LENGTHS.
 
-    Raises ValueError for one that is malformed, or has a wrong length.
+    Other algorithms are ignored. Raises ValueError for a malformed digest or a wrong length.
     """
     from binascii import a2b_base64
 

@@ -1,8 +1,8 @@
-"""Field values that decide how a message is framed or routed: one function for each field.
+"""The header fields that frame or route a message: one function for each field.
 
-Each takes the values of the field's lines and raises ProtocolError for what is invalid. Nothing is
-repaired: ambiguity in one of these fields is how requests are smuggled (RFC 9112, 11.2).
-`version` is the minor version, 0 or 1.
+Each function takes the values of all lines of its field, and raises ProtocolError for an invalid
+one. Nothing is repaired: ambiguity in one of these fields is how requests are smuggled (RFC 9112,
+11.2). `version` is the minor version of HTTP/1, 0 or 1.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]|[0-9.]+")
 
 _match_host = lru_cache(maxsize=64)(HOST.fullmatch)
-"""A server has few names, and each request has one of them."""
+"""Cached, because a server has few names, and every request has one of them."""
 
 
 def content_length(lengths: Sequence[str], codings: Sequence[str], version: int) -> int:
     """Return the number of bytes of content after the head, or CHUNKED (RFC 9112, 6.3).
 
     `lengths` are the values of Content-Length, `codings` those of Transfer-Encoding. RFC 9112 lets
-    a recipient repair a repeated Content-Length, or one beside a Transfer-Encoding; both are
-    refused here.
+    a recipient repair a repeated Content-Length, or a Content-Length beside a Transfer-Encoding;
+    this function refuses both.
     """
     if codings:
         if lengths:
@@ -62,7 +62,7 @@ def host(values: Sequence[str], version: int) -> str:
 
 
 def is_host(authority: str) -> bool:
-    """Return whether `authority` is a host, perhaps with a port; in brackets, an IPv6 address."""
+    """Return whether `authority` is a valid host with an optional port; IPv6 is in brackets."""
     found = _match_host(authority)
     return found is not None and (found[1][0] != "[" or is_ip_address(found[1]))
 
@@ -70,9 +70,9 @@ def is_host(authority: str) -> bool:
 def is_ip_address(host: str) -> bool:
     """Return whether `host` is an IPv4 address, or an IPv6 address in brackets.
 
-    That is, in the forms of RFC 3986, 3.2.2: browsers write all others so before they send them.
+    Only the forms of RFC 3986, 3.2.2 count: browsers convert other forms to these before sending.
     """
-    if not _ADDRESS.fullmatch(host):  # names need not import what follows
+    if not _ADDRESS.fullmatch(host):  # host names must not need the import below
         return False
     from ipaddress import IPv4Address, IPv6Address
 
@@ -118,5 +118,5 @@ def expects_continue(values: Sequence[str], version: int) -> bool:
 
 
 def _members(value: str) -> list[str]:
-    """Return the members of a comma-separated list in lower case, empty ones included."""
+    """Return the members of a comma-separated list in lower case, including empty ones."""
     return [member.strip(" \t").lower() for member in value.split(",")]

@@ -1,17 +1,17 @@
-"""Who has sent a request that proxies pass on: X-Forwarded-For and -Proto, or Forwarded (RFC 7239).
+"""The client of a proxied request: X-Forwarded-For and -Proto, or Forwarded (RFC 7239).
 
-Each proxy adds the address of whoever has connected to it, on the right. So the elements are read
-from the right, as long as the proxy that has added them is trusted; the first address that is not
-that of a trusted proxy is the client's. What is further left, anybody may have written.
+Each proxy appends the address of its own peer on the right. So the elements are read from the
+right, as long as the proxy that added the element is trusted; the first address that does not
+belong to a trusted proxy is the client's. Elements further left may be forged by anyone.
 
 Rules:
-- An element that names no IP address (`unknown`, an obfuscated identifier, a mistake) ends the
-  walk: the address of the proxy that has added it counts.
-- Elements are cut off from the right, so nothing that a client has sent, such as a quote that never
-  ends, changes how those of the proxies are read.
-- A port is dropped. An IPv6 address that stands for one of IPv4 becomes that.
+- An element without an IP address (`unknown`, an obfuscated identifier, a mistake) ends the search:
+  the address of the proxy that added the element is taken for the client's.
+- Elements are split off from the right, so nothing that a client has sent, such as an unterminated
+  quote, changes how the proxies' elements are read.
+- A port is dropped. An IPv4-mapped IPv6 address becomes the IPv4 address.
 
-Pure: values in, values out. Nothing is raised: all this is what strangers may send.
+Pure: values in, values out. Never raises, since any client may send these fields.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Trusts = Callable[[str], bool]
-    """Tells whether an address is that of a trusted proxy."""
+    """Returns whether an address belongs to a trusted proxy."""
 
 HOPS = 32
-"""Elements that are read at most. No chain of proxies is as long; a list that is, costs time."""
+"""Most elements that are read: no chain of proxies is longer, and a longer list would cost time."""
 _COMMAS = 8
-"""Commas that quoted strings may have in the last element of Forwarded; proxies write none."""
+"""Most commas in quoted strings of one element of Forwarded; proxies write none."""
 _SCHEMES = frozenset({"http", "https"})
 
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 _NODE = re.compile(rf"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]){_PORT}")
-"""node = nodename [ ":" node-port ] (RFC 7239, 6), if its name is an IP address."""
+"""node = nodename [ ":" node-port ] (RFC 7239, 6), with an IP address as nodename."""
 _BARE_IPV6 = re.compile(r"()([0-9A-Fa-f:.]+)")
-"""What X-Forwarded-For has as well."""
+"""An IPv6 address without brackets, which X-Forwarded-For may have."""
 
 _PAIR = rf"({TOKEN.pattern})=({TOKEN.pattern}|{QUOTED})"
 _PAIRS = re.compile(_PAIR)
@@ -50,11 +50,12 @@ _ESCAPED = re.compile(r"\\(.)")
 def client_of_x_forwarded(
     addresses: str, schemes: str, peer: str, trusts: Trusts
 ) -> tuple[str, str]:
-    """Return the client's address, and "http" or "https"; "" if no trusted proxy tells that.
+    """Return the client's address and scheme: "http", "https", or "" if no trusted proxy tells it.
 
     `addresses` is the value of X-Forwarded-For, `schemes` that of X-Forwarded-Proto, `peer` the
-    address from which the request came. Of several schemes, that counts which was added with the
-    client's address; where there are fewer than addresses, proxies have passed on the first one.
+    address of the connection. Of several schemes, the one that was added together with the client's
+    address counts. If there are fewer schemes than addresses, the first one counts, since the
+    proxies passed it on unchanged.
     """
     if not trusts(peer):
         return peer, ""
@@ -75,9 +76,9 @@ def client_of_x_forwarded(
 
 
 def client_of_forwarded(value: str, peer: str, trusts: Trusts) -> tuple[str, str]:
-    """Return the client's address, and "http" or "https"; "" if no trusted proxy tells that.
+    """Return the client's address and scheme: "http", "https", or "" if no trusted proxy tells it.
 
-    `value` is that of Forwarded, `peer` the address from which the request came.
+    `value` is the value of Forwarded, `peer` the address of the connection.
     """
     client, scheme, left = peer, "", value
     for _ in range(HOPS):
@@ -96,7 +97,7 @@ def client_of_forwarded(value: str, peer: str, trusts: Trusts) -> tuple[str, str
 
 
 def _last_element(value: str) -> tuple[str, str | None]:
-    """Return `value` without its last element, and that; None if it is malformed."""
+    """Return `value` without its last element, and this element; None if it is malformed."""
     at = len(value)
     for _ in range(_COMMAS):
         at = value.rfind(",", 0, at)
@@ -109,7 +110,7 @@ def _last_element(value: str) -> tuple[str, str | None]:
 
 
 def _pairs(element: str | None) -> dict[str, str]:
-    """Return the parameters by their names in lower case; none if one of them comes twice."""
+    """Return the parameters by name in lower case; none at all if a name is repeated."""
     pairs = [(name.lower(), _unquoted(value)) for name, value in _PAIRS.findall(element or "")]
     found = dict(pairs)
     return found if len(found) == len(pairs) else {}
@@ -120,7 +121,7 @@ def _unquoted(value: str) -> str:
 
 
 def _address(found: re.Match[str] | None) -> str | None:
-    """Return the IP address that was found, in its canonical form; None if it is none."""
+    """Return the matched IP address in canonical form; None if it is not a valid address."""
     if found is None:
         return None
     try:

@@ -1,6 +1,6 @@
 """Messages: the head of a request, a response, a ProtocolError.
 
-No parsing and no I/O here. For what they carry see `http.content` and `http.content_sink`.
+No parsing and no I/O. For the content of messages see `http.content` and `http.content_sink`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from portico.http.content import Content
 
 Field = tuple[str, str]
-"""A field: its name (of requests in lower case), its value without surrounding white space."""
+"""A field: its name (in lower case for requests), its value without surrounding white space."""
 
 CHUNKED = -1
 """The value of `RequestHead.content_length` for content in the chunked transfer coding."""
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol: answer with `status` and close (RFC 9112, 2.2)."""
+    """The peer broke the protocol: respond with `status`, then close (RFC 9112, 2.2)."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -29,9 +29,9 @@ class ProtocolError(Exception):
 
 
 class RequestHead:
-    """A request without its content (RFC 9110, 6.2): all that an answer can depend on.
+    """A request without its content (RFC 9110, 6.2): everything that a response can depend on.
 
-    `fields` holds the fields that the parser was told to keep, in their order.
+    `fields` has the fields that the parser was told to keep, in the order received.
     """
 
     __slots__ = (
@@ -58,25 +58,28 @@ class RequestHead:
         """The minor version: 0 or 1."""
         self.fields = fields
         self.path = ""
-        """The target's path, percent-encoded as it came; "*" for the asterisk-form."""
+        """The target's path, percent-encoded as received; "*" for the asterisk-form."""
         self.scheme = ""
-        """The scheme that an absolute-form target names, in lower case; "" for other targets."""
+        """The scheme of an absolute-form target, in lower case; "" for other targets."""
         self.query: str | None = None
         self.authority = ""
-        """Host and port as the client names them: from an absolute-form target, else from Host."""
+        """Host and port as received: from an absolute-form target, else from Host."""
         self.content_length = 0
-        """Octets of content that follow; CHUNKED when only its coding tells."""
+        """Bytes of content that follow; CHUNKED if the chunked transfer coding tells the end."""
         self.peer = ""
-        """The client's address, for what depends on who asks; "" where that is nobody."""
+        """The client's address, by which guesses of passwords are limited; "" without a client."""
         self.user: str | None = None
-        """Who sent it, once the site knows that by a password or a token."""
+        """The user who sent the request, once the site has verified a password or a token."""
         self.is_secure = False
-        """Whether it came over TLS."""
+        """Whether the client sent the request over TLS."""
         self.keep_alive = True
         self.expects_continue = False
 
     def get(self, name: str) -> str | None:
-        """The value of field `name` (lower case), several lines joined by ", " (RFC 9110, 5.3)."""
+        """Return the value of the field `name` (lower case), None if it is absent.
+
+        Repeated lines are joined by ", " (RFC 9110, 5.3).
+        """
         found = None
         for key, value in self.fields:
             if key == name:
@@ -85,9 +88,9 @@ class RequestHead:
 
 
 class Response:
-    """A complete answer: everything is decided before the first octet is sent.
+    """A complete response: everything is decided before the first byte is sent.
 
-    For HEAD and 304 `content` is empty, and the fields are those that GET would have had.
+    For HEAD and 304, `content` is empty, and the fields are those of the response to GET.
     """
 
     __slots__ = ("any_query", "cause", "close", "content", "fields", "is_stream", "status")
@@ -100,17 +103,17 @@ class Response:
         *,
         close: bool = False,
     ) -> None:
-        """`fields` are all but Date, Server, Connection and Transfer-Encoding.
+        """`fields` are all fields except Date, Server, Connection and Transfer-Encoding.
 
-        `close` says that the connection must not be used for another request.
+        With `close`, the connection is not used for another request.
         """
         self.status = status
         self.fields = fields
         self.content = content
         self.is_stream = any([piece.is_stream for piece in content])  # noqa: C419 (a generator costs more)
-        """Whether GET gets a stream here, so that there is no Content-Length."""
+        """Whether the content for GET is a stream, so that there is no Content-Length."""
         self.close = close
         self.cause: OSError | None = None
-        """What the operator is to know of an error; no client gets it."""
+        """The cause of an error response, reported to the operator but never to a client."""
         self.any_query = False
-        """Whether it would be the same for any other query of the target."""
+        """Whether the response is the same for every query of the target."""

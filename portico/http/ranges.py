@@ -1,10 +1,10 @@
-"""Byte ranges: which octets a Range field selects, and how they are sent (RFC 9110, 14 and 15.3.7).
+"""Byte ranges: which bytes a Range field selects, and how they are sent (RFC 9110, 14 and 15.3.7).
 
-Exactly the octets requested are selected, each of them once. Ranges that overlap or are adjacent
-are merged; gaps between ranges are never filled. Parts are in the order of the request, a merged
-one at the place of its first range (15.3.7.2).
+Exactly the requested bytes are selected, each of them once. Ranges that overlap or are adjacent are
+merged; gaps between ranges are never filled. Parts are in the order of the request, and a merged
+part is at the place of its first range (15.3.7.2).
 Limits: beyond RANGES_LIMIT and WASTE_LIMIT the whole representation is sent. "bytes" is the only
-unit. Nothing here reads content: a part is a pair of positions.
+unit. This module does not read content: a part is a pair of positions.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Range = tuple[int, int]
-"""The position of a range's first octet, and the position after its last."""
+"""The position of a range's first byte, and the position after its last byte."""
 
 RANGES_LIMIT = 256
 """Ranges in one field, empty list elements included. zsync sends 20, zchunk 255."""
 PART_COST = 128
-"""Estimated octets of a part's delimiter, Content-Type and Content-Range."""
+"""Estimated bytes of a part's delimiter, Content-Type and Content-Range."""
 WASTE_LIMIT = 4096
-"""Octets by which a multipart response may exceed the whole representation. A few parts of a tiny
-file are sent as requested, hundreds of them are not."""
+"""Bytes by which a multipart response may exceed the whole representation. A few parts of a tiny
+file are sent as requested, hundreds of parts are not."""
 
 _DIGITS = 18
-"""Numbers of more digits are taken for 10**18, which no file's length exceeds."""
+"""Numbers with more digits are taken for 10**18; no file is longer."""
 
 # A subset of the bchars of RFC 2046, 5.1.1: some clients misread a boundary that needs quotes
-# (RFC 9110, 14.6), and the standard library's e-mail parser one that contains an apostrophe.
+# (RFC 9110, 14.6), and Python's email parser misreads a boundary with an apostrophe.
 _BOUNDARY = re.compile(r"[0-9A-Za-z._-]{1,70}")
 
 
 def parse_range(value: str, length: int) -> list[Range] | None:
-    """Return what a Range field selects of a representation of `length` octets.
+    """Return the ranges that a Range field selects of a representation of `length` bytes.
 
-    - None: ignore the field and send the whole (200). This is so for another unit, an invalid range
-      set (14.1.1), beyond the limits, and for an empty representation, since no Content-Range can
-      describe the part that a suffix range selects of it (14.2).
+    - None: ignore the field and send the whole representation (200). This is the result for another
+      unit, an invalid range set (14.1.1), beyond the limits, and for an empty representation, since
+      no Content-Range can describe what a suffix range selects of nothing (14.2).
     - An empty list: no range can be satisfied (416).
-    - Ranges (206). A single one is sent without multipart, even if several were requested.
+    - Ranges (206). A single range is sent without multipart, even if several were requested.
     """
     if value[:6].lower() != "bytes=" or length == 0:
         return None
@@ -71,9 +71,9 @@ def parse_range(value: str, length: int) -> list[Range] | None:
 
 
 def _select(spec: str, length: int) -> Range | None:
-    """Return what one range-spec selects, clipped to `length`; None if it is invalid (14.1.2).
+    """Return the range of one range-spec, clipped to `length`; None if it is invalid (14.1.2).
 
-    A range that cannot be satisfied ends where it starts, or before.
+    For a range that cannot be satisfied, the end is not greater than the start.
     """
     first, dash, last = spec.partition("-")
     digits = first + last
@@ -95,7 +95,7 @@ def _number(digits: str) -> int:
 
 
 def _merge(ranges: list[Range]) -> list[Range]:
-    """Merge ranges that overlap or are adjacent; each result is at the place of its first range."""
+    """Merge ranges that overlap or are adjacent; a merged range is at the place of its first."""
     if all(one[1] < other[0] for one, other in pairwise(ranges)):
         return ranges
     merged: list[list[int]] = []
@@ -109,21 +109,21 @@ def _merge(ranges: list[Range]) -> list[Range]:
 
 
 def content_range(start: int, end: int, length: int) -> str:
-    """Return the Content-Range of the octets from `start` up to `end` (RFC 9110, 14.4)."""
+    """Return the Content-Range of the bytes from `start` up to `end` (RFC 9110, 14.4)."""
     return f"bytes {start}-{end - 1}/{length}"
 
 
 def unsatisfied_range(length: int) -> str:
-    """Return the Content-Range of a 416 for `length` octets (RFC 9110, 14.4)."""
+    """Return the Content-Range of a 416 for a representation of `length` bytes (RFC 9110, 14.4)."""
     return f"bytes */{length}"
 
 
 class Multipart:
     """Several ranges as one content: multipart/byteranges (RFC 9110, 14.6 and 15.3.7.2).
 
-    The content is each part's head followed by its octets, then `closing`. Every delimiter begins
-    with CRLF (RFC 2046, 5.1.1), also the first, and the last one ends with another CRLF: zsync
-    skips a line before each delimiter, and reads the last one to the end of its line.
+    The content is each part's head followed by its bytes, then `closing`. Every delimiter begins
+    with CRLF (RFC 2046, 5.1.1), even the first, and the closing one also ends with CRLF: zsync
+    skips a line before each delimiter, and reads the closing one up to the end of its line.
     """
 
     __slots__ = ("closing", "content_length", "content_type", "parts")
@@ -134,7 +134,7 @@ class Multipart:
         """`media_type` and `length` are those of the whole representation.
 
         `boundary` must not occur in the content. Raises ValueError for a boundary that is invalid
-        or needs quotes, and for a media type that is no field value.
+        or needs quotes, and for a media type that is not a valid field value.
         """
         if not _BOUNDARY.fullmatch(boundary):
             raise ValueError(f"not a boundary: {boundary!r}")
@@ -151,7 +151,7 @@ class Multipart:
             )
             for start, end in ranges
         ]
-        """For each part its delimiter and head, and the range that follows them."""
+        """For each part: its delimiter with its head, and the start and end of its range."""
         self.closing = f"\r\n--{boundary}--\r\n".encode("ascii")
         """The closing delimiter."""
         self.content_length = len(self.closing) + sum(

@@ -1,4 +1,4 @@
-"""The status codes that this server sends, each with its reason phrase in the IANA registry.
+"""The status codes that this server sends, each with its reason phrase from the IANA registry.
 
 The phrases are used in status lines, as headings of pages and as titles of problem details.
 """

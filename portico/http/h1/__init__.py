@@ -1,1 +1,1 @@
-"""HTTP/1.1 messages as bytes (RFC 9112): heads parsed, content decoded, responses written."""
+"""HTTP/1.1 messages as bytes (RFC 9112): parses heads, decodes content, writes responses."""

@@ -1,4 +1,4 @@
-"""Cuts a request's content out of what was received (RFC 9112, 6.3 and 7.1)."""
+"""Decodes a request's content from the received bytes (RFC 9112, 6.3 and 7.1)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from portico.http.h1.head import FIELDS_LIMIT, HEAD_LIMIT, line_end_is_bare
 from portico.http.message import CHUNKED, ProtocolError
 
 CHUNK_LINE_LIMIT = 256
-"""Octets of a chunk-size line with its extensions, which are hardly ever sent."""
+"""Most bytes of a chunk-size line with its extensions, which are hardly ever sent."""
 EXCESS_LIMIT = 16384
-"""Octets of chunk-size lines beyond 16 a chunk and twice its content: no client needs many."""
+"""Most bytes of chunk-size lines that exceed, in total, 16 per chunk and twice its content: no
+client needs many such lines."""
 _LINE_LIMITS = {"size": CHUNK_LINE_LIMIT, "data end": 0, "trailer": HEAD_LIMIT}
 
 
 class ContentReader:
-    """Cuts the content of one request out of what its connection receives.
+    """Decodes the content of one request from the bytes that its connection receives.
 
-    Feed it until it is `complete`. Chunk extensions and trailer fields are checked and dropped.
+    Call `feed` until `complete` is true. Chunk extensions and trailer fields are checked and
+    dropped.
     """
 
     __slots__ = ("_excess", "_left", "_line", "_state", "_trailer_lines", "complete")
@@ -31,9 +33,9 @@ class ContentReader:
         self.complete = content_length == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return the content that `data` begins with, and what follows the content.
+        """Return the content in `data`, decoded, and the bytes after the end of the content.
 
-        Raises ProtocolError where the chunked coding is broken.
+        Raises ProtocolError if the chunked coding is malformed.
         """
         if self.complete:
             return b"", data
@@ -57,7 +59,7 @@ class ContentReader:
         return b"".join(pieces), data[at:]
 
     def _take_line(self, data: bytes, at: int) -> int:
-        """Take one line of the chunked coding, or a part of it; return the index after it."""
+        """Read one line of the chunked coding, or a part of a line; return the index after it."""
         most = _LINE_LIMITS[self._state] + 2
         seen = len(self._line)
         line = self._line + data[at : at + most - seen]
@@ -72,7 +74,7 @@ class ContentReader:
         return at + end + 2 - seen
 
     def _end_line(self, line: bytes) -> None:
-        """Act on one whole line: a chunk's size, the end of its data, or a trailer field."""
+        """Act on one complete line: a chunk's size, the end of its data, or a trailer field."""
         if self._state == "size":
             found = CHUNK_LINE.fullmatch(line)
             if found is None:

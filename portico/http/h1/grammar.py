@@ -1,9 +1,9 @@
 """Rules of the RFCs' ABNF as compiled patterns, each below its rule.
 
 Whole lines are matched as bytes, without their CRLF. Matching takes time linear in the input: a
-class of characters repeats possessively, so it never gives back what it took, and a group repeats
-greedily, but each time it begins with a character that decides. (A group must not repeat
-possessively: Python before 3.11.5 mis-matches that.)
+character class is repeated possessively, so it never backtracks, and a group is repeated greedily,
+but each repetition begins with a character that decides whether it matches. (A group must not be
+repeated possessively: Python before 3.11.5 matches that wrongly.)
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ import re
 _TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
 TOKEN = re.compile(f"[{_TCHAR}]++")
 
-# request-line = method SP request-target SP HTTP-version (RFC 9112, 3). The target is anything but
-# white space and controls: browsers do not percent-encode "|", "{" and others in a query, and wget
-# of busybox, lftp and Java's HttpURLConnection encode nothing beyond ASCII either.
+# request-line = method SP request-target SP HTTP-version (RFC 9112, 3). The target may have all
+# characters but white space and controls: browsers do not percent-encode "|", "{" and others in a
+# query, and busybox wget, lftp and Java's HttpURLConnection do not encode non-ASCII bytes.
 REQUEST_LINE = re.compile(
     rf"([{_TCHAR}]++) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])".encode("latin-1")
 )
 
-# What nearly every request line is: in origin-form and ASCII, with a minor version that is known.
+# The form of nearly every request line: origin-form, ASCII, HTTP/1.0 or 1.1. Groups: method, path,
+# query, minor version.
 USUAL_LINE = re.compile(
     rf"([{_TCHAR}]++) (/[!\"$->@-~]*+)(?:\?([!\"$-~]*+))? HTTP/1\.([01])".encode("ascii")
 )
 
-# A valid request line with a query, in origin-form: what stands before the query, and behind it.
+# A valid request line with a query, in origin-form. Groups: the line before the query, and after.
 QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~\x80-\xff]*+)\?[!-\"$-~\x80-\xff]*+( HTTP/1\.[01])")
 
 # field-line = field-name ":" OWS field-value OWS (RFC 9112, 5), without obs-fold; field-value is
 # visible ASCII, SP, HTAB and obs-text (RFC 9110, 5.5). The caller strips the OWS.
 FIELD_LINE = re.compile(rf"([{_TCHAR}]++):([\t -~\x80-\xff]*+)".encode("latin-1"))
 
-# The octets of a field value.
+# The bytes that a field value may have.
 VALUE_OCTETS = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 
 # Host = uri-host [ ":" port ] (RFC 9110, 7.2); uri-host = IP-literal / IPv4address / reg-name
@@ -49,7 +50,7 @@ CONTENT_LENGTH = re.compile(r"[0-9]{1,18}+")
 QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 
 # chunk-size = 1*HEXDIG (RFC 9112, 7.1), then chunk-ext (7.1.1): *( BWS ";" BWS name [ BWS "=" BWS
-# value ] ). Valid extensions are ignored. 15 digits stay below 2**60.
+# value ] ). Valid extensions are ignored. 15 digits limit the size to less than 2**60.
 CHUNK_LINE = re.compile(
     (
         r"([0-9A-Fa-f]{1,15}+)"

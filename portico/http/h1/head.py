@@ -1,17 +1,18 @@
 """Request heads: found, checked and parsed (RFC 9112, 2 to 5).
 
-Pure: bytes in, values out. Raises ProtocolError for what breaks the grammar or a limit.
+Pure: bytes in, values out. Raises ProtocolError if the grammar or a limit is violated.
 
-1. `head_end` finds where the head ends.
+1. `head_end` finds the end of the head.
 2. `HeadParser.key` checks the syntax of each line and drops the fields that are not needed.
 3. `HeadParser.interpret` parses the request line and the fields that frame the message.
 
-A caller that has replied to the same key before can stop after step 2. What the fields of a key
-mean is kept for step 3, since most requests of a client differ in the request line only. Three
-bounded caches make step 2 cheap: one of lines already checked, since a browser repeats nearly
-all of its lines; one of what such lines come to that follow a request line together; and one of
-heads that differ in the value of a single field that is not needed, such as a cookie or a request
-number, since then the rest of the head only has to be compared.
+A caller that has replied to the same key before can stop after step 2. Step 3 caches the meaning of
+a key's fields, since most requests of a client differ only in the request line. Three bounded
+caches make step 2 cheap:
+- lines that were checked before, since a browser repeats nearly all of its lines;
+- sections: the whole text after a request line, when all its lines were checked before;
+- templates: heads that differ only in the value of one field that is not needed, such as a cookie
+  or a request id, so that the rest of the head only has to be compared.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     Meaning = tuple[tuple[Field, ...], str, int, bool, bool]
-    """Fields, authority, length of the content, and what is asked: to keep alive, to continue."""
+    """Fields, authority, content length, and whether to keep alive and to send 100 (Continue)."""
 
 HEAD_LIMIT = 16384
-"""Octets of a request head. Browsers stay below 8 KiB; with large cookies it can be 16."""
+"""Most bytes of a request head. Browsers send less than 8 KiB, up to 16 with large cookies."""
 TARGET_LIMIT = 8000
-"""Octets of a request target: the minimum that RFC 9112, 3 recommends."""
+"""Most bytes of a request target: the least limit that RFC 9112, 3 recommends."""
 FIELDS_LIMIT = 100
-"""Field lines of a head or a trailer section. Browsers send about 15."""
+"""Most field lines of a head or a trailer section. Browsers send about 15."""
 
 _LINES_CACHED = 4096
 _LINE_LIMIT = 512
@@ -51,13 +52,13 @@ _LINE_LIMIT = 512
 
 _TEMPLATES_CACHED = 256
 _TEMPLATE_LIMIT = 2048
-"""Octets of a head kept as a template, so the cache of templates is at most 512 KiB."""
+"""Most bytes of a head that is cached as a template, so that cache is at most 512 KiB."""
 
 _SECTIONS_CACHED = 256
-"""So many field sections that are kept, each as long as a template, so at most 512 KiB."""
+"""Cached sections, each at most as long as a template, so that cache is at most 512 KiB."""
 
 _MEANINGS_CACHED = 64
-"""So many combinations of fields that are kept, at most 1 MiB: the clients of a site send few."""
+"""Cached combinations of fields, at most 1 MiB: the clients of a site send few different ones."""
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -65,19 +66,19 @@ _FRAMING = frozenset({"connection", "content-length", "expect", "host", "transfe
 """The fields that `interpret` needs."""
 
 SKIPPED = 1
-"""Replaces a field line that is valid and not needed."""
+"""Stands in a key for a field line that is valid but not needed."""
 
 HeadKey = tuple[bytes | Field | int, ...]
-"""The request line as received, then for each field line its field, or SKIPPED. (Removing SKIPPED
-would take longer than leaving it in.)"""
+"""The request line as received, then for each field line its field, or SKIPPED. (Removing each
+SKIPPED would take longer than keeping it.)"""
 
 
 def head_end(data: bytes, scanned: int = 0) -> int:
     """Return the length of the head at the start of `data`, or -1 if it is not complete.
 
-    An earlier call that returned -1 has seen the first `scanned` octets. Raises ProtocolError for a
-    head that is too large, and for a line end other than CRLF as soon as it is seen: a client that
-    ends its lines so would never send more.
+    `scanned` is the length of `data` at an earlier call that returned -1, or 0. Raises
+    ProtocolError for a head that is too large, and for a line end other than CRLF as soon as it is
+    seen: a client with such line ends waits for the response, and sends no more.
     """
     end = data.find(b"\r\n\r\n", max(0, scanned - 3), HEAD_LIMIT)
     if end >= 0:
@@ -92,10 +93,10 @@ def head_end(data: bytes, scanned: int = 0) -> int:
 
 
 def line_end_is_bare(data: bytes, scanned: int) -> bool:
-    """Return whether there is a CR or LF without the other after the first `scanned` octets.
+    """Return whether there is a CR without LF, or LF without CR, after the first `scanned` bytes.
 
     A CR at the very end does not count: its LF may follow. RFC 9112, 2.2 lets a recipient accept a
-    bare LF as a line end, but then a proxy that does not would see a different message.
+    bare LF as a line end, but a proxy that does not accept it would see a different message.
     """
     begin = scanned - data.endswith(b"\r", 0, scanned)
     rest = data[begin : len(data) - data.endswith(b"\r")].replace(b"\r\n", b"")
@@ -105,8 +106,8 @@ def line_end_is_bare(data: bytes, scanned: int) -> bool:
 class HeadParser:
     """Parses request heads, with caches of valid lines and heads.
 
-    `keep` names the fields, in lower case, that RequestHead gets besides those that frame the
-    message. Others are checked and dropped. None keeps every field.
+    `keep` has the names, in lower case, of the fields that RequestHead gets in addition to those
+    that frame the message. Other fields are checked and dropped. None keeps every field.
     """
 
     __slots__ = (
@@ -123,12 +124,12 @@ class HeadParser:
         self._keep = None if keep is None else keep | _FRAMING
         self._lines: BoundedCache[bytes, Field | int] = BoundedCache(_LINES_CACHED)
         self._line_doorkeeper = Doorkeeper()
-        # By request line: the head before and after the value that differs, and its key.
+        # By request line: the head before and after the value that differs, and the key.
         self._templates: BoundedCache[bytes, tuple[bytes, bytes, HeadKey]] = BoundedCache(
             _TEMPLATES_CACHED
         )
         self._template_doorkeeper = Doorkeeper()
-        # What follows a request line, and its part of the key.
+        # By the text after the request line: the key without its request line.
         self._sections: BoundedCache[bytes, tuple[Any, ...]] = BoundedCache(_SECTIONS_CACHED)
         self._meanings: BoundedCache[tuple[Any, ...], Meaning] = BoundedCache(_MEANINGS_CACHED)
 
@@ -137,7 +138,7 @@ class HeadParser:
         return self.interpret(self.key(head))
 
     def key(self, head: bytes) -> HeadKey:
-        """Check each field line of a complete head, and return what the reply can depend on.
+        """Check each field line of a complete head, and return the part that a reply can depend on.
 
         Raises ProtocolError. The request line is not checked; `interpret` does that.
         """
@@ -146,7 +147,7 @@ class HeadParser:
         if template is not None:
             prefix, suffix, key = template
             end = len(head) - len(suffix)
-            # The value contains no CR or LF, so all other lines are those of the template.
+            # The value contains no CR or LF, so all other lines are the template's.
             if (
                 end >= len(prefix)
                 and head.startswith(prefix)
@@ -157,13 +158,13 @@ class HeadParser:
         section = self._sections.young.get(head[line_end:])
         if section is not None and line_end:
             return (head[:line_end], *section)
-        # Lines beyond the limit stay together in the last one, which is then never a cached line.
+        # Beyond the limit, the last item has all further lines, and so is never a cached line.
         lines = head[:-4].split(b"\r\n", FIELDS_LIMIT)
         kept: list[Any] = list(map(self._lines.young.get, lines))
         kept[0] = lines[0]
         if not all(kept):
             if not lines[0] and not head.startswith(b"\r\n\r\n"):
-                return self.key(head[2:])  # ignore one empty line before it (RFC 9112, 2.2)
+                return self.key(head[2:])  # ignore one empty line before the head (RFC 9112, 2.2)
             if b"\r\n" in lines[-1]:
                 raise ProtocolError(431, f"The request has more than {FIELDS_LIMIT} headers.")
             unknown = [index for index, field in enumerate(kept) if field is None]
@@ -181,13 +182,16 @@ class HeadParser:
         return tuple(kept)
 
     def _cache_template(self, head: bytes, lines: list[bytes], new: int, key: HeadKey) -> None:
-        """Cache a head of which every line but the one at index `new` was cached before."""
+        """Cache a head as a template; the value of the line at index `new` may differ later.
+
+        All other lines were cached before.
+        """
         start = sum(map(len, lines[:new])) + 2 * new
         prefix = head[: start + lines[new].index(b":") + 1]
         self._templates.put(lines[0], (prefix, head[start + len(lines[new]) :], key))
 
     def _field(self, line: bytes) -> Field | int:
-        """Return the field in `line`, or SKIPPED if it is not to be kept."""
+        """Return the field in `line`, or SKIPPED if it is not needed. Raises ProtocolError."""
         known = self._lines.get(line)
         if known is not None:
             return known
@@ -203,7 +207,7 @@ class HeadParser:
         return field
 
     def interpret(self, key: HeadKey) -> RequestHead:
-        """Parse the request line and the framing fields of a key. Raises ProtocolError."""
+        """Parse the request line and the fields of a key. Raises ProtocolError."""
         request = _request_line(request_line_of(key))
         lines = (request.version, *key[1:])
         meaning = self._meanings.get(lines)
@@ -217,9 +221,9 @@ class HeadParser:
 
 
 def _meaning(lines: tuple[Any, ...]) -> Meaning:
-    """Return what the field lines of a key mean; `lines` begins with the version instead.
+    """Return the meaning of a key's fields. Raises ProtocolError.
 
-    Raises ProtocolError.
+    `lines` is the key with the minor version in the place of the request line.
     """
     version, *rest = lines
     kept = tuple([field for field in rest if field != SKIPPED])
@@ -250,9 +254,9 @@ def request_line_of(key: HeadKey) -> bytes:
 
 
 def without_query(key: HeadKey) -> HeadKey | None:
-    """Return the key of the same request without its query; None if it has none.
+    """Return the key of the same request without its query.
 
-    None, too, for a request line that is not valid.
+    Return None if there is no query, or the request line is not valid.
     """
     line = key[0]
     if not isinstance(line, bytes) or b"?" not in line or len(line) > TARGET_LIMIT:
@@ -302,7 +306,7 @@ def _other_request_line(line: bytes) -> RequestHead:
 
 
 def _in_ascii(target: str) -> str:
-    """Return a target, decoded as Latin-1, with each octet beyond ASCII percent-encoded."""
+    """Return a target, decoded as Latin-1, with each non-ASCII byte percent-encoded."""
     return target if target.isascii() else _NOT_ASCII.sub(_encoded, target)
 
 
