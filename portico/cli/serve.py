@@ -253,7 +253,7 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
 
 
 class _Program:
-    """The running command: its arguments, and what it does at the start and at a reload."""
+    """The running command: its arguments, and its actions at the start and at a reload."""
 
     def __init__(
         self,

@@ -227,7 +227,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_of_kubernetes(name: str, value: str) -> bool:
-    """Whether a variable is like SERVICE_HOST, PORT_80_TCP_ADDR, or API_PORT with tcp://..."""
+    """Whether Kubernetes sets such a variable: SERVICE_HOST, PORT_80_TCP_ADDR, or a URL."""
     is_url = value.startswith(("tcp://", "udp://", "sctp://"))
     return is_url or not {"SERVICE", "TCP", "UDP", "SCTP"}.isdisjoint(name.split("_"))
 

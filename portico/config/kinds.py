@@ -36,7 +36,7 @@ class Kind:
     """The kind of an option's values.
 
     `convert` turns text, or a native value from TOML or the library, into the option's value. It
-    raises ValueError with a message, or without one: then the caller says what `expects` describes.
+    raises ValueError with a message, or without one: then the caller shows `expects`.
     `metavar` stands for the value in help texts, `type_name` is the value's Python type.
     """
 

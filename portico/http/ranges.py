@@ -41,8 +41,8 @@ def parse_range(value: str, length: int) -> list[Range] | None:
     """Return the ranges that a Range field selects of a representation of `length` bytes.
 
     - None: ignore the field and send the whole representation (200). This is the result for another
-      unit, an invalid range set (14.1.1), beyond the limits, and for an empty representation, since
-      no Content-Range can describe what a suffix range selects of nothing (14.2).
+      unit, an invalid range set (14.1.1), beyond the limits, and for an empty representation, of
+      which a suffix range selects an empty part that no Content-Range can describe (14.2).
     - An empty list: no range can be satisfied (416).
     - Ranges (206). A single range is sent without multipart, even if several were requested.
     """

@@ -5,9 +5,10 @@ Rules:
   name, gets the time, mode and owner of its original, and is renamed when it is complete.
 - The child processes only write temporary files; this process renames and removes them. So after
   Ctrl+C, or when a child is killed, it knows which files are complete, and removes the others.
-- The folders of a site may belong to another user, who could replace one by a symlink while this
-  process, perhaps as root, is working. So a folder is opened, the real path of its descriptor is
-  checked, and its entries are created, renamed and removed only through this descriptor.
+- The folders of a site may belong to another user. That user could replace one by a symlink while
+  this process, perhaps as root, is working. So a folder is opened, the real path of its
+  descriptor is checked, and its entries are created, renamed and removed only through this
+  descriptor.
 
 Limit: if this process is killed, temporary files stay behind. Their names begin with a dot, so they
 are never served, and a later run removes them.

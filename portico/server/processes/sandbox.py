@@ -17,7 +17,7 @@ it is set before there is a second thread. The inner one restricts the thread th
 threads that it starts, to the root itself. When the root is replaced, a new thread continues,
 restricted to the new root.
 
-The kernel's Landlock ABI version tells which of these rules it can enforce; those are used.
+The kernel's Landlock ABI version tells which of these rules the kernel can enforce; these are used.
 
 Limits: UDP, unix sockets with a path, and calls that do not open a file (stat, readlink, chmod,
 chown, utime) are not restricted (landlock(7)). The first thread, which waits for signals, is

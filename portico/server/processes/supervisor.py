@@ -4,7 +4,7 @@ Signal handlers only queue an action. The event loop performs it and receives th
 At the end of each iteration it starts missing workers, and takes the next step of a reload or stop:
 
 1. A generation is a set of workers with the same configuration and code, each in a slot. A worker
-   that ends without being told to is replaced after 0.1 s. The pause doubles, up to 10 s, each time
+   that ends without a command to end is replaced after 0.1 s. The pause doubles, up to 10 s, when
    the worker of a slot dies within 10 s of its start.
 2. A reload starts the next generation on the same sockets, so no client is turned away. When all
    its workers are ready, they begin to accept and the old ones are retired. When one of the new

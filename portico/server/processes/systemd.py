@@ -51,7 +51,7 @@ def stopping() -> None:
 def watch(later: Callable[[float, Callable[[], None]], None]) -> None:
     """Send watchdog notifications as often as WatchdogSec= demands (sd_watchdog_enabled(3)).
 
-    `later(seconds, what)` has the event loop call `what`, so they stop when the loop hangs.
+    `later(seconds, what)` has the event loop call `what`, so notifications stop if the loop hangs.
     """
     usec = os.environ.get("WATCHDOG_USEC", "")
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):

@@ -57,7 +57,7 @@ class Output:
         return b""
 
     def _write_now(self, piece: bytes, writable: select.poll) -> int:
-        """Write what there is room for and return its length; BlockingIOError if there is none."""
+        """Write as much as fits now, and return its length. Raises BlockingIOError if none fits."""
         if self._no_wait:
             try:
                 return os.pwritev(self._fd, (piece,), -1, self._no_wait)

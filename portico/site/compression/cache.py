@@ -43,7 +43,7 @@ _OVERHEAD = 512
 _PIECE = 256 << 10
 """Bytes that are compressed in one step of a job: some milliseconds."""
 _OPEN_ORIGINALS = 16
-"""Jobs under way that may keep their original file open, to leave descriptors for others."""
+"""Most jobs under way that keep their original file open, to leave descriptors for connections."""
 _FAILURES = 4096
 """Copies whose failed attempts are recorded."""
 _ATTEMPTS = 3

@@ -204,7 +204,8 @@ the headings are buttons that sort</caption>
 def _heading(by: str, heading: str, noun: str, senses: tuple[str, str], order: Order) -> str:
     """Return a column's heading: a button that sorts by this column.
 
-    The button of the present column reverses the order. Others begin with the largest or newest.
+    The button of the present column reverses the order. The buttons of the other columns begin with
+    A, with the largest, or with the newest.
     """
     is_sorted = by == order.by
     descending = not order.descending if is_sorted else by != "name"

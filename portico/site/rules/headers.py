@@ -146,9 +146,7 @@ class HeaderRules:
         path = normal_path(path)
         lines = []
         room = SIZE_LIMIT
-        joined = {
-            "vary"
-        }  # names to whose value others are appended: Vary, and those set by a block
+        joined = {"vary"}  # fields to which a value is appended: Vary, and those set by a block
         for number in self._index.candidates(path):
             block = self.blocks[number]
             captures = block.pattern.match(path, host)

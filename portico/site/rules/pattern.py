@@ -1,7 +1,7 @@
 """Shared parts of the parsers of _redirects and _headers: lines, source patterns, templates.
 
 A placeholder (":name") matches one segment of a path, or a part of it. A splat ("*") matches any
-text. What they match is captured, and replaces ":name" or ":splat" in a template.
+text. The matched text is captured, and replaces ":name" or ":splat" in a template.
 
 Rule: paths are compared in one normal form, in which every byte has exactly one spelling, so that
 percent-encoding cannot evade a rule. A captured value is a piece of that form: visible ASCII that

@@ -74,7 +74,7 @@ class RulesParser:
         self._known: dict[str, tuple[bytes, Parsed]] = {}
 
     def recall(self, name: str, text: bytes) -> Parsed | None:
-        """Return the result for the file `name` if `text` is what was last parsed, else None."""
+        """Return the last result for the file `name` if it was for this `text`, else None."""
         known = self._known.get(name)
         return known[1] if known is not None and known[0] == text else None
 
