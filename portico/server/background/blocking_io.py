@@ -3,7 +3,8 @@
 Each place (a disk, a mounted file system) has its own threads, so a place that hangs delays only
 requests for the files on it.
 
-Limits: THREADS jobs of a place run at once, and QUEUE_LIMIT more may wait.
+Limits: THREADS jobs of a place run at once, and QUEUE_LIMIT more may wait. At QUICK one runs at a
+time as long as none is late.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from portico.server.background.threads import Threads
 from portico.server.net.loop import report_bug
+from portico.site.uploads.sink import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,10 @@ class BlockingIO:
         if self._closed:
             return False
         if place not in self._places:
-            self._places[place] = Threads(self._run, THREADS, QUEUE_LIMIT, CLOSE_SECONDS)
+            at_once = 1 if place == QUICK else THREADS
+            self._places[place] = Threads(
+                self._run, THREADS, QUEUE_LIMIT, CLOSE_SECONDS, at_once=at_once
+            )
         return self._places[place].submit((work, done))
 
     def renew(self) -> None:

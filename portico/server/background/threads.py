@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 # Not from threading: its import takes a millisecond.
 from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
@@ -16,6 +18,8 @@ Job = TypeVar("Job")
 
 IDLE_SECONDS = 0.1
 """How long an idle thread waits for a job: starting a thread costs more than some jobs do."""
+LATE_SECONDS = 0.1
+"""How long a job may take before another one runs beside it, where few run at once."""
 
 
 class Threads(Generic[Job]):
@@ -25,12 +29,25 @@ class Threads(Generic[Job]):
     """
 
     def __init__(
-        self, run: Callable[[Job], None], most: int, queue_limit: int, close_seconds: float
+        self,
+        run: Callable[[Job], None],
+        most: int,
+        queue_limit: int,
+        close_seconds: float,
+        *,
+        at_once: int | None = None,
     ) -> None:
-        """Up to `queue_limit` jobs may wait for a thread; `close` waits up to `close_seconds`."""
+        """Up to `queue_limit` jobs may wait for a thread; `close` waits up to `close_seconds`.
+
+        `at_once` jobs run at once, if that is less; those that take longer than LATE_SECONDS do not
+        count.
+        """
         self.closed = False
         self._run = run
         self._most = most
+        self._at_once = most if at_once is None else at_once
+        self._began: list[float] = []
+        """When the jobs that run were taken up, in seconds of time.monotonic()."""
         self._queue_limit = queue_limit
         self._close_seconds = close_seconds
         self._lock = allocate_lock()
@@ -55,17 +72,11 @@ class Threads(Generic[Job]):
         with self._lock:
             if self.closed or len(self._jobs) >= self._queue_limit:
                 return False
-            if self._idle:
+            if not self._idle:
+                if not self._start():
+                    return False
+            elif self._at_work() < self._at_once:
                 self._idle.pop().release()
-            elif self._count < self._most:
-                try:
-                    start_new_thread(self._work, ())
-                except RuntimeError:
-                    if not self._count:
-                        return False
-                else:
-                    self._running.acquire(blocking=False)
-                    self._count += 1
             self._jobs.append(job)
             return True
 
@@ -79,12 +90,31 @@ class Threads(Generic[Job]):
         if self._running.acquire(timeout=self._close_seconds):
             self._running.release()
 
+    def _start(self) -> bool:
+        """Start one more thread, unless there are enough; False if there is none at all."""
+        if self._count < self._most:
+            try:
+                start_new_thread(self._work, ())
+            except RuntimeError:
+                return self._count > 0
+            self._running.acquire(blocking=False)
+            self._count += 1
+        return True
+
+    def _at_work(self) -> int:
+        """Return how many threads are not idle, but for those whose job is late."""
+        late = time.monotonic() - LATE_SECONDS
+        return self._count - len(self._idle) - sum([began < late for began in self._began])
+
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
+            began = time.monotonic()
+            self._began.append(began)
             try:
                 self._run(job)
             except Exception:  # noqa: BLE001
                 report_bug()
+            self._began.remove(began)
             del job  # else its objects stay in memory while this thread is idle
 
     def _next_job(self) -> Job | None:
@@ -92,9 +122,12 @@ class Threads(Generic[Job]):
         waits = True
         while True:
             with self._lock:
-                if self._jobs:
-                    return self._jobs.popleft()
-                if not waits or self.closed:
+                if self._jobs and self._at_work() <= self._at_once:
+                    job = self._jobs.popleft()
+                    if self._jobs and not self._idle:
+                        self._start()  # it takes over should this job be late
+                    return job
+                if self.closed or not (waits or self._jobs):
                     self._count -= 1
                     if not self._count:
                         self._running.release()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PLACE = "uploads"
 """What threads that write have in common (see `Waiting`): reads do not queue behind them."""
+QUICK = "small uploads"
+"""The same of those that hardly wait for the disk: their threads would wait for each other."""
 PIECE = 256 << 10
 """Bytes that each upload may hold until a thread stores them."""
 LARGEST_PIECE, HELD_BY_ALL = 1 << 20, 16 << 20
@@ -70,9 +72,10 @@ class Upload:
         interim: Sequence[Response] = (),
         *,
         under_way: int = 1,
+        syncs: bool = True,
         on_close: Callable[[], None],
     ) -> None:
-        """`under_way` is the number of uploads, with this one.
+        """`under_way` is the number of uploads, with this one. `syncs` says that the store syncs.
 
         `on_close` is called once, when no more will be stored.
         """
@@ -81,6 +84,7 @@ class Upload:
         self._later_piece = PIECE  # of one that is to be gone on with, little shall be lost
         if not store.keeps_parts:
             self._later_piece = max(PIECE, min(LARGEST_PIECE, HELD_BY_ALL // under_way))
+        self._syncs = syncs
         self._on_close = on_close
         self._store = store
         self._most = most
@@ -114,7 +118,7 @@ class Upload:
         if self._refusal is not None:
             return self._refuse(self._refusal)
         if self._response is None:
-            raise Waiting(PLACE, self._commit)
+            raise Waiting(PLACE if self._syncs or self._has_stored else QUICK, self._commit)
         return self._response
 
     def abort(self) -> None:

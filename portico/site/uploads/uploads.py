@@ -130,7 +130,10 @@ class Uploads:
             self._under_way += 1
             under_way = self._under_way
         most, refuse = self.config.max_upload, partial(self.refuse, request=request)
-        return Upload(store, most, refuse, interim, under_way=under_way, on_close=self._ended)
+        return Upload(
+            store, most, refuse, interim,
+            under_way=under_way, syncs=self.config.sync, on_close=self._ended,
+        )  # fmt: skip
 
     def _ended(self) -> None:
         with self._lock:

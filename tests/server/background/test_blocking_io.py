@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,7 @@ from portico.site.origin.freshness import Freshness
 from portico.site.origin.open_file import Waiting, open_file
 from portico.site.origin.protocol import File
 from portico.site.site import Site
+from portico.site.uploads.sink import QUICK
 from tests.server.clients import PATIENCE, Client, eventually, get
 
 pytestmark = pytest.mark.skipif(
@@ -232,6 +234,34 @@ def test_one_place_does_not_hold_up_another() -> None:
     eventually(lambda: done == ["fast"])
     hangs.set()
     eventually(lambda: len(done) == 2 * blocking_io.THREADS + 1)
+
+
+def test_writes_that_hardly_wait_run_one_at_a_time() -> None:
+    pool = BlockingIO(lambda call: call())
+    busy, alone = threading.Lock(), list[bool]()
+
+    def write() -> None:
+        alone.append(busy.acquire(blocking=False))
+        time.sleep(0)  # whoever else has a job goes on
+        if alone[-1]:
+            busy.release()
+
+    for _ in range(200):
+        assert pool.submit(QUICK, write, lambda: None)
+    eventually(lambda: len(alone) == 200)
+    assert all(alone)
+
+
+def test_a_write_that_hangs_does_not_hold_up_others() -> None:
+    pool = BlockingIO(lambda call: call())
+    done: list[int] = []
+    hangs = threading.Event()
+    for number in range(3):
+        assert pool.submit(QUICK, lambda: hangs.wait(PATIENCE), lambda: None)
+        for _ in range(5):
+            assert pool.submit(QUICK, lambda: None, lambda: done.append(0))
+        eventually(lambda number=number: len(done) == 5 * (number + 1))  # type: ignore[misc]
+    hangs.set()
 
 
 def test_too_many_for_one_place_are_refused() -> None:
