@@ -98,6 +98,7 @@ class Loop:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
         self._calls: deque[Callable[[], None]] = deque()
+        self._is_called = False  # since `_calls` were last made, so the loop is awake, or wakes
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
         self._forgotten: set[int] = set()  # in this turn
@@ -155,7 +156,9 @@ class Loop:
     def call(self, call: Callable[[], None]) -> None:
         """Make `call` at the end of a turn. For any thread, and for signal handlers."""
         self._calls.append(call)
-        self.wake()
+        if not self._is_called:
+            self._is_called = True
+            self.wake()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Make `call` after `seconds`."""
@@ -262,6 +265,7 @@ class Loop:
 
     def _run_due(self, on_bug: Callable[[int], None] | None) -> None:
         """Make the calls that were put off for now."""
+        self._is_called = False  # first: what is added from now on may come too late to be seen
         while self._calls:
             _run_guarded(self._calls.popleft())
             self._look_at_clock()

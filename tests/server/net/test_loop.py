@@ -97,6 +97,18 @@ def test_what_is_put_off_is_not_waited_for(diary: Diary, pair: Pair) -> None:
     assert diary.run(2) == ["turn", "read", "soon", "rest"] * 2
 
 
+def test_calls_of_other_threads_wake_it_once_in_a_turn(diary: Diary) -> None:
+    loop = diary.loop
+    for _ in range(2):  # the second time it has to be woken again
+        threads = [threading.Thread(target=loop.call, args=(diary.noting("call"),)) for _ in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert loop._woken.recv(4096, socket.MSG_PEEK) == b"!"
+        assert diary.run() == ["turn", "call", "call", "rest"]
+
+
 def test_timers_run_in_the_order_in_which_they_are_due(diary: Diary) -> None:
     for milliseconds in (30, 10, 20, 10):
         diary.loop.later(milliseconds / 1000, diary.noting(str(milliseconds)))
