@@ -215,9 +215,12 @@ class Connection:
             self._take(b"")
 
     def _on_broken(self, events: int) -> None:
-        """QUEUED, WAIT: nothing was asked for, so what comes is an error."""
+        """QUEUED, WAIT: what comes is left until later, unless it is an error."""
         if events & ~(READ | WRITE):
             self.close(BY_CLIENT)
+        else:
+            self._watched = 0
+            self._loop.watch_again(self.fd, 0)
 
     def _on_linger(self, _events: int) -> None:
         """LINGER: drop whatever comes, until the client closes."""
@@ -277,9 +280,7 @@ class Connection:
         """Send the reply to a head, or to what was `waited` for; or take the content first."""
         responder, began = self._responder, 0.0 if waited is None else self._began
         try:
-            decided = (
-                responder.reply_to(head, self._peer) if waited is None else responder.resume(waited)
-            )
+            decided = responder.resume(waited) if waited else responder.reply_to(head, self._peer)
         except Undecided as undecided:
             self._began = began or responder.now
             self._wait(undecided)
@@ -493,7 +494,7 @@ class Connection:
         HEAD: (READ, _on_more),
         QUEUED: (0, _on_broken),
         CONTENT: (READ, _on_more),
-        WAIT: (0, _on_broken),
+        WAIT: (READ, _on_broken),  # as before and after it, so mostly nothing has to be changed
         SEND: (WRITE, _on_room),
         LINGER: (READ, _on_linger),
     }

@@ -88,6 +88,18 @@ def test_the_reply_comes_when_a_thread_has_decided(desk: Desk, threads: Threads)
     assert connection.state == IDLE
 
 
+def test_what_comes_meanwhile_is_left_alone(desk: Desk, threads: Threads) -> None:
+    """The loop is told of it once, then waits for nothing but an end of the connection."""
+    client, connection = desk.connect(COLD)
+    client.send(get("/"))
+    desk.turn()
+    assert desk.loop._poller.poll(0, 1) == []
+    threads.run()
+    desk.turn()
+    assert statuses(client) == [200, 204]
+    assert connection.state == IDLE
+
+
 @pytest.mark.parametrize(("by_the_loop", "expected"), [(204, 204), (404, 404), (503, 200)])
 def test_the_loop_answers_itself_if_it_can_by_then(
     desk: Desk, threads: Threads, decisions: Decisions, by_the_loop: int, expected: int
