@@ -67,6 +67,7 @@ def is_host(authority: str) -> bool:
     return found is not None and (found[1][0] != "[" or is_ip_address(found[1]))
 
 
+@lru_cache(maxsize=64)
 def is_ip_address(host: str) -> bool:
     """Return whether `host` is an IPv4 address, or an IPv6 address in brackets.
 

@@ -71,8 +71,10 @@ class Access:
     def rights(self, names: tuple[str, ...], user: str | None) -> Rights:
         """Return what `user` (None: anonymous) may do with what is called `names`."""
         given = self._given(names)
-        who = {ANONYMOUS} if user is None else {ANONYMOUS, USERS, user}
-        return self._most & frozenset().union(*(given[each] for each in who if each in given))
+        rights: Rights = given.get(ANONYMOUS, frozenset())
+        if user is not None:
+            rights = rights.union(given.get(USERS, ()), given.get(user, ()))
+        return self._most & rights
 
     def some_may_write(self, names: tuple[str, ...]) -> bool:
         """Return whether anybody may create or replace what is called `names`."""

@@ -35,6 +35,8 @@ _PLAIN = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@"
 )
 
+_UNRESERVED = re.compile("[A-Za-z0-9._~-]*")
+
 # Names with a special meaning on Windows: reserved characters (":" names a drive or a stream),
 # devices with any suffix, dots and spaces at the end (ignored there), 8.3 aliases.
 _WINDOWS_UNSAFE = re.compile(
@@ -106,6 +108,8 @@ def is_hidden(names: tuple[str, ...], *, hidden: bool = False) -> bool:
 
 def encode_name(name: str) -> str:
     """Return a name on disk as a path segment of a URL; `path_names` reverses it."""
+    if _UNRESERVED.fullmatch(name):
+        return name
     return "".join(
         [chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in os.fsencode(name)]
     )

@@ -12,6 +12,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:
+    flock = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -103,16 +108,15 @@ def link(name: str, folder: int, other: str, other_folder: int) -> None:
 
 def lock(fd: int) -> None:
     """Lock an open file or folder until it is closed."""
-    with contextlib.suppress(ImportError, OSError):
-        from fcntl import LOCK_EX, flock
-
-        flock(fd, LOCK_EX)
+    if flock is not None:
+        with contextlib.suppress(OSError):
+            flock(fd, LOCK_EX)
 
 
 def remove_if_left(name: str, staging: int) -> None:
     """Remove a hidden file unless its writer lives, which holds its lock."""
-    from fcntl import LOCK_EX, LOCK_NB, flock
-
+    if flock is None:
+        return
     with contextlib.suppress(OSError):
         fd = os.open(name, READ_FILE, dir_fd=staging)
         try:

@@ -40,6 +40,7 @@ from portico.site.target import STAGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
 
     Check = Callable[["Current"], None]
     Names = tuple[str, ...]
@@ -273,18 +274,17 @@ class WritableFolder:
         if self._sync:
             os.fsync(folder)
 
-    @contextlib.contextmanager
     def beneath(
         self, names: Names, *, make: bool = False, as_far_as_it_goes: bool = False
-    ) -> Iterator[Opened]:
-        """Hold the folder called `names` open. `make` makes what is missing of it."""
+    ) -> Opened:
+        """Open the folder called `names`. `make` makes what is missing of it."""
         try:
-            root = os.open(self._root, _FOLDER)
+            opened = Opened(os.open(self._root, _FOLDER))
         except FileNotFoundError:
             raise Refused(503, "The folder of this site is not there.") from None
-        folder = root
         try:
             for name in names:
+                folder = opened.folder
                 try:
                     below = os.open(name, _FOLDER | NO_LINK, dir_fd=folder)
                 except FileNotFoundError:
@@ -297,14 +297,13 @@ class WritableFolder:
                     if error.errno in {errno.ENOTDIR, errno.ELOOP}:
                         _refuse_as_folder(folder, name)
                     raise
-                if folder != root:
+                opened.folder = below
+                if folder != opened.root:
                     os.close(folder)
-                folder = below
-            yield Opened(root, folder)
-        finally:
-            if folder != root:
-                os.close(folder)
-            os.close(root)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def _make_below(self, folder: int, name: str) -> int:
         with contextlib.suppress(FileExistsError):
@@ -314,13 +313,25 @@ class WritableFolder:
 
 
 class Opened:
-    """The root and a folder below it, as descriptors, while both are held open."""
+    """The root and a folder below it, as descriptors, which the end of a `with` block closes."""
 
     __slots__ = ("folder", "root")
 
-    def __init__(self, root: int, folder: int) -> None:
+    def __init__(self, root: int) -> None:
         self.root = root
-        self.folder = folder
+        self.folder = root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both."""
+        if self.folder != self.root:
+            os.close(self.folder)
+        os.close(self.root)
 
     def new_file(self) -> NewFile:
         """Return a new file on the folder's file system."""

@@ -12,7 +12,7 @@ from portico.site.compression.encoders import SUFFIXES
 from portico.site.origin.etags import tags_of_originals
 from portico.site.origin.writable import Current, Refused
 from portico.site.rules.rulebook import is_rules_file
-from portico.site.target import is_hidden, is_safe, path_names
+from portico.site.target import is_hidden, is_safe
 
 if TYPE_CHECKING:
     import hashlib
@@ -26,21 +26,16 @@ NAME_OCTETS = 255
 """Octets of a name: what most file systems take."""
 _SHORT = re.compile("~[0-9]")
 """What a name has that Windows makes up: GIT~1 for .git."""
-_UNWRITABLE = '<>:"|?*\\'
-"""Characters that other systems do not allow in names."""
 
 
-def writable_names(path: str) -> tuple[str, ...]:
-    """Return the names in a path that may be written; the last is "" for a folder.
+def check_writable(names: tuple[str, ...]) -> None:
+    """Raise Refused unless a path with these names may be written; the last is "" for a folder.
 
-    Raises Refused for what would not be served, or not have the same name on another system, and
-    ProtocolError for what is no path.
+    What would not be served may not, nor what would not have the same name on another system.
     """
-    names = path_names(path)
     if names == ("",):
         raise Refused(405, "The site's own folder cannot be changed.")
     check_served(names[:-1] if names[-1] == "" else names)
-    return names
 
 
 def check_served(names: tuple[str, ...]) -> None:
@@ -66,14 +61,13 @@ def check_name(name: str) -> None:
         raise Refused(400, "A name in the path is empty.")
     if len(name.encode("utf-8", "surrogateescape")) > NAME_OCTETS:
         raise Refused(400, f"A name has more than {NAME_OCTETS} bytes.")
-    if not name.isprintable() or any(letter in _UNWRITABLE for letter in name):
-        raise Refused(400, "A name has characters that not every system allows.")
-    if not is_safe(name, windows=True):
-        raise Refused(400, "A name is one that not every system allows.")
+    if name.isprintable() and is_safe(name, windows=True):
+        return
     if name[-1] in ". ":
         raise Refused(400, "A name cannot end with a dot or a space.")
     if _SHORT.search(name):
         raise Refused(400, "On some systems ~ and a digit stand for the rest of another name.")
+    raise Refused(400, "A name is one, or has characters, that not every system allows.")
 
 
 def claimed_digests(
@@ -157,9 +151,9 @@ class Hashes:
         self._claims = claims
         self._most = most
         self._taken = 0
-        self._hashes: dict[str, hashlib._Hash] = {
-            name: hashlib.new(name.replace("-", "")) for name in {"sha-256", *claims}
-        }
+        self._hashes: dict[str, hashlib._Hash] = {"sha-256": hashlib.sha256()}
+        for name in claims:
+            self._hashes[name] = hashlib.new(name.replace("-", ""))
 
     def update(self, pieces: Iterable[bytes]) -> None:
         """Take the next pieces."""

@@ -34,8 +34,8 @@ from portico.site.uploads.rules import (
     check_conditions,
     check_content_fields,
     check_served,
+    check_writable,
     claimed_digests,
-    writable_names,
 )
 from portico.site.uploads.sink import PLACE, Upload, as_refused, too_large
 from portico.site.uploads.space import Space
@@ -153,23 +153,24 @@ class _One:
 
     def answer(self) -> Response | ContentSink:
         """Return the response to the request, or what takes its content."""
-        request = self._request
-        name = upload_id(path_names(request.path))
+        method = self._request.method
+        names = path_names(self._request.path)
+        name = upload_id(names)
         if name is not None:
             return self._go_on(name)
-        if request.method == "DELETE":
-            return self._delete()
-        if request.method == "PUT":
-            return self._put()
-        if request.method == "POST":
-            return self._post()
-        if request.method == "MKCOL":
-            return self._make_folder()
+        if method == "POST":
+            return self._post(names)
+        check_writable(names)
+        if method == "DELETE":
+            return self._delete(names)
+        if method == "PUT":
+            return self._put(names)
+        if method == "MKCOL":
+            return self._make_folder(names)
         raise Refused(405, "Only an upload that was begun can be gone on with so.")
 
-    def _put(self) -> Upload:
+    def _put(self, names: tuple[str, ...]) -> Upload:
         request, uploads = self._request, self._uploads
-        names = writable_names(request.path)
         rights = self._rights_to_store(names)
         if creates(request):
             return self._begin(names, rights)
@@ -188,9 +189,8 @@ class _One:
             )  # fmt: skip
         return self._take(store)
 
-    def _post(self) -> Upload:
+    def _post(self, names: tuple[str, ...]) -> Upload:
         request, uploads = self._request, self._uploads
-        names = path_names(request.path)
         if names[-1] != "":
             raise Refused(405, "Files can be sent to a folder, at a path that ends with a slash.")
         if creates(request):
@@ -209,9 +209,8 @@ class _One:
             Form(folder, space, names[:-1], request, rights_for, wants_page=wants_page)
         )
 
-    def _make_folder(self) -> Upload:
+    def _make_folder(self, names: tuple[str, ...]) -> Upload:
         """MKCOL (RFC 4918, 9.3): a folder, but none above it."""
-        names = writable_names(self._request.path)
         if self._request.content_length:
             raise Refused(415, "A folder has no content.")
         if "create" not in self._rights_for(names):
@@ -219,14 +218,13 @@ class _One:
         folder = names[:-1] if names[-1] == "" else names
         return self._take(NewFolder(self._uploads.folder, folder, makes_above=False))
 
-    def _delete(self) -> Response:
+    def _delete(self, names: tuple[str, ...]) -> Response:
         def check(current: Current) -> None:
             if current.status is None or (is_folder and not current.is_folder):
                 raise Refused(404, "There is nothing of that name.")
             check_conditions(request.method, request.fields, current)
 
         request = self._request
-        names = writable_names(request.path)
         is_folder = names[-1] == ""
         if "delete" not in self._rights_for(names):
             raise Refused(403, "Nothing may be deleted here.")
