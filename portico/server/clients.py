@@ -193,10 +193,10 @@ class Clients:
         responder.freshness.begin_round()
         if responder.counters is not None:
             responder.counters.accepted(len(arrived))
-        responder.bursts.hold(on=is_crowded)
+        responder.shares.bursts.hold(on=is_crowded)
         for connection, data in arrived:
             self._start(connection, data)
-        responder.bursts.hold(on=False)
+        responder.shares.bursts.hold(on=False)
         if is_short:
             self._wait_for_room()
 

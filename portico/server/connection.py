@@ -378,13 +378,13 @@ class Connection:
         self._send_queue = self._sending = send_queue
         self._reply = reply
         if send_queue.is_stream:
-            self._responder.streams.begin()
+            self._responder.shares.streams.begin()
         self._flush()
 
     def _end_queue(self, send_queue: SendQueue) -> None:
         send_queue.close()
         if send_queue.is_stream:
-            self._responder.streams.end()
+            self._responder.shares.streams.end()
         self._send_queue = self._reply = None
 
     def _flush(self) -> None:
@@ -394,7 +394,7 @@ class Connection:
         responder = self._responder
         before = send_queue.sent
         try:
-            burst = responder.bursts.take(responder.now, responder.requests)
+            burst = responder.shares.bursts.take(responder.now, responder.shares.requests)
             is_done = send_queue.flush(self._transport, burst)
         except (OSError, ContentChanged) as problem:
             self.close(responder.faults.cut(problem))
@@ -422,7 +422,7 @@ class Connection:
         if send_queue is not None and send_queue.needs_step:
             self.deadline = self._progress.expect(self._responder.now)  # the client waits for us
             try:
-                self._responder.streams.step(send_queue)
+                self._responder.shares.streams.step(send_queue)
             except OSError as problem:
                 self.close(self._responder.faults.cut(problem))
             if self.state == CLOSED or send_queue.needs_step:
@@ -438,7 +438,7 @@ class Connection:
         have sent more meanwhile; to close with that unread would reset it (RFC 9112, 9.6).
         """
         responder = self._responder
-        responder.requests += 1
+        responder.shares.requests += 1
         if responder.counters is not None:
             responder.counters.answered(reply.status, length, began or responder.now)
         if responder.log is not None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import time
-from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -29,7 +28,7 @@ from portico.http.message import ProtocolError, Response
 from portico.server.net.loop import report_bug
 from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.request_content import RequestContent
-from portico.server.shares import Bursts, Streams
+from portico.server.shares import Shares
 from portico.server.states import IDLE, time_limits
 from portico.server.telemetry.ends import STATUSES
 from portico.server.telemetry.faults import Faults
@@ -136,16 +135,16 @@ class Responder:
         wait: Wait | None = None,
         in_thread: Callable[[RequestHead], Answer] | None = None,
         is_secure: bool = False,
-        line: deque[Callable[[], None]] | None = None,
+        shares: Shares | None = None,
         seconds_to_wait: Callable[[str, float], int] | None = None,
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
         `wait` has a thread do what a `Waiting` asks for; without it, that is refused. `in_thread`
         answers requests there, and may wait for the disk. `telemetry` is told of disks that fail,
-        too. `line` is where requests wait for a turn that has time for them. `seconds_to_wait` is
-        asked before each request, with the peer and the time (see `now`); what may not be answered
-        yet gets 429. Without it, any number of requests is answered.
+        too. `shares` is what it shares with the other responders of the worker. `seconds_to_wait`
+        is asked before each request, with the peer and the time (see `now`); what may not be
+        answered yet gets 429. Without it, any number of requests is answered.
         """
         log, counters, report = telemetry or Telemetry()
         self.config = config
@@ -155,19 +154,15 @@ class Responder:
         self.freshness = handler.freshness
         self.time_limits = time_limits(config)
         self.faults = Faults(report)
-        self.bursts = Bursts()
-        self.streams = Streams()
+        self.shares = shares or Shares()
         self.draining = False
         """Whether each reply that is made is the last of its connection."""
         self.hurries = False
         """Whether each connection ends with the exchange that is under way."""
-        self.requests = 0
-        """Requests answered since the start."""
         self.now = 0.0
         """When this turn of the loop began, in seconds of time.monotonic()."""
         self.idle_deadline = 0.0
         """Until when a connection that becomes idle now may stay so."""
-        self._line: deque[Callable[[], None]] = deque() if line is None else line
         limited = seconds_to_wait and partial(self._within_limits, seconds_to_wait)
         self._is_limited = limited is not None
         self.reply_to = limited or self._find_or_make
@@ -187,11 +182,17 @@ class Responder:
         self.begin_turn(time.monotonic())
 
     def begin_turn(self, now: float) -> None:
-        """Take the time, once for all that happens in this turn of the loop. `now` is monotonic."""
-        self.now = now
+        """Begin a turn of the loop, for all with the same shares; the others `take_time` before."""
         self.freshness.begin_round()
         self.freshness.budget.begin_turn()
-        self.streams.begin_turn()
+        self.shares.streams.budget.begin_turn()
+        self.take_time(now)
+        while self.shares.line and not self.freshness.budget.is_spent:
+            self.shares.line.popleft()()
+
+    def take_time(self, now: float) -> None:
+        """Take the time, once for all that happens in this turn of the loop. `now` is monotonic."""
+        self.now = now
         self.idle_deadline = now + self.time_limits[IDLE]
         second = int(time.time())
         if second != self._second:
@@ -200,8 +201,6 @@ class Responder:
                 self.reply_cache.clear()
             self._second = second
             self._date = imf_fixdate(second).encode("ascii")
-        while self._line and not self.freshness.budget.is_spent:
-            self._line.popleft()()
 
     def begin_drain(self) -> None:
         """From now on each reply is the last of its connection, so those made before are no use.
@@ -241,8 +240,8 @@ class Responder:
             elif isinstance(waiting, Undecided):
                 waiting.decision.abandon()
 
-        if waiting.place is self._line:
-            self._line.append(end)
+        if waiting.place is self.shares.line:
+            self.shares.line.append(end)
             return True
         return self._wait is not None and self._wait(waiting.place, work, end)
 
@@ -290,7 +289,7 @@ class Responder:
             key = self._parser.key(head)
             decision = Decision(head, request_line_of(key), self._parser.interpret(key))
             decision.request.peer, decision.request.is_secure = peer, self.is_secure
-            raise Undecided(self._line, None, decision) from None
+            raise Undecided(self.shares.line, None, decision) from None
         if waiting is not None:
             raise Undecided(waiting.place, partial(self._decide_in_thread, decision), decision)
         reply, content = self._reply_to(decision)
@@ -347,7 +346,7 @@ class Responder:
         assert answer is not None  # noqa: S101 (it is decided)
         if not isinstance(answer, Response):
             return None, RequestContent(answer, request, line, is_answered=False)
-        if answer.is_stream and answer.content and self.streams.is_full:
+        if answer.is_stream and answer.content and self.shares.streams.is_full:
             problem = ProtocolError(503, "Too many long listings are being read at this moment.")
             answer = self.handler.refuse(problem, request)
         # A client that waits for 100 (Continue) may send its content or not (RFC 9110, 10.1.1).
@@ -396,7 +395,7 @@ class Responder:
 
         `began` is when its request was taken up, `end` who ended it: see `ends`.
         """
-        self.requests += 1
+        self.shares.requests += 1
         if self.counters is not None:
             self.counters.cut_short(reply.status, length)
         if self.log is not None:

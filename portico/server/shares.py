@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from portico.budget import Budget
@@ -10,6 +11,8 @@ from portico.site.origin.folder import OPEN_FILES
 from portico.site.origin.new_file import descriptors_granted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portico.config.config import Config
     from portico.server.net.send_queue import SendQueue
 
@@ -91,10 +94,10 @@ class Bursts:
 class Streams:
     """Counts the streams under way, and bounds their work in a turn of the loop."""
 
-    __slots__ = ("_budget", "under_way")
+    __slots__ = ("budget", "under_way")
 
     def __init__(self) -> None:
-        self._budget = Budget(STREAM_SECONDS)
+        self.budget = Budget(STREAM_SECONDS)
         self.under_way = 0
 
     @property
@@ -110,12 +113,22 @@ class Streams:
         """Count one as ended, whether it was sent or given up."""
         self.under_way -= 1
 
-    def begin_turn(self) -> None:
-        """Let them work again."""
-        self._budget.begin_turn()
-
     def step(self, send_queue: SendQueue) -> None:
         """Let a stream do a step, if there is time in this turn. Raises OSError."""
-        if not self._budget.is_spent:
-            with self._budget:
+        if not self.budget.is_spent:
+            with self.budget:
                 send_queue.step()
+
+
+class Shares:
+    """What the connections of one worker share, whichever responder answers them."""
+
+    __slots__ = ("bursts", "line", "requests", "streams")
+
+    def __init__(self) -> None:
+        self.bursts = Bursts()
+        self.streams = Streams()
+        self.line: deque[Callable[[], None]] = deque()
+        """What waits for a turn of the loop that has time for it."""
+        self.requests = 0
+        """Requests answered since the start."""

@@ -10,7 +10,6 @@ time, so that no request meets a connection that has just been closed.
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from portico.server.net.listeners import CLEAR, HTTPS, REDIRECT, has_tls, is_loo
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
-from portico.server.shares import LISTING_SECONDS, Descriptors
+from portico.server.shares import LISTING_SECONDS, Descriptors, Shares
 from portico.server.states import BUSY, SEND
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.compression.cache import CompressionCache
@@ -125,8 +124,7 @@ class Worker:
 
             self._limits = Limits(config, self._loop)
         schemes = schemes or _schemes(config, listeners)
-        # What waits for a turn that has time for it, whichever responder will answer.
-        self._line: deque[Callable[[], None]] = deque()
+        self._shares = Shares()
         share = 5 * config.cache_size // (16 if config.trust_proxies else 8)
         self._responder = self._new_responder(self._site, share, is_secure=HTTPS in schemes)
         self._responders = [self._responder]
@@ -173,7 +171,7 @@ class Worker:
             wait=self._blocking_io.submit,
             in_thread=self._in_thread,
             is_secure=is_secure,
-            line=self._line,
+            shares=self._shares,
             seconds_to_wait=None if limits is None else limits.seconds_to_wait,
         )
 
@@ -262,7 +260,7 @@ class Worker:
     @property
     def requests(self) -> int:
         """Requests answered so far."""
-        return sum([responder.requests for responder in self._responders])
+        return self._shares.requests
 
     @property
     def connections(self) -> int:
@@ -359,12 +357,14 @@ class Worker:
 
     def _on_turn(self) -> Callable[[float], None]:
         """Return what begins a turn of the loop."""
-        if len(self._responders) == 1:
-            return self._responder.begin_turn
+        first, *others = self._responders
+        if not others:
+            return first.begin_turn
 
         def begin_turn(now: float) -> None:
-            for responder in self._responders:
-                responder.begin_turn(now)
+            for responder in others:
+                responder.take_time(now)
+            first.begin_turn(now)
 
         return begin_turn
 
@@ -374,7 +374,7 @@ class Worker:
             if self._telemetry.log is not None:
                 self._telemetry.log.flush()
         finally:
-            if self._line:
+            if self._shares.line:
                 self._loop.wake()
             if self._stops or self._retires:
                 self._end_soon()
@@ -430,7 +430,7 @@ class Worker:
             self._telemetry.counters.observe(
                 states,
                 self.requests + states.count(SEND),
-                sum([responder.streams.under_way for responder in self._responders]),
+                self._shares.streams.under_way,
                 self._jobs.waiting,
                 draining=self._responder.draining,
             )

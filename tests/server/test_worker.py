@@ -5,15 +5,19 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from portico.config.config import Config
+from portico.server import shares
+from portico.server import worker as worker_module
 from portico.server.connection import Connection
 from portico.server.embedded import Server
 from portico.server.net.listeners import bind, url_of
 from portico.server.net.loop import EXCLUSIVE, READ
+from portico.server.net.send_queue import SendQueue
 from portico.server.responder import Responder
 from portico.server.worker import Worker
 from tests.server.clients import PATIENCE, Client, eventually, get
@@ -115,6 +119,39 @@ def test_clients_that_come_before_it_runs_are_served(site: Path) -> None:
     eventually(lambda: worker.requests == 100)
     worker.stop()
     thread.join()
+
+
+def test_a_turn_has_one_budget_however_a_client_may_have_come(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With proxies there are two responders, by HTTP and by HTTPS."""
+    monkeypatch.setattr(worker_module, "LISTING_SECONDS", 1e-9)  # so one listing is the last
+    monkeypatch.setattr(shares, "STREAM_SECONDS", 1e-9)
+    config = Config.of(root=str(site), port=0, trust_proxies=["127.0.0.1"])
+    worker = Worker(config, bind(config))
+    responders = worker._responders
+    made: list[str] = []
+
+    def make_listing() -> None:
+        with worker._folder.freshness.budget:
+            made.append("listing")
+
+    class Stream(SendQueue):
+        def step(self) -> None:
+            made.append("step")
+
+    worker._shares.line.extend([make_listing] * 3)
+    begin_turn = worker._on_turn()
+    for turn in range(1, 4):
+        begin_turn(time.monotonic())
+        for responder in responders:
+            responder.shares.streams.step(Stream([]))
+        assert made == ["listing", "step"] * turn
+    assert len(responders) == 2
+    assert responders[0].now == responders[1].now
+    worker.stop()
+    worker.stop()
+    worker.run()
 
 
 @pytest.mark.skipif(not EXCLUSIVE, reason="the system wakes all that wait")
