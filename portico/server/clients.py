@@ -39,11 +39,14 @@ us of work. Of several workers, one that took many at once would leave the other
 there is a handshake to be made, it is one."""
 ACCEPTS_WHEN_CROWDED = 16
 """The same, where hardly any place is left. Long responses begin with the next turn only then: who
-asks for little must not wait behind many who do not take theirs."""
+asks for little must not wait behind many who do not take theirs. For the same reason the kernel
+then takes little of them (see `transport.SENT_AHEAD`)."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
 EXPIRE_SECONDS = 0.0003
 """How long connections may be ended in a turn; the others go on with the next turns."""
+MAKE_ROOM_SECONDS = 0.003
+"""How long connections may be given up for newcomers before these are let in."""
 SWEEPS_WHEN_IDLE = 120
 """How many sweeps still run after the last connection was closed, for `on_sweep`."""
 SHORTAGE_SECONDS = 0.25
@@ -169,15 +172,16 @@ class Clients:
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         is_crowded = len(self._connections) > self._most - self._most // NEWCOMERS_SHARE
-        at_once = ACCEPTS_AT_ONCE if door.secure is None else 1
-        if is_crowded:
-            at_once = ACCEPTS_WHEN_CROWDED
+        usual = ACCEPTS_AT_ONCE if door.secure is None else 1
+        at_once = ACCEPTS_WHEN_CROWDED if is_crowded else usual
         arrived = []
         responder = door.responder
         is_short = False
         for _ in range(min(at_once, self._most - len(self._connections))):
             try:
                 transport, peer = acceptor.accept()
+                if is_crowded:
+                    transport.send_little_ahead()
                 connection = door.connect(transport, peer, self._loop, responder, self._closed)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
@@ -216,8 +220,11 @@ class Clients:
     def _make_room(self) -> bool:
         """Give up those that are the first to go; return False if nobody has to."""
         victims = first_to_go(self._connections.values(), self._most, spare=self._is_short)
+        end = monotonic() + MAKE_ROOM_SECONDS
         for connection in victims:
             connection.give_up()
+            if monotonic() > end:
+                break
         return bool(victims)
 
     def _wait_for_room(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from portico.config.config import Config
-from portico.http.content import Stream
+from portico.http.content import Octets, Stream
 from portico.http.message import RequestHead, Response
 from portico.server import clients as clients_module
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
@@ -138,13 +139,15 @@ def threads() -> Threads:
 
 @pytest.fixture
 def desk(threads: Threads) -> Iterator[Desk]:
-    """Answers 204, "/cold" when its threads have run, "/slow" late; "/long" at length."""
+    """Answers 204, "/cold" when its threads have run, "/slow" late; "/large", "/long" at length."""
 
     def answer(head: RequestHead) -> Response:
         if head.path == "/cold":
             raise Waiting("disk")
         if head.path == "/slow":
             time.sleep(2 * LONG_TURN)
+        if head.path == "/large":
+            return Response(200, [], (Octets(bytes(1 << 22)),))
         if head.path == "/long":
             return Response(200, [], (Stream(octet for octet in (b"x", b"y")),))
         return Response(204, [])
@@ -221,6 +224,28 @@ def test_who_asks_for_little_comes_first_where_hardly_any_place_is_left(desk: De
                     long.recv(1000)
                 desk.turn()
             assert long.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the system takes what it has room for"
+)
+def test_little_is_sent_ahead_to_newcomers_where_hardly_any_place_is_left(desk: Desk) -> None:
+    """So it costs little when they do not take it, and have to go."""
+    with accepting(desk, most := 4 * NEWCOMERS_SHARE) as (clients, connect):
+        ahead = []
+        for there in (0, most - 2):
+            while len(clients) < there:
+                connect(b"")
+                desk.turn()
+            client = connect(get("/large"))
+            desk.turn()
+            [connection] = [each for each in clients._connections.values() if each.state == SEND]
+            for _ in range(20):
+                connection._on_room(0)
+            ahead.append(connection._transport.unread())
+            client.close()
+            desk.turn()
+        assert ahead[1] < 1 << 18 < ahead[0]
 
 
 def test_a_newcomer_waits_while_all_wait_for_the_disk(desk: Desk, threads: Threads) -> None:

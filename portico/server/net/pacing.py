@@ -182,6 +182,10 @@ class Paced:
         """Prepare for so many octets of content; CHUNKED if that is not known."""
         self._transport.expect(length)
 
+    def send_little_ahead(self) -> None:
+        """Have the kernel hold little of what the client has no room for."""
+        self._transport.send_little_ahead()
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         return self._transport.unread()

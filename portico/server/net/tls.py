@@ -195,6 +195,10 @@ class Tls:
         """Prepare for so many octets of content; CHUNKED if that is not known."""
         self._plain.expect(length)
 
+    def send_little_ahead(self) -> None:
+        """Have the kernel hold little of what the client has no room for."""
+        self._plain.send_little_ahead()
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         return self._plain.unread()

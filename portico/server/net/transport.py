@@ -40,6 +40,10 @@ _READ_AT_ONCE = 65536
 """Octets of a file that are read into memory where the system cannot send from files."""
 _SIOCOUTQ = 0x5411
 """Asks for the octets sent but not acknowledged, and those not sent yet (tcp(7))."""
+SENT_AHEAD = 16384
+"""Octets that the kernel holds at most for a client beyond those that its window has room for, when
+it shall hold little. With the usual buffer it takes 2.5 MB at once of a large response, and to send
+that and to drop it again cost 1.2 ms; with this, 60 us."""
 
 
 class Transport(Protocol):
@@ -87,6 +91,10 @@ class Transport(Protocol):
         """Prepare for so many octets of content; CHUNKED if that is not known."""
         ...
 
+    def send_little_ahead(self) -> None:
+        """Have the kernel hold little of what the client has no room for."""
+        ...
+
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
         ...
@@ -130,6 +138,12 @@ class Plain(SocketType):
     def source(self) -> str | None:
         """Return None: a header of the PROXY protocol is not expected."""
         return None
+
+    def send_little_ahead(self) -> None:
+        """Have the kernel hold little of what the client has no room for."""
+        if sys.platform == "linux":  # elsewhere it takes all the same, and only says so later
+            with contextlib.suppress(OSError):  # no TCP
+                self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SENT_AHEAD)
 
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""
