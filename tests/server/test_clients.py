@@ -18,7 +18,7 @@ from portico.http.message import RequestHead, Response
 from portico.server import clients as clients_module
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
 from portico.server.embedded import Server
-from portico.server.eviction import NEWCOMERS_SHARE
+from portico.server.eviction import AT_ONCE, NEWCOMERS_SHARE
 from portico.server.net.loop import LONG_TURN
 from portico.server.states import HEAD, IDLE, SEND, WAIT
 from portico.site.origin.open_file import Waiting
@@ -281,6 +281,21 @@ def test_those_whose_time_is_over_do_not_end_in_one_turn(
             desk.turn()
         for client in slow:
             assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_those_who_make_room_do_not_keep_a_newcomer_waiting(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To drop what a client has not taken takes time; nobody more goes when that is used up."""
+    monkeypatch.setattr(clients_module, "MAKE_ROOM_SECONDS", 0)
+    with accepting(desk, most := 2 * AT_ONCE) as (clients, connect):
+        while len(clients) < most:
+            connect(get("/"))
+            desk.turn()
+        newcomer = connect(get("/"))
+        desk.turn()
+        assert newcomer.recv(1000).startswith(b"HTTP/1.1 204 ")
+        assert len(clients) == most
 
 
 def test_all_is_closed_while_it_is_full(desk: Desk) -> None:
