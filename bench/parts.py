@@ -332,7 +332,8 @@ def measure_newcomers(bench: Bench, present: list[Server]) -> None:
 def measure_trickle(bench: Bench, present: list[Server]) -> None:
     """How long newcomers wait where all places are taken by readers that trickle.
 
-    Those that are cut for the sake of others stay away (``once``), or come again (``again``).
+    Those that are cut for the sake of others stay away (``once``), or come again (``again``).  A
+    slice in which the server had to wait for its core is made again.
     """
     scenarios.make_files(bench.site, {"page", "10m"})
     large = Scenario("large", files="10m")
@@ -345,7 +346,9 @@ def measure_trickle(bench: Bench, present: list[Server]) -> None:
             aim = replace(one.aim, head=scenarios.head(large, one.aim.port, server.prefix))
             for case in ("once", "again"):
                 crowd = partial(trickling, aim, TRICKLING, again=case == "again")
-                contender = replace(one, load=partial(newcomers, one.aim), beside=crowd)
+                contender = replace(
+                    one, load=partial(newcomers, one.aim), beside=crowd, tries=TRIES
+                )
                 rounds = range(min(bench.record.rounds, ROUNDS))
                 bench.take_turns(("trickle", case), [contender], rounds, NEWCOMERS_SECONDS)
 

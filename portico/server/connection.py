@@ -126,7 +126,8 @@ class Connection:
 
     def taken(self) -> tuple[int, float] | None:
         """Return the octets that the client took of its response, and the seconds; None if all."""
-        sending, unread = self._sending, self._transport.unread()
+        sending = self._sending
+        unread = 0 if sending is None else self._transport.unread()
         if sending is None or (self._send_queue is None and unread == 0):
             return None
         return sending.sent - unread, self._responder.now - sending.began
