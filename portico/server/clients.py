@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.server.connection import Connection
-from portico.server.eviction import NEWCOMERS_SHARE, YOUNG_SECONDS, first_to_go
+from portico.server.eviction import YOUNG_SECONDS, first_to_go
 from portico.server.net.acceptor import Acceptor
 from portico.server.net.listeners import BACKLOG
 from portico.server.net.loop import EXCLUSIVE, READ, report_bug
@@ -37,6 +37,8 @@ ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
 us of work. Of several workers, one that took many at once would leave the others without. Where
 there is a handshake to be made, it is one."""
+CROWDED_SHARE = 4
+"""Hardly any place is left where it is less than a quarter: twice what those who go leave free."""
 ACCEPTS_WHEN_CROWDED = 16
 """The same, where hardly any place is left. Long responses begin with the next turn only then: who
 asks for little must not wait behind many who do not take theirs. For the same reason the kernel
@@ -171,7 +173,7 @@ class Clients:
             self._stop_accepting()  # `_closed` begins again as well
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
-        is_crowded = len(self._connections) > self._most - self._most // NEWCOMERS_SHARE
+        is_crowded = len(self._connections) > self._most - self._most // CROWDED_SHARE
         usual = ACCEPTS_AT_ONCE if door.secure is None else 1
         at_once = ACCEPTS_WHEN_CROWDED if is_crowded else usual
         arrived = []

@@ -8,8 +8,9 @@
 
 Who waits for our disk never goes.
 
-Limit: responses hold at most seven eighths of the places. Where there are more, 4 goes first, so
-clients that read slowly leave some places to those that ask for little.
+Limit: responses hold at most seven eighths of the places. Where there are more, 4 goes first, and
+as many as there are too many: so clients that read slowly leave some places to those that ask for
+little.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ def first_to_go(
         else:
             continue
         kinds[kind].append((worth, connection.fd, connection))
-    if spare:
-        kinds = kinds[:_TAKES]
-    elif taking > most - most // NEWCOMERS_SHARE:
-        kinds.insert(0, kinds[_TAKES])
-    group = next(filter(None, kinds), [])
-    count = 1 + min(len(group) // AT_ONCE, MOST_AT_ONCE)
+    too_many = taking - (most - most // NEWCOMERS_SHARE)
+    if spare or too_many <= 0 or not kinds[_TAKES]:
+        too_many = 0
+        group = next(filter(None, kinds[:_TAKES] if spare else kinds), [])
+    else:
+        group = kinds[_TAKES]
+    count = min(max(1 + len(group) // AT_ONCE, too_many), MOST_AT_ONCE)
     return [connection for *_, connection in sorted(group)[:count]]

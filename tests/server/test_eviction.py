@@ -12,7 +12,7 @@ from portico.http.content import Octets
 from portico.http.content_sink import Discard
 from portico.http.message import RequestHead, Response
 from portico.server.connection import Connection
-from portico.server.eviction import NEWCOMERS_SHARE, YOUNG_SECONDS, first_to_go
+from portico.server.eviction import AT_ONCE, NEWCOMERS_SHARE, YOUNG_SECONDS, first_to_go
 from portico.server.states import LINGER, SEND, WAIT
 from portico.site.origin.open_file import Waiting
 from tests.server.clients import get, request
@@ -95,6 +95,17 @@ def test_responses_hold_a_share_of_the_places_only(desk: Desk) -> None:
     assert first_to_go(desk.connections.values(), NEWCOMERS_SHARE) == [idle]
     download(desk, LARGE // 2)
     assert first_to_go(desk.connections.values(), NEWCOMERS_SHARE) == [first]
+
+
+def test_all_responses_that_are_too_many_go_at_once(desk: Desk) -> None:
+    """To look who they are costs more than to drop them."""
+    most, too_many = 4 * NEWCOMERS_SHARE, 4
+    idle = [desk.connect(get("/"))[1] for _ in range(2 * AT_ONCE)]
+    downloads = [download(desk) for _ in range(most)]
+    assert first_to_go(desk.connections.values(), most) == idle[:3]
+    wait(desk, 1)
+    assert first_to_go(desk.connections.values(), most) == downloads[:too_many]
+    assert first_to_go(desk.connections.values(), most, spare=True) == idle[:3]
 
 
 def test_a_response_has_a_moment_to_be_taken(desk: Desk) -> None:
