@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from portico.http.dates import imf_fixdate
 from portico.http.fields import host_name
 from portico.http.h1.serialize import CLOSE, Head
-from portico.server.net.loop import READ, WRITE
+from portico.server.net.loop import WRITE
 from portico.site.origin.fingerprint import read_at
 from portico.site.pages.errors import error
 
@@ -135,11 +135,7 @@ class Tls:
         What is encrypted goes out first, and nothing is received meanwhile: else a client that
         sends and does not read would have the loop turn without an end.
         """
-        if self._encrypted and wanted:
-            return WRITE
-        if self._is_established:
-            return wanted
-        return 0 if self in self._turns else READ
+        return WRITE if self._encrypted and wanted else wanted
 
     def receive(self, _most: int, /) -> bytes:
         """Return all that has come and can be decrypted; b"" when the client sends no more."""

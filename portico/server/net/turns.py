@@ -1,7 +1,7 @@
-"""TLS handshakes take turns: one step in a turn of the loop, in the order in which they came.
+"""TLS handshakes take turns: one step at the end of a turn of the loop, in order of coming.
 
-A step takes as long as tens of requests, so many in one turn would hold up everybody. As long as a
-step comes alone it is not delayed.
+A step takes as long as tens of requests. So all else that has come is served before it, and others
+wait for one step at most, however many want one. A step that comes alone is not delayed.
 """
 
 from __future__ import annotations
@@ -17,41 +17,44 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """The line in which connections wait whose handshake is not complete."""
+    """The line in which connections wait whose handshake is not complete.
+
+    The loop does not watch who waits there for longer, and watches it again before it goes on; so
+    the connection need not know of this.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._line: OrderedDict[Transport, None] = OrderedDict()
-        self._first: Transport | None = None  # who may go on in the next turn
-        self._turn = 0.0  # in which the last step was made
-        self._is_going_on = False
-
-    def __contains__(self, transport: Transport) -> bool:
-        """Whether it stands in line; then it need not be watched."""
-        return transport in self._line
+        self._line: OrderedDict[Transport, bool] = OrderedDict()
+        """Each with whether the loop has ceased to watch it."""
+        self._next: Transport | None = None  # who may go on now
 
     def admit(self, transport: Transport) -> bool:
-        """Return whether a step may be made now; else it stands in line until it may."""
-        if transport in self._line:  # and is not watched, so this is about an error
-            raise ConnectionAbortedError("the client has left during the handshake")
-        if transport is self._first or (not self._line and self._turn != self._loop.now):
-            self._first, self._turn = None, self._loop.now
+        """Return whether a step may be made now; else its handler is called when it may."""
+        if transport is self._next:
             return True
-        self._line[transport] = None
-        self._go_on()
+        if transport not in self._line:
+            if not self._line:
+                self._loop.soon(-1, self._let_next)
+            self._line[transport] = False
+        elif self._line[transport]:
+            raise ConnectionAbortedError("the client has left during the handshake")
+        else:
+            self._line[transport] = True
+            self._loop.watch_again(transport.fileno(), 0)
         return False
 
-    def _go_on(self) -> None:
-        if self._line and not self._is_going_on:
-            self._is_going_on = True
-            self._loop.soon(-1, self._let_next)
-
     def _let_next(self) -> None:
-        """At the end of a turn: let the first in line go on in the next."""
-        self._is_going_on = False
-        while self._line:
-            self._first, _ = self._line.popitem(last=False)
-            if (fd := self._first.fileno()) >= 0:  # it has not been closed
-                self._loop.watch_again(fd, READ)
-                break
-        self._go_on()
+        """At the end of a turn: let the first in line go on."""
+        try:
+            while self._line and self._next is None:
+                first, is_unwatched = self._line.popitem(last=False)
+                if (fd := first.fileno()) >= 0:  # it has not been closed
+                    self._next = first
+                    if is_unwatched:
+                        self._loop.watch_again(fd, READ)
+                    self._loop.ready(fd, READ)
+        finally:
+            self._next = None
+            if self._line:
+                self._loop.soon(-1, self._let_next)

@@ -43,6 +43,7 @@ class Peer:
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         self.tls = trusting.wrap_bio(self._incoming, self._outgoing)
+        self.requests = self.responses = 0
         self.go_on()
 
     def go_on(self) -> bool:
@@ -59,8 +60,17 @@ class Peer:
 
     def send(self, octets: bytes = b"") -> None:
         if octets:
+            self.requests += 1
             self.tls.write(octets)
         self.socket.sendall(self._outgoing.read())
+
+    def is_answered(self) -> bool:
+        """Receive; whether there has been a response to each request."""
+        with contextlib.suppress(BlockingIOError):
+            self._incoming.write(self.socket.recv(1 << 16))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.responses += self.tls.read(1 << 16).count(b" 204 ")
+        return self.responses == self.requests
 
     def has_news(self) -> bool:
         try:
@@ -96,28 +106,48 @@ def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
         assert len(order) <= before + 1
     assert order == peers
     assert gone.transport.fileno() < 0
-    for peer in peers:
-        assert peer.go_on()
-        peer.send(get("/"))
-    while not all(peer.has_news() for peer in peers):
+    assert all(peer.go_on() for peer in peers)
+    for _ in range(3):  # the first with the end of the handshake, the others when it is over
+        for peer in peers:
+            peer.send(get("/"))
+        while not all(peer.is_answered() for peer in peers):
+            desk.turn()
+
+
+def test_who_sends_its_hello_late_is_served(desk: Desk, context: ssl.SSLContext) -> None:
+    """A client far away, whose connection is there long before its hello, among many others."""
+    turns = Turns(desk.loop)
+    late, *others = [Peer(turns, context) for _ in range(8)]
+    hello = late.transport._plain.recv(1 << 14)
+    for peer in (others[0], late):
+        desk.serve(peer.socket, peer.transport)
+    for _ in range(3):
         desk.turn()
+    for peer in others[1:]:
+        desk.serve(peer.socket, peer.transport)
+    late.socket.sendall(hello)
+    for _ in range(20):
+        desk.turn()
+    assert all(peer.go_on() for peer in (late, *others))
 
 
 def test_who_sends_tiny_records_has_a_share_of_the_time(
     desk: Desk, context: ssl.SSLContext
 ) -> None:
     peer = Peer(Turns(desk.loop), context)
+    desk.serve(peer.socket, peer.transport)
+    for _ in range(2):
+        desk.turn()
+        peer.go_on()
+    desk.turn()
+    desk.loop.change(peer.transport.fileno(), 0, lambda _: None)
 
     def receive() -> bytes:
-        desk.turn()  # so that a step may be made
         try:
             return peer.transport.receive(1)
         except BlockingIOError:
             return b""
 
-    receive()
-    peer.go_on()
-    receive()
     most = []
     for _ in range(5):
         for _ in range(1000):
@@ -132,5 +162,3 @@ def test_who_sends_tiny_records_has_a_share_of_the_time(
         peer.send(bytes(size))
         while receive():
             pass
-    peer.transport.close()
-    peer.socket.close()
