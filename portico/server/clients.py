@@ -45,7 +45,7 @@ asks for little must not wait behind many who do not take theirs. For the same r
 then takes little of them (see `transport.SENT_AHEAD`)."""
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; so this is how much too late one is noticed."""
-EXPIRE_SECONDS = 0.0003
+EXPIRE_SECONDS = 0.0001
 """How long connections may be ended in a turn; the others go on with the next turns."""
 MAKE_ROOM_SECONDS = 0.003
 """How long connections may be given up for newcomers before these are let in."""
@@ -191,7 +191,7 @@ class Clients:
                 is_short = error.errno in _SHORTAGES
                 break
             self._connections[connection.fd] = connection
-            arrived.append((connection, connection.receive()))
+            arrived.append((connection, connection.receive() if door.secure is None else None))
             is_short = connection.fd >= self._scarce  # the system gives the lowest that is free
             if is_short or not acceptor.has_more():
                 break
@@ -206,7 +206,7 @@ class Clients:
         if is_short:
             self._wait_for_room()
 
-    def _start(self, connection: Connection, data: bytes) -> None:
+    def _start(self, connection: Connection, data: bytes | None) -> None:
         if connection.state == CLOSED:
             return
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from portico.http.content import ContentChanged, Outgoing
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
-from portico.server.net.loop import READ, WRITE
+from portico.server.net.loop import LAST, READ, WRITE
 from portico.server.net.send_queue import SendQueue
 from portico.server.net.transport import MORE, RECEIVE, RECEIVE_CONTENT
 from portico.server.progress import Progress
@@ -85,9 +85,12 @@ class Connection:
         self._began = 0.0  # when its request was taken up
         self._progress = Progress(responder.time_limits)
 
-    def start(self, data: bytes) -> None:
-        """Serve what has arrived since the connection was accepted, then wait for more."""
-        if data:
+    def start(self, data: bytes | None) -> None:
+        """Serve what has come since it was accepted, None if it has to shake hands; then wait."""
+        if data is None:
+            self._watched = self._transport.readiness(READ)
+            self._loop.watch(self.fd, self._watched, self._on_more)
+        elif data:
             self._begin(data)
         if self.state == IDLE:
             self._enter(IDLE)
@@ -135,8 +138,7 @@ class Connection:
     def drain(self) -> None:
         """End now if nothing is under way, else with the present exchange: the worker stops."""
         if self.state == IDLE:
-            self._responder.freshness.begin_round()  # a request that came just now is answered
-            self._on_request(READ)
+            self._on_more(READ)  # a request that came just now is answered
         if self.state == IDLE:
             self.close()
         elif self.state == CONTENT and not self.is_uploading:
@@ -146,9 +148,8 @@ class Connection:
         """Close the connection, whatever its state. `end` says who ends what is under way."""
         if self.state == CLOSED:
             return
-        self.state = CLOSED
         asked, queue, reply = self._unanswered, self._send_queue, self._reply
-        self._waiting = None
+        self.state, self._waiting = CLOSED, None
         if asked is not None:
             self._responder.left_unanswered(self._peer, asked, self._began, end)
         if queue is not None:
@@ -199,7 +200,7 @@ class Connection:
             self._take(data)
 
     def _on_more(self, _events: int) -> None:
-        """HEAD and CONTENT: take more of it."""
+        """HEAD and CONTENT, and IDLE as long as it shakes hands: take more of it."""
         if data := self.receive():
             responder = self._responder
             responder.freshness.begin_round()  # what came with it may be younger than this turn
@@ -492,10 +493,10 @@ class Connection:
     # What each state waits for, and what happens then; `states` describes them.
     _STATES: ClassVar[dict[int, tuple[int, Callable[[Connection, int], None]]]] = {
         IDLE: (READ, _on_request),
-        HEAD: (READ, _on_more),
+        HEAD: (READ | LAST, _on_more),
         QUEUED: (0, _on_broken),
         CONTENT: (READ, _on_more),
         WAIT: (READ, _on_broken),  # as before and after it, so mostly nothing has to be changed
         SEND: (WRITE, _on_room),
-        LINGER: (READ, _on_linger),
+        LINGER: (READ | LAST, _on_linger),
     }

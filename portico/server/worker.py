@@ -230,7 +230,6 @@ class Worker:
         """Return what secures connections, and look after the certificates. Raises ConfigError."""
         from portico.server.net.certificates import Certificates  # ssl takes time, and memory
         from portico.server.net.tls import Tls
-        from portico.server.net.turns import Turns
         from portico.server.telemetry.access_log import CertifiedPeer
         from portico.server.telemetry.handshakes import Handshakes
 
@@ -238,10 +237,9 @@ class Worker:
         self._look_at_certificates()
         choose = self._certificates.context_for
         handshakes = Handshakes(self._telemetry.counters, self._telemetry.report)
-        turns = Turns(self._loop)
 
         def secure(plain: Plain, peer: str) -> tuple[Tls, str]:
-            tls = Tls(plain, choose, partial(handshakes.failed, peer), turns)
+            tls = Tls(plain, choose, partial(handshakes.failed, peer))
             return tls, CertifiedPeer(peer, tls.subject) if self._config.tls_client_ca else peer
 
         return secure

@@ -15,6 +15,7 @@ from portico.server.connection import Connection
 from portico.server.embedded import Server
 from portico.server.net.listeners import bind, url_of
 from portico.server.net.loop import Loop
+from portico.server.net.tls import Tls
 from portico.server.net.transport import Plain, Transport
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Handler, Responder
@@ -151,7 +152,7 @@ class Desk:
         connection = Connection(transport, "client", self.loop, self.responder, self._closed)
         self.connections[connection.fd] = connection
         self.clients.append(client)
-        connection.start(connection.receive())
+        connection.start(None if isinstance(transport, Tls) else connection.receive())
         return connection
 
     def _closed(self, connection: Connection) -> None:

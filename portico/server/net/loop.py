@@ -1,8 +1,9 @@
 """A readiness loop: waits for sockets, calls their handlers, keeps timers. It knows no HTTP.
 
 One turn: wait, note the time, call `on_turn`, call the handler of each ready descriptor, then what
-was put off for this moment, then the timers that are due, then `on_turn_end`. Level-triggered: a
-handler need not read or write all there is. No exception in one of these ends the loop.
+was put off for this moment, a little of what is LAST, then the timers that are due, then
+`on_turn_end`. Level-triggered: a handler need not read or write all there is. No exception in one
+of these ends the loop.
 
 Not thread-safe, except for `wake` and `call`, which signal handlers may call as well.
 """
@@ -31,6 +32,11 @@ WRITE = 0x004
 """Ready to be written; EPOLLOUT."""
 EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
 """With READ: of several processes that wait for a descriptor, wake one, not all."""
+LAST = 1 << 20
+"""With READ: served after all others, in order, for LAST_SECONDS in a turn but at least one. For
+what hostile clients may cause a lot of at once: half heads, steps of TLS handshakes."""
+LAST_SECONDS = 0.0001
+"""About ten half heads; much shorter than a step of a handshake."""
 
 _EVENTS_AT_ONCE = 512
 """Descriptors handled in a turn: bounds how long timers and signals wait."""
@@ -71,6 +77,11 @@ class SelectorPoller:
             for key, events in ready[:maxevents]
         ]
 
+    def fileno(self) -> int:
+        """Return the descriptor that is ready when one of those watched is; -1 without one."""
+        fileno: Callable[[], int] = getattr(self._selector, "fileno", lambda: -1)
+        return fileno()
+
     def close(self) -> None:
         """Close the selector."""
         self._selector.close()
@@ -95,6 +106,8 @@ class Loop:
 
     def __init__(self) -> None:
         self._poller = new_poller()
+        self._last_poller = new_poller()
+        self._last: set[int] = set()  # the descriptors that this one waits for
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
         self._calls: deque[Callable[[], None]] = deque()
@@ -104,6 +117,7 @@ class Loop:
         self._forgotten: set[int] = set()  # in this turn
         self._late: dict[int, Callable[[int], None]] = {}  # their new handlers, from the next turn
         self._on_long_turn: Callable[[], None] | None = None
+        self._on_bug: Callable[[int], None] | None = None
         self._interrupted = 0.0  # when that was called last
         self._count = _EVENTS_AT_ONCE  # handlers to call between two looks at the clock
         self._stopped = False
@@ -112,21 +126,27 @@ class Loop:
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         self.watch(self._woken.fileno(), READ, self._on_wake)
+        if self._last_poller.fileno() >= 0:
+            self.watch(self._last_poller.fileno(), READ, self._on_last)
         self.now = time.monotonic()
 
     def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         """Call `handler` whenever `fd` is ready for one of `events`, or broken."""
-        self._poller.register(fd, events)
+        if events & LAST and self._last_poller.fileno() >= 0:
+            self._last_poller.register(fd, events & ~LAST)
+            self._last.add(fd)
+        else:
+            self._poller.register(fd, events & ~LAST)
         self.handle(fd, handler)
 
     def change(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         """Wait for other events of a watched descriptor, or with another handler."""
-        self._poller.modify(fd, events)
-        self.handle(fd, handler)
-
-    def watch_again(self, fd: int, events: int) -> None:
-        """Wait for other events of a watched descriptor, with the same handler."""
-        self._poller.modify(fd, events)
+        if events & LAST or fd in self._last:
+            self._unregister(fd)
+            self.watch(fd, events, handler)
+        else:
+            self._poller.modify(fd, events)
+            self.handle(fd, handler)
 
     def handle(self, fd: int, handler: Callable[[int], None]) -> None:
         """Replace the handler of a watched descriptor; it waits for the same events."""
@@ -141,7 +161,14 @@ class Loop:
         if self._late.pop(fd, None) is None:
             del self._handlers[fd]
         self._forgotten.add(fd)
-        self._poller.unregister(fd)
+        self._unregister(fd)
+
+    def _unregister(self, fd: int) -> None:
+        if fd in self._last:
+            self._last.remove(fd)
+            self._last_poller.unregister(fd)
+        else:
+            self._poller.unregister(fd)
 
     def ready(self, fd: int, events: int) -> None:
         """Call the handler of `fd`, if there is one, as if it were ready for `events`."""
@@ -197,7 +224,7 @@ class Loop:
         """
         poll = self._poller.poll
         handlers = self._handlers
-        self._on_long_turn = on_long_turn
+        self._on_long_turn, self._on_bug = on_long_turn, on_bug
         self._left = False
         while not (self._stopped or self._left):
             if self._forgotten:
@@ -227,7 +254,7 @@ class Loop:
                 self._count = _EVENTS_AT_ONCE
                 if spent > LONG_TURN:
                     self._count = max(1, int(len(ready) * LONG_TURN / spent))
-            self._run_due(on_bug)
+            self._run_due()
             if on_turn_end is not None:
                 try:
                     on_turn_end()
@@ -253,6 +280,7 @@ class Loop:
         """Give back the loop's own descriptors."""
         self._woken.close()
         self._waker.close()
+        self._last_poller.close()
         self._poller.close()
 
     def _timeout(self) -> float | None:
@@ -263,7 +291,7 @@ class Loop:
             return max(0.0, self._timers[0][0] - time.monotonic())
         return None
 
-    def _run_due(self, on_bug: Callable[[int], None] | None) -> None:
+    def _run_due(self) -> None:
         """Make the calls that were put off for now."""
         self._is_called = False  # first: what is added from now on may come too late to be seen
         while self._calls:
@@ -272,11 +300,27 @@ class Loop:
         if self._soon:
             calls, self._soon = self._soon, []
             for fd, call in calls:
-                if not _run_guarded(call) and on_bug is not None:
-                    _run_guarded(partial(on_bug, fd))
+                self._call(fd, call)
                 self._look_at_clock()
         while self._timers and self._timers[0][0] <= self.now:
             _run_guarded(heapq.heappop(self._timers)[2])
+
+    def _call(self, fd: int, call: Callable[[], None]) -> None:
+        if not _run_guarded(call) and self._on_bug is not None:
+            _run_guarded(partial(self._on_bug, fd))
+
+    def _on_last(self, _events: int) -> None:
+        self.soon(-1, self._serve_last)
+
+    def _serve_last(self) -> None:
+        """At the end of a turn: serve some of what is LAST, one by one, so that each has a turn."""
+        end = time.monotonic() + LAST_SECONDS
+        while ready := self._last_poller.poll(0, 1):
+            for fd, events in ready:
+                if handler := self._handlers.get(fd):
+                    self._call(fd, partial(handler, events))
+            if time.monotonic() > end:
+                break
 
     def _on_wake(self, _events: int) -> None:
         self._woken.recv(4096)

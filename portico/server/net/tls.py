@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from portico.http.dates import imf_fixdate
 from portico.http.fields import host_name
 from portico.http.h1.serialize import CLOSE, Head
-from portico.server.net.loop import WRITE
+from portico.server.net.loop import LAST, WRITE
 from portico.site.origin.fingerprint import read_at
 from portico.site.pages.errors import error
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from portico.server.net.transport import Plain
-    from portico.server.net.turns import Turns
 
     Buffer = bytes | memoryview
 
@@ -77,7 +76,7 @@ class Tls:
     """An encrypted connection over `plain`, which must not block; a `transport.Transport`.
 
     `choose` returns the context for the name of a server. The handshake goes on with each
-    `receive`, when it has its turn, and nothing may be sent before one has returned. If it fails,
+    `receive`, and nothing may be sent before one has returned. If it fails,
     `failed` is told for which name and why.
     """
 
@@ -96,7 +95,6 @@ class Tls:
         "_owed",
         "_plain",
         "_tls",
-        "_turns",
         "subject",
     )
 
@@ -105,12 +103,10 @@ class Tls:
         plain: Plain,
         choose: Callable[[str], ssl.SSLContext],
         failed: Callable[[str, Exception], None],
-        turns: Turns,
     ) -> None:
         self._plain = plain
         self._choose = choose
         self._failed = failed
-        self._turns = turns
         self._most = RECEIVED_FIRST  # octets that are received in one call
         self._name = ""  # of the server, as the client asks for it
         self.subject: list[str] = []
@@ -133,15 +129,16 @@ class Tls:
         """Return the events to wait for when the connection waits for `wanted`.
 
         What is encrypted goes out first, and nothing is received meanwhile: else a client that
-        sends and does not read would have the loop turn without an end.
+        sends and does not read would have the loop turn without an end. A step of a handshake takes
+        as long as tens of requests, so it comes after all else.
         """
-        return WRITE if self._encrypted and wanted else wanted
+        if self._encrypted and wanted:
+            return WRITE
+        return wanted if self._is_established else wanted | LAST
 
     def receive(self, _most: int, /) -> bytes:
         """Return all that has come and can be decrypted; b"" when the client sends no more."""
         self._flush()
-        if not self._is_established and not self._turns.admit(self):
-            raise BlockingIOError
         octets = self._plain.recv(self._most)
         if self._tls is None:
             if not octets:

@@ -16,10 +16,9 @@ import pytest
 from portico.config.config import Config, ConfigError
 from portico.server.embedded import Server
 from portico.server.net.certificates import Certificates
-from portico.server.net.loop import READ, WRITE, Loop
+from portico.server.net.loop import LAST, READ, WRITE
 from portico.server.net.tls import ENCRYPTED_AT_ONCE, Hello, Tls, client_hello, read_hello
 from portico.server.net.transport import Plain
-from portico.server.net.turns import Turns
 from tests.server.certifying import TlsClient, make
 from tests.server.clients import PATIENCE, Client, get, request
 from tests.server.conftest import Serve
@@ -336,21 +335,16 @@ def both(
     """A transport and its client after the handshake."""
     plain, client = pair
     chosen = Certificates(Config.of(tls_certs=certificates))
-    loop, client_side = Loop(), Handshake(trusting)
-    transport = Tls(plain, chosen.context_for, fail, Turns(loop))
-
-    def go_on(_events: int) -> None:
-        loop.leave()
-        with pytest.raises(BlockingIOError):
-            transport.receive(1)
-
-    loop.watch(plain.fileno(), READ, go_on)
+    client_side = Handshake(trusting)
+    transport = Tls(plain, chosen.context_for, fail)
     client.send(client_side.hello())
-    loop.run()
+    with pytest.raises(BlockingIOError):
+        transport.receive(1)
+    assert transport.readiness(READ) == READ | LAST, "it has to shake hands first"
     client_side.complete(client.send, lambda: client.recv(65536))
-    loop.run()
+    with pytest.raises(BlockingIOError):
+        transport.receive(1)
     assert transport.readiness(WRITE) == WRITE
-    loop.close()
     return transport, client_side, pair
 
 

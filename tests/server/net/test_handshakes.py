@@ -15,7 +15,6 @@ from portico.config.config import Config
 from portico.http.message import Response
 from portico.server.net.tls import RECORDS_AT_ONCE, Tls
 from portico.server.net.transport import Plain
-from portico.server.net.turns import Turns
 from tests.server.certifying import make
 from tests.server.clients import get
 from tests.server.inside import Answers, Desk
@@ -33,12 +32,12 @@ def desk() -> Iterator[Desk]:
 class Peer:
     """A client that speaks TLS through a socket that does not block."""
 
-    def __init__(self, turns: Turns, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext) -> None:
         self.socket, ours = socket.socketpair()
         self.socket.setblocking(False)
         plain = Plain(fileno=ours.detach())
         plain.setblocking(False)
-        self.transport = Tls(plain, lambda _: context, lambda *_: None, turns)
+        self.transport = Tls(plain, lambda _: context, lambda *_: None)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
@@ -88,10 +87,9 @@ def context(tmp_path: Path) -> ssl.SSLContext:
 
 def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
     """In the order of coming; who has left meanwhile is skipped, and others have their turns."""
-    turns = Turns(desk.loop)
     known, _ = desk.connect()
     desk.turn()
-    peers = [Peer(turns, context) for _ in range(8)]
+    peers = [Peer(context) for _ in range(8)]
     for peer in peers:
         desk.serve(peer.socket, peer.transport)
     gone = peers.pop(3)
@@ -116,8 +114,7 @@ def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
 
 def test_who_sends_its_hello_late_is_served(desk: Desk, context: ssl.SSLContext) -> None:
     """A client far away, whose connection is there long before its hello, among many others."""
-    turns = Turns(desk.loop)
-    late, *others = [Peer(turns, context) for _ in range(8)]
+    late, *others = [Peer(context) for _ in range(8)]
     hello = late.transport._plain.recv(1 << 14)
     for peer in (others[0], late):
         desk.serve(peer.socket, peer.transport)
@@ -134,7 +131,7 @@ def test_who_sends_its_hello_late_is_served(desk: Desk, context: ssl.SSLContext)
 def test_who_sends_tiny_records_has_a_share_of_the_time(
     desk: Desk, context: ssl.SSLContext
 ) -> None:
-    peer = Peer(Turns(desk.loop), context)
+    peer = Peer(context)
     desk.serve(peer.socket, peer.transport)
     for _ in range(2):
         desk.turn()
