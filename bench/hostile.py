@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench import load, machine
 from bench.client import Answer, connect, read_answer
 from bench.process import free_port
+from bench.tls import certificate, make_site, portico
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ def main() -> int:
     is_well = True
     with tempfile.TemporaryDirectory() as name, machine.on_core(cores.load):
         folder = Path(name)
-        _prepare(folder)
+        make_site(folder)
         with _serving(folder, cores.server) as (pid, ports):
             for title in given.only or ATTACKS:
                 with suppress(OSError):
@@ -194,13 +195,11 @@ def _settle(port: int) -> None:
 @contextmanager
 def _serving(folder: Path, core: int) -> Iterator[tuple[int, dict[str, int]]]:
     ports = {"clear": free_port(), "secure": free_port()}
-    command = [
-        sys.executable, "-m", "portico", str(folder / "site"), "--no-access-log",
-        "--listen", f"127.0.0.1:{ports['secure']}",
+    command = portico(
+        folder, *certificate(folder), "--allow", "create", "--keep-free", "0",
+        "--max-connections", "12000", "--listen", f"127.0.0.1:{ports['secure']}",
         "--listen", f"http://127.0.0.1:{ports['clear']}",
-        "--tls-cert", str(folder / "cert.pem"), "--allow", "create", "--keep-free", "0",
-        "--max-connections", "12000",
-    ]  # fmt: skip
+    )  # fmt: skip
     with machine.on_core(core):
         server = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
@@ -212,21 +211,6 @@ def _serving(folder: Path, core: int) -> Iterator[tuple[int, dict[str, int]]]:
     finally:
         server.terminate()
         server.wait()
-
-
-def _prepare(folder: Path) -> None:
-    (folder / "site").mkdir()
-    (folder / "site" / "small.html").write_bytes(b"x" * 1024)
-    (folder / "site" / "large.bin").write_bytes(os.urandom(10 << 20))
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(folder / "key"),
-            "-out", str(folder / "cert"),
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    (folder / "cert.pem").write_text((folder / "key").read_text() + (folder / "cert").read_text())
 
 
 if __name__ == "__main__":

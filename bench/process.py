@@ -51,13 +51,18 @@ def free_port() -> int:
         return port
 
 
-def environment(server: Server) -> dict[str, str]:
-    """That of the bench, with compiled modules kept as Python keeps them unless told otherwise.
+def keeping_compiled() -> dict[str, str]:
+    """The environment of the bench, with compiled modules kept as Python keeps them by default.
 
     They go to a folder of the bench's own, so that the checkout stays as it is.
     """
     usual = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    usual["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir(), "portico-bench-cache"))
+    return usual | {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "portico-bench-cache"))}
+
+
+def environment(server: Server) -> dict[str, str]:
+    """That in which a server runs."""
+    usual = keeping_compiled()
     if server.checkout is not None:
         usual["PYTHONPATH"] = str(server.checkout)
     return usual | server.environment

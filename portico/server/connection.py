@@ -222,7 +222,7 @@ class Connection:
             self.close(BY_CLIENT)
         else:
             self._watched = 0
-            self._loop.watch_again(self.fd, 0)
+            self._loop.change(self.fd, 0, self._on_broken)
 
     def _on_linger(self, _events: int) -> None:
         """LINGER: drop whatever comes, until the client closes."""

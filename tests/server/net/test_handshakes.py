@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr("portico.server.net.loop.LAST_SECONDS", 0)
     desk = Desk(Config.of(), Answers(lambda _: Response(204, [])))
     yield desk
     desk.close()
@@ -105,11 +106,15 @@ def test_a_turn_has_one_step(desk: Desk, context: ssl.SSLContext) -> None:
     assert order == peers
     assert gone.transport.fileno() < 0
     assert all(peer.go_on() for peer in peers)
-    for _ in range(3):  # the first with the end of the handshake, the others when it is over
-        for peer in peers:
-            peer.send(get("/"))
-        while not all(peer.is_answered() for peer in peers):
-            desk.turn()
+    for peer in peers:  # with the end of the handshake
+        peer.send(get("/"))
+    for _ in peers:
+        desk.turn()
+    assert all(peer.is_answered() for peer in peers)
+    for peer in peers:  # when it is over, all are served in a turn
+        peer.send(get("/"))
+    desk.turn()
+    assert all(peer.is_answered() for peer in peers)
 
 
 def test_who_sends_its_hello_late_is_served(desk: Desk, context: ssl.SSLContext) -> None:

@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from portico.server.net.loop import LONG_TURN, READ, WRITE, Loop
+from portico.server.net.loop import LAST, LONG_TURN, READ, WRITE, Loop
 
 pytestmark = pytest.mark.usefixtures("any_poller")
 
@@ -129,6 +130,35 @@ def test_readiness_is_told_again_until_it_is_used(diary: Diary, pair: Pair) -> N
     loop.forget(ours.fileno())
     loop.wake()
     assert diary.run() == ["turn", "rest"]
+
+
+def test_last_comes_after_all_others(
+    diary: Diary, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order, one in a turn if that takes long; until it waits for something else."""
+    monkeypatch.setattr("portico.server.net.loop.LAST_SECONDS", 0)
+    loop, (ours, theirs) = diary.loop, pair
+    if loop._last_poller.fileno() < 0:
+        pytest.skip("this poller cannot wait for another one")
+
+    def read(one: socket.socket, _events: int) -> None:
+        diary.note(one.recv(1).decode())
+
+    with ExitStack() as stack:
+        last = [socket.socketpair() for _ in range(4)]
+        for name, (one, other) in zip("abcd", last, strict=True):
+            stack.enter_context(one)
+            stack.enter_context(other).send(name.encode())
+            loop.watch(one.fileno(), READ | LAST, partial(read, one))
+        theirs.send(b"x")
+        loop.watch(ours.fileno(), READ, diary.noting("read"))
+        assert diary.run(2) == ["turn", "read", "a", "rest", "turn", "read", "b", "rest"]
+        for one, _ in last[:2]:
+            loop.forget(one.fileno())
+        loop.change(last[3][0].fileno(), READ, diary.noting("moved"))
+        assert sorted(diary.run()) == ["c", "moved", "read", "rest", "turn"]
+        loop.change(ours.fileno(), READ | LAST, diary.noting("read"))
+        assert diary.run() == ["turn", "moved", "read", "rest"]
 
 
 def test_the_end_of_the_other_side_is_told(diary: Diary, pair: Pair) -> None:
