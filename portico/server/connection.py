@@ -137,7 +137,7 @@ class Connection:
 
     def drain(self) -> None:
         """End now if nothing is under way, else with the present exchange: the worker stops."""
-        if self.state == IDLE:
+        if self.state == IDLE and self._watched == READ:  # and so does not shake hands
             self._on_more(READ)  # a request that came just now is answered
         if self.state == IDLE:
             self.close()

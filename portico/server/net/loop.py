@@ -108,6 +108,7 @@ class Loop:
         self._poller = new_poller()
         self._last_poller = new_poller()
         self._last: set[int] = set()  # the descriptors that this one waits for
+        self._serves_last = False  # at the end of this turn
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
         self._calls: deque[Callable[[], None]] = deque()
@@ -135,6 +136,7 @@ class Loop:
         if events & LAST and self._last_poller.fileno() >= 0:
             self._last_poller.register(fd, events & ~LAST)
             self._last.add(fd)
+            self._on_last(READ)  # it may have come already
         else:
             self._poller.register(fd, events & ~LAST)
         self.handle(fd, handler)
@@ -310,10 +312,13 @@ class Loop:
             _run_guarded(partial(self._on_bug, fd))
 
     def _on_last(self, _events: int) -> None:
-        self.soon(-1, self._serve_last)
+        if not self._serves_last:
+            self._serves_last = True
+            self.soon(-1, self._serve_last)
 
     def _serve_last(self) -> None:
         """At the end of a turn: serve some of what is LAST, one by one, so that each has a turn."""
+        self._serves_last = False
         end = time.monotonic() + LAST_SECONDS
         while ready := self._last_poller.poll(0, 1):
             for fd, events in ready:
