@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
-    from portico.server.net.acceptor import Secure
     from portico.server.net.loop import Loop
-    from portico.server.net.transport import Transport
+    from portico.server.net.transport import Plain, Transport
     from portico.server.responder import Responder
 
-    Connect = Callable[[Transport, str, Loop, Responder, Callable[[Connection], None]], Connection]
+    Closed = Callable[[Connection], None]
+    Connect = Callable[[Transport, str, Loop, Responder, Closed], Connection]
+    Secure = Callable[[Plain, str], tuple[Transport, str]]
+    AwaitHeader = Callable[
+        [Plain, str, Loop, Responder, Closed, Callable[[Plain, str, bool], None]], Connection
+    ]
 
 ACCEPTS_AT_ONCE = 4
 """Connections accepted from one listening socket before those that are there are served: some 100
@@ -64,8 +68,8 @@ class Door(NamedTuple):
     secure: Secure | None = None
     connect: Connect = Connection
     """Makes the connections; raises ConnectionAbortedError for one that it has closed."""
-    announcers: Callable[[str], bool] | None = None
-    """Tells which peers have to begin with a header of the PROXY protocol; others are closed."""
+    await_header: AwaitHeader | None = None
+    """Where each connection begins with a header of the PROXY protocol: see `proxies`."""
 
 
 class Clients:
@@ -90,7 +94,7 @@ class Clients:
         """
         self._loop = loop
         self._doors = doors
-        self._acceptors = [Acceptor(door.listener, door.secure, door.announcers) for door in doors]
+        self._acceptors = [Acceptor(door.listener) for door in doors]
         self._most = most
         self._scarce = scarce
         self._is_shared = is_shared
@@ -181,17 +185,15 @@ class Clients:
         is_short = False
         for _ in range(min(at_once, self._most - len(self._connections))):
             try:
-                transport, peer = acceptor.accept()
-                if is_crowded:
-                    transport.send_little_ahead()
-                connection = door.connect(transport, peer, self._loop, responder, self._closed)
+                connection = self._next(acceptor, door, is_crowded=is_crowded)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
                 is_short = error.errno in _SHORTAGES
                 break
             self._connections[connection.fd] = connection
-            arrived.append((connection, connection.receive() if door.secure is None else None))
+            shakes_hands = door.secure is not None and door.await_header is None
+            arrived.append((connection, None if shakes_hands else connection.receive()))
             is_short = connection.fd >= self._scarce  # the system gives the lowest that is free
             if is_short or not acceptor.has_more():
                 break
@@ -205,6 +207,38 @@ class Clients:
         responder.shares.bursts.hold(on=False)
         if is_short:
             self._wait_for_room()
+
+    def _next(self, acceptor: Acceptor, door: Door, *, is_crowded: bool) -> Connection:
+        """Accept one connection. Raises OSError."""
+        plain, peer = acceptor.accept()
+        if is_crowded:
+            plain.send_little_ahead()
+        if door.await_header is None:
+            return self._connect(door, plain, peer)
+        announced = partial(self._announced, door)
+        return door.await_header(plain, peer, self._loop, door.responder, self._closed, announced)
+
+    def _connect(
+        self, door: Door, plain: Plain, peer: str, connect: Connect | None = None
+    ) -> Connection:
+        transport: Transport = plain
+        if door.secure is not None:
+            transport, peer = door.secure(plain, peer)
+        connect = connect or door.connect
+        return connect(transport, peer, self._loop, door.responder, self._closed)
+
+    def _announced(self, door: Door, plain: Plain, peer: str, is_told: bool) -> None:  # noqa: FBT001
+        """Serve a connection whose PROXY header has come; it names `peer`, if that `is_told`.
+
+        If not, the proxy may have passed on the octets of a stranger: so it is trusted no more, and
+        its own connections are not limited. Raises ConnectionAbortedError for one that is closed.
+        """
+        connection = self._connect(door, plain, peer, None if is_told else Connection)
+        self._connections[connection.fd] = connection
+        door.responder.freshness.begin_round()  # what follows may be younger than this turn
+        self._start(connection, connection.receive() if door.secure is None else None)
+        if door.responder.hurries:
+            connection.drain()
 
     def _start(self, connection: Connection, data: bytes | None) -> None:
         if connection.state == CLOSED:

@@ -4,7 +4,8 @@ Rules:
 - Of IPv6, the first 64 bits are one address: a client usually has all that begin so. A client of a
   unix socket has none, and is not limited.
 - The connections of a trusted proxy do not count, nor what it is sent, but the requests that it
-  passes on do, for the address of their client.
+  passes on do, for the address of their client. Where it says by a PROXY header whose a connection
+  is, that counts as any other, once the header has come.
 - A connection too many gets 429 (Too Many Requests) for its first request, and ends. Beyond
   REFUSED_AT_ONCE of them it is just closed.
 - A request too many gets 429, and Retry-After. An address has as many in reserve as it may send in

@@ -9,13 +9,16 @@ same head is neither taken for that client nor given what is for HTTPS only.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from portico.bounded import BoundedCache
 from portico.config.networks import Networks
 from portico.http.forwarded import client_of_forwarded, client_of_x_forwarded
 from portico.server.connection import Connection
-from portico.server.telemetry.access_log import CertifiedPeer
+from portico.server.net.loop import READ
+from portico.server.net.proxy_protocol import take_header
+from portico.server.states import CLOSED, IDLE
+from portico.server.telemetry.faults import SparingReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
     from portico.config.config import Config
     from portico.http.message import ProtocolError
     from portico.server.net.loop import Loop
-    from portico.server.net.transport import Transport
+    from portico.server.net.transport import Plain, Transport
     from portico.server.responder import Decision, Responder
+    from portico.server.telemetry.telemetry import Telemetry
 
+    Announce = Callable[[Plain, str, bool], None]
     Closed = Callable[[Connection], None]
     Fields = tuple[tuple[bytes, bytes], ...]
     """Those that tell whose a request is: names and values."""
@@ -43,10 +48,11 @@ _HEADERS = {
 class Proxies:
     """The proxies of --trust-proxy, and what they tell."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, telemetry: Telemetry) -> None:
         self.trusts = Networks(config.trust_proxies).have
         """Whether an address is that of one of them."""
-        self._demands_header = config.proxy_protocol
+        self._counters = telemetry.counters
+        self._report = SparingReport(telemetry.report)
         self._reads_forwarded = config.trust_proxy_header == "forwarded"
         self._fields = _HEADERS[config.trust_proxy_header]
         self._clients: BoundedCache[tuple[str, Fields], tuple[str, str]]
@@ -61,13 +67,36 @@ class Proxies:
         responder: Responder,
         on_close: Closed,
     ) -> Connection:
-        """Return a new connection; `other` answers what did not come by the scheme of `responder`.
-
-        With the PROXY protocol, its peer is known only when the header has come.
-        """
-        if self._demands_header or self.trusts(peer):
+        """Return a new connection; `other` answers what came by the other scheme."""
+        if self.trusts(peer):
             return ProxiedConnection(transport, peer, loop, responder, on_close, self, other)
         return Connection(transport, peer, loop, responder, on_close)
+
+    def await_header(
+        self,
+        plain: Plain,
+        peer: str,
+        loop: Loop,
+        responder: Responder,
+        on_close: Closed,
+        on_header: Announce,
+    ) -> Connection:
+        """Return a new connection, the place of which another takes when a PROXY header has come.
+
+        `on_header(plain, client, is_told)` makes that one; the client is `peer` itself unless it
+        `is_told`. Raises ConnectionAbortedError for a peer that is no trusted proxy.
+        """
+        if not self.trusts(peer):
+            plain.close()
+            self.refused(peer, "it is not in --trust-proxy")
+            raise ConnectionAbortedError
+        return AnnouncedConnection(plain, peer, loop, responder, on_close, self, on_header)
+
+    def refused(self, peer: str, why: str) -> None:
+        """Count and tell that a connection of `peer` is closed for want of a PROXY header."""
+        if self._counters is not None:
+            self._counters.not_announced()
+        self._report.tell(f"a connection of {peer} is closed (--proxy-protocol): {why}")
 
     def client(self, head: bytes, proxy: str) -> tuple[str, str]:
         """Return the address of the client whose request `proxy` has passed on, and its scheme.
@@ -98,10 +127,75 @@ def _weight(key: tuple[str, Fields], _client: tuple[str, str]) -> int:
     return _OVERHEAD + sum([len(value) for _, value in key[1]])
 
 
-class ProxiedConnection(Connection):
-    """A connection that a trusted proxy has made, or one that begins with a PROXY header."""
+class AnnouncedConnection(Connection):
+    """A connection whose PROXY header has not come yet. It is IDLE until it has, or too long."""
 
-    __slots__ = ("_head", "_is_trusted", "_other", "_own", "_proxies", "_proxy")
+    __slots__ = ("_begun", "_on_header", "_plain", "_proxies")
+
+    def __init__(
+        self,
+        plain: Plain,
+        peer: str,
+        loop: Loop,
+        responder: Responder,
+        on_close: Closed,
+        proxies: Proxies,
+        on_header: Announce,
+    ) -> None:
+        super().__init__(plain, peer, loop, responder, on_close)
+        self._plain = plain
+        self._proxies = proxies
+        self._on_header = on_header
+        self._begun = b""  # the header, as far as it has come
+
+    def receive(self) -> bytes:
+        """Return nothing: what follows the header is for the connection that takes this place."""
+        return b""
+
+    def start(self, _data: bytes) -> None:
+        """Take the header if it has arrived, else wait for it."""
+        self._take_header(READ)
+
+    def expire(self) -> None:
+        """Close: the header has not come in time."""
+        self.close()
+
+    def drain(self) -> None:
+        """Close, unless the header came just now."""
+        self._take_header(READ)
+        self.close()
+
+    def _take_header(self, _events: int) -> None:
+        try:
+            self._begun, source = take_header(self._plain, self._begun)
+        except (BlockingIOError, InterruptedError):
+            source = None
+        except OSError:
+            self.close()
+            return
+        except ValueError as problem:
+            self._proxies.refused(self._peer, str(problem))
+            self.close()
+            return
+        if source is None:
+            self._enter(IDLE)
+            return
+        if self._watched is not None:
+            self._loop.forget(self.fd)
+            self._watched = None
+        try:
+            self._on_header(self._plain, source or self._peer, source != "")
+        except ConnectionAbortedError:
+            self._on_close(self)
+        self.state = CLOSED
+
+    _STATES: ClassVar[Any] = {IDLE: (READ, _take_header)}
+
+
+class ProxiedConnection(Connection):
+    """A connection that a trusted proxy has made."""
+
+    __slots__ = ("_head", "_other", "_own", "_proxies", "_proxy")
 
     def __init__(
         self,
@@ -117,19 +211,15 @@ class ProxiedConnection(Connection):
         super().__init__(transport, peer, loop, responder, on_close)
         self._proxies = proxies
         self._own, self._other = responder, other
-        self._proxy = ""  # the peer, once it is known
-        self._is_trusted = False
+        self._proxy = peer
         self._head = b""  # the last of which it is known whose it is
 
     def _begin(self, data: bytes) -> None:
-        if not self._proxy:
-            self._meet_peer()
-        if self._is_trusted:
-            self._identify(data if data.endswith(b"\r\n\r\n") else b"")
+        self._identify(data if data.endswith(b"\r\n\r\n") else b"")
         super()._begin(data)
 
     def _answer(self, head: bytes, waited: Decision | None = None) -> None:
-        if self._is_trusted and waited is None and head is not self._head:
+        if waited is None and head is not self._head:
             self._identify(head)
         super()._answer(head, waited)
 
@@ -137,19 +227,6 @@ class ProxiedConnection(Connection):
         if self._content is None and self._waiting is None:
             self._peer = self._proxy  # a head that is not whole does not tell whose it is
         super()._fail(error)
-
-    def _meet_peer(self) -> None:
-        """Learn from where the connection comes, which the transport knows by now.
-
-        Where a PROXY header gives no address, the proxy is the peer. But it may have passed on the
-        octets of a stranger, so what is told in them does not count.
-        """
-        source = self._transport.source()
-        if source:
-            peer = self._peer
-            self._peer = peer.at(source) if isinstance(peer, CertifiedPeer) else source
-        self._proxy = self._peer
-        self._is_trusted = source != "" and self._proxies.trusts(self._proxy)
 
     def _identify(self, head: bytes) -> None:
         """Take the client's address from a head, and the responder for its scheme."""

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
+    from portico.server.clients import Secure
     from portico.server.limits import Limits
-    from portico.server.net.acceptor import Secure
     from portico.server.net.certificates import Certificates
     from portico.server.net.transport import Plain
     from portico.server.processes.sandbox import Held
@@ -201,7 +201,7 @@ class Worker:
             return doors
         from portico.server.proxies import Proxies
 
-        proxies = Proxies(self._config)
+        proxies = Proxies(self._config, self._telemetry)
         own = self._responder
         other = self._new_responder(self._site, share, is_secure=not own.is_secure)
         self._responders.append(other)
@@ -209,7 +209,7 @@ class Worker:
         return [
             door._replace(
                 connect=partial(proxies.connect, in_clear if door.responder is secure else secure),
-                announcers=proxies.trusts if self._config.proxy_protocol else None,
+                await_header=proxies.await_header if self._config.proxy_protocol else None,
             )
             for door in doors
         ]

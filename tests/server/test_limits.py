@@ -23,7 +23,9 @@ from portico.site.access import network_of
 from tests.server.certifying import TlsClient, make
 from tests.server.clients import eventually, get, request
 from tests.server.conftest import Connect, Serve
-from tests.server.inside import Answers, Desk, states
+from tests.server.inside import Answers, Desk, connections, states
+
+ANNOUNCED = b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n"
 
 # --- arithmetic
 
@@ -142,6 +144,28 @@ def test_a_connection_too_many_is_told_so_and_ends(serve: Serve, connect: Connec
     eventually(lambda: len(states(server)) == 1)
     assert connect(server).ask(get("/small.txt")).status == 200
     assert second.ask(get("/small.txt")).status == 200
+
+
+def test_connections_that_a_proxy_header_announces_count_for_their_client(
+    serve: Serve, connect: Connect
+) -> None:
+    """Once the header has come, though no request has."""
+    server = serve(client_connections=1, trust_proxies="127.0.0.1", proxy_protocol=True)
+    silent = [connect(server) for _ in range(1 + REFUSED_AT_ONCE)]
+    for client in silent:
+        client.send(ANNOUNCED)
+    eventually(lambda: [type(each) for each in connections(server)] == [Connection] * len(silent))
+    too_many = connect(server)
+    too_many.send(ANNOUNCED)
+    assert too_many.at_end()
+    statuses = [client.ask(get("/small.txt")).status for client in silent]
+    assert sorted(statuses) == [200, *[429] * REFUSED_AT_ONCE]
+    for header in (b"PROXY UNKNOWN\r\n", ANNOUNCED.replace(b"192.0.2.1", b"192.0.2.2")):
+        assert connect(server).ask(header, get("/small.txt")).status == 200
+    for client in silent:
+        client.close()
+    eventually(lambda: len(states(server)) == 2)
+    assert connect(server).ask(ANNOUNCED + get("/small.txt")).status == 200
 
 
 def test_a_connection_too_many_ends_though_the_request_is_one_as_well(
@@ -266,10 +290,17 @@ def test_all_of_it_comes_and_the_next_request_too(paced: Paced8000) -> None:
     assert paced.connections[0].state == IDLE
 
 
-def test_small_responses_and_files_are_paced_as_well(serve: Serve, connect: Connect) -> None:
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [(b"", {}), (ANNOUNCED, {"trust_proxies": "127.0.0.1", "proxy_protocol": True})],
+)
+def test_small_responses_and_files_are_paced_as_well(
+    serve: Serve, connect: Connect, header: bytes, options: dict[str, object]
+) -> None:
     """And so is what is sent in one call: the reserve is used up by the first response."""
-    server = serve(client_bandwidth="1M")
+    server = serve(client_bandwidth="1M", **options)
     client = connect(server)
+    client.send(header)
     began = time.monotonic()
     assert len(client.ask(get("/large.bin", "Range: bytes=0-1572863")).content) == 3 << 19
     assert client.ask(get("/small.txt")).content == b"small"

@@ -18,6 +18,9 @@ import pytest
 
 from portico.config.config import Config, ConfigError
 from portico.server.telemetry.access_log import AccessLog
+from portico.server.telemetry.counters import CELLS, NOT_ANNOUNCED, Counters
+from portico.server.telemetry.telemetry import Telemetry
+from portico.site.rules.rulebook import warn
 from portico.site.users import GUESSES
 from tests.server.certifying import TlsClient, make
 from tests.server.clients import Client, eventually, get, in_pieces, request
@@ -59,12 +62,18 @@ def start(site: Path, tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
         clients = ExitStack()
 
-        def start(**options: object) -> Site:
+        def start(
+            counters: Counters | None = None,
+            report: Callable[[str], None] = warn,
+            **options: object,
+        ) -> Site:
             options = {"root": str(site), "trust_proxies": ["127.0.0.1", "10.0.0.0/8"], **options}
             options.setdefault("listens", ["127.0.0.1:0"])
             file = stack.enter_context((tmp_path / "log").open("wb"))
             log = AccessLog(file.fileno(), "common", color=False)
-            _, url = stack.enter_context(running(Config.of(**options), log))
+            _, url = stack.enter_context(
+                running(Config.of(**options), None, Telemetry(log, counters, report))
+            )
             stack.enter_context(clients)
             return Site(url, tmp_path / "log", clients)
 
@@ -207,7 +216,9 @@ def test_the_address_of_a_header_is_that_of_the_client(
 
 
 def test_who_is_no_trusted_proxy_or_sends_no_header_is_not_answered(start: Start) -> None:
-    site = start(proxy_protocol=True, head_timeout=0.1)
+    told: list[str] = []
+    counters = Counters(memoryview(bytearray(8 * CELLS)))
+    site = start(counters=counters, report=told.append, proxy_protocol=True, head_timeout=0.1)
     head, clients = get("/small.txt"), []
     for source, octets in [
         (STRANGER, V1 % b"192.0.2.1" + head),
@@ -223,6 +234,20 @@ def test_who_is_no_trusted_proxy_or_sends_no_header_is_not_answered(start: Start
         assert client.received == b""
     assert site.connect().ask(V1 % b"192.0.2.1" + head).status == 200
     assert site.logged(1) == ["192.0.2.1"]
+    (first,) = told  # one in a minute
+    assert first.startswith(f"a connection of {STRANGER} is closed (--proxy-protocol): ")
+    assert counters.cells[NOT_ANNOUNCED] == 3, "who leaves or is silent is not refused"
+
+
+def test_a_malformed_header_is_told(start: Start) -> None:
+    told: list[str] = []
+    site = start(report=told.append, proxy_protocol=True)
+    client = site.connect()
+    client.send(b"PROXY TCP4 nowhere\r\n")
+    assert client.is_cut() or client.received == b""
+    assert told == [
+        "a connection of 127.0.0.1 is closed (--proxy-protocol): a header of version 1 is malformed"
+    ]
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
@@ -244,6 +269,19 @@ def test_a_header_comes_before_the_handshake(start: Start, tmp_path: Path) -> No
             is_trusted = client == "192.0.2.2"
             assert ("strict-transport-security" in answer.fields) != is_trusted
     assert site.logged(4) == ["192.0.2.1"] * 2 + ["192.0.2.2"] * 2
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
+def test_a_handshake_that_fails_is_told_with_the_client_of_the_header(
+    start: Start, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    certificate = make(tmp_path, "c.pem", "localhost")
+    site = start(report=told.append, proxy_protocol=True, tls_certs=[str(certificate)])
+    client = site.connect()
+    client.send(V1 % b"192.0.2.1" + b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")
+    client.is_cut()
+    assert [text.partition(":")[0] for text in told] == ["no TLS with 192.0.2.1"]
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,7 @@ from portico.server.net.transport import Plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from portico.server.net.transport import Transport
-
-    Accepted = tuple[Transport, str]
-    Secure = Callable[[Plain, str], Accepted]
+    Accepted = tuple[Plain, str]
 
 
 class Acceptor:
@@ -31,69 +28,35 @@ class Acceptor:
 
     __slots__ = ("accept", "fd", "has_more")
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        secure: Secure | None = None,
-        announcers: Callable[[str], bool] | None = None,
-    ) -> None:
-        """`secure` makes a connection out of a plain one and its peer.
-
-        With `announcers`, which tells whether an address is that of one, each connection begins
-        with a header of the PROXY protocol, and those of all others are closed.
-        """
+    def __init__(self, listener: socket.socket) -> None:
         self.fd = listener.fileno()
-        accept = _acceptor(listener) if announcers is None else _announced(listener, announcers)
-        self.accept: Callable[[], Accepted] = accept if secure is None else _with(secure, accept)
+        self.accept: Callable[[], Accepted] = _acceptor(listener)
         """The next connection, not blocking, and its client's address. Raises OSError."""
         self.has_more: Callable[[], object] = _probe(listener)
         """Whether another connection waits; true as well where the system does not tell."""
 
 
-def _with(secure: Secure, accept: Callable[[], tuple[Plain, str]]) -> Callable[[], Accepted]:
-    return lambda: secure(*accept())
-
-
-def _announced(
-    listener: socket.socket, announcers: Callable[[str], bool]
-) -> Callable[[], tuple[Plain, str]]:
-    from portico.server.net.proxy_protocol import Announced  # rarely needed
-
-    accept = _acceptor(listener, Announced)
-
-    def accept_announced() -> tuple[Plain, str]:
-        plain, host = accept()
-        if not announcers(host):
-            plain.close()
-            raise ConnectionAbortedError(f"{host} is not among the trusted proxies")
-        return plain, host
-
-    return accept_announced
-
-
-def _acceptor(
-    listener: socket.socket, plain: type[Plain] = Plain
-) -> Callable[[], tuple[Plain, str]]:
+def _acceptor(listener: socket.socket) -> Callable[[], Accepted]:
     kind = int(listener.family), int(listener.type), listener.proto
     accept_descriptor = getattr(listener, "_accept", None)  # it is no public name, so do without
 
-    def accept() -> tuple[Plain, str]:
+    def accept() -> Accepted:
         if accept_descriptor is None:
             accepted, address = listener.accept()
             descriptor = accepted.detach()
         else:
             descriptor, address = accept_descriptor()
-        transport = plain(*kind, descriptor)
+        transport = Plain(*kind, descriptor)
         transport.setblocking(False)
         return transport, address[0]
 
-    def accept_ipv6() -> tuple[Plain, str]:
+    def accept_ipv6() -> Accepted:
         transport, host = accept()
         return transport, host.removeprefix("::ffff:")  # of a client that came by IPv4
 
-    def accept_unix() -> tuple[Plain, str]:
+    def accept_unix() -> Accepted:
         accepted, _ = listener.accept()
-        transport = plain(*kind, accepted.detach())
+        transport = Plain(*kind, accepted.detach())
         transport.setblocking(False)
         return transport, UNIX_PEER
 

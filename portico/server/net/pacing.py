@@ -174,17 +174,9 @@ class Paced:
         self._pacer.take(sent)
         return sent
 
-    def source(self) -> str | None:
-        """Return the client's address as the PROXY protocol gives it; None if it is not spoken."""
-        return self._transport.source()
-
     def expect(self, length: int, /) -> None:
         """Prepare for so many octets of content; CHUNKED if that is not known."""
         self._transport.expect(length)
-
-    def send_little_ahead(self) -> None:
-        """Have the kernel hold little of what the client has no room for."""
-        self._transport.send_little_ahead()
 
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""

@@ -11,8 +11,10 @@ import re
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
-from portico.server.net.transport import Plain
+if TYPE_CHECKING:
+    from portico.server.net.transport import Plain
 
 V1_LIMIT = 107
 """Octets of a header of version 1, with CRLF (2.1)."""
@@ -90,45 +92,18 @@ def _ipv6(address: IPv6Address) -> str:
     return str(address.ipv4_mapped or address)
 
 
-class Announced(Plain):
-    """A connection without encryption that begins with a header.
+def take_header(plain: Plain, begun: bytes) -> tuple[bytes, str | None]:
+    """Take the header, or more of it, off a connection of which `begun` has been taken.
 
-    The header is taken off by the first call of `recv` that finds it whole; nothing that follows
-    it is taken with it. What is no header raises ConnectionAbortedError.
+    Return what of it has been taken now, and the client's address (see `read_header`); None in its
+    place until all has come. Nothing that follows the header is taken. Raises ValueError for what
+    is no header, BlockingIOError if nothing has come, ConnectionAbortedError at the end.
     """
-
-    __slots__ = ("_begun", "_source")
-
-    def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
-        super().__init__(family, kind, protocol, descriptor)
-        self._begun = b""  # the header, as far as it has come
-        self._source: str | None = None
-
-    def source(self) -> str | None:
-        """Return the client's address as the header gives it, "" if it gives none."""
-        return self._source
-
-    def recv(self, most: int, flags: int = 0, /) -> bytes:
-        """Return what has come after the header."""
-        if self._source is None:
-            self._take_header()
-        return super().recv(most, flags)
-
-    receive = recv
-
-    def _take_header(self) -> None:
-        """Raises BlockingIOError while it is not whole."""
-        come = super().recv(V2_LIMIT, socket.MSG_PEEK)
-        try:
-            found = read_header(self._begun + come)
-        except ValueError as problem:
-            raise ConnectionAbortedError(str(problem)) from None
-        if found is not None:
-            length, self._source = found
-            super().recv(length - len(self._begun))
-            self._begun = b""
-        elif come:
-            self._begun += super().recv(len(come))
-            raise BlockingIOError
-        else:
-            raise ConnectionAbortedError("the connection ended before its header")
+    come = plain.recv(V2_LIMIT, socket.MSG_PEEK)
+    if not come:
+        raise ConnectionAbortedError("the connection ended before its header")
+    found = read_header(begun + come)
+    if found is None:
+        return begun + plain.recv(len(come)), None
+    length, source = found
+    return begun + plain.recv(length - len(begun)), source

@@ -180,17 +180,9 @@ class Tls:
         """Send `count` octets of an open file; return how many, 0 at the file's end."""
         return self._send_parts(lambda at, some: read_at(fd, some, offset + at), count, 0)
 
-    def source(self) -> str | None:
-        """Return the client's address as the PROXY protocol gives it; None if it is not spoken."""
-        return self._plain.source()
-
     def expect(self, length: int, /) -> None:
         """Prepare for so many octets of content; CHUNKED if that is not known."""
         self._plain.expect(length)
-
-    def send_little_ahead(self) -> None:
-        """Have the kernel hold little of what the client has no room for."""
-        self._plain.send_little_ahead()
 
     def unread(self) -> int:
         """Return how many octets the client has not taken; 0 where the system does not tell."""

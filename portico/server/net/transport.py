@@ -80,19 +80,8 @@ class Transport(Protocol):
         """Send `count` octets of an open file; return how many, 0 at the file's end."""
         ...
 
-    def source(self) -> str | None:
-        """Return the client's address as the PROXY protocol gives it; None where it is not spoken.
-
-        It is known once `receive` has returned. "" if the proxy gives none.
-        """
-        ...
-
     def expect(self, length: int, /) -> None:
         """Prepare for so many octets of content; CHUNKED if that is not known."""
-        ...
-
-    def send_little_ahead(self) -> None:
-        """Have the kernel hold little of what the client has no room for."""
         ...
 
     def unread(self) -> int:
@@ -134,10 +123,6 @@ class Plain(SocketType):
             return os.sendfile(self.fileno(), fd, offset, count)
         octets = read_at(fd, min(count, _READ_AT_ONCE), offset)
         return self.send(octets) if octets else 0
-
-    def source(self) -> str | None:
-        """Return None: a header of the PROXY protocol is not expected."""
-        return None
 
     def send_little_ahead(self) -> None:
         """Have the kernel hold little of what the client has no room for."""

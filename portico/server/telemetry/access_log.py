@@ -72,10 +72,6 @@ class CertifiedPeer(str):
         """The subject; empty before the handshake is complete, or without a certificate."""
         return "".join(self._subject)
 
-    def at(self, address: str) -> Self:
-        """Return the same client at another address."""
-        return type(self)(address, self._subject)
-
 
 class AccessLog:
     """Writes log lines to the file descriptor `fd`, and never closes it.

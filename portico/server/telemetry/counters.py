@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-LAYOUT = 3
+LAYOUT = 4
 """The version of the cells' meaning; increment it with any change below. After an update, workers
 with new code may run under a supervisor with old code, and must not write into its cells."""
 
@@ -40,7 +40,8 @@ CELLS = 1000
     CPU_NANOSECONDS,
     DURATION_NANOSECONDS,
     HANDSHAKES_FAILED,
-) = range(10)
+    NOT_ANNOUNCED,
+) = range(11)
 """Counters, except THE_LAYOUT, which holds LAYOUT.
 
 KNOWN_HEADS, KNOWN_KEYS and MISSES count look-ups in the reply cache, by their result.
@@ -97,6 +98,10 @@ class Counters:
     def handshake_failed(self) -> None:
         """Count a TLS handshake that failed."""
         self.cells[HANDSHAKES_FAILED] += 1
+
+    def not_announced(self) -> None:
+        """Count a connection closed because no trusted proxy sent a valid PROXY header."""
+        self.cells[NOT_ANNOUNCED] += 1
 
     def knew_key(self) -> None:
         """Count a request whose reply was cached under the request's key."""

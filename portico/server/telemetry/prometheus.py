@@ -107,6 +107,8 @@ def _connections(sums: list[int]) -> Iterator[Metric]:
     yield Counter("portico_connections_accepted", text, sums[counters.ACCEPTED])
     text = "TLS handshakes that failed."
     yield Counter("portico_tls_handshakes_failed", text, sums[counters.HANDSHAKES_FAILED])
+    text = "Connections closed because they did not begin with the PROXY header of a trusted proxy."
+    yield Counter("portico_proxy_headers_refused", text, sums[counters.NOT_ANNOUNCED])
     by_state = {name: sums[counters.FIRST_STATE + state] for state, name in STATES.items()}
     text = "Connections open now, by state."
     yield _filled(Gauge("portico_connections", text, labels=["state"]), by_state)
