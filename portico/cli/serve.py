@@ -214,7 +214,7 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
     sandbox = Sandbox(config, report, is_alone=True)
     if user is not None:
         privileges.become(user, config, report, is_alone=True)
-    program.started(config, listeners)
+    program.started(config, listeners, sandbox.is_refused)
     begin = time.monotonic()
     systemd.ready("1 worker")
     systemd.watch(worker.later)
@@ -229,9 +229,9 @@ def _supervise(config: Config, listeners: Listeners, program: _Program) -> int:
         return refuse(ConfigError("--workers: there can be only one on this system"))
     from portico.server.processes.supervisor import Generation, StartError, Supervisor
 
-    def on_start(workers: Config, listeners: Listeners) -> None:
+    def on_start(workers: Config, listeners: Listeners, is_refused: bool) -> None:  # noqa: FBT001
         program.open_browser(listeners)
-        program.started(workers, listeners)
+        program.started(workers, listeners, is_refused)
 
     check_certificates(config)
     supervisor = Supervisor(
@@ -294,8 +294,8 @@ class _Program:
         listeners = self.inherited or bind_anew(config, held)
         return Generation(_at_terminal(_with_whole_paths(config, self._here)), listeners)
 
-    def started(self, workers: Config, listeners: Listeners) -> None:
-        """Show the banner, and start to serve metrics."""
+    def started(self, workers: Config, listeners: Listeners, is_refused: bool) -> None:  # noqa: FBT001
+        """Show the banner, and start to serve metrics. The sandbox may be refused."""
         from portico.server.net.listeners import is_local
         from portico.server.processes.sandbox import describe
 
@@ -315,7 +315,7 @@ class _Program:
             noted.append(how_to_trust())
         if config.user:
             noted.append(f"It serves as user {config.user}.")
-        noted += filter(None, [describe(config)])
+        noted += filter(None, [describe(config, is_refused=is_refused)])
         url = "" if metrics is None else metrics.url
         say(
             banner(

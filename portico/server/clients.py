@@ -19,7 +19,7 @@ from portico.server.connection import Connection
 from portico.server.eviction import YOUNG_SECONDS, first_to_go
 from portico.server.net.acceptor import Acceptor
 from portico.server.net.listeners import BACKLOG
-from portico.server.net.loop import EXCLUSIVE, READ, report_bug
+from portico.server.net.loop import EXCLUSIVE, READ, run_guarded
 from portico.server.states import CLOSED
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Clients:
     def drain(self) -> None:
         """End the connections that are idle now, and the others with their present exchange."""
         for connection in list(self._connections.values()):
-            connection.drain()
+            self._guard(connection, connection.drain)
 
     def close(self) -> None:
         """Close all sockets."""
@@ -149,7 +149,7 @@ class Clients:
         for door in self._doors:
             door.listener.close()
         for connection in list(self._connections.values()):
-            connection.close()
+            run_guarded(connection.close)
 
     def close_broken(self, fd: int) -> None:
         """Close the connection with the descriptor `fd`, the handler of which has failed."""
@@ -241,13 +241,13 @@ class Clients:
             connection.drain()
 
     def _start(self, connection: Connection, data: bytes | None) -> None:
-        if connection.state == CLOSED:
-            return
-        try:
-            connection.start(data)
-        except Exception:  # noqa: BLE001
-            report_bug()
-            connection.close()
+        if connection.state != CLOSED:
+            self._guard(connection, partial(connection.start, data))
+
+    def _guard(self, connection: Connection, act: Callable[[], None]) -> None:
+        """Have a connection do something; if it fails it is closed, and the others go on."""
+        if not run_guarded(act):
+            run_guarded(connection.close)
 
     def _closed(self, connection: Connection) -> None:
         del self._connections[connection.fd]
@@ -258,7 +258,7 @@ class Clients:
         victims = first_to_go(self._connections.values(), self._most, spare=self._is_short)
         end = monotonic() + MAKE_ROOM_SECONDS
         for connection in victims:
-            connection.give_up()
+            self._guard(connection, connection.give_up)
             if monotonic() > end:
                 break
         return bool(victims)
@@ -295,7 +295,7 @@ class Clients:
         if not self._connections:
             self._sweeps_left -= 1
         if self._on_sweep is not None:
-            self._on_sweep()
+            run_guarded(self._on_sweep)
         self._is_sweeping = self._is_shared or self._sweeps_left > 0
         if self._is_sweeping:
             self._loop.later(SWEEP_SECONDS, self._sweep)
@@ -305,7 +305,7 @@ class Clients:
         end = monotonic() + EXPIRE_SECONDS
         for connection in connections:
             if connection.deadline < self._loop.now and connection.state != CLOSED:
-                connection.expire()
+                self._guard(connection, connection.expire)
                 if monotonic() > end:
                     self._loop.soon(-1, partial(self._expire, connections))
                     return

@@ -253,7 +253,8 @@ class Worker:
         if certificates is not None:
             work = partial(certificates.refresh, self._resources.report, now=not goes_on)
             done = self._look_at_certificates if goes_on else _nothing
-            self._blocking_io.submit(certificates, work, done)
+            if not self._blocking_io.submit(certificates, work, done):
+                done()  # no thread is granted now
 
     @property
     def requests(self) -> int:

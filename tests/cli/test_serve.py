@@ -280,7 +280,7 @@ def test_serves_until_a_signal_and_says_so_in_one_line(
         "",
         f"    {running.url}",
         "",
-        *filter(None, [describe(Config.of(root=str(site)))]),
+        *filter(None, [describe(Config.of(root=str(site)), is_refused=False)]),
         "Press Ctrl+C to stop.",
     ]
     assert urlsplit(running.url).hostname == "localhost"

@@ -14,7 +14,7 @@ import pytest
 
 from portico.config.config import Config
 from portico.http.content import Octets, Stream
-from portico.http.message import RequestHead, Response
+from portico.http.message import ProtocolError, RequestHead, Response
 from portico.server import clients as clients_module
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
 from portico.server.embedded import Server
@@ -176,6 +176,30 @@ def accepting(desk: Desk, most: int) -> Iterator[tuple[Clients, Callable[[bytes]
 
         yield clients, connect
         clients.close()
+
+
+def test_a_connection_that_fails_at_its_deadline_is_closed_and_the_others_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(clients_module, "SWEEP_SECONDS", 0.01)
+
+    class Broken(Answers):
+        def refuse(self, problem: ProtocolError, _request: RequestHead | None = None) -> Response:
+            raise LookupError(problem.detail)
+
+    desk = Desk(Config.of(head_timeout=0.01), Broken(lambda _: Response(204, [])))
+    with accepting(desk, 10) as (clients, connect):
+
+        def all_have_gone() -> bool:
+            desk.turn()
+            return len(clients) == 0
+
+        for _ in range(2):
+            peers = [connect(b"GET /"), connect(b"GET /")]
+            eventually(all_have_gone)
+            assert [peer.recv(1) for peer in peers] == [b"", b""]
+    desk.close()
+    assert capfd.readouterr().err.count("LookupError: The request did not arrive in time.") == 4
 
 
 def test_newcomers_keep_a_client_waiting_for_a_share_of_them(desk: Desk) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import select
+import shutil
 import socket
+import ssl
 import threading
 import time
+from _thread import start_new_thread
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from portico.config.config import Config
 from portico.server import shares
 from portico.server import worker as worker_module
+from portico.server.background import threads as threads_module
 from portico.server.connection import Connection
 from portico.server.embedded import Server
 from portico.server.net.listeners import bind, url_of
@@ -20,6 +25,7 @@ from portico.server.net.loop import EXCLUSIVE, READ
 from portico.server.net.send_queue import SendQueue
 from portico.server.responder import Responder
 from portico.server.worker import Worker
+from tests.server.certifying import TlsClient, make, trusting
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
 from tests.server.inside import running
@@ -184,3 +190,33 @@ def test_a_newcomer_for_whom_another_was_woken_in_vain_is_served(site: Path) -> 
             worker.stop()
             for thread in threads:
                 thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
+def test_new_certificates_are_looked_for_though_at_times_no_thread_is_granted(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (make(tmp_path, f"{name}.pem", "localhost") for name in ("old", "new"))
+    refused: list[object] = []
+
+    def start(*arguments: Any) -> object:  # noqa: ANN401
+        if len(refused) < 3:
+            refused.append(arguments)
+            raise RuntimeError("can't start new thread")
+        return start_new_thread(*arguments)
+
+    monkeypatch.setattr(threads_module, "start_new_thread", start)
+    monkeypatch.setattr(worker_module, "CERTIFICATE_SECONDS", 0.01)
+    with running(Config.of(root=str(site), port=0, tls_cert=str(old))) as (_, url):
+        eventually(lambda: len(refused) == 3)
+        new.replace(old)
+        context = trusting(old)
+
+        def serves_new() -> bool:
+            try:
+                TlsClient(url, context).close()
+            except ssl.SSLError:
+                return False
+            return True
+
+        eventually(serves_new)

@@ -95,7 +95,7 @@ class Threads(Generic[Job]):
         if self._count < self._most:
             try:
                 start_new_thread(self._work, ())
-            except RuntimeError:
+            except (RuntimeError, MemoryError):
                 return self._count > 0
             self._running.acquire(blocking=False)
             self._count += 1
@@ -132,9 +132,13 @@ class Threads(Generic[Job]):
                     if not self._count:
                         self._running.release()
                     return None
-                woken = allocate_lock()
-                woken.acquire()
-                self._idle.append(woken)
+                try:
+                    woken = allocate_lock()
+                    woken.acquire()
+                    self._idle.append(woken)
+                except (RuntimeError, MemoryError):
+                    waits = False
+                    continue
             if not woken.acquire(timeout=IDLE_SECONDS):
                 with self._lock:
                     waits = woken not in self._idle  # True if `submit` woke this thread just now

@@ -250,7 +250,7 @@ class Loop:
                     except Exception:  # noqa: BLE001
                         report_bug()
                         if on_bug is not None:
-                            _run_guarded(partial(on_bug, fd))
+                            run_guarded(partial(on_bug, fd))
             if len(ready) > 1:
                 spent = time.monotonic() - now
                 self._count = _EVENTS_AT_ONCE
@@ -275,7 +275,7 @@ class Loop:
         """Call `on_long_turn` if the turn has lasted long since that was done last."""
         since = max(self.now, self._interrupted)
         if self._on_long_turn is not None and time.monotonic() - since > LONG_TURN:
-            _run_guarded(self._on_long_turn)
+            run_guarded(self._on_long_turn)
             self._interrupted = time.monotonic()
 
     def close(self) -> None:
@@ -297,7 +297,7 @@ class Loop:
         """Make the calls that were put off for now."""
         self._is_called = False  # first: what is added from now on may come too late to be seen
         while self._calls:
-            _run_guarded(self._calls.popleft())
+            run_guarded(self._calls.popleft())
             self._look_at_clock()
         if self._soon:
             calls, self._soon = self._soon, []
@@ -305,11 +305,11 @@ class Loop:
                 self._call(fd, call)
                 self._look_at_clock()
         while self._timers and self._timers[0][0] <= self.now:
-            _run_guarded(heapq.heappop(self._timers)[2])
+            run_guarded(heapq.heappop(self._timers)[2])
 
     def _call(self, fd: int, call: Callable[[], None]) -> None:
-        if not _run_guarded(call) and self._on_bug is not None:
-            _run_guarded(partial(self._on_bug, fd))
+        if not run_guarded(call) and self._on_bug is not None:
+            run_guarded(partial(self._on_bug, fd))
 
     def _on_last(self, _events: int) -> None:
         if not self._serves_last:
@@ -331,7 +331,7 @@ class Loop:
         self._woken.recv(4096)
 
 
-def _run_guarded(call: Callable[[], None]) -> bool:
+def run_guarded(call: Callable[[], None]) -> bool:
     """Make `call`; False if it raised."""
     try:
         call()

@@ -26,6 +26,7 @@ restricted at the outer level only.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import struct
@@ -95,6 +96,8 @@ class Sandbox:
         `is_alone` means that there is no supervisor, so this process also does a supervisor's work.
         `report` is called if the kernel refuses; then the process is not restricted.
         """
+        self.is_refused = False
+        """Whether the kernel, or a seccomp filter before it, refused the sandbox."""
         self._config = config
         self._root = absolute(config.root)
         self._report = report
@@ -107,7 +110,10 @@ class Sandbox:
             for path in self._of_processes():
                 with suppress(OSError):
                     os.open(path, os.O_PATH | os.O_CLOEXEC)
-            self._restrict([*self._rules(_around(self._root)), *self._of_sockets()])
+            problem = self._restrict([*self._rules(_around(self._root)), *self._of_sockets()])
+            if problem is not None:
+                self._abi, self.is_refused = 0, True
+                report(f"no sandbox, the system refuses it: {problem.strerror}")
 
     def run(self, serve: Callable[[Held | None], bool]) -> None:
         """Call `serve` in a thread restricted to the root; again in a new one if it returns True.
@@ -126,7 +132,12 @@ class Sandbox:
             nonlocal goes_on, problem
             try:
                 held = Held(self._root)
-                self._restrict(self._rules([self._root]))
+                refusal = self._restrict(self._rules([self._root]))
+                if refusal is not None:
+                    self._report(
+                        f"the sandbox holds only to the folders around {self._root}, since the "
+                        f"system refuses more: {refusal.strerror}"
+                    )
                 self._look_at_root()
                 goes_on = serve(held)
             except BaseException as error:  # noqa: BLE001
@@ -157,10 +168,10 @@ class Sandbox:
         except OSError:
             return  # the root may be created later
 
-    def _restrict(self, rules: Iterable[tuple[str, int]]) -> None:
+    def _restrict(self, rules: Iterable[tuple[str, int]]) -> OSError | None:
         """Restrict this thread, and those that it starts later, to `rules` (see `_rules`).
 
-        Earlier restrictions stay in force.
+        Earlier restrictions stay in force. Return the error if the kernel refuses.
         """
         scopes = _SIGNALS | _ABSTRACT_SOCKETS
         if os.environ.get("NOTIFY_SOCKET", "").startswith("@"):
@@ -172,15 +183,19 @@ class Sandbox:
             _BIND_AND_CONNECT if self._abi >= _NETWORK_ABI else 0,
             scopes if self._abi >= _SCOPE_ABI else 0,
         )
+        ruleset = -1
         try:
             ruleset = _call(_CREATE_RULESET, handled, len(handled), 0)
             for path, rights in rules:
                 _allow(ruleset, path, rights & rights_to_files)
             _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             _call(_RESTRICT_SELF, ruleset, 0)
-            os.close(ruleset)
         except OSError as error:
-            self._report(f"no sandbox, the system refuses it: {error.strerror}")
+            return error
+        finally:
+            if ruleset >= 0:
+                os.close(ruleset)
+        return None
 
     def _rules(self, roots: Iterable[str]) -> Iterator[tuple[str, int]]:
         """Yield pairs of a path and the rights granted at and beneath the path."""
@@ -213,13 +228,15 @@ class Sandbox:
         return ["/proc/self/mountinfo", *(of_metrics if measures else [])]
 
 
-def describe(config: Config) -> str:
+def describe(config: Config, *, is_refused: bool) -> str:
     """Return a line for the operator: what the sandbox of `config` allows, or why there is none.
 
     Empty if `config` wants no sandbox.
     """
     if not config.sandbox:
         return ""
+    if is_refused:
+        return "Sandbox: none, because the system refuses it."
     abi = landlock_abi()
     if abi < _needed(config):
         return f"Sandbox: none, {_lacking(abi)}."
@@ -288,12 +305,16 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     """Add a rule that grants `rights` at and beneath `path`, if it exists. Raises OSError."""
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return  # there is nothing to grant rights to
-    if not os.path.isdir(path):
-        rights &= _OF_FILES
-    _call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, place), 0)
-    os.close(place)
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+            raise
+        return  # so there is nothing to be read
+    try:
+        if not os.path.isdir(path):
+            rights &= _OF_FILES
+        _call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, place), 0)
+    finally:
+        os.close(place)
 
 
 def _needed(config: Config) -> int:

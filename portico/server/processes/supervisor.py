@@ -35,6 +35,7 @@ from portico.server.processes.worker_main import (
     READY,
     RETIRE,
     SERVED,
+    UNSANDBOXED,
     WARNING,
 )
 from portico.server.processes.worker_process import WorkerProcess
@@ -111,15 +112,16 @@ class Supervisor:
         first: Generation,
         *,
         load: Callable[[Listeners], Generation],
-        on_start: Callable[[Config, Listeners], None],
+        on_start: Callable[[Config, Listeners, bool], None],
         report: Callable[[str], None],
         metrics: ServerCounters | None = None,
     ) -> None:
         """`load` reads the configuration again and returns the next generation.
 
         It is given the present listening sockets and keeps those that are still wanted; it raises
-        ConfigError or BindError. `on_start` is called once, when the workers of `first` serve.
-        `report` shows a text to the operator. `metrics` is None when metrics are off.
+        ConfigError or BindError. `on_start` is called once, when the workers of `first` serve; its
+        third argument tells whether the system refuses them the sandbox. `report` shows a text to
+        the operator. `metrics` is None when metrics are off.
         """
         self.requests = 0
         """Requests answered by the workers that have ended."""
@@ -239,6 +241,8 @@ class Supervisor:
                 worker.ready = True
                 if self._current is not None and self._current.slot_of(worker) is not None:
                     worker.go()
+            elif message == UNSANDBOXED:
+                worker.is_sandboxed = False
             elif message == PONG:
                 worker.pings = 0
             elif message == LEAVING:
@@ -337,7 +341,8 @@ class Supervisor:
             elif worker.accepts:
                 worker.send(RETIRE)
         if former is None:
-            self._on_start(coming.config, coming.listeners)
+            is_refused = not all(worker.is_sandboxed for worker in self._workers)
+            self._on_start(coming.config, coming.listeners, is_refused)
             systemd.ready(coming.status)
         else:
             discard(former.listeners, kept=coming.listeners)

@@ -2,10 +2,11 @@
 
 The supervisor starts a fresh interpreter with BOOT. The worker gets its arguments as JSON in the
 environment, the listening sockets and the control socket as open descriptors. It sends READY, waits
-for GO, and serves. RETIRE, DRAIN and END tell it how to stop; its loop answers PING with PONG, as a
-sign of life. It sends LEAVING when it accepts no more connections, and at its end SERVED, with the
-number of requests and the number of responses that it cut off. WARNING carries a text for the
-operator. When the control socket reaches its end, the supervisor is gone, and the worker drains.
+for GO, and serves. UNSANDBOXED, before READY, means that the system refused the sandbox. RETIRE,
+DRAIN and END tell it how to stop; its loop answers PING with PONG, as a sign of life. It sends
+LEAVING when it accepts no more connections, and at its end SERVED, with the number of requests and
+the number of responses that it cut off. WARNING carries a text for the operator. When the control
+socket reaches its end, the supervisor is gone, and the worker drains.
 
 SIGTERM makes the worker drain, too. SIGINT and SIGHUP, which a terminal sends to all its processes,
 are ignored: the supervisor acts on them. A service manager may send SIGTERM in addition to the
@@ -44,7 +45,8 @@ BOOT = (
 
 GO, RETIRE, DRAIN, END, PING = b"g", b"r", b"d", b"e", b"p"
 """Commands: serve; stop without a deadline; stop within the grace time; stop now; send PONG."""
-READY, LEAVING, PONG, SERVED, WARNING = b"ready", b"leaving", b"pong", b"served ", b"warning "
+READY, UNSANDBOXED, LEAVING, PONG = b"ready", b"unsandboxed", b"leaving", b"pong"
+SERVED, WARNING = b"served ", b"warning "
 """Messages, each a line. SERVED is followed by two numbers, WARNING by a text."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -181,6 +183,8 @@ def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox
         on_wait=control.warn,
     )
     sandbox = Sandbox(config, control.warn, is_alone=False)
+    if sandbox.is_refused:
+        control.send(UNSANDBOXED)
     if user is not None:
         report = control.warn if is_first else None
         privileges.become(user, config, report, is_alone=False)

@@ -41,6 +41,8 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.ready = False
         """Whether the worker has sent READY."""
+        self.is_sandboxed = True
+        """False if the system refused the worker its sandbox."""
         self.accepts = True
         """False once the worker accepts no more connections."""
         self.serves = False

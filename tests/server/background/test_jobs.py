@@ -255,6 +255,21 @@ def test_when_the_system_grants_no_thread_a_job_is_refused(
     assert notes == ["later"]
 
 
+def test_a_thread_that_cannot_wait_ends_and_others_come(
+    jobs: JobThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[object] = []
+
+    def allocate() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threads_module, "allocate_lock", allocate)
+    for count in (1, 2):
+        assert jobs.submit(note(notes, count))
+        eventually(lambda: jobs._count == 0)
+        assert len(notes) == count
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread its own priority")
 def test_the_thread_has_a_lower_priority_than_the_loop(jobs: JobThread) -> None:
     priorities: list[object] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import socket
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from portico.server.processes.sandbox import landlock_abi
+from portico.server.processes.sandbox import _allow, landlock_abi
 from portico.site.users import hash_token
 from tests.server.certifying import TlsClient, make, trusting
 from tests.server.clients import Client, eventually, get, request
@@ -46,6 +48,8 @@ OLD_KERNEL = """
 _call_as_it_is = _call
 
 def _call(number, *arguments):
+    if number == _RESTRICT_SELF and "REFUSED" in os.environ:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
     abi = int(os.environ.get("ABI", 99))
     if number == _CREATE_RULESET and arguments[0] is None:
         if abi == 0:
@@ -58,7 +62,8 @@ def _call(number, *arguments):
         assert not scopes
     return _call_as_it_is(number, *arguments)
 """
-"""Makes of it one for which the kernel has at most the Landlock ABI that the environment says."""
+"""Makes of it one for which the kernel has at most the Landlock ABI that the environment says,
+or a filter of system calls refuses the last of them."""
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +175,32 @@ def test_a_kernel_that_cannot_do_it(
         assert portico.start().content() == b"small"
         assert f"Sandbox: none, because {why}." in portico.said
         assert portico.end() == 0
+
+
+@NEEDS_LANDLOCK
+def test_a_system_that_refuses_it(root: Path, code: Path, tmp_path: Path, workers: str) -> None:
+    """Such as a filter of system calls: then the banner does not claim one."""
+    options = [str(root), "--port", "0", "--workers", workers]
+    environ = {"PYTHONPATH": str(code), "REFUSED": "1"}
+    with Supervised(tmp_path, *options, environ=environ) as portico:
+        assert portico.start().content() == b"small"
+        assert "Sandbox: none, because the system refuses it." in portico.said
+        assert "reads only" not in portico.said
+        told = "portico: no sandbox, the system refuses it: Operation not permitted\n"
+        assert portico.said.count(told) == int(workers)
+        assert portico.end() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is a sandbox")
+def test_without_a_descriptor_left_a_rule_is_not_left_out() -> None:
+    """It would keep the server from its own root."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            _allow(-1, "/", 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @NEEDS_LANDLOCK
