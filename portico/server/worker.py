@@ -10,6 +10,7 @@ time, so that no request meets a connection that has just been closed.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from portico.site.to_https import ToHttps
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from portico.server.clients import Secure
     from portico.server.limits import Limits
@@ -299,7 +300,19 @@ class Worker:
         self._has_begun = True
         self._clients.accept()
         if self._config.allows:
+            self._jobs.submit(self._look_at_root())
             self._jobs.submit(self._resources.uploads.sweep())
+
+    def _look_at_root(self) -> Iterator[None]:
+        """Tell of a root in which nothing can be stored. For the background."""
+        root, user = self._config.root, self._config.user
+        if not os.access(root, os.W_OK | os.X_OK):
+            who = f"--user {user}" if user else "this user"
+            self._resources.report(
+                f"{root} cannot be written by {who}: uploads get 403, but for those into folders "
+                "below it that can"
+            )
+        yield
 
     def _close(self) -> None:
         self.cut = self._busy

@@ -347,6 +347,9 @@ def report_bug() -> None:
         if isinstance(sys.exception(), MemoryError):
             tell("portico: out of memory\n")
             return
-        import traceback  # here, because it costs a start two milliseconds
+        told = f"{sys.exception()!r}\n"
+        with contextlib.suppress(ImportError, OSError):  # a user who cannot read Python's code
+            import traceback  # here, because it costs a start two milliseconds
 
-        tell(f"portico: a bug, please report it:\n{traceback.format_exc()}")
+            told = traceback.format_exc()
+        tell(f"portico: a bug, please report it:\n{told}")

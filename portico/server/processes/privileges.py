@@ -7,7 +7,9 @@ one process, give up root and its groups permanently before they accept a connec
 
 from __future__ import annotations
 
+import contextlib
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from portico.config.config import ConfigError
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from portico.config.config import Config
+
+
+_NEEDED_LATER = (
+    *("binascii", "fcntl", "hashlib", "json", "traceback", "unicodedata", "urllib.parse", "zlib"),
+    *("brotli", "zstandard", "multipart"),
+    *("portico.site.rules.headers", "portico.site.rules.redirects"),
+)
+"""Modules that common requests need, imported before the process may lose the right to read them."""
 
 
 class Account(NamedTuple):
@@ -56,6 +66,9 @@ def become(
     let this process become the user.
     """
     code = own_code()  # before this process may lose the right to look it up
+    for name in _NEEDED_LATER:
+        with contextlib.suppress(ImportError):  # some are optional
+            import_module(name)
     try:
         os.setgroups(user.groups)
         os.setgid(user.gid)
@@ -72,7 +85,7 @@ def become(
         if report is not None and not _may_read(path):
             report(
                 f"{path} cannot be read by --user {config.user}: what Python loads when it is "
-                "needed, as for --compress, will fail; install Python and Portico elsewhere"
+                "needed, as for README pages, will fail; install Python and Portico elsewhere"
             )
     how = "a new one takes a restart" if is_alone else "a new one takes a reload (SIGHUP)"
     for path in dict.fromkeys((*config.tls_certs, *config.tls_keys, config.tls_client_ca)):

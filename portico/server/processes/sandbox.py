@@ -105,6 +105,8 @@ class Sandbox:
         abi = landlock_abi() if config.sandbox else 0
         self._abi = abi if abi >= _needed(config) else 0
         if self._abi:
+            with suppress(ImportError):
+                import zlib  # noqa: F401 (its library may lie outside what can be read later)
             # Kept open on purpose: a rule is bound to the inode, and the kernel drops and renews
             # those of /proc that are not in use.
             for path in self._of_processes():

@@ -14,8 +14,9 @@ import pytest
 from portico.config.config import Config, ConfigError
 from portico.server.processes.privileges import Account, account, become
 from tests.server.certifying import TlsClient, make, trusting
-from tests.server.clients import eventually, get
+from tests.server.clients import Client, eventually, get, request
 from tests.server.processes.supervised import Supervised, package_copy
+from tests.server.uploading import put
 from tests.unprivileged import NOBODY, public_folder, unprivileged
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -86,12 +87,41 @@ def test_a_site_that_the_user_cannot_read_is_not_served(place: Path, workers: st
 @AS_ROOT
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_python_code_that_the_user_cannot_read_is_told(place: Path, workers: str) -> None:
+    """What usual requests need is there all the same."""
     package = package_copy(place / "keys")
-    options = (str(place / "site"), "--port", "0", "--user", str(NOBODY), "--workers", workers)
+    options = [str(place / "site"), "--port", "0", "--user", str(NOBODY), "--workers", workers]
+    options += ["--allow", "create"]
+    os.chown(place / "site", NOBODY, NOBODY)
     environ = {"PYTHONPATH": str(place / "keys")}
     with Supervised(place, *options, environ=environ) as portico:
         portico.start()
         said = f"portico: {package} cannot be read by --user {NOBODY}: what Python loads when"
+        assert portico.said.count(said) == 1
+        with Client(portico.url) as client:
+            assert put(client, "/up.txt", b"up").status == 201
+            (place / "site" / "_headers").write_text("/up.txt\n  X-A: b\n")
+            assert client.ask(get("/up.txt", "Accept-Encoding: br")).fields["x-a"] == "b"
+            assert client.ask(get("/", "Accept-Encoding: gzip")).status == 200
+        assert portico.end() == 0
+
+
+@AS_ROOT
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_site_that_the_user_cannot_write_is_told_and_uploads_are_forbidden(
+    place: Path, workers: str
+) -> None:
+    os.chown(place / "made", NOBODY, NOBODY)
+    (place / "made").rename(place / "site" / "in")
+    options = [str(place / "site"), "--port", "0", "--user", str(NOBODY), "--workers", workers]
+    with Supervised(place, *options, "--allow", "write", "--insecure-writes") as portico:
+        with Client(portico.start().url) as client:
+            for path, status in [("/up.txt", 403), ("/small.txt", 403), ("/n/a", 403),
+                                 ("/n/", 403), ("/in/a", 201)]:  # fmt: skip
+                assert put(client, path, b"" if path.endswith("/") else b"up").status == status
+            assert client.ask(request("DELETE", "/small.txt")).status == 403
+            assert put(client, "/big.bin", bytes(1 << 20)).status == 403
+        said = f"portico: {place / 'site'} cannot be written by --user {NOBODY}: uploads get 403"
+        portico.hears(said)
         assert portico.said.count(said) == 1
         assert portico.end() == 0
 

@@ -124,6 +124,7 @@ def test_what_a_bug_reaches(
             "os.kill(os.getppid(), 0)": DENIED,
             "__import__('subprocess').run(['/bin/true'])": DENIED,
             "__import__('unicodedata').name('a')": "LATIN SMALL LETTER A",  # imported late
+            "'zlib' in __import__('sys').modules": "True",  # its library may be anywhere
             "__import__('lzma').compress(b'')[:6]": r"b'\xfd7zXZ\x00'",  # with a library
         }
         options = [str(root), "--port", "0", "--workers", workers, *allowed]
