@@ -46,10 +46,11 @@ _PRIVATE = (
 """The loopback and private networks (RFC 1918, RFC 4193)."""
 
 
-def with_local_certificate(config: Config) -> Config:
-    """Return `config`, with --https with its certificate as --tls-cert. Raises ConfigError."""
-    if not config.https:
-        return config
+def with_local_certificate(config: Config) -> tuple[Config, str]:
+    """Return `config`, with --https with its certificate as --tls-cert, and a line about it.
+
+    The line says how to trust the certificate's authority. Raises ConfigError.
+    """
     try:
         import cryptography  # noqa: F401 (whether it is there)
     except ImportError:
@@ -59,12 +60,13 @@ def with_local_certificate(config: Config) -> Config:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.makedirs(os.path.dirname(os.path.join(folder, SERVER)), mode=0o700, exist_ok=True)
-        _Maker(folder).make()
+        is_new = _Maker(folder).make()
     except (OSError, ValueError) as problem:
         raise ConfigError(f"--https: {folder} cannot be used; remove it: {problem}") from None
     given = {each.name: getattr(config, each.attribute) for each in OPTIONS}
     given = {name: value for name, value in given.items() if name in config.given}
-    return Config({**given, "tls_cert": (os.path.join(folder, SERVER),)})
+    line = how_to_trust() if is_new else f"Certificate by {os.path.join(folder, AUTHORITY)}."
+    return Config({**given, "tls_cert": (os.path.join(folder, SERVER),)}), line
 
 
 def state_folder() -> str:
@@ -112,15 +114,18 @@ class _Maker:
             *map(x509.IPAddress, networks),
         ]
 
-    def make(self) -> None:
-        """Make a server certificate unless there is a suitable one; and an authority likewise."""
+    def make(self) -> bool:
+        """Make a server certificate unless there is a suitable one; and an authority likewise.
+
+        Return whether the authority is new.
+        """
         x509 = self._x509
         authority = self._read(AUTHORITY, x509.NameConstraints)
         is_known = authority is not None and authority[1].permitted_subtrees == self._permitted
         server = self._read(SERVER, x509.SubjectAlternativeName)
         names = [*map(x509.DNSName, self._hosts), *map(x509.IPAddress, self._addresses)]
         if is_known and server is not None and {*names} <= {*server[1]}:
-            return
+            return False
         issuer_key: Any = None
         if authority is not None and is_known:
             issuer = authority[0]
@@ -145,6 +150,7 @@ class _Maker:
         )  # fmt: skip
         text = certificate.public_bytes(self._serialization.Encoding.PEM)
         self._write(SERVER, text + self._pem(key))
+        return not is_known
 
     def _certificate(
         self,

@@ -92,7 +92,7 @@ def run(argv: Sequence[str], signals: Signals) -> int:
     flags = parse(argv)
     config = Config.load(flags, os.environ)
     root = _check(config)
-    config = _with_local_certificate(config)
+    config, noted = _with_local_certificate(config)
     for text in unknown_variables(os.environ):
         report(text)
 
@@ -111,7 +111,7 @@ def run(argv: Sequence[str], signals: Signals) -> int:
 
             metrics = MetricsEndpoint(config)
         serve = _serve if config.workers == 1 else _supervise
-        program = _Program(flags, config, root, inherited, metrics, signals, here)
+        program = _Program(flags, config, root, inherited, metrics, signals, here, noted)
         return serve(_with_whole_paths(config, here), listeners, program)
     except (BindError, ConfigError) as problem:
         return refuse(problem)
@@ -264,9 +264,12 @@ class _Program:
         metrics: MetricsEndpoint | None,
         signals: Signals,
         here: str,
+        noted: Sequence[str],
     ) -> None:
+        """`noted` is shown at the start."""
         self.signals = signals
         self._here = here
+        self._noted = noted
         self._flags = flags
         self._config = config
         self._root = root
@@ -287,7 +290,7 @@ class _Program:
             os.chdir(self._here)
         config = Config.load(self._flags, os.environ)
         _check(config)
-        config = _with_local_certificate(config)
+        config, _ = _with_local_certificate(config)
         check_certificates(config)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
@@ -308,11 +311,7 @@ class _Program:
         if metrics is not None and not metrics.is_local:
             warned.append("everyone on your network can read the metrics.")
         urls = self._urls(listeners)
-        noted = notes(config, [] if self.inherited else urls)
-        if config.https:
-            from portico.cli.local_certificate import how_to_trust
-
-            noted.append(how_to_trust())
+        noted = [*notes(config, [] if self.inherited else urls), *self._noted]
         if config.user:
             noted.append(f"It serves as user {config.user}.")
         noted += filter(None, [describe(config, is_refused=is_refused)])
@@ -395,12 +394,14 @@ def check_certificates(config: Config) -> None:
         Certificates(config)
 
 
-def _with_local_certificate(config: Config) -> Config:
+def _with_local_certificate(config: Config) -> tuple[Config, list[str]]:
+    """Return the configuration with what --https adds, and what is to be said of that."""
     if not config.https:
-        return config
+        return config, []
     from portico.cli.local_certificate import with_local_certificate
 
-    return with_local_certificate(config)
+    config, line = with_local_certificate(config)
+    return config, [line]
 
 
 def _reload_certificates(worker: Worker) -> None:

@@ -238,9 +238,10 @@ class Worker:
         self._look_at_certificates()
         choose = self._certificates.context_for
         handshakes = Handshakes(self._telemetry.counters, self._telemetry.report)
+        are_meant = self._resources.hosts.are_meant
 
         def secure(plain: Plain, peer: str) -> tuple[Tls, str]:
-            tls = Tls(plain, choose, partial(handshakes.failed, peer))
+            tls = Tls(plain, choose, partial(handshakes.failed, peer), are_meant)
             return tls, CertifiedPeer(peer, tls.subject) if self._config.tls_client_ca else peer
 
         return secure

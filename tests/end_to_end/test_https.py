@@ -202,10 +202,11 @@ def test_a_certificate_for_work_on_this_machine(root: Path, tmp_path: Path) -> N
     state = tmp_path / "state" / "portico"
     server = state / "server" / "localhost.pem"
 
-    def serve() -> tuple[bytes, bytes]:
+    def serve(*, is_new: bool = False) -> tuple[bytes, bytes]:
         options = [str(root), "--port", "0", "--https"]
         with Supervised(tmp_path, *options, environ=environ) as command:
             command.start()
+            assert ("Have browsers trust this, once: " in command.said) == is_new
             assert str(state / "authority.pem") in command.said
             context = trusting(state / "authority.pem")
             for name in ("localhost", "127.0.0.1"):
@@ -214,9 +215,11 @@ def test_a_certificate_for_work_on_this_machine(root: Path, tmp_path: Path) -> N
             assert command.end() == 0
         return (state / "authority.pem").read_bytes(), server.read_bytes()
 
-    first = serve()
+    first = serve(is_new=True)
     assert serve() == first, "it is made once"
     for file in (server, state / "authority.pem", state / "authority.key"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     server.unlink()
     assert serve()[0] == first[0], "the authority stays"
+    (state / "authority.pem").unlink()
+    serve(is_new=True)

@@ -339,7 +339,7 @@ def _explain_unix(error: OSError, path: str) -> str:
     return f"cannot listen on {path}: {error.strerror or error}"
 
 
-def url_of(listener: socket.socket, scheme: str = CLEAR) -> str:
+def url_of(listener: socket.SocketType, scheme: str = CLEAR) -> str:
     """Return the URL of a listening socket; that on loopback if it listens on all addresses.
 
     A unix socket has no URL: the result is its address as the option `listen` takes it.
@@ -394,7 +394,7 @@ def is_local(listener: socket.socket) -> bool:
     return is_unix(listener) or is_loopback(listener)
 
 
-def is_unix(listener: socket.socket) -> bool:
+def is_unix(listener: socket.SocketType) -> bool:
     """Whether its address is a path."""
     return listener.family == getattr(socket, "AF_UNIX", None)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from portico.http.dates import imf_fixdate
 from portico.http.fields import host_name
 from portico.http.h1.serialize import CLOSE, Head
+from portico.server.net.listeners import HTTPS, url_of
 from portico.server.net.loop import LAST, WRITE
 from portico.site.origin.fingerprint import read_at
 from portico.site.pages.errors import error
@@ -76,11 +77,12 @@ class Tls:
     """An encrypted connection over `plain`, which must not block; a `transport.Transport`.
 
     `choose` returns the context for the name of a server. The handshake goes on with each
-    `receive`, and nothing may be sent before one has returned. If it fails,
-    `failed` is told for which name and why.
+    `receive`, and nothing may be sent before one has returned. If it fails, `failed` is told for
+    which name and why. `are_meant` says whether a host is one of this server: see `site.hosts`.
     """
 
     __slots__ = (
+        "_are_meant",
         "_choose",
         "_encrypted",
         "_failed",
@@ -103,10 +105,12 @@ class Tls:
         plain: Plain,
         choose: Callable[[str], ssl.SSLContext],
         failed: Callable[[str, Exception], None],
+        are_meant: Callable[[str], bool],
     ) -> None:
         self._plain = plain
         self._choose = choose
         self._failed = failed
+        self._are_meant = are_meant
         self._most = RECEIVED_FIRST  # octets that are received in one call
         self._name = ""  # of the server, as the client asks for it
         self.subject: list[str] = []
@@ -237,7 +241,11 @@ class Tls:
         """Answer a request without TLS once its head is there. Always raises."""
         if b"\r\n\r\n" in self._hello or len(self._hello) > HELLO_LIMIT:
             self._is_told = True
-            self._plain.send(explain_https(self._hello))
+            found = _HOST.search(self._hello)
+            host = found[1].decode("ascii") if found else ""
+            is_own = host_name(host) != "" and self._are_meant(host)
+            url = f"https://{host}/" if is_own else url_of(self._plain, HTTPS)
+            self._plain.send(explain_https(url))
             self._plain.shut_down_sending()
             self._hello = b""
         raise BlockingIOError
@@ -431,11 +439,8 @@ def subject_of(certificate: Mapping[str, Any] | None) -> str:
     )
 
 
-def explain_https(request: bytes) -> bytes:
+def explain_https(url: str) -> bytes:
     """Return the response to a request without TLS, with the URL at which it should be sent."""
-    found = _HOST.search(request)
-    host = found[1].decode("ascii") if found else ""
-    url = f"https://{host}/" if host_name(host) else "the same with https:"
     response = error(400, None, f"This port speaks HTTPS. The address is {url}")
     octets = [piece.in_memory or b"" for piece in response.content]
     date = imf_fixdate(int(time.time())).encode("ascii")

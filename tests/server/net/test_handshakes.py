@@ -38,7 +38,7 @@ class Peer:
         self.socket.setblocking(False)
         plain = Plain(fileno=ours.detach())
         plain.setblocking(False)
-        self.transport = Tls(plain, lambda _: context, lambda *_: None)
+        self.transport = Tls(plain, lambda _: context, lambda *_: None, bool)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE

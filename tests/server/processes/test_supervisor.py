@@ -58,6 +58,21 @@ def test_each_worker_serves_when_the_other_cannot(two: Supervised) -> None:
     assert two.logged.count('"GET /small.txt HTTP/1.1" 200 5\n') == 10
 
 
+def test_each_worker_limits_addresses_by_itself(
+    site: Path, tmp_path: Path, stack: ExitStack
+) -> None:
+    """So a client gets up to as many connections from each."""
+    options = (str(site), "--port", "0", "--workers", "2", "--client-connections", "2")
+    with Supervised(tmp_path, *options) as portico:
+        for idle in sorted(portico.start().workers):
+            os.kill(idle, signal.SIGSTOP)
+            clients = [stack.enter_context(Client(portico.url)) for _ in range(3)]
+            found = sorted(client.ask(get("/small.txt")).status for client in clients)
+            assert found == [200, 200, 429]
+            os.kill(idle, signal.SIGCONT)
+        assert portico.end() == 0
+
+
 def test_auto_is_a_worker_for_each_core(site: Path, tmp_path: Path) -> None:
     with Supervised(tmp_path, str(site), "--port", "0", "--workers", "auto") as portico:
         assert len(portico.start().workers) == cores()
