@@ -26,7 +26,7 @@ _NEEDED_LATER = (
     *("brotli", "zstandard", "multipart"),
     *("portico.site.rules.headers", "portico.site.rules.redirects"),
 )
-"""Modules that common requests need, imported before the process may lose the right to read them."""
+"""Modules that common requests need; imported before the right to read them may be lost."""
 
 
 class Account(NamedTuple):
