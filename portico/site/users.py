@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from portico.bounded import BoundedCache
 from portico.config.config import ConfigError
 from portico.site.access import TooManyGuesses, network_of
-from portico.site.origin.fingerprint import absolute, fingerprint
+from portico.site.origin.fingerprint import absolute, fingerprint, why_unreadable
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def read_users(path: str) -> tuple[dict[str, str], dict[bytes, str], list[str]]:
         with open(path, "rb") as file:
             text = file.read(FILE_LIMIT + 1).decode()
     except OSError as problem:
-        raise ConfigError(f"{path}: {problem.strerror}; --users must name a file") from None
+        raise ConfigError(f"{path}: {why_unreadable(path, problem)} (--users)") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8; save it so") from None
     if len(text) > FILE_LIMIT:

@@ -16,6 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from portico.config.config import ConfigError
+from portico.site.origin.fingerprint import why_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +114,8 @@ class Certificates:
         except ssl.SSLError as problem:
             raise ConfigError(_explain(problem, path, key)) from None
         except OSError as problem:
-            raise ConfigError(f"{_unreadable(path, key)}: {problem.strerror}") from None
+            unreadable = _unreadable(path, key)
+            raise ConfigError(f"{unreadable}: {why_unreadable(unreadable, problem)}") from None
         return context
 
 

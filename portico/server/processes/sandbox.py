@@ -290,11 +290,15 @@ def own_code() -> list[str]:
 
 
 def _code() -> Iterator[str]:
-    """Yield the paths of modules and libraries, without sys.path[0], the folder of the start."""
+    """Yield the paths of modules and libraries, without sys.path[0], the folder of the start.
+
+    With PYTHONSAFEPATH that is the first of PYTHONPATH, which is wanted in any case.
+    """
     yield from own_code()
     yield os.path.join(sys.base_prefix, "lib")
     yield from _LIBRARIES
-    yield from (path for path in sys.path[1:] if not _holds_home(path))
+    wanted = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    yield from (path for path in (*wanted, *sys.path[1:]) if not _holds_home(path))
 
 
 def _holds_home(folder: str) -> bool:

@@ -53,6 +53,16 @@ def status_of(error: OSError) -> int:
     return _STATUS.get(error.errno or 0, 500)
 
 
+def why_unreadable(path: str, error: OSError) -> str:
+    """Return why the file at `path` cannot be opened, for the operator."""
+    if isinstance(error, PermissionError) and os.access(path, os.R_OK):  # Landlock is not asked
+        return (
+            "it was replaced where the sandbox lets only the file of the start be read; restart "
+            "or reload, and keep it in a folder of its own"
+        )
+    return error.strerror or ""
+
+
 _STATUS = {
     errno.ENOENT: 404,
     errno.ENOTDIR: 404,

@@ -137,6 +137,47 @@ def test_what_a_bug_reaches(
 
 
 @NEEDS_LANDLOCK
+def test_all_of_the_python_path_can_be_read(
+    root: Path, code: Path, tmp_path: Path, workers: str
+) -> None:
+    """Also the first folder in it, with PYTHONSAFEPATH."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "late.py").write_text("WORD = 'here'")
+    environ = {"PYTHONPATH": f"{tmp_path / 'more'}:{code}", "PYTHONSAFEPATH": "1"}
+    options = [str(root), "--port", "0", "--workers", workers]
+    with Supervised(tmp_path, *options, environ=environ) as portico:
+        portico.start()
+        assert portico.content("/bug?__import__('late').WORD") == b"here"
+        assert portico.end() == 0
+
+
+@NEEDS_LANDLOCK
+def test_a_file_in_the_home_folder_that_is_replaced_takes_a_restart(
+    root: Path, tmp_path: Path
+) -> None:
+    """And that is said, instead of a right that seems to lack."""
+    home = tmp_path / "home"
+    home.mkdir()
+    certificate, new = (make(home, f"{name}.pem", "localhost") for name in ("cert", "new"))
+    users = home / "users"
+    users.write_text("")
+    options = [str(root), "--port", "0", "--access", "/* users=read", "--users", str(users)]
+    options += ["--tls-cert", str(certificate)]
+    with Supervised(tmp_path, *options, environ={"HOME": str(home)}) as portico:
+        context = trusting(certificate)
+        portico.start()
+        new.replace(certificate)
+        (home / "new").write_text("")
+        (home / "new").replace(users)
+        with TlsClient(portico.url, context) as client:
+            assert client.ask(get("/small.txt")).status == 401
+            client.ask(get("/small.txt", "Authorization: Bearer secret"))
+        for path in (users, certificate):
+            portico.hears(f"portico: {path}: it was replaced where the sandbox lets only")
+        assert portico.end() == 0
+
+
+@NEEDS_LANDLOCK
 def test_what_is_beside_a_unix_socket(root: Path, code: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
