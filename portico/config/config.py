@@ -317,8 +317,6 @@ def check_writing(config: Config) -> None:
         raise ConfigError(f"--access names {named[0]!r}, but there is no file of --users")
     if not config.allows:
         return
-    if config.base != "/":
-        raise ConfigError("--base is for sites that nobody writes: give no --allow with it")
     if os.path.isfile(config.root):
         raise ConfigError("--allow needs a folder to write to, not a single file")
     if os.open not in os.supports_dir_fd:

@@ -63,6 +63,7 @@ class Responses:
         self._selector = selector
         self._rules = rules
         self._access = access
+        self._base = path_names(config.base)[:-1]
         self._note = note
         self._own_headers = header_rules(config)
         self._may_hold_uploads = bool(config.allows) and not config.trust_uploads
@@ -169,7 +170,8 @@ class Responses:
 
     def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
         """Return the fields of a file, which somebody may have uploaded."""
-        if self._may_hold_uploads and self._access.some_may_write(found.names):
+        names = (*self._base, *found.names)
+        if self._may_hold_uploads and self._access.some_may_write(names):
             return sandboxed(fields)
         return fields
 

@@ -257,7 +257,7 @@ class Site:
         except TooManyGuesses as problem:
             self._note("Access: too many wrong passwords from this address.")
             return error(429, request, fields=[("Retry-After", str(problem.seconds))])
-        if upload_id(context.names) is not None:
+        if upload_id(context.names, self._base) is not None:
             return None  # whoever knows its name
         rights = self._access.rights(context.names, context.user)
         allowed = ", ".join(sorted(rights)) or "nothing"
@@ -289,14 +289,16 @@ class Site:
             return error(403, request, "A page of another site cannot change what is here.")
         user = context.user
         return self._uploads.answer(
-            request, lambda names: self._access.rights(names, user), may_wait=self._may_wait
+            request,
+            lambda names: self._access.rights((*self._base, *names), user),
+            may_wait=self._may_wait,
         )
 
     def _is_for_upload(self, request: RequestHead) -> bool:
         """Whether an upload is asked for, cancelled or gone on with: see `uploads.resumable`."""
         if not self._config.allows or request.method not in {"HEAD", "PATCH", "DELETE", "POST"}:
             return False
-        return upload_id(path_names(request.path)) is not None
+        return upload_id(path_names(request.path), self._base) is not None
 
     # 7. Rules
 

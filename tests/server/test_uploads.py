@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import threading
 from base64 import b64encode
@@ -16,7 +17,7 @@ from portico.config.config import Config, check_writing
 from portico.site.target import STAGING
 from tests.server.clients import Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
-from tests.server.uploading import delete, files, put
+from tests.server.uploading import FORM, delete, files, part, put
 
 LARGE = os.urandom(3_000_000)
 
@@ -49,6 +50,51 @@ def test_a_file_is_created_then_replaced(
         assert (got.content, got.fields["etag"]) == (content, answer.fields["etag"])
     assert (root / "a/b/c.txt").read_bytes() == content
     assert not list((root / STAGING).iterdir())
+
+
+def test_files_are_written_below_a_base(serve: Serve, connect: Connect, root: Path) -> None:
+    """Rights are for the paths of URLs, and nothing outside of it is changed."""
+    access = ["/my/docs/folder/* anonymous=read,create,replace,delete", "/* anonymous=read"]
+    client = connect(serve(root, allow="write", base="/my/docs/", access=access))
+    put_there = "/my/docs/folder/new.txt"
+    answer = put(client, put_there, b"new")
+    assert (answer.status, answer.fields["location"]) == (201, put_there)
+    assert client.ask(get(put_there)).content == b"new"
+    assert client.ask(request("MKCOL", "/my/docs/folder/made")).status == 201
+    form = part("a.txt", b"a") + b"--limit--\r\n"
+    answer = client.ask(
+        request("POST", "/my/docs/folder/", FORM, f"Content-Length: {len(form)}") + form
+    )
+    assert json.loads(answer.content)["files"][0]["path"] == "/my/docs/folder/a.txt"
+    answer = put(client, "/my/docs/folder/b.bin", b"ab", "Upload-Complete: ?0")
+    assert answer.fields["location"].startswith("/my/docs/.portico/uploads/")
+    head = request("PATCH", answer.fields["location"], "Content-Length: 1", "Upload-Offset: 2",
+                   "Upload-Complete: ?1", "Content-Type: application/partial-upload")  # fmt: skip
+    answer = client.ask(head + b"c")
+    assert (answer.status, answer.fields["location"]) == (201, "/my/docs/folder/b.bin")
+    assert (root / "folder" / "b.bin").read_bytes() == b"abc"
+    assert delete(client, put_there).status == 204
+    assert put(client, "/my/docs/other.txt", b"x").status == 403
+    assert put(client, "/my/docs/folder/page.html", b"<p>").status == 201
+    page = client.ask(get("/my/docs/folder/page.html"))
+    assert page.fields["content-security-policy"] == "sandbox"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *(("/new.txt", 403), ("/docs", 403), ("/docs2/new.txt", 403), ("/folder/a", 403)),
+        *(("/docs/", 405), ("/docs/_headers", 403), ("/docs/.env", 403), ("/docs/../a", 403)),
+        *(("/docs/docs/", 201), ("/docs/_headers/a", 201)),
+    ],
+)
+def test_nothing_is_written_outside_of_a_base(
+    serve: Serve, connect: Connect, root: Path, path: str, status: int
+) -> None:
+    before = files(root)
+    client = connect(serve(root, allow="write", base="/docs/"))
+    assert put(client, path, b"").status == status
+    assert files(root) == before or status == 201
 
 
 @pytest.mark.parametrize("path", ["/./new", "/a/../new", "//new", "/%2Fnew", "/%6eew"])

@@ -58,11 +58,6 @@ def test_without_blocks_a_password_is_for_writing(users: str) -> None:
     assert access.rights(("a",), "alice") == {"read", *config.allows}
 
 
-def test_nothing_is_written_below_a_base() -> None:
-    with pytest.raises(ConfigError, match="--base is for sites"):
-        check_writing(Config.of(allow="write", base="/docs/"))
-
-
 @pytest.mark.parametrize(
     ("access", "problem"),
     [

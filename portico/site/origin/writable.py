@@ -36,7 +36,7 @@ from portico.site.origin.new_file import (
     lock,
     remove_if_left,
 )
-from portico.site.target import STAGING
+from portico.site.target import STAGING, encode_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,9 +117,15 @@ class WritableFolder:
     Names are as in `target.path_names`, and safe by form. Calls raise Refused, or OSError.
     """
 
-    def __init__(self, root: str, *, sync: bool = True) -> None:
+    def __init__(self, root: str, *, sync: bool = True, base: Names = ()) -> None:
+        """`base` are the names of the path under which the folder is served."""
         self._root = os.path.join(absolute(root), "")
         self._sync = sync
+        self._base = base
+
+    def url_path(self, names: Names) -> str:
+        """Return the path of the URL of what is called `names`."""
+        return encode_path((*self._base, *names))
 
     def begin(self, names: Names) -> NewFile:
         """Return a new file, on the file system where a file called `names` will be."""

@@ -18,7 +18,6 @@ from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.new_file import descriptors_granted
 from portico.site.origin.writable import Current, Refused, WritableFolder
 from portico.site.pages.errors import redirect
-from portico.site.target import encode_path
 from portico.site.uploads.rules import Hashes, Terms, check_served, name_of
 
 if TYPE_CHECKING:
@@ -101,7 +100,8 @@ class Form:
         self._folder.put_all(self._names, [(part.name, part.file) for part in self._parts], check)
         if self._wants_page:
             return redirect(303, "./")
-        files = [part.told(self._names) for part in self._parts]
+        paths = [self._folder.url_path((*self._names, part.name)) for part in self._parts]
+        files = [part.told(path) for part, path in zip(self._parts, paths, strict=True)]
         content = (json.dumps({"files": files}) + "\n").encode()
         fields = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
         return Response(201, fields, (Octets(content),))
@@ -159,12 +159,12 @@ class _Part:
         self._size += len(octets)
         self._hashes.update([octets])
 
-    def told(self, folder: tuple[str, ...]) -> dict[str, object]:
+    def told(self, url_path: str) -> dict[str, object]:
         """Return what the response says of it."""
         digest = self._hashes.sha256
         return {
             "name": self.name,
-            "path": encode_path((*folder, self.name)),
+            "path": url_path,
             "size": self._size,
             "etag": tag_of_large(self.file.status()) if digest is None else tag_of(digest),
         }

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from portico.http.content import Octets
 from portico.http.message import Response
 from portico.site.origin.writable import Refused
-from portico.site.target import encode_path
 from portico.site.uploads.parts import FOLDER, Note
 from portico.site.uploads.rules import Hashes, Terms, check_name, claimed_digests, name_of
 
@@ -128,11 +127,18 @@ class Door:
     """Reads one request, and writes its response, in the protocol that the client speaks.
 
     `most` is the largest size of a file in bytes (0: any), `expiry` an upload's lifetime in
-    seconds.
+    seconds. `url_path` returns the path of the URL of names below the root.
     """
 
-    def __init__(self, request: RequestHead, most: int, expiry: float) -> None:
+    def __init__(
+        self,
+        request: RequestHead,
+        most: int,
+        expiry: float,
+        url_path: Callable[[tuple[str, ...]], str],
+    ) -> None:
         self.request = request
+        self._url_path = url_path
         self.is_tus = is_tus(request)
         self._most = most
         self._expiry = expiry
@@ -309,7 +315,7 @@ class Door:
         if self.is_tus or version not in INTEROP_VERSIONS:
             return []
         fields: list[Field] = [
-            ("Location", location(name)),
+            ("Location", self._url_path((*FOLDER, name))),
             ("Upload-Draft-Interop-Version", version),
             limit_field(self._most, self._expiry),
         ]
@@ -320,13 +326,13 @@ class Door:
         note = part.note
         fields = self.state_fields(part)
         if is_creation:
-            fields.append(("Location", location(part.name)))
+            fields.append(("Location", self._url_path((*FOLDER, part.name))))
         if note.is_done and note.etag:
             fields.append(("ETag", note.etag))
         if note.is_done and not self.is_tus:
             if note.status == 201:
                 fields = [field for field in fields if field[0] != "Location"]
-                fields.append(("Location", encode_path(note.names)))
+                fields.append(("Location", self._url_path(note.names)))
             status = note.status or 204
         else:
             status = 201 if is_creation else 204
@@ -445,11 +451,6 @@ def finish(part: Part, rights_for: RightsFor) -> None:
             part.remove()
             raise
     part.finish(Terms("PUT", note.conditions, note.names[-1], rights_for(note.names)))
-
-
-def location(name: str) -> str:
-    """Return the path of an upload's own URL."""
-    return encode_path((*FOLDER, name))
 
 
 def rejection(problem: Rejected) -> Response:

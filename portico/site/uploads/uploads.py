@@ -76,7 +76,9 @@ class Uploads:
         """With `only_looks` it tells what it would answer, and changes nothing."""
         self.config = config
         self.only_looks = only_looks
-        self.folder = WritableFolder(config.root, sync=config.sync)
+        self.base = path_names(config.base)[:-1]
+        """The names of the path under which the folder is served."""
+        self.folder = WritableFolder(config.root, sync=config.sync, base=self.base)
         self.space = Space(self.folder, config.keep_free)
         self.parts = Parts(self.folder, sync=config.sync)
         self._lock = allocate_lock()
@@ -87,8 +89,8 @@ class Uploads:
     ) -> Response | ContentSink:
         """Return the response to a request, or what takes its content.
 
-        `rights_for` tells what its client may do with a path. Without `may_wait`, Waiting is raised
-        where the response depends on the disk.
+        `rights_for` tells what its client may do with a path, whose names are those below the base.
+        Without `may_wait`, Waiting is raised where the response depends on the disk.
         """
         one = _One(self, request, rights_for, may_wait=may_wait)
         try:
@@ -154,7 +156,7 @@ class _One:
     def answer(self) -> Response | ContentSink:
         """Return the response to the request, or what takes its content."""
         method = self._request.method
-        names = path_names(self._request.path)
+        names = self._names()
         name = upload_id(names)
         if name is not None:
             return self._go_on(name)
@@ -282,9 +284,17 @@ class _One:
 
     def _door(self) -> Door:
         config = self._uploads.config
-        return Door(self._request, config.max_upload, config.upload_expiry)
+        url_path = self._uploads.folder.url_path
+        return Door(self._request, config.max_upload, config.upload_expiry, url_path)
 
     # What all have in common
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the names in the path of the request, below the base. Raises Refused."""
+        names, base = path_names(self._request.path), self._uploads.base
+        if len(names) <= len(base) or names[: len(base)] != base:
+            raise Refused(403, "Only what is below the base of this site can be changed.")
+        return names[len(base) :]
 
     def _rights_to_store(self, names: tuple[str, ...]) -> frozenset[str]:
         """Return the rights to a path. Raises Refused unless something may be stored there."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from portico.http.message import Response
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.writable import Current, Refused, WritableFolder
-from portico.site.target import encode_path
 from portico.site.uploads.rules import Hashes
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class WholeFile:
             check_wanted()
             self._terms.check(current)
 
-        return stored(self.names, *self._place(pieces, check))
+        return stored(self._folder.url_path(self.names), *self._place(pieces, check))
 
     def _place(self, pieces: list[bytes], check: Check) -> tuple[str, bool]:
         """Do the same; return the entity tag, and whether the name is new."""
@@ -138,9 +137,9 @@ class NewFolder:
             raise Refused(405, "There is a folder of that name.")
 
 
-def stored(names: tuple[str, ...], tag: str, is_new: bool) -> Response:  # noqa: FBT001
+def stored(url_path: str, tag: str, is_new: bool) -> Response:  # noqa: FBT001
     """Return the response to what has stored a file."""
     fields: list[Field] = [("ETag", tag)]
     if not is_new:
         return Response(204, fields)
-    return Response(201, [*fields, ("Location", encode_path(names)), ("Content-Length", "0")])
+    return Response(201, [*fields, ("Location", url_path), ("Content-Length", "0")])
