@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.server.net.loop import LAST, LONG_TURN, READ, WRITE, Loop
+from portico.server.net.loop import LAST, LONG_TURN, READ, WRITE, Loop, run_guarded
 
 pytestmark = pytest.mark.usefixtures("any_poller")
 
@@ -367,3 +367,17 @@ def test_a_long_turn_is_interrupted_between_handlers(diary: Diary, how: str) -> 
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+def test_a_bug_is_told_though_nothing_can_be_imported_for_that(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Such as by a user who cannot read Python's code."""
+
+    def fail() -> None:
+        raise ValueError
+
+    monkeypatch.setitem(sys.modules, "traceback", None)
+    assert not run_guarded(fail)
+    told = capfd.readouterr().err
+    assert told.startswith("portico: a bug, please report it:\nValueError(")
