@@ -67,8 +67,7 @@ class Connection:
     ) -> None:
         self._transport = transport
         self._peer = peer  # the client's address, for the log
-        self._loop = loop
-        self._responder = responder
+        self._loop, self._responder = loop, responder
         self._on_close = on_close
         self.fd = transport.fileno()
         self.state = IDLE
@@ -273,8 +272,7 @@ class Connection:
         if end < 0:
             self._scanned = len(buffer)
             return False
-        self._buffer = buffer[end:]
-        self._scanned = 0
+        self._buffer, self._scanned = buffer[end:], 0
         self._answer(buffer[:end])
         return self.state in {IDLE, CONTENT}
 

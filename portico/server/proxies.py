@@ -152,7 +152,7 @@ class AnnouncedConnection(Connection):
         """Return nothing: what follows the header is for the connection that takes this place."""
         return b""
 
-    def start(self, _data: bytes) -> None:
+    def start(self, _data: bytes | None) -> None:
         """Take the header if it has arrived, else wait for it."""
         self._take_header(READ)
 

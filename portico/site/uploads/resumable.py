@@ -101,9 +101,9 @@ def method_of(request: RequestHead) -> str:
     return override.upper() if override and is_tus(request) else request.method
 
 
-def upload_id(names: tuple[str, ...]) -> str | None:
+def upload_id(names: tuple[str, ...], base: tuple[str, ...] = ()) -> str | None:
     """Return the ID of the upload whose URL has this path; None for any other path."""
-    return names[2] if len(names) == 3 and names[:2] == FOLDER else None
+    return names[-1] if names[:-1] == (*base, *FOLDER) else None
 
 
 def tus_fields(most: int) -> list[Field]:
