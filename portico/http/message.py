@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Field = tuple[str, str]
 """A field: its name (in lower case for requests), its value without surrounding white space."""
 
+_NO_NAMES: frozenset[str] = frozenset()
+
 CHUNKED = -1
 """The value of `RequestHead.content_length` for content in the chunked transfer coding."""
 
@@ -38,6 +40,7 @@ class RequestHead:
         "authority",
         "content_length",
         "expects_continue",
+        "field_names",
         "fields",
         "is_secure",
         "keep_alive",
@@ -57,6 +60,8 @@ class RequestHead:
         self.version = version
         """The minor version: 0 or 1."""
         self.fields = fields
+        self.field_names = frozenset([name for name, _ in fields]) if fields else _NO_NAMES
+        """The names in `fields`: to find that one is absent costs less than to look at all."""
         self.path = ""
         """The target's path, percent-encoded as received; "*" for the asterisk-form."""
         self.scheme = ""
@@ -81,6 +86,8 @@ class RequestHead:
         Repeated lines are joined by ", " (RFC 9110, 5.3).
         """
         found = None
+        if name not in self.field_names:
+            return None
         for key, value in self.fields:
             if key == name:
                 found = value if found is None else f"{found}, {value}"
@@ -110,7 +117,7 @@ class Response:
         self.status = status
         self.fields = fields
         self.content = content
-        self.is_stream = any([piece.is_stream for piece in content])  # noqa: C419 (a generator costs more)
+        self.is_stream = bool(content) and content[-1].is_stream
         """Whether the content for GET is a stream, so that there is no Content-Length."""
         self.close = close
         self.cause: OSError | None = None

@@ -21,11 +21,9 @@ REQUEST_LINE = re.compile(
     rf"([{_TCHAR}]++) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])".encode("latin-1")
 )
 
-# The form of nearly every request line: origin-form, ASCII, HTTP/1.0 or 1.1. Groups: method, path,
-# query, minor version.
-USUAL_LINE = re.compile(
-    rf"([{_TCHAR}]++) (/[!\"$->@-~]*+)(?:\?([!\"$-~]*+))? HTTP/1\.([01])".encode("ascii")
-)
+# The form of nearly every request line: origin-form, ASCII, HTTP/1.0 or 1.1. As a string.
+# Groups: method, target, path, query, minor version.
+USUAL_LINE = re.compile(rf"([{_TCHAR}]++) ((/[!\"$->@-~]*+)(?:\?([!\"$-~]*+))?) HTTP/1\.([01])")
 
 # A valid request line with a query, in origin-form. Groups: the line before the query, and after.
 QUERY_LINE = re.compile(rb"([A-Z]++ /[!-\"$->@-~\x80-\xff]*+)\?[!-\"$-~\x80-\xff]*+( HTTP/1\.[01])")

@@ -36,8 +36,9 @@ from portico.http.message import Field, ProtocolError, RequestHead
 if TYPE_CHECKING:
     from typing import Any
 
-    Meaning = tuple[tuple[Field, ...], str, int, bool, bool]
-    """Fields, authority, content length, and whether to keep alive and to send 100 (Continue)."""
+    Meaning = tuple[tuple[Field, ...], frozenset[str], str, int, bool, bool]
+    """Fields, their names, authority, content length, and whether to keep alive and to send 100
+    (Continue)."""
 
 HEAD_LIMIT = 16384
 """Most bytes of a request head. Browsers send less than 8 KiB, up to 16 with large cookies."""
@@ -210,12 +211,18 @@ class HeadParser:
         """Parse the request line and the fields of a key. Raises ProtocolError."""
         request = _request_line(request_line_of(key))
         lines = (request.version, *key[1:])
-        meaning = self._meanings.get(lines)
+        meaning = self._meanings.young.get(lines) or self._meanings.get(lines)
         if meaning is None:
             meaning = _meaning(lines)
             self._meanings.put(lines, meaning)
-        request.fields, authority, request.content_length = meaning[:3]
-        request.keep_alive, request.expects_continue = meaning[3:]
+        (
+            request.fields,
+            request.field_names,
+            authority,
+            request.content_length,
+            request.keep_alive,
+            request.expects_continue,
+        ) = meaning
         request.authority = request.authority or authority
         return request
 
@@ -239,6 +246,7 @@ def _meaning(lines: tuple[Any, ...]) -> Meaning:
     keep_alive = fields.keep_alive(values("connection", ()), version)
     return (
         kept,
+        frozenset([name for name, _ in kept]),
         authority,
         length,
         keep_alive,
@@ -267,13 +275,11 @@ def without_query(key: HeadKey) -> HeadKey | None:
 
 def _request_line(line: bytes) -> RequestHead:
     """Parse a request line, with its target in one of the four forms of RFC 9112, 3.2."""
-    usual = USUAL_LINE.fullmatch(line)
+    usual = USUAL_LINE.fullmatch(line.decode("latin-1"))
     if usual is None or len(line) > TARGET_LIMIT:
         return _other_request_line(line)
-    method, path = usual[1].decode("ascii"), usual[2].decode("ascii")
-    query = None if usual[3] is None else usual[3].decode("ascii")
-    target = path if query is None else f"{path}?{query}"
-    request = RequestHead(method, target, 0 if usual[4] == b"0" else 1, ())
+    method, target, path, query, version = usual.groups()
+    request = RequestHead(method, target, 0 if version == "0" else 1, ())
     request.path, request.query = path, query
     return request
 

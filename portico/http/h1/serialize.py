@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, cast
 
 from portico.http.content import OutgoingStream
@@ -10,7 +11,7 @@ from portico.http.h1.grammar import TOKEN, VALUE_OCTETS
 from portico.http.status import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from portico.http.content import Content, Stream
     from portico.http.message import Field
@@ -28,14 +29,15 @@ def status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode("ascii")
 
 
-def field_lines(fields: Iterable[Field]) -> bytes:
+def field_lines(fields: Collection[Field]) -> bytes:
     """Return field lines as bytes, each with its CRLF (RFC 9112, 5).
 
     Raises ValueError for a name that is not a token, or a value with a control character, which
     could split the message: the last line of defence against a bad file name or configuration.
     """
-    lines = [f"{_start_of_line(name)}{value}\r\n" for name, value in fields]
-    octets = "".join(lines).encode("latin-1")
+    lines = list(map(": ".join, fields))
+    _check_names(tuple(map(itemgetter(0), fields)))
+    octets = "\r\n".join([*lines, ""]).encode("latin-1")
     # After removing valid bytes, only the CRLF of each line may remain.
     if octets.translate(None, VALUE_OCTETS) != b"\r\n" * len(lines):
         msg = f"not field lines: {octets!r}"
@@ -44,14 +46,14 @@ def field_lines(fields: Iterable[Field]) -> bytes:
 
 
 @lru_cache(maxsize=512)
-def _start_of_line(name: str) -> str:
-    if TOKEN.fullmatch(name) is None:
-        msg = f"not a field name: {name!r}"
-        raise ValueError(msg)
-    return f"{name}: "
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if TOKEN.fullmatch(name) is None:
+            msg = f"not a field name: {name!r}"
+            raise ValueError(msg)
 
 
-def interim_head(status: int, fields: Iterable[Field] = ()) -> bytes:
+def interim_head(status: int, fields: Collection[Field] = ()) -> bytes:
     """Return an interim response, which consists of a head only (RFC 9110, 15.2)."""
     return status_line(status) + field_lines(fields) + b"\r\n"
 
@@ -67,7 +69,7 @@ class Head:
 
     __slots__ = ("_after_date", "_before_date", "length")
 
-    def __init__(self, status: int, fields: Iterable[Field], connection: bytes) -> None:
+    def __init__(self, status: int, fields: Collection[Field], connection: bytes) -> None:
         """`connection` is the Connection field line to send: CLOSE, KEEP_ALIVE or b""."""
         self._before_date = _before_date(status)
         self._after_date = b"\r\n" + field_lines(fields) + connection + b"\r\n"

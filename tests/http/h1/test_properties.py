@@ -80,6 +80,8 @@ def test_the_fields_kept_never_change_the_meaning(data: bytes, keep: set[str]) -
         assert isinstance(all_fields, tuple)
         keep |= {"connection", "content-length", "expect", "host", "transfer-encoding"}
         assert kept == tuple(field for field in all_fields if field[0] in keep)
+        for head, fields in ((some.head, kept), (every.head, all_fields)):
+            assert head.pop("field_names") == {name for name, _ in fields}
         assert some.head == every.head
 
 
