@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portico.site.origin.freshness import Dependencies, merge
-
 if TYPE_CHECKING:
+    from portico.site.origin.freshness import Dependencies
     from portico.site.origin.protocol import Found
 
 
@@ -41,4 +40,7 @@ class Context:
 
     def depend_on(self, dependencies: Dependencies) -> None:
         """Add to the dependencies of the decision."""
-        self.dependencies = merge(self.dependencies, dependencies)
+        if dependencies is None or self.dependencies is None:
+            self.dependencies = None
+        else:
+            self.dependencies += dependencies

@@ -20,6 +20,7 @@ from portico.site.origin.protocol import (
     Precompressed,
     SlashRedirect,
 )
+from portico.site.representation.select import silent
 from portico.site.rules.rulebook import is_rules_file
 from portico.site.target import is_hidden
 
@@ -83,7 +84,8 @@ class Resolver:
             self._note("File: this name is hidden, so it is not found.")
             return Missing(())
         found = self._origin.look_up(names)
-        self._note("File: /%s is %s.", "/".join(names), _KINDS[type(found)])
+        if self._note is not silent:
+            self._note("File: /%s is %s.", "/".join(names), _KINDS[type(found)])
         if self._clean_urls and isinstance(found, Missing | SlashRedirect | Directory):
             return self._page(names, found)
         return found

@@ -84,7 +84,8 @@ class Responses:
         fields = self.with_rules(request, fields + repr_digest(request, selected))
         if self._rules.headers is not None:
             fields = own_coding(selected.file, selected.coding, selected.media_type, fields)
-        fields = self._sandboxed(fields, found)
+        if self._may_hold_uploads:
+            fields = self._sandboxed(fields, found)
         response = respond(request, selected, fields, now, self._note)
         if response.status in {412, 416}:
             vary = [("Vary", "Accept-Encoding")] if selected.varies else []
@@ -108,7 +109,8 @@ class Responses:
             return self.error(404, request)
         fields = without(fields_of(selected, NO_CACHE, time.time()), _VALIDATING)
         fields = self.with_rules(request, varying(fields, self.vary), DESCRIBING | CACHING)
-        fields = self._sandboxed(fields, found)
+        if self._may_hold_uploads:
+            fields = self._sandboxed(fields, found)
         return Response(404, fields, (selected.file.content,) if selected.file.size else ())
 
     def error(
@@ -170,8 +172,7 @@ class Responses:
 
     def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
         """Return the fields of a file, which somebody may have uploaded."""
-        names = (*self._base, *found.names)
-        if self._may_hold_uploads and self._access.some_may_write(names):
+        if self._access.some_may_write((*self._base, *found.names)):
             return sandboxed(fields)
         return fields
 

@@ -126,6 +126,7 @@ class Site:
         self._allowed = (*errors.READS, *methods_of(self._config.allows))
         self._is_stopping = False
         self._stages = self._stages_of(self._config)
+        self._stages_of_get = self._stages_of(self._config, "GET")
 
     @property
     def fields_read(self) -> frozenset[str]:
@@ -166,7 +167,7 @@ class Site:
         if self._config.hsts and request.is_secure:  # nowhere else (RFC 6797, 7.2)
             hsts = ("Strict-Transport-Security", f"max-age={self._config.hsts}")
             response.fields = [*response.fields, hsts]
-        if self._depends_on_user(request, context):
+        if not self._access.is_open and self._depends_on_user(request, context):
             response.fields = private(response.fields)
             context.dependencies = None
         dependencies = context.dependencies
@@ -184,15 +185,19 @@ class Site:
         return response
 
     @classmethod
-    def _stages_of(cls, config: Config) -> tuple[Stage, ...]:
-        """Return the stages that can make a difference, since each costs every request time."""
+    def _stages_of(cls, config: Config, method: str = "") -> tuple[Stage, ...]:
+        """Return the stages that can make a difference, since each costs every request time.
+
+        That is, for requests with this method; without one, for any.
+        """
+        is_get = method == "GET"
         stages: tuple[tuple[Stage, object], ...] = (
-            (cls._check_method, True),
+            (cls._check_method, not is_get),
             (cls._answer_health, config.health),
             (cls._check_authority, True),
-            (cls._answer_options, True),
+            (cls._answer_options, not is_get),
             (cls._check_access, config.users or config.accesses),
-            (cls._write, config.allows),
+            (cls._write, config.allows and not is_get),
             (cls._apply_rules, True),
             (cls._look_up, True),
             (cls._represent, True),
@@ -201,7 +206,7 @@ class Site:
         return tuple([stage for stage, is_needed in stages if is_needed])
 
     def _run_stages(self, request: RequestHead, context: Context) -> Response | ContentSink:
-        for stage in self._stages:
+        for stage in self._stages_of_get if request.method == "GET" else self._stages:
             response = stage(self, request, context)
             if response is not None:
                 return response
@@ -241,7 +246,8 @@ class Site:
         response = errors.options(self._allowed)
         response.fields = [*response.fields, *self._uploads.options()]
         if request.path != "*":
-            self._read_rules(context)
+            self._rules.bring_up_to_date()
+            context.depend_on(self._rules.dependencies)
             changed = self._responses.with_rules(request, response.fields)
             response.fields += [field for field in changed if _is_about_origins(field)]
         return response
@@ -273,8 +279,6 @@ class Site:
 
     def _depends_on_user(self, request: RequestHead, context: Context) -> bool:
         """Whether who asks may have made a difference to the response."""
-        if self._access.is_open:
-            return False
         known = request.get("authorization") is not None
         return known or not self._access.is_the_same_for_all(context.names)
 
@@ -304,7 +308,8 @@ class Site:
 
     def _apply_rules(self, request: RequestHead, context: Context) -> Response | None:
         context.requested = context.names = path_names(request.path)
-        self._read_rules(context)
+        self._rules.bring_up_to_date()
+        context.depend_on(self._rules.dependencies)
         redirects = self._rules.redirects
         context.reads_query = redirects is not None and redirects.read_query
         if redirects is None:
@@ -330,10 +335,6 @@ class Site:
         context.rewrite = match.status
         return None
 
-    def _read_rules(self, context: Context) -> None:
-        self._rules.bring_up_to_date()
-        context.depend_on(self._rules.dependencies)
-
     # 8. Look-up
 
     def _look_up(self, request: RequestHead, context: Context) -> Response | None:
@@ -347,13 +348,10 @@ class Site:
                 context.names, context.found = self._resolver.follow(context.names, found, slash)
                 context.depend_on(context.found.dependencies)
         found = context.found
-        if isinstance(found, File | Precompressed):
-            names = (*self._base, *found.names)
-        elif isinstance(found, Directory):
-            names = context.names
-        else:
+        if self._access.is_open or not isinstance(found, File | Precompressed | Directory):
             return None
         # A rule, or a clean URL, may lead there.
+        names = context.names if isinstance(found, Directory) else (*self._base, *found.names)
         return None if self._may_read(names, context) else self._deny(request, context)
 
     # 9. Representation

@@ -15,9 +15,9 @@ _FORM = re.compile(r"~[0-9]|[. ]$|::\$")
 
 def may_be_alias(names: tuple[str, ...]) -> bool:
     """Return whether one of these names has the form of an alias."""
-    for name in names:  # first what costs less, since hardly any name has such a form
-        if "~" in name or "::$" in name or name.endswith((".", " ")):
-            return any(map(_FORM.search, names))
+    path = "/".join((*names, ""))  # first what costs less, since hardly any name has such a form
+    if "~" in path or "./" in path or " /" in path or "::$" in path:
+        return any(map(_FORM.search, names))
     return False
 
 

@@ -102,7 +102,7 @@ class Digests:
     def __init__(self) -> None:
         self._lock = allocate_lock()
         self._known: BoundedCache[Fingerprint, bytes] = BoundedCache(KNOWN)
-        self._sha256: Callable[[bytes], bytes] = sha256
+        self._hash: Callable[[bytes], bytes] = self._hash_and_count
         self._hashed = 0  # bytes of small files so far, until OpenSSL does that
 
     def recall(self, status: os.stat_result) -> bytes | None:
@@ -122,16 +122,16 @@ class Digests:
             self._remember(status, digest)
         return digest
 
-    def _hash(self, octets: bytes) -> bytes:
+    def _hash_and_count(self, octets: bytes) -> bytes:
         if self._hashed < _WORTH_OPENSSL:
             self._hashed += len(octets)
             if self._hashed >= _WORTH_OPENSSL:
                 with contextlib.suppress(RuntimeError):  # the system grants no thread
                     start_new_thread(self._use_openssl, ())  # from a cold disk it takes 70 ms
-        return self._sha256(octets)
+        return sha256(octets)
 
     def _use_openssl(self) -> None:
-        self._sha256 = _sha256_of_openssl()
+        self._hash = _sha256_of_openssl()
 
     def of_file(self, file: OpenFile, status: os.stat_result) -> bytes:
         """Read and hash a file, however long that takes. Raises Disturbed if it changes meanwhile.

@@ -39,7 +39,7 @@ def fingerprint(status: os.stat_result) -> Fingerprint:
 def is_settled(status: os.stat_result) -> bool:
     """Whether any later change will show in the fingerprint: its clock has ticked since."""
     now = time.time_ns()
-    if now - max(status.st_ctime_ns, status.st_mtime_ns) >= _COARSE_CLOCK_NS:
+    if status.st_ctime_ns <= now - _COARSE_CLOCK_NS >= status.st_mtime_ns:
         return True
     for stamp in (status.st_ctime_ns, status.st_mtime_ns):
         age = abs(now - stamp)

@@ -202,12 +202,11 @@ class Folder:
 
     def _known(self, path: str) -> File | None:
         """Return a file that is kept and has not changed."""
-        for memory in (self._small, self._open):
-            known = memory.get(path)
-            if known is not None:
-                if self.freshness.holds(known.dependencies):
-                    return known
-                memory.drop(path)  # or it would stay open as long as it is requested
+        known = self._small.get(path) or self._open.get(path)
+        if known is None or self.freshness.holds(known.dependencies):
+            return known
+        self._small.drop(path)
+        self._open.drop(path)  # or it would stay open as long as it is requested
         return None
 
     def expire(self) -> None:
@@ -233,14 +232,16 @@ class Folder:
             raise Waiting(place)
         return self._directory(path, dependencies)
 
-    def _look_at(self, path: str, names: tuple[str, ...]) -> tuple[Found, bool]:
+    def _look_at(self, path: str, names: tuple[str, ...]) -> tuple[Found, bool]:  # noqa: C901, PLR0911
         """Return what is at `path`, and whether that means there is no folder above it."""
-        is_remote = self.mounts.place_of(names) is not None
+        is_remote = bool(self.mounts.places) and self.mounts.place_of(names) is not None
         beside = UNKNOWN
         known = None if is_remote else self._folders.get(_parent(path))
-        if known is not None and known.holds():
+        if known is not None and (known.checked == self.freshness.round or known.holds()):
             beside = self._names.of(known)
         if beside.lack(names[-1]):
+            if known is not None and not beside.may_be_coded:
+                return Missing((known,)), False
             return self._absent(path, names, beside, is_remote=is_remote), False
         if not beside.have_file(names[-1]):
             try:

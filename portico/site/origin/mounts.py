@@ -27,7 +27,8 @@ class RemoteMounts:
     def __init__(self, root: str, table: str = _TABLE) -> None:
         self._root = os.path.join(root, "")
         self._table = table
-        self._places: tuple[str, ...] = ()
+        self.places: tuple[str, ...] = ()
+        """Where they are mounted, from the root; each ends with a slash."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -43,27 +44,27 @@ class RemoteMounts:
         root = self._root
         around = max((place for place in kinds if root.startswith(place)), key=len, default="")
         if _is_remote(kinds.get(around, "")):
-            self._places = ("",)
+            self.places = ("",)
         else:
             below = [place for place, kind in kinds.items() if _is_remote(kind)]
-            self._places = tuple([place[len(root) :] for place in below if place.startswith(root)])
+            self.places = tuple([place[len(root) :] for place in below if place.startswith(root)])
 
     @property
     def cover_root(self) -> bool:
         """Whether the root itself lies on one."""
-        return "" in self._places
+        return "" in self.places
 
     def place_of(self, names: tuple[str, ...]) -> str | None:
         """Return the remote place in which a path below the root lies; None if it is local."""
-        if not self._places:
+        if not self.places:
             return None
         path = os.sep.join(names) + os.sep
-        return next((place for place in self._places if path.startswith(place)), None)
+        return next((place for place in self.places if path.startswith(place)), None)
 
     def place_in(self, names: tuple[str, ...]) -> str | None:
         """Return a remote place that is an entry of the folder at the path `names`, if any."""
         folder = os.sep.join(names)
-        for place in self._places:
+        for place in self.places:
             if place.startswith(folder) and os.sep not in place[len(folder) : -1]:
                 return place
         return None

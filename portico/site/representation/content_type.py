@@ -59,10 +59,9 @@ def reads_beginning(name: str) -> bool:
 
 def refined(kind: str, name: str, beginning: bytes) -> str:
     """Return the type of a file that begins so; `kind` is what its name tells."""
-    if reads_beginning(name):
-        return TRANSPORT_STREAM if _is_transport_stream(beginning) else kind
     if kind not in _MAY_DECLARE:
-        return kind
+        is_video = reads_beginning(name) and _is_transport_stream(beginning)
+        return TRANSPORT_STREAM if is_video else kind
     if kind == _HTML:
         text = beginning.lower()
         if b"charset" not in text:  # which costs less than the pattern

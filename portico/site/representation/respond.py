@@ -68,6 +68,9 @@ _NOT_IN_RESUMED = frozenset(
     {"content-disposition", "content-encoding", "content-language", "content-type", "last-modified"}
 )
 
+_CHANGING = FIELDS | {"range", "want-content-digest"}
+"""Fields of a request of which one makes a difference to a 200, or turns it into another status."""
+
 _OUTCOMES = {
     PROCEED: "they hold",
     IGNORE_RANGE: "the client's part is of another version, so it gets the whole",
@@ -79,17 +82,20 @@ _OUTCOMES = {
 def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]:
     """Return the fields of a 200 with the whole representation."""
     file = selected.file
-    fields = [("Content-Type", selected.media_type), ("Content-Length", str(file.size))]
+    fields = [
+        ("Content-Type", selected.media_type),
+        ("Content-Length", str(file.size)),
+        ("ETag", file.etag),
+        ("Accept-Ranges", "bytes"),
+        ("Cache-Control", cache_control),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
     if selected.coding != IDENTITY:
-        fields.append(("Content-Encoding", selected.coding))
-    fields.append(("ETag", file.etag))
-    fields.append(("Accept-Ranges", "bytes"))
+        fields.insert(2, ("Content-Encoding", selected.coding))
     if (modified := last_modified(file, now)) is not None:
-        fields.append(("Last-Modified", imf_fixdate(modified)))
+        fields.insert(-2, ("Last-Modified", imf_fixdate(modified)))
     if selected.varies:
-        fields.append(("Vary", "Accept-Encoding"))
-    fields.append(("Cache-Control", cache_control))
-    fields.append(("X-Content-Type-Options", "nosniff"))
+        fields.insert(-2, ("Vary", "Accept-Encoding"))
     return fields
 
 
@@ -106,7 +112,11 @@ def last_modified(file: File, now: float) -> int | None:
 def repr_digest(request: RequestHead, selected: Selected) -> list[Field]:
     """Return Repr-Digest, if it is requested and known (RFC 9530, 3)."""
     digest = selected.file.digest
-    if digest is None or not is_wanted(request.get("want-repr-digest")):
+    if (
+        "want-repr-digest" not in request.field_names
+        or digest is None
+        or not is_wanted(request.get("want-repr-digest"))
+    ):
         return []
     return [("Repr-Digest", digest_value(digest))]
 
@@ -119,6 +129,9 @@ def respond(
     A 412 or 416 has no content: the caller makes a page for it.
     """
     file = selected.file
+    content = (file.content,) if file.size else ()
+    if request.field_names.isdisjoint(_CHANGING):
+        return Response(200, fields, content)
     may_be_partial = request.method == "GET"
     if is_conditional(request.fields):
         validators = Validators(
@@ -137,7 +150,6 @@ def respond(
         note("Range: %s of %d bytes selects %s.", value, file.size, _shown(ranges))
         if ranges is not None:
             return _partial(request, file, fields, ranges)
-    content = (file.content,) if file.size else ()
     if file.digest is not None and is_wanted(request.get("want-content-digest")):
         fields = [*fields, ("Content-Digest", digest_value(file.digest))]
     return Response(200, fields, content)

@@ -136,6 +136,8 @@ class Rulebook:
         try:
             for name in (REDIRECTS, HEADERS):
                 self._read(name, may_parse=may_parse or self._may_wait)
+            if self.dependencies is not None:  # that of the root twice, where there are none
+                self.dependencies = tuple(dict.fromkeys(self.dependencies))
         except Waiting:
             self.dependencies = None  # a file has not been read: the next call starts again
             raise
