@@ -39,6 +39,8 @@ _HEAD_LIMIT = 2048
 """Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
 _ROOMY = 5
 """Below one fifth of the memory there is room for what may come only once: see `keep`."""
+_CHEAP = 400
+"""Errors, from this status on, are kept when they come again: one is made sooner than kept."""
 _HEADS_SHARE = 8
 """At most one eighth of the memory is for heads that have the same reply."""
 _OVERHEAD = 1024
@@ -105,15 +107,14 @@ class Reply:
         """Bytes of content; 0 for a stream."""
         self.size = head.length + self.length
         """Bytes in all."""
-        in_memory = [piece.in_memory for piece in content]
-        octets = [piece for piece in in_memory if piece is not None]
-        self.holds_file = len(octets) < len(in_memory)
+        octets = [each for piece in content if (each := piece.in_memory) is not None]
+        self.holds_file = len(octets) < len(content)
         """Whether it keeps a file open."""
         self.octets: tuple[bytes, ...] = () if self.holds_file else tuple(octets)
         """The content, if it is in memory and not in `data`."""
-        self.data = bytes(head.length)  # until `refresh`, which knows the Date
+        self.data = b""  # without the head until `refresh`, which knows the Date
         if self.length <= INLINE and not self.holds_file:
-            self.data += b"".join(octets)
+            self.data = b"".join(octets)
             self.content = self.octets = ()
         self.weight = _OVERHEAD + 2 * head.length
         """About the bytes of memory that it takes."""
@@ -124,8 +125,9 @@ class Reply:
     def refresh(self, request: int, second: int, date: bytes) -> None:
         """Note that it holds for `request`; its Date becomes `date`, that of `second`."""
         if self._second != second:
+            content = self.data if self._second < 0 else self.data[self.head.length :]
             self._second = second
-            self.data = self.head.octets(date) + self.data[self.head.length :]
+            self.data = self.head.octets(date) + content
         self.checked = request
 
     def with_log_text(self, log_text: tuple[str, ...]) -> Reply:
@@ -187,9 +189,11 @@ class ReplyCache:
         """Keep a reply, unless its key comes for the first time and more than a share is in use.
 
         So a server that has just started keeps at once what it needs, and a flood of keys that come
-        only once takes no more than that share. Others are let go of if it is too much.
+        only once takes no more than that share; of errors, nothing. Others are let go of if it is
+        too much.
         """
-        if not self._keys_seen.admit(key) and self._weight * _ROOMY >= self._memory:
+        may_be_new = self._weight * _ROOMY < self._memory and reply.status < _CHEAP
+        if not self._keys_seen.admit(key) and not may_be_new:
             return
         if (known := self._replies.get(key)) is not None:
             self.drop(known)

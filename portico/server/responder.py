@@ -349,13 +349,13 @@ class Responder:
         if answer.is_stream and answer.content and self.shares.streams.is_full:
             problem = ProtocolError(503, "Too many long listings are being read at this moment.")
             answer = self.handler.refuse(problem, request)
+        if not (request.content_length or request.expects_continue):
+            return self._reply(answer, decision.dependencies, request, line), None
         # A client that waits for 100 (Continue) may send its content or not (RFC 9110, 10.1.1).
         if request.content_length > DISCARD_LIMIT or request.expects_continue:
             answer.close = True
         reply = self._reply(answer, decision.dependencies, request, line)
-        if request.content_length or request.expects_continue:
-            return reply, RequestContent(Discard(DISCARD_LIMIT), request, line, is_answered=True)
-        return reply, None
+        return reply, RequestContent(Discard(DISCARD_LIMIT), request, line, is_answered=True)
 
     def finish(self, content: RequestContent) -> Reply | None:
         """Return the reply to a request whose content is complete; None if it was sent before.
@@ -491,7 +491,7 @@ class Responder:
             if self.log is None
             else self.log.describe(line, request, response.status),
         )
-        self._refresh(reply)
+        reply.refresh(self.freshness.round, self._second, self._date)
         return reply
 
     def _refresh(self, reply: Reply) -> None:

@@ -156,6 +156,16 @@ def test_a_flood_of_keys_that_come_once_takes_a_fifth_of_the_memory() -> None:
     assert in_use in reply_cache._entries
 
 
+def test_an_error_is_kept_only_when_it_comes_again() -> None:
+    reply_cache = ReplyCache(1 << 20)
+    key = (b"GET /none HTTP/1.1",)
+    made = Reply(404, Head(404, [], b""), (), ())
+    reply_cache.keep(key, made)
+    assert reply_cache.find(key) is None
+    reply_cache.keep(key, made)
+    assert reply_cache.find(key) is made
+
+
 def test_contents_are_kept_within_the_limit_and_given_back_when_they_are_not_used() -> None:
     content = b"x" * 65536
     reply_cache = ReplyCache(1 << 20)
