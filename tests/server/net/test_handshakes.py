@@ -133,6 +133,14 @@ def test_who_sends_its_hello_late_is_served(desk: Desk, context: ssl.SSLContext)
     assert all(peer.go_on() for peer in (late, *others))
 
 
+def test_no_step_is_made_when_the_worker_stops(desk: Desk, context: ssl.SSLContext) -> None:
+    """There may be hundreds whose hello has come."""
+    peer = Peer(context)
+    desk.serve(peer.socket, peer.transport).drain()
+    assert peer.transport._tls is None
+    assert peer.transport.fileno() < 0
+
+
 def test_who_sends_tiny_records_has_a_share_of_the_time(
     desk: Desk, context: ssl.SSLContext
 ) -> None:
