@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -30,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell makes background jobs ignore SIGINT, and the servers under test would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the tests themselves out of garbage collections: there are thousands of them."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

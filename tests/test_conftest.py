@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
 MARKED = "import pytest\n\n@pytest.mark.browser\ndef test_page():\n    {}\n"
@@ -18,46 +16,46 @@ PLAIN = "import pytest\n\ndef test_other():\n    pytest.skip('another reason')\n
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> Path:
-    shutil.copy(HERE / "conftest.py", tmp_path / "conftest.py")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = browser\n")
-    return tmp_path
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeconftest((HERE / "conftest.py").read_text())
+    pytester.makeini("[pytest]\nmarkers = browser\n")
+    return pytester
 
 
-def run(suite: Path, required: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(suite)]
-    environ = os.environ | {"PORTICO_REQUIRE_BROWSER": required}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+@pytest.fixture
+def required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTICO_REQUIRE_BROWSER", "1")
 
 
-def test_a_skipped_browser_test_passes_where_none_is_required(suite: Path) -> None:
-    (suite / "test_browser.py").write_text(SKIPPED)
-    assert run(suite, "").returncode == 0
+def test_a_skipped_browser_test_passes_where_none_is_required(suite: pytest.Pytester) -> None:
+    suite.makepyfile(SKIPPED)
+    suite.runpytest_inprocess().assert_outcomes(skipped=1)
 
 
-def test_a_skipped_browser_test_fails_where_it_is_required(suite: Path) -> None:
-    (suite / "test_browser.py").write_text(SKIPPED)
-    result = run(suite, "1")
-    assert result.returncode == 1
-    assert "but this was skipped" in result.stdout
-    assert "no Chromium" in result.stdout
+@pytest.mark.usefixtures("required")
+def test_a_skipped_browser_test_fails_where_it_is_required(suite: pytest.Pytester) -> None:
+    suite.makepyfile(SKIPPED)
+    result = suite.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines("*but this was skipped*no Chromium*")
 
 
+@pytest.mark.usefixtures("required")
 @pytest.mark.parametrize(
     "source", [PLAIN, "import pytest\npytest.importorskip('missing_module')\n"]
 )
 def test_a_run_without_browser_tests_fails_where_they_are_required(
-    suite: Path, source: str
+    suite: pytest.Pytester, source: str
 ) -> None:
-    (suite / "test_browser.py").write_text(source)
-    result = run(suite, "1")
-    assert result.returncode == 1
-    assert "no browser test passed" in result.stdout
+    suite.makepyfile(source)
+    result = suite.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines("*no browser test passed*")
 
 
-def test_other_skipped_tests_do_not_matter(suite: Path) -> None:
-    (suite / "test_browser.py").write_text(PASSED)
-    (suite / "test_other.py").write_text(PLAIN)
-    result = run(suite, "1", "-n2")  # the process that decides hears the reports of others
-    assert result.returncode == 0, result.stdout
-    assert "1 passed, 1 skipped" in result.stdout
+@pytest.mark.usefixtures("required")
+def test_other_skipped_tests_do_not_matter(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_browser=PASSED, test_other=PLAIN)
+    result = suite.runpytest_inprocess("-n1")  # who decides hears the reports of another process
+    result.assert_outcomes(passed=1, skipped=1)
+    assert result.ret == 0

@@ -19,7 +19,7 @@ def bench(tmp_path: Path) -> Bench:
     if sys.platform != "linux" or shutil.which("wrk") is None:
         pytest.skip("needs Linux and wrk")
     participants = [Participant("portico", "Portico", "contender", "0.1.0")]
-    record = Record("2026-01-31", 1, 0.2, {"CPU": "Example"}, participants)
+    record = Record("2026-01-31", 1, 0.1, {"CPU": "Example"}, participants)
     return Bench(tmp_path, sys.executable, sys.executable, machine.pick_cores(), record)
 
 

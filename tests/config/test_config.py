@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portico.config.config import Config, ConfigError, check_root, unknown_variables
@@ -507,6 +507,7 @@ native = st.one_of(
 
 
 @each_option
+@settings(max_examples=20)  # for each of fifty options
 @given(value=native)
 def test_any_value_is_either_taken_or_refused_in_words(option: Option, value: object) -> None:
     try:

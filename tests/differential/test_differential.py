@@ -37,21 +37,21 @@ PAGE = REPOSITORY / "docs" / "framing.md"
 SCRIPT = REPOSITORY / "scripts" / "make_framing.py"
 RENEW = "run: python3 scripts/make_framing.py --record"
 
-each = pytest.mark.parametrize("messages", MESSAGES, ids=lambda messages: messages.name)
 EXPLAINED = by_name(FRAMED_OTHERWISE, REFUSED_HERE, REFUSED_ELSEWHERE)
 
 
 def check(messages: Messages, theirs: Reading) -> None:
     ours = by_portico(messages.sent)
-    assert ours == theirs or messages.name in EXPLAINED, f"{theirs}, not {ours}"
+    problem = f"{messages.name}: {theirs}, not {ours}"
+    assert ours == theirs or messages.name in EXPLAINED, problem
     if frames_otherwise(ours, theirs):
-        assert messages.name in by_name(FRAMED_OTHERWISE), f"{theirs}, not {ours}"
+        assert messages.name in by_name(FRAMED_OTHERWISE), problem
 
 
-@each
-def test_what_a_parser_frames_otherwise_is_refused_or_explained(messages: Messages) -> None:
-    for read in READERS.values():
-        check(messages, read(messages.sent))
+@pytest.mark.parametrize("name", READERS)
+def test_what_a_parser_frames_otherwise_is_refused_or_explained(name: str) -> None:
+    for messages in MESSAGES:
+        check(messages, READERS[name](messages.sent))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
         yield url.hostname, url.port
 
 
-@each
+@pytest.mark.parametrize("messages", MESSAGES, ids=lambda messages: messages.name)
 def test_the_server_answers_what_its_parser_finds(
     messages: Messages, address: tuple[str, int]
 ) -> None:

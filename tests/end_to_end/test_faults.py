@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Self
 
 import pytest
 
+from tests.end_to_end.load import Load
 from tests.end_to_end.writing import replace
-from tests.server.certifying import TlsClient, make
-from tests.server.clients import Client, UnixClient, eventually, get
+from tests.server.clients import Client, eventually, get
 from tests.server.processes.supervised import Supervised, needs_proc
 from tests.server.processes.test_systemd import Activated
 
@@ -38,60 +34,6 @@ def site(tmp_path: Path) -> Path:
     (site / "small.txt").write_bytes(b"small")
     (site / "large.bin").write_bytes(LARGE)
     return site
-
-
-class Load:
-    """Clients that ask all the time, each by `connect`, until the end of the block.
-
-    Those whose request failed stop; `failed` has how.
-    """
-
-    def __init__(self, *connect: Callable[[], Client], requests: int = 3) -> None:
-        """After so many requests a client comes anew; with 0, never."""
-        self._requests = requests
-        self._over = threading.Event()
-        self.answers = [0] * len(connect)
-        self.failed: list[str] = []
-        self._threads = [
-            threading.Thread(target=self._ask, args=each) for each in enumerate(connect)
-        ]
-
-    def _ask(self, number: int, connect: Callable[[], Client]) -> None:
-        try:
-            while not self._over.is_set():
-                with connect() as client:
-                    left = self._requests
-                    while not self._over.is_set():
-                        left -= 1
-                        lines = () if left else ("Connection: close",)
-                        answer = client.ask(get("/small.txt", *lines))
-                        assert (answer.status, answer.content) == (200, b"small")
-                        self.answers[number] += 1
-                        if answer.closes:
-                            break
-        except (OSError, AssertionError) as problem:
-            self.failed.append(repr(problem))
-
-    def goes_on(self, failed: int = 0) -> None:
-        """Wait until each but those that have `failed` has been answered some more times."""
-        before = list(self.answers)
-
-        def all_do() -> bool:
-            assert len(self.failed) <= failed, self.failed
-            lately = zip(before, self.answers, strict=True)
-            return sum(now > was + 3 for was, now in lately) >= len(before) - failed
-
-        eventually(all_do)
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 # --- workers
@@ -123,30 +65,6 @@ def is_tcp(descriptor: Path) -> bool:
     return any(
         line.split()[9] == str(inode) for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
     )
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
-def test_no_request_fails_in_reloads_under_load(site: Path, tmp_path: Path) -> None:
-    """By TCP, TLS and a unix socket. PORTICO_SOAK has it done twenty times."""
-    certificate = make(tmp_path, "cert.pem", "localhost")
-    context = ssl.create_default_context(cafile=certificate)
-    options = [str(site), "--workers", "2", "--no-access-log", "--tls-cert", str(certificate)]
-    options += ["--listen", "127.0.0.1:0", "--listen", "http://127.0.0.1:0"]
-    with Supervised(tmp_path, *options, "--listen", f"unix:{tmp_path}/s") as server:
-        secure, clear, _ = server.start().urls
-        with Load(
-            *[lambda: Client(clear)] * 3,
-            *[lambda: TlsClient(secure, context)] * 2,
-            *[lambda: UnixClient(tmp_path / "s")] * 3,
-        ) as load:
-            for times in range(1, RELOADS + 1):
-                server.reload(times)
-                load.goes_on()
-        assert not load.failed
-        assert server.end() == 0
-
-
-RELOADS = 20 if os.environ.get("PORTICO_SOAK") else 4
 
 
 def test_no_request_fails_when_the_manager_restarts_the_server(site: Path, tmp_path: Path) -> None:

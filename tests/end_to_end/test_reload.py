@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from tests.server.clients import PATIENCE, Client, eventually, get, request
+from tests.end_to_end.load import Load
+from tests.server.certifying import TlsClient, make
+from tests.server.clients import PATIENCE, Client, UnixClient, eventually, get, request
 from tests.server.processes.supervised import Supervised, is_gone, needs_proc, package_copy
 
 pytestmark = needs_proc
@@ -75,66 +77,23 @@ def allows_all(portico: Supervised) -> bool:
         return client.ask(head).fields.get("access-control-allow-origin") == "*"
 
 
-class Load:
-    """Clients that send requests all the time, some of them on a new connection each time."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._over = threading.Event()
-        self.answers = [0] * 6
-        self.failures: list[Exception] = []
-        self._threads = [
-            threading.Thread(target=self._ask, args=(number,))
-            for number in range(len(self.answers))
-        ]
-
-    def _ask(self, number: int) -> None:
-        keeps = number % 3 > 0
-        client: Client | None = None
-        try:
-            while not self._over.is_set():
-                if client is None:
-                    client = Client(self._url)
-                answer = client.ask(get("/small.txt", *([] if keeps else ["Connection: close"])))
-                assert (answer.status, answer.content) == (200, b"small")
-                self.answers[number] += 1
-                if answer.closes:
-                    assert client.at_end()
-                    client.close()
-                    client = None
-        except (OSError, AssertionError) as failure:
-            self.failures.append(failure)
-        finally:
-            if client is not None:
-                client.close()
-
-    def goes_on(self) -> None:
-        """Wait until each client has been answered some more times."""
-        before = list(self.answers)
-        eventually(
-            lambda: (
-                self.failures
-                or all(now > was + 3 for was, now in zip(before, self.answers, strict=True))
-            )
-        )
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes keys")
 def test_no_request_fails_and_all_that_is_new_takes_effect(root: Path, run: Run) -> None:
-    """New code and a new configuration each time."""
+    """By TCP, TLS and a unix socket; new code and a new configuration each time."""
     pages = package_copy(root) / "site" / "pages" / "errors.py"
+    certificate = make(root, "cert.pem", "localhost")
+    context = ssl.create_default_context(cafile=certificate)
+    listen = "listen = ['http://127.0.0.1:0', '127.0.0.1:0', 'unix:s']"
+    tls = "tls_cert = 'cert.pem'"
+    configure(root, listen, tls)
     portico = run("--grace", "0.2", pythonpath=root)
+    secure = portico.urls[1]
     code = pages.read_text()
-    with Load(portico.url) as load:
+    with Load(
+        *[lambda: Client(portico.url)] * 3,
+        *[lambda: TlsClient(secure, context)] * 2,
+        *[lambda: UnixClient(root / "s")] * 3,
+    ) as load:
         load.goes_on()
         for number in (1, 2):
             before = portico.workers
@@ -142,14 +101,14 @@ def test_no_request_fails_and_all_that_is_new_takes_effect(root: Path, run: Run)
             # from its cached bytecode by the size alone.
             told = f"import sys\nsys.stderr.write('code {number * 1111}\\n')\n"
             pages.write_text(f"{code}\n{told}{number * '#'}\n")
-            configure(root, "cors = true" if number % 2 else "cors = false")
+            configure(root, listen, tls, "cors = true" if number % 2 else "cors = false")
             portico.reload(number)
             assert allows_all(portico) == bool(number % 2)
             assert portico.said.count(f"code {number * 1111}\n") == 2
             load.goes_on()
             eventually(lambda: len(portico.workers) == 2)  # the old ones have gone
             assert not portico.workers & before
-    assert load.failures == []
+    assert not load.failed
     assert portico.end() == 0
 
 
@@ -355,7 +314,7 @@ def test_an_upload_outlives_a_reload(root: Path, run: Run, stack: ExitStack) -> 
 
 def test_many_reloads_at_once(run: Run) -> None:
     portico = run("--grace", "0.05")
-    with Load(portico.url) as load:
+    with Load(*[lambda: Client(portico.url)] * 6) as load:
         for _ in range(20):
             portico.send(signal.SIGHUP)
         portico.hears("portico: reloaded: ")
@@ -363,7 +322,7 @@ def test_many_reloads_at_once(run: Run) -> None:
         portico.send(signal.SIGHUP)
         portico.send(signal.SIGHUP)
         load.goes_on()
-    assert load.failures == []
+    assert not load.failed
     assert portico.end(signal.SIGINT) == 0
 
 

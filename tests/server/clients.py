@@ -21,11 +21,12 @@ PATIENCE = 20
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until `condition` holds."""
-    end = time.monotonic() + PATIENCE
+    """Wait until `condition` holds. The longer it takes, the less often it is asked for."""
+    begin = time.monotonic()
     while not condition():
-        assert time.monotonic() < end, "what was waited for did not come"
-        time.sleep(0.002)
+        waited = time.monotonic() - begin
+        assert waited < PATIENCE, "what was waited for did not come"
+        time.sleep(0.002 + min(waited / 20, 0.01))
 
 
 def descriptors(*, with_garbage: bool = False) -> int:

@@ -88,13 +88,11 @@ ON_WINDOWS = [
 
 @pytest.mark.parametrize("windows", [False, True])
 @pytest.mark.parametrize("place", ["/{}", "/a/{}", "/{}/", "/{}/b", "/a/{}/b", "//{}", "/{}/%41"])
-@pytest.mark.parametrize("name", [*TRAVERSALS, *BROKEN_PERCENTS])
-def test_what_may_lead_elsewhere_is_refused_by_its_form(
-    name: str, place: str, windows: bool
-) -> None:
-    with pytest.raises(ProtocolError) as refused:
-        path_names(place.format(name), windows=windows)
-    assert refused.value.status == 400
+def test_what_may_lead_elsewhere_is_refused_by_its_form(place: str, windows: bool) -> None:
+    for name in (*TRAVERSALS, *BROKEN_PERCENTS):
+        with pytest.raises(ProtocolError) as refused:
+            path_names(path := place.format(name), windows=windows)
+        assert refused.value.status == 400, path
 
 
 @pytest.mark.parametrize(("encoded", "name"), NAMES)

@@ -100,7 +100,7 @@ def test_a_thread_waits_a_moment_for_the_next_job_and_closing_does_not_wait_for_
         eventually(lambda: len(jobs._idle) == 1)
     jobs.close()
     assert len(set(threads)) == 1
-    assert jobs._running.acquire(blocking=False), "the thread has ended"
+    assert not jobs._running.locked(), "the thread has ended"
 
 
 def test_any_iterator_may_be_a_job(jobs: JobThread) -> None:
