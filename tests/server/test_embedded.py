@@ -71,7 +71,7 @@ def test_starting_and_stopping_leaves_nothing(site: Path) -> None:
                 assert len(client.ask(get("/large.bin")).content) == 1 << 22
                 assert client.ask(get(f"/n/{number}.txt")).content == b"%d" % number
                 server.stop()
-            assert descriptors(with_garbage=True) == files
+            assert descriptors(with_garbage=True) <= files
             assert threads.issuperset(threading.enumerate())
     finally:
         gc.enable()

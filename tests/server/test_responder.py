@@ -176,7 +176,7 @@ def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
     for _ in range(2):
         responder.reply_cache.expire()
         folder.expire()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_small_files_are_kept_in_memory_and_none_of_them_open(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_small_files_are_kept_in_memory_and_none_of_them_open(tmp_path: Path) ->
     replies = [ask(responder, get("/small.bin")) for _ in range(3)]
     assert replies[0] is replies[1] is replies[2]
     assert replies[2].octets == (bytes(SMALL),)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def queries(responder: Responder, path: str) -> list[Reply]:

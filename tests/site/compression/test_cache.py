@@ -281,7 +281,7 @@ def test_bounded_number_of_originals_held_open(tmp_path: Path, hand: ByHand) -> 
     assert len(hand.jobs) == 16
     assert descriptors() <= before + 16
     hand.run()
-    assert descriptors() == before
+    assert descriptors() <= before
     assert pending(copies.get(on_disk(tmp_path / "39.txt"), "gzip")).holds()
 
 
@@ -298,7 +298,7 @@ def test_job_that_is_closed_leaves_nothing_behind(tmp_path: Path, hand: ByHand) 
     assert not dependency.holds()
     assert copies._pending == {}
     del job, close, copies
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_many_files_in_a_running_pool(pool: JobThread) -> None:

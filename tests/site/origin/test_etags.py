@@ -330,7 +330,7 @@ def test_no_descriptor_stays_open_for_what_was_hashed(root: Path) -> None:
     for _ in range(3):
         client.folder.expire()
     client.ask("/small.html")
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_digests_that_are_remembered_are_bounded(

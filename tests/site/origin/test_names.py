@@ -107,7 +107,7 @@ def test_few_folders_are_read_at_once_and_reading_is_given_up(tmp_path: Path) ->
             known.of(dependency)
     assert len(known._readings) == names_module._READINGS
     known.give_up()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_the_disk_is_not_asked_for_what_is_known_to_be_missing(

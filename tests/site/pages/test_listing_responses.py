@@ -243,7 +243,7 @@ def test_a_stream_that_is_given_up_leaves_nothing_open(
     if how == "closed":
         pieces.close()
     del pieces
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @pytest.mark.parametrize("is_long", [False, True])

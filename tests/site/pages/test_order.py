@@ -179,7 +179,7 @@ def test_nothing_has_stopped_open(tmp_path: Path, how: str) -> None:
     assert descriptors() > before
     ENDS[how](reading)
     del reading
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_folder_that_is_removed_meanwhile_is_an_error(tmp_path: Path) -> None:
