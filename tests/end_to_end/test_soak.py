@@ -14,6 +14,7 @@ SECONDS = float(os.environ.get("PORTICO_SOAK", "0"))
 
 pytestmark = [
     needs_proc,
+    pytest.mark.first,
     pytest.mark.skipif(not SECONDS, reason="it takes minutes; PORTICO_SOAK=120 runs it"),
 ]
 
