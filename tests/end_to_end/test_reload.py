@@ -313,7 +313,7 @@ def test_an_upload_outlives_a_reload(root: Path, run: Run, stack: ExitStack) -> 
 
 
 def test_many_reloads_at_once(run: Run) -> None:
-    portico = run("--grace", "0.05")
+    portico = run("--grace", "5")
     with Load(*[lambda: Client(portico.url)] * 6) as load:
         for _ in range(20):
             portico.send(signal.SIGHUP)
