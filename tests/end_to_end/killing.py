@@ -153,16 +153,21 @@ class Killed:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, in a process group of its own, and wait until it answers."""
-        self._process = subprocess.Popen(
-            self._command,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        """Start it, in a process group of its own, and wait until it answers.
+
+        Another program may have taken the port in between, as a client: then it tries again.
+        """
+        self._process = None
         eventually(self._answers)
 
     def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                self._command,
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
             try:
