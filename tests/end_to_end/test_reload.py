@@ -86,7 +86,7 @@ def test_no_request_fails_and_all_that_is_new_takes_effect(root: Path, run: Run)
     listen = "listen = ['http://127.0.0.1:0', '127.0.0.1:0', 'unix:s']"
     tls = "tls_cert = 'cert.pem'"
     configure(root, listen, tls)
-    portico = run("--grace", "0.2", pythonpath=root)
+    portico = run("--grace", "2", pythonpath=root)  # more than a client sleeps on a busy machine
     secure = portico.urls[1]
     code = pages.read_text()
     with Load(
@@ -108,6 +108,9 @@ def test_no_request_fails_and_all_that_is_new_takes_effect(root: Path, run: Run)
             load.goes_on()
             eventually(lambda: len(portico.workers) == 2)  # the old ones have gone
             assert not portico.workers & before
+        for number in range(3, 21):
+            portico.reload(number)
+        load.goes_on()
     assert not load.failed
     assert portico.end() == 0
 
