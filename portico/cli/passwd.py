@@ -108,6 +108,7 @@ def _replace(path: str, text: str) -> None:
     new = f"{path}.{secrets.token_hex(8)}"
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            _take_access(file.fileno(), path)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -116,3 +117,19 @@ def _replace(path: str, text: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(new)
         raise
+
+
+def _take_access(fd: int, path: str) -> None:
+    """Give a new file the owner and group of the one that it replaces, as whom the server may read.
+
+    What the group may do stays, too, unless everybody may: then nobody has chosen that.
+    """
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        return
+    if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(PermissionError):
+            os.fchown(fd, old.st_uid, old.st_gid)
+    if not old.st_mode & 0o007:
+        os.fchmod(fd, 0o600 | (old.st_mode & 0o060))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -33,6 +34,21 @@ def test_a_line_in_a_file_takes_the_place_of_the_last(tmp_path: Path) -> None:
     hashes, tokens, mistakes = users.read_users(str(file))
     assert (list(hashes), sorted(tokens.values()), mistakes) == (["alice"], ["alice", "bob"], [])
     assert [path.name for path in tmp_path.iterdir()] == ["users"]
+
+
+@pytest.mark.parametrize(("mode", "later"), [(0o640, 0o640), (0o644, 0o600), (0o600, 0o600)])
+def test_whom_the_file_is_for_may_still_read_it(tmp_path: Path, mode: int, later: int) -> None:
+    """The server may be another user than the one who runs the command."""
+    file = tmp_path / "users"
+    file.touch()
+    file.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(file, 1, 2)
+    before = file.stat()
+    assert main(["passwd", "alice", "--file", str(file)]) == 0
+    now = file.stat()
+    assert (now.st_uid, now.st_gid) == (before.st_uid, before.st_gid)
+    assert now.st_mode & 0o777 == later
 
 
 def test_a_token_is_shown_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

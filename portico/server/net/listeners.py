@@ -318,7 +318,8 @@ def set_options(listener: socket.socket) -> None:
 
 def _bind_error(error: OSError, host: str, port: int, config: Config) -> BindError:
     """Return the error for the operator."""
-    option, zero = ("--listen", f"{host}:0") if config.listens else ("--port", "0")
+    address = {"all addresses": ""}.get(host, f"[{host}]" if ":" in host else host)
+    option, zero = ("--listen", f"{address}:0") if config.listens else ("--port", "0")
     if error.errno == errno.EADDRINUSE:
         free = f"{option} {zero} takes any free one"
         return PortInUseError(f"port {port} on {host} is in use; choose another: {free}")

@@ -236,6 +236,18 @@ def test_when_one_address_cannot_be_had_none_is_kept(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@needs_ipv6
+@pytest.mark.parametrize("host", ["", "[::1]"])
+def test_the_cure_for_a_port_in_use_is_an_address_that_can_be_given(host: str) -> None:
+    (taken,) = listening(f"{host}:0")
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match="choose another: --listen ") as told:
+            listening(f"{host}:{port}")
+        (another,) = listening(str(told.value).partition("--listen ")[2].split()[0])
+        another.close()
+
+
 def test_what_is_held_is_kept_and_only_the_rest_is_bound(tmp_path: Path) -> None:
     unix = f"unix:{tmp_path / 'www'}"
     held = bind_anew(Config.of(listens=["127.0.0.1:0"]), {})
