@@ -43,6 +43,8 @@ SLACK = 2 << 20
 """Octets by which the memory of a process may differ between two times, besides a twentieth: what
 malloc keeps depends on chance."""
 RELOAD_SECONDS = 120
+GRACE = 5.0
+"""Seconds after which a reload closes connections that are idle: the default of --grace."""
 LARGE = 4 << 20
 OPTIONS = """\
 listen = ["127.0.0.1:0", "http://127.0.0.1:0", "unix:soak.sock"]
@@ -124,23 +126,35 @@ class Visitor:
         self._dice = random.Random(seed)
         self._client: Client | None = None
         self._left = 0
+        self._answered = 0.0
         self.answers = 0
+        self.late = 0
+        """Requests on a connection that was idle for so long that a reload had closed it: what any
+        client has to expect (RFC 9112, 9.3.1). They happen where this machine is too busy."""
 
     def step(self) -> None:
         """Ask once, on a new connection from time to time."""
         client = self._client
+        idle = time.monotonic() - self._answered
         if client is None:
-            client = self._client = self._connect()
-            self._left = self._dice.randint(1, 60)
+            client, idle = self._connect(), 0
+            self._client, self._left = client, self._dice.randint(1, 60)
         self._left -= 1
         kinds = [self._whole, self._whole, self._part, self._known, self._coded, self._head]
         try:
             kind = self._dice.choice([*kinds, self._missing, self._listing, self._changing])
             answer = kind(client)
+        except ConnectionError as problem:
+            self.leave()
+            if idle < GRACE:
+                raise ConnectionError(f"{problem}: {kind.__name__}, idle for {idle} s") from problem
+            self.late += 1
+            return
         except BaseException:
             self.leave()
             raise
         self.answers += 1
+        self._answered = time.monotonic()
         if answer.closes or not self._left:
             self.leave()
 
@@ -418,7 +432,8 @@ class Soak:
         self.told = (
             f"{sum(each.answers for each in visitors):,} responses checked, "
             f"{sum(each.acknowledged for each in uploaders):,} uploads, {reloads} reloads, "
-            f"{self._site.version:,} replacements, {hostile.count:,} hostile connections"
+            f"{self._site.version:,} replacements, {hostile.count:,} hostile connections, "
+            f"{sum(each.late for each in visitors)} requests that came too late for a connection"
         )
 
     def _watch(self, server: Supervised) -> int:
