@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from portico.config.config import Config
-from portico.server.net.loop import READ, WRITE
+from portico.server.net.loop import LAST, READ, WRITE
 from portico.server.net.transport import Plain
 from portico.server.states import HEAD, SEND
 from portico.site.origin.folder import Folder
@@ -36,7 +36,7 @@ class Fussy(Plain):
         self._has_just_sent = False
 
     def readiness(self, wanted: int, /) -> int:
-        self._waits_for_room = wanted == READ and self._needs_room
+        self._waits_for_room = bool(wanted & READ) and self._needs_room
         return WRITE if self._waits_for_room else wanted
 
     def receive(self, _most: int, _flags: int = 0, /) -> bytes:
@@ -112,7 +112,7 @@ def test_what_a_transport_waits_for_gains_no_time(desk: Desk) -> None:
     assert connection._watched == WRITE
     for _ in range(50):
         desk.turn()
-    assert connection._watched == READ, "there is nothing more to read"
+    assert connection._watched == READ | LAST, "there is nothing more to read"
     assert connection.deadline == deadline
 
 
