@@ -119,11 +119,11 @@ def main() -> int:
 
 
 def _prefer(pid: int, *, saturates: bool) -> None:
-    """Let the server run before others on this machine, which do not count.
+    """Let the server run before others on this machine, which do not count, unless it `saturates`.
 
-    Linux stops what is FIFO for a twentieth of the time, if it takes all that there is.
+    Linux stops what is FIFO for a twentieth of the time, if it takes all that there is; and by a
+    high priority it would starve the kernel's own thread that hands over what the network brings.
     """
-    os.setpriority(os.PRIO_PROCESS, pid, -20)
     policy = os.SCHED_OTHER if saturates else os.SCHED_FIFO
     os.sched_setscheduler(pid, policy, os.sched_param(0 if saturates else 1))
 
