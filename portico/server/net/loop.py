@@ -1,9 +1,12 @@
-"""A readiness loop: waits for sockets, calls their handlers, keeps timers. It knows no HTTP.
+"""The event loop: waits for file descriptors, calls their handlers, runs timers. Knows no HTTP.
 
-One turn: wait, note the time, call `on_turn`, call the handler of each ready descriptor, then what
-was put off for this moment, a little of what is LAST, then the timers that are due, then
-`on_turn_end`. Level-triggered: a handler need not read or write all there is. No exception in one
-of these ends the loop.
+One iteration, called a turn, does in this order: wait for ready descriptors, set `now`, call
+`on_turn`, call the handler of each ready descriptor, make the calls scheduled by `call` and `soon`,
+serve a few LAST descriptors, run the timers that are due, call `on_turn_end`. An exception in any
+of these calls is reported, and the loop continues.
+
+The loop is level-triggered: a handler need not read or write everything at once, because it is
+called again in the next iteration.
 
 Not thread-safe, except for `wake` and `call`, which signal handlers may call as well.
 """
@@ -27,46 +30,48 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 READ = 0x001
-"""Ready to be read; EPOLLIN."""
+"""The descriptor can be read; equal to EPOLLIN."""
 WRITE = 0x004
-"""Ready to be written; EPOLLOUT."""
+"""The descriptor can be written; equal to EPOLLOUT."""
 EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
-"""With READ: of several processes that wait for a descriptor, wake one, not all."""
+"""With READ: if several processes wait for the same socket, wake only one; 0 without epoll."""
 LAST = 1 << 20
-"""With READ: served after all others, in order, for LAST_SECONDS in a turn but at least one. For
-what hostile clients may cause a lot of at once: half heads, steps of TLS handshakes."""
+"""With READ: call the handler after all others, in the order in which descriptors became ready.
+In each iteration at least one is served, and more within LAST_SECONDS. For work of which hostile
+clients can cause a lot at once: incomplete request heads, steps of TLS handshakes."""
 LAST_SECONDS = 0.0001
-"""About ten half heads; much shorter than a step of a handshake."""
+"""Time for about ten incomplete heads; a step of a handshake takes much longer."""
 
 _EVENTS_AT_ONCE = 512
-"""Descriptors handled in a turn: bounds how long timers and signals wait."""
+"""Most descriptors handled per iteration, so that timers and signals do not wait long."""
 LONG_TURN = 0.001
-"""Seconds. If a turn takes longer, the next is interrupted each time that so many have passed."""
+"""Seconds after which an iteration is long: `on_long_turn` is called about this often between the
+handlers of the next one, and between the calls scheduled by `call` and `soon`."""
 
 
 class SelectorPoller:
-    """The standard library's best selector (kqueue, poll, select) in the shape of epoll."""
+    """The interface of select.epoll over the best selector of the standard library."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
     def register(self, fd: int, eventmask: int) -> None:
-        """Wait for events of `fd`."""
-        if eventmask:  # selectors refuse to wait for nothing but errors
+        """Start waiting for the events `eventmask` of `fd`."""
+        if eventmask:  # unlike epoll, selectors refuse to wait for errors only
             self._selector.register(fd, _to_selector(eventmask))
 
     def modify(self, fd: int, eventmask: int) -> None:
-        """Wait for other events of `fd`."""
+        """Replace the events to wait for on `fd`."""
         self.unregister(fd)
         self.register(fd, eventmask)
 
     def unregister(self, fd: int) -> None:
-        """Do not wait for `fd` any more."""
+        """Stop waiting for `fd`."""
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 
     def poll(self, timeout: float | None, maxevents: int) -> list[tuple[int, int]]:
-        """Return the descriptors that are ready, each with its events."""
+        """Wait up to `timeout` seconds; return pairs of a ready descriptor and its events."""
         ready = self._selector.select(timeout)
         return [
             (
@@ -78,7 +83,10 @@ class SelectorPoller:
         ]
 
     def fileno(self) -> int:
-        """Return the descriptor that is ready when one of those watched is; -1 without one."""
+        """Return the selector's own descriptor, readable while a registered one is ready.
+
+        Return -1 if the selector has none.
+        """
         fileno: Callable[[], int] = getattr(self._selector, "fileno", lambda: -1)
         return fileno()
 
@@ -94,33 +102,34 @@ def _to_selector(eventmask: int) -> int:
 
 
 def new_poller() -> select.epoll | SelectorPoller:
-    """Return epoll where there is one, else the best selector of the standard library."""
+    """Return an epoll object if the system has epoll, else a SelectorPoller."""
     return select.epoll() if hasattr(select, "epoll") else SelectorPoller()
 
 
 class Loop:
     """Calls `handler(events)` for each watched descriptor that is ready, until `stop`.
 
-    `now` is when the present turn began, in seconds of time.monotonic().
+    `now` is when the current iteration began, in seconds of time.monotonic().
     """
 
     def __init__(self) -> None:
         self._poller = new_poller()
         self._last_poller = new_poller()
-        self._last: set[int] = set()  # the descriptors that this one waits for
-        self._serves_last = False  # at the end of this turn
+        self._last: set[int] = set()  # the descriptors registered with `_last_poller`
+        self._serves_last = False  # whether `_serve_last` is scheduled
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._soon: list[tuple[int, Callable[[], None]]] = []
         self._calls: deque[Callable[[], None]] = deque()
-        self._is_called = False  # since `_calls` were last made, so the loop is awake, or wakes
+        self._is_called = False  # whether `call` has woken the loop since `_calls` were last made
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
-        self._forgotten: set[int] = set()  # in this turn
-        self._late: dict[int, Callable[[int], None]] = {}  # their new handlers, from the next turn
+        self._forgotten: set[int] = set()  # descriptors forgotten in this iteration
+        # Handlers of numbers in `_forgotten` that are watched anew, used from the next iteration.
+        self._late: dict[int, Callable[[int], None]] = {}
         self._on_long_turn: Callable[[], None] | None = None
         self._on_bug: Callable[[int], None] | None = None
-        self._interrupted = 0.0  # when that was called last
-        self._count = _EVENTS_AT_ONCE  # handlers to call between two looks at the clock
+        self._interrupted = 0.0  # when `_on_long_turn` was last called
+        self._count = _EVENTS_AT_ONCE  # handlers to call between two checks of the clock
         self._stopped = False
         self._left = False
         self._woken, self._waker = socket.socketpair()
@@ -132,17 +141,17 @@ class Loop:
         self.now = time.monotonic()
 
     def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
-        """Call `handler` whenever `fd` is ready for one of `events`, or broken."""
+        """Call `handler(events)` whenever `fd` is ready for one of `events`, or has an error."""
         if events & LAST and self._last_poller.fileno() >= 0:
             self._last_poller.register(fd, events & ~LAST)
             self._last.add(fd)
-            self._on_last(READ)  # it may have come already
+            self._on_last(READ)  # the descriptor may be ready already
         else:
             self._poller.register(fd, events & ~LAST)
         self.handle(fd, handler)
 
     def change(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
-        """Wait for other events of a watched descriptor, or with another handler."""
+        """Replace the events and the handler of a watched descriptor."""
         if events & LAST or fd in self._last:
             self._unregister(fd)
             self.watch(fd, events, handler)
@@ -151,14 +160,15 @@ class Loop:
             self.handle(fd, handler)
 
     def handle(self, fd: int, handler: Callable[[int], None]) -> None:
-        """Replace the handler of a watched descriptor; it waits for the same events."""
-        # Of one that had another owner in this turn, what is ready may be the other's.
+        """Replace the handler of a watched descriptor, and keep its events."""
+        # If `fd` was closed and opened again in this iteration, events already returned by the
+        # poller may be those of its former owner, so the new handler must not get them.
         (self._late if fd in self._forgotten else self._handlers)[fd] = handler
 
     def forget(self, fd: int) -> None:
-        """Stop watching `fd`; before it is closed as well.
+        """Stop watching `fd`. Call this before closing `fd`, too.
 
-        epoll drops a closed descriptor by itself only if no forked process has a copy of it.
+        epoll forgets a closed descriptor by itself only if no forked process has a copy of it.
         """
         if self._late.pop(fd, None) is None:
             del self._handlers[fd]
@@ -173,24 +183,28 @@ class Loop:
             self._poller.unregister(fd)
 
     def ready(self, fd: int, events: int) -> None:
-        """Call the handler of `fd`, if there is one, as if it were ready for `events`."""
+        """Call the handler of `fd` now, as if `fd` were ready for `events`. No-op without one."""
         handler = self._late.get(fd) or self._handlers.get(fd)
         if handler is not None:
             handler(events)
 
     def soon(self, fd: int, call: Callable[[], None]) -> None:
-        """Make `call` on behalf of `fd` at the end of a turn, after others have had theirs."""
+        """Schedule `call` to run after all handlers of this iteration.
+
+        If they have run already, `call` waits for the next iteration. If `call` raises,
+        `on_bug(fd)` is called.
+        """
         self._soon.append((fd, call))
 
     def call(self, call: Callable[[], None]) -> None:
-        """Make `call` at the end of a turn. For any thread, and for signal handlers."""
+        """Schedule `call` to run in the loop's thread. For any thread, and for signal handlers."""
         self._calls.append(call)
         if not self._is_called:
             self._is_called = True
             self.wake()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Make `call` after `seconds`."""
+        """Schedule `call` in `seconds`, counted from the beginning of this iteration."""
         self._timers_made += 1
         heapq.heappush(self._timers, (self.now + seconds, self._timers_made, call))
 
@@ -198,15 +212,15 @@ class Loop:
         """End the current wait, from another thread or from a signal handler."""
         try:
             self._waker.send(b"!")
-        except OSError:  # full, so the loop wakes anyway; or closed, so there is none to wake
+        except OSError:  # the buffer is full, so the loop wakes anyway; or the loop is closed
             return
 
     def stop(self) -> None:
-        """Let `run` return at the end of this turn."""
+        """Make `run` return at the end of this iteration."""
         self._stopped = True
 
     def leave(self) -> None:
-        """Let `run` return at the end of this turn, to be called again by another thread."""
+        """Make `run` return at the end of this iteration, so that another thread can call it."""
         self._left = True
 
     def run(  # noqa: C901, PLR0912 (hot)
@@ -217,12 +231,12 @@ class Loop:
         on_turn_end: Callable[[], None] | None = None,
         on_bug: Callable[[int], None] | None = None,
     ) -> bool:
-        """Turn until stopped, or left; return whether it was only left.
+        """Run until `stop` or `leave` is called; return False after `stop`, True after `leave`.
 
-        What raises has a bug of ours: it is reported, and the rest goes on.
-
-        `on_turn(now)` is called when a turn begins, `on_long_turn()` for each LONG_TURN that it
-        lasts, `on_turn_end()` when it ends, `on_bug(fd)` when a handler has raised.
+        `on_turn(now)` is called when an iteration begins, `on_long_turn()` for each LONG_TURN that
+        it lasts, `on_turn_end()` when it ends. An exception in a call or handler is a bug in
+        Portico: it is reported, `on_bug(fd)` is called if it has a descriptor, and the loop
+        continues.
         """
         poll = self._poller.poll
         handlers = self._handlers
@@ -244,7 +258,7 @@ class Loop:
                 for fd, events in part:
                     handler = handlers.get(fd)
                     if handler is None:
-                        continue  # closed in this turn
+                        continue  # an earlier handler of this iteration has forgotten `fd`
                     try:
                         handler(events)
                     except Exception:  # noqa: BLE001
@@ -265,28 +279,31 @@ class Loop:
         return not self._stopped
 
     def _parts(self, ready: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-        """Yield what is ready in parts, each LONG_TURN of work by the last turn's measure."""
+        """Yield `ready` in parts, and check the clock after each.
+
+        A part takes about LONG_TURN, by the speed of the preceding iteration.
+        """
         count = self._count
         for start in range(0, len(ready), count):
             yield ready[start : start + count]
             self._look_at_clock()
 
     def _look_at_clock(self) -> None:
-        """Call `on_long_turn` if the turn has lasted long since that was done last."""
+        """Call `on_long_turn` if LONG_TURN has passed since its last call in this iteration."""
         since = max(self.now, self._interrupted)
         if self._on_long_turn is not None and time.monotonic() - since > LONG_TURN:
             run_guarded(self._on_long_turn)
             self._interrupted = time.monotonic()
 
     def close(self) -> None:
-        """Give back the loop's own descriptors."""
+        """Close the loop's own descriptors."""
         self._woken.close()
         self._waker.close()
         self._last_poller.close()
         self._poller.close()
 
     def _timeout(self) -> float | None:
-        """Return how long the loop may wait, in seconds; None for ever."""
+        """Return how long the poller may wait, in seconds; None for any time."""
         if self._soon:
             return 0
         if self._timers:
@@ -294,8 +311,9 @@ class Loop:
         return None
 
     def _run_due(self) -> None:
-        """Make the calls that were put off for now."""
-        self._is_called = False  # first: what is added from now on may come too late to be seen
+        """Make the calls scheduled by `call` and `soon`, and run the timers that are due."""
+        # Reset before the calls: `call` must wake the loop for a call added after the last check.
+        self._is_called = False
         while self._calls:
             run_guarded(self._calls.popleft())
             self._look_at_clock()
@@ -317,7 +335,10 @@ class Loop:
             self.soon(-1, self._serve_last)
 
     def _serve_last(self) -> None:
-        """At the end of a turn: serve some of what is LAST, one by one, so that each has a turn."""
+        """Call the handlers of LAST descriptors for LAST_SECONDS, but of at least one.
+
+        They are polled one by one, so that the poller returns all of them in turn.
+        """
         self._serves_last = False
         end = time.monotonic() + LAST_SECONDS
         while ready := self._last_poller.poll(0, 1):
@@ -332,7 +353,7 @@ class Loop:
 
 
 def run_guarded(call: Callable[[], None]) -> bool:
-    """Make `call`; False if it raised."""
+    """Make `call`, and report an exception. Return False if there was one."""
     try:
         call()
     except Exception:  # noqa: BLE001
@@ -342,14 +363,14 @@ def run_guarded(call: Callable[[], None]) -> bool:
 
 
 def report_bug() -> None:
-    """Tell the operator of an exception that should not have come here. Raises nothing."""
-    with contextlib.suppress(Exception):  # there may be no memory for it
+    """Write the exception being handled, which is a bug in Portico, to stderr. Never raises."""
+    with contextlib.suppress(Exception):  # there may be too little memory for the report
         if isinstance(sys.exception(), MemoryError):
             tell("portico: out of memory\n")
             return
         told = f"{sys.exception()!r}\n"
-        with contextlib.suppress(ImportError, OSError):  # a user who cannot read Python's code
-            import traceback  # here, because it costs a start two milliseconds
+        with contextlib.suppress(ImportError, OSError):  # `--user` may be unable to read the code
+            import traceback  # not at the top: it would delay the start by two milliseconds
 
             told = traceback.format_exc()
         tell(f"portico: a bug, please report it:\n{told}")

@@ -1,13 +1,16 @@
-"""TLS as a transport: octets through `ssl.MemoryBIO`, so that nothing ever waits (RFC 8446).
+"""TLS as a transport, on top of `ssl.MemoryBIO`, so that no call blocks (RFC 8446).
 
-A non-blocking `ssl.SSLSocket` would demand that a call which sent nothing is repeated with the very
-same octets. Here what was encrypted is kept until the kernel has taken it, and only then counts as
-sent.
+A non-blocking `ssl.SSLSocket` is not used, because a call that sent nothing would have to be
+repeated with exactly the same bytes. Here, encrypted bytes are kept until the kernel has accepted
+them, and the plain ones count as sent only then.
 
-The client's first message, the ClientHello, is read before OpenSSL has it: the name of the server
-in it chooses the context, so a session of one name is never resumed under another; a client that
-speaks other protocols only (ALPN) is refused, and so is one that demands a key exchange by a finite
-field, which may cost 200 ms (CVE-2002-20001); and one that speaks no TLS is told so.
+The client's first message, the ClientHello, is parsed before OpenSSL gets it:
+
+- The server name in it selects the SSL context, so a session of one name is never resumed under
+  another.
+- A client that offers only other protocols than HTTP/1.1 (ALPN) is refused.
+- A client that demands a finite-field key exchange is refused: it may cost 200 ms (CVE-2002-20001).
+- A client that sends a request without TLS gets a response with the HTTPS URL.
 """
 
 from __future__ import annotations
@@ -36,49 +39,51 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview
 
 PROTOCOL = b"http/1.1"
-"""The protocol that is spoken inside (RFC 7301)."""
+"""The application protocol inside TLS, as ALPN names it (RFC 7301)."""
 ENCRYPTED_AT_ONCE = 32 << 10
-"""Octets that are encrypted in one call: two records. OpenSSL keeps a buffer of that size for as
+"""Bytes that are encrypted in one call: two records. OpenSSL keeps a buffer of that size for as
 long as the connection lives."""
 SENT_AT_ONCE = 256 << 10
-"""Octets that one call sends at most, however fast the client takes them."""
+"""Most bytes that one call sends, however fast the client takes them."""
 RECEIVED_FIRST, RECEIVED_AT_ONCE = 4 << 10, 64 << 10
-"""Octets that are received in the first call, and in any: a request, and four records."""
+"""Most bytes received in the first call (enough for a request), and in any call (four records)."""
 RECORDS_AT_ONCE = 16
-"""Records that are received in one call: who sends small ones has as much time as others."""
+"""About as many records are received in one call, so that a client that sends small records does
+not get more time than others."""
 HELLO_LIMIT = 16384
-"""Octets in which a ClientHello must end, or the head of a request without TLS."""
+"""Most bytes of a ClientHello, or of the head of a request without TLS."""
 HELLO_RECORDS = 8
-"""Records over which it may be spread."""
+"""Most records that a ClientHello may be split into."""
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _GROUPS, _ALPN, _KEY_SHARE = 0, 10, 16, 51
 _EXTENSION = struct.Struct(">HH")
-"""The kind of an extension, and its length; also the group of a key share, and its length."""
+"""The type of an extension, and its length; also the group of a key share, and its length."""
 _GROUP = struct.Struct(">H")
 _CURVES = frozenset({23, 24, 25, 29, 30})
 """secp256r1, secp384r1, secp521r1, x25519 and x448 (RFC 8446, 4.2.7)."""
 _FINITE_FIELDS = range(0x0100, 0x0200)
-"""ffdhe2048 to ffdhe8192, and what is reserved for more (RFC 7919)."""
+"""ffdhe2048 to ffdhe8192, and the range reserved for further groups (RFC 7919)."""
 _HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 _NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
-"""Fatal alerts (RFC 8446, 6.2; RFC 7301, 3.2), as records."""
+"""TLS records with fatal alerts (RFC 8446, 6.2; RFC 7301, 3.2)."""
 _KINDS = {
     "commonName": "CN", "countryName": "C", "domainComponent": "DC", "localityName": "L",
     "organizationName": "O", "organizationalUnitName": "OU", "stateOrProvinceName": "ST",
     "userId": "UID",
 }  # fmt: skip
-"""The kinds of names in a subject (RFC 4514, 3)."""
+"""Short names of the attribute types in a subject (RFC 4514, 3), by the names in `ssl`."""
 _SPECIAL, _ESCAPED = re.compile(r'[,+"\\<>;]'), r"\\\g<0>"
 _HOST = re.compile(rb"\r\nHost:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
 class Tls:
-    """An encrypted connection over `plain`, which must not block; a `transport.Transport`.
+    """An encrypted connection over `plain`, which must be non-blocking; a `transport.Transport`.
 
-    `choose` returns the context for the name of a server. The handshake goes on with each
-    `receive`, and nothing may be sent before one has returned. If it fails, `failed` is told for
-    which name and why. `are_meant` says whether a host is one of this server: see `site.hosts`.
+    `choose(name)` returns the SSL context for a server name. Each `receive` continues the
+    handshake; nothing may be sent before a `receive` has returned. If the handshake fails,
+    `failed(name, problem)` is called. `are_meant(host)` tells whether a host is one of this
+    server: see `site.hosts`.
     """
 
     __slots__ = (
@@ -111,37 +116,41 @@ class Tls:
         self._choose = choose
         self._failed = failed
         self._are_meant = are_meant
-        self._most = RECEIVED_FIRST  # octets that are received in one call
-        self._name = ""  # of the server, as the client asks for it
+        self._most = RECEIVED_FIRST  # bytes to receive in the next call
+        self._name = ""  # the server name in the ClientHello
         self.subject: list[str] = []
-        """The subject of the client's certificate, once `receive` has returned; "" without one. It
-        is in a list, so that who keeps it need not keep the connection."""
+        """Empty during the handshake; then the subject of the client's certificate is appended, or
+        "" without a certificate. A list, so that whoever keeps it need not keep the connection."""
         self._hello = b""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls: ssl.SSLObject | None = None  # once the ClientHello is there
+        self._tls: ssl.SSLObject | None = None  # None until the ClientHello is complete
         self._is_established = self._is_reset = False
-        self._is_told = False  # that this is TLS, and it speaks none
-        self._encrypted: Buffer = b""  # what the kernel has not taken yet
-        self._owed = 0  # octets in it, or sent since, that the caller does not know to be sent
+        self._is_told = False  # whether a client without TLS has got the HTTPS URL
+        self._encrypted: Buffer = b""  # encrypted bytes that the kernel has not accepted yet
+        # Plain bytes that were encrypted, but not yet reported to the caller as sent.
+        self._owed = 0
 
     def fileno(self) -> int:
-        """Return the descriptor to wait for."""
+        """Return the file descriptor that the loop watches."""
         return self._plain.fileno()
 
     def readiness(self, wanted: int, /) -> int:
-        """Return the events to wait for when the connection waits for `wanted`.
+        """Return the events that the loop has to wait for when the connection waits for `wanted`.
 
-        What is encrypted goes out first, and nothing is received meanwhile: else a client that
-        sends and does not read would have the loop turn without an end. A step of a handshake takes
-        as long as tens of requests, so it comes after all else.
+        Encrypted bytes are sent first, and nothing is received meanwhile: otherwise a client that
+        sends and does not read would keep the loop busy. A step of a handshake takes as long as
+        tens of requests, so it is LAST.
         """
         if self._encrypted and wanted:
             return WRITE
         return wanted if self._is_established else wanted | LAST
 
     def receive(self, _most: int, /) -> bytes:
-        """Return all that has come and can be decrypted; b"" when the client sends no more."""
+        """Receive and decrypt; return the plain bytes, b"" if the client has ended its side.
+
+        Raises BlockingIOError if there is none yet, as during the handshake.
+        """
         self._flush()
         octets = self._plain.recv(self._most)
         if self._tls is None:
@@ -161,7 +170,7 @@ class Tls:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def send(self, octets: Buffer, flags: int = 0, /) -> int:
-        """Send octets, as many as there is room for; return how many the kernel has now."""
+        """Encrypt and send as many of `octets` as there is room for; return how many were sent."""
         if len(octets) > ENCRYPTED_AT_ONCE:
             view = memoryview(octets)
             return self._send_parts(lambda at, count: view[at : at + count], len(octets), flags)
@@ -171,7 +180,7 @@ class Tls:
         return self._take_owed(len(octets))
 
     def send_pieces(self, pieces: Sequence[Buffer], flags: int = 0, /) -> int:
-        """Send the first of several pieces as if they were one."""
+        """Send `pieces`, joined, up to about ENCRYPTED_AT_ONCE; return the number of bytes sent."""
         count, size = 0, 0
         while size < ENCRYPTED_AT_ONCE and count < len(pieces):
             size += len(pieces[count])
@@ -181,29 +190,29 @@ class Tls:
         return self.send(b"".join(pieces[:count]), flags)
 
     def send_file(self, fd: int, offset: int, count: int, /) -> int:
-        """Send `count` octets of an open file; return how many, 0 at the file's end."""
+        """Send up to `count` bytes of an open file; return how many, 0 at the file's end."""
         return self._send_parts(lambda at, some: read_at(fd, some, offset + at), count, 0)
 
     def expect(self, length: int, /) -> None:
-        """Prepare for so many octets of content; CHUNKED if that is not known."""
+        """Prepare to receive content of `length` bytes, or of unknown length if it is CHUNKED."""
         self._plain.expect(length)
 
     def unread(self) -> int:
-        """Return how many octets the client has not taken; 0 where the system does not tell."""
+        """Return the number of sent bytes that the client has not acknowledged (0: unknown)."""
         return self._plain.unread()
 
     def shut_down_sending(self) -> None:
-        """Tell the client that nothing more will be sent, and go on receiving."""
+        """End the TLS session and close the sending side; receiving remains possible."""
         self._say_goodbye()
         self._plain.shut_down_sending()
 
     def reset_when_closed(self) -> None:
-        """Have `close` break the connection, so that what was sent does not look complete."""
+        """Make `close` reset the connection, so that the response does not look complete."""
         self._is_reset = True
         self._plain.reset_when_closed()
 
     def close(self) -> None:
-        """Close the connection; a client that has all of it is told that this is the end."""
+        """Close the connection; end the TLS session first, unless the connection is to be reset."""
         if not self._is_reset:
             with contextlib.suppress(OSError):
                 self._say_goodbye()
@@ -212,9 +221,12 @@ class Tls:
     # The handshake
 
     def _begin(self, octets: bytes) -> ssl.SSLObject:
-        """Take some of the ClientHello; once it is whole, choose the context."""
+        """Take `octets` of the ClientHello; once it is complete, return an object for its context.
+
+        Raises BlockingIOError until then, ConnectionAbortedError if the client is refused.
+        """
         if self._is_told:
-            raise BlockingIOError  # until the client has read it, and closes
+            raise BlockingIOError  # until the client, which has got its response, closes
         self._hello += octets
         if self._hello[0] != _HANDSHAKE:
             self._tell_of_https()
@@ -238,7 +250,7 @@ class Tls:
         raise problem
 
     def _tell_of_https(self) -> None:
-        """Answer a request without TLS once its head is there. Always raises."""
+        """Answer a request without TLS once its head is complete. Always raises BlockingIOError."""
         if b"\r\n\r\n" in self._hello or len(self._hello) > HELLO_LIMIT:
             self._is_told = True
             found = _HOST.search(self._hello)
@@ -269,10 +281,10 @@ class Tls:
             while piece := tls.read(RECEIVED_AT_ONCE):
                 pieces.append(piece)
                 if not (self._incoming.pending or tls.pending()):
-                    break  # to try in vain would cost more
+                    break  # a read that finds nothing would raise, which costs more than this check
         except ssl.SSLWantReadError:
             if not pieces:
-                self._collect()  # new sessions, a key update
+                self._collect()  # OpenSSL may have to send session tickets, or a key update
                 self._flush()
                 raise BlockingIOError from None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -282,7 +294,10 @@ class Tls:
     # Sending
 
     def _send_parts(self, part: Callable[[int, int], Buffer], count: int, flags: int) -> int:
-        """Send what `part` returns of `count` octets, at an offset, as far as there is room."""
+        """Send up to SENT_AT_ONCE of `count` bytes, as far as there is room; return how many.
+
+        `part(offset, size)` returns the bytes to send next, and no bytes at the end of a file.
+        """
         sent, most = 0, min(count, SENT_AT_ONCE)
         try:
             while sent < most:
@@ -304,26 +319,29 @@ class Tls:
         self._collect()
 
     def _take_owed(self, most: int) -> int:
-        """Return how many octets are sent that the caller has not been told of, at most `most`."""
+        """Count up to `most` owed bytes as reported to the caller; return how many."""
         sent = min(self._owed, most)
         self._owed -= sent
         return sent
 
     def _collect(self) -> None:
-        """Take what OpenSSL has encrypted."""
+        """Append the output of OpenSSL to the encrypted bytes that wait to be sent."""
         if self._outgoing.pending:
             new = self._outgoing.read()
             self._encrypted = b"".join((self._encrypted, new)) if self._encrypted else new
 
     def _flush(self, flags: int = 0) -> None:
-        """Hand what is encrypted to the kernel. Raises BlockingIOError if it does not take all."""
+        """Hand all encrypted bytes to the kernel. Raises BlockingIOError if it has no room."""
         while self._encrypted:
             sent = self._plain.send(self._encrypted, flags)
             whole = sent == len(self._encrypted)
             self._encrypted = b"" if whole else memoryview(self._encrypted)[sent:]
 
     def _say_goodbye(self) -> None:
-        """Send what is left, and the end of the session (RFC 8446, 6.1), or why it has failed."""
+        """Send the encrypted bytes and a close_notify alert, or the alert of a failed handshake.
+
+        See RFC 8446, 6.1 and 6.2. What the kernel has no room for is dropped.
+        """
         if self._tls is not None and self._is_established:
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
@@ -333,10 +351,10 @@ class Tls:
 
 
 def client_hello(octets: bytes) -> bytes | None:
-    """Return the message that TLS records begin with; None if more has to come.
+    """Return the ClientHello in the TLS records that `octets` begin with; None if incomplete.
 
-    It is cut short where it is too long, and empty where it is no ClientHello: OpenSSL will say
-    what is wrong with that.
+    The message is cut short if it is too long (see `is_cut`), and empty if it is not a ClientHello:
+    OpenSSL then fails the handshake with the right alert.
     """
     message, at = b"", 0
     for _ in range(HELLO_RECORDS):
@@ -356,28 +374,28 @@ def client_hello(octets: bytes) -> bytes | None:
 
 
 def is_cut(message: bytes) -> bool:
-    """Return whether a ClientHello is longer than what is read of it."""
+    """Return whether `message` is only the beginning of its ClientHello, which is too long."""
     return len(message) >= 4 and len(message) < 4 + int.from_bytes(message[1:4], "big")
 
 
 class Hello(NamedTuple):
-    """What a ClientHello says; empty where it says nothing, or cannot be read."""
+    """Extensions of a ClientHello; empty if absent, or if the message is malformed."""
 
     name: str = ""
-    """The name of the server, in lower case."""
+    """The server name, in lower case."""
     protocols: Sequence[bytes] = ()
-    """Those that the client speaks inside."""
+    """The application protocols that the client offers (ALPN)."""
     groups: Sequence[int] = ()
-    """Ways to exchange keys that the client knows."""
+    """The groups for key exchange that the client supports."""
     shares: Sequence[int] = ()
-    """Those for which it has sent its share."""
+    """The groups for which the client has sent a key share."""
 
     @property
     def is_costly(self) -> bool:
-        """Whether keys would be exchanged by a finite field, which no usual client asks for.
+        """Whether OpenSSL might choose a finite-field key exchange. No usual client asks for that.
 
-        OpenSSL takes the first share that it can use, else what both sides know; `ssl` cannot tell
-        it which groups to leave out.
+        OpenSSL chooses the first key share that it can use, else a group that both sides support.
+        The module `ssl` cannot exclude groups.
         """
         if any(group in _FINITE_FIELDS for group in self.shares):
             return True
@@ -387,11 +405,11 @@ class Hello(NamedTuple):
 
 
 def read_hello(message: bytes) -> Hello:
-    """Return what a ClientHello says (RFC 8446, 4.1.2)."""
+    """Parse a ClientHello (RFC 8446, 4.1.2). A malformed one gives an empty Hello."""
     name, protocols, groups, shares = "", list[bytes](), list[int](), list[int]()
     try:
-        at = 4 + 2 + 32  # its kind and length, the version, the random octets
-        at += 1 + message[at]  # the session
+        at = 4 + 2 + 32  # message type and length, version, random
+        at += 1 + message[at]  # the session id
         at += 2 + int.from_bytes(message[at : at + 2], "big")  # the cipher suites
         at += 1 + message[at]  # the compression methods
         end = min(len(message), at + 2 + int.from_bytes(message[at : at + 2], "big"))
@@ -432,7 +450,7 @@ def _shares(octets: bytes) -> list[int]:
 
 
 def subject_of(certificate: Mapping[str, Any] | None) -> str:
-    """Return the subject of what SSLObject.getpeercert returns, as RFC 4514 has it."""
+    """Return the subject of a certificate as SSLObject.getpeercert returns it, as in RFC 4514."""
     pairs = [pair for names in (certificate or {}).get("subject", ()) for pair in names]
     return ",".join(
         [f"{_KINDS.get(kind, kind)}={_SPECIAL.sub(_ESCAPED, name)}" for kind, name in pairs[::-1]]
@@ -440,7 +458,7 @@ def subject_of(certificate: Mapping[str, Any] | None) -> str:
 
 
 def explain_https(url: str) -> bytes:
-    """Return the response to a request without TLS, with the URL at which it should be sent."""
+    """Return the bytes of the response to a request without TLS; it names the HTTPS `url`."""
     response = error(400, None, f"This port speaks HTTPS. The address is {url}")
     octets = [piece.in_memory or b"" for piece in response.content]
     date = imf_fixdate(int(time.time())).encode("ascii")
