@@ -1,11 +1,13 @@
-"""The certificates of a server: which one for which name, and new ones when their files change.
+"""The certificates of a server: select one by server name, and reload them when files change.
 
 Rules:
-- The files are looked at every few seconds, through links, and on SIGHUP. What has changed, and
-  was the same at two looks, is loaded into new contexts by a thread; connections that are there
-  keep the old ones. If it cannot be used, the old ones go on, and that is reported once.
-- The first pair serves names that no other has. A name is matched as RFC 6125, 6.4 does: a wildcard
-  stands for one whole label on the left, and a certificate without one goes first.
+- The files are checked every few seconds, with symlinks followed, and on SIGHUP. Changed files that
+  are equal in two consecutive checks are loaded into new SSL contexts by a thread; existing
+  connections keep the old contexts. If the new files cannot be used, the old contexts stay in use,
+  and that is reported once.
+- The first pair of certificate and key is used for names that are in no other certificate. Names
+  match as in RFC 6125, 6.4: a wildcard stands for one whole label on the left, and a certificate
+  with the exact name takes precedence.
 """
 
 from __future__ import annotations
@@ -25,19 +27,19 @@ if TYPE_CHECKING:
     from portico.config.config import Config
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!SHA1"
-"""Of TLS 1.2: those with forward secrecy and authenticated encryption (RFC 9325, 4.2)."""
+"""Cipher suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2)."""
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL."""
 
 State = tuple[tuple[int, int, int, int], ...]
-"""Device, inode, size and mtime_ns of each file, where its links lead."""
+"""Device, inode, size and mtime_ns of each file, with symlinks followed."""
 
 
 class Certificates:
-    """Contexts for the pairs of certificate and key of a configuration. For any thread."""
+    """SSL contexts for the configured pairs of certificate and key. Thread-safe."""
 
     def __init__(self, config: Config) -> None:
-        """Load them. Raises ConfigError for a file that cannot be used."""
+        """Load the certificates and keys. Raises ConfigError for a file that cannot be used."""
         keys = config.tls_keys or config.tls_certs
         self._pairs = [
             (_absolute(certificate), _absolute(key))
@@ -49,14 +51,15 @@ class Certificates:
         self._first, self._by_name = self._load()
 
     def context_for(self, name: str) -> ssl.SSLContext:
-        """Return the context for a server of this name, in lower case."""
+        """Return the context for a server name, which must be in lower case."""
         by_name = self._by_name
         return by_name.get(name) or by_name.get("*." + name.partition(".")[2]) or self._first
 
     def refresh(self, report: Callable[[str], None], *, now: bool = False) -> None:
-        """Load what has changed; tell `report` if it cannot be used.
+        """Load the files again if they have changed; call `report` if they cannot be used.
 
-        Without `now`, what is seen for the first time may still be being written.
+        A change is loaded only if the previous call has seen it as well: before, a file may be only
+        half written. With `now`, load in any case.
         """
         with self._lock:
             self._refresh(report, now=now)
@@ -84,7 +87,7 @@ class Certificates:
         return tuple(found)
 
     def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
-        """Return the first context, and those of each name."""
+        """Return the context of the first pair, and the contexts by name."""
         contexts: list[ssl.SSLContext] = []
         by_name: dict[str, ssl.SSLContext] = {}
         for certificate, key in self._pairs:
@@ -101,7 +104,7 @@ class Certificates:
         context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
         context.set_ciphers(CIPHERS)
         context.set_alpn_protocols(["http/1.1"])
-        context.num_tickets = 1  # one for each connection that follows will do, and costs less
+        context.num_tickets = 1  # enough for the next connection, and cheaper than the default of 2
         path = certificate
         try:
             context.load_cert_chain(certificate, key, _refuse_password)
@@ -140,7 +143,7 @@ def _unreadable(*paths: str) -> str:
 
 
 class _LockedError(Exception):
-    """A key needs a password."""
+    """A private key is protected by a password."""
 
 
 def _refuse_password() -> str:
@@ -152,11 +155,15 @@ def _absolute(path: str) -> str:
 
 
 def _names(context: ssl.SSLContext, certificate: str) -> frozenset[str]:
-    """Return the names in a certificate, by a handshake with a client that trusts just this one."""
+    """Return the DNS names in a certificate, in lower case; none if the certificate is unusable.
+
+    `ssl` tells them only after a handshake, so this does one in memory, with a client that trusts
+    only this certificate.
+    """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.verify_flags |= _NO_CHECK_TIME  # one that has expired is still the one of that name
+    client.verify_flags |= _NO_CHECK_TIME  # an expired certificate is still used for its names
     mode, context.verify_mode = context.verify_mode, ssl.CERT_NONE
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
@@ -169,9 +176,9 @@ def _names(context: ssl.SSLContext, certificate: str) -> frozenset[str]:
             except ssl.SSLWantReadError:
                 continue
         found = theirs.getpeercert() or {}
-    except ssl.SSLError:  # no client would take it either
+    except ssl.SSLError:  # no other client would accept this certificate either
         return frozenset()
     finally:
         context.verify_mode = mode
-    names: Any = found.get("subjectAltName", ())  # pairs of a kind and a value
+    names: Any = found.get("subjectAltName", ())  # pairs of type and value
     return frozenset(value.lower() for kind, value in names if kind == "DNS")

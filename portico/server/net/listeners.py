@@ -1,10 +1,10 @@
-"""Listening sockets: bind them, and name the URLs at which they can be reached.
+"""Listening sockets: bind them, and tell the URLs at which they can be reached.
 
-Options are set on the listening socket where accepted ones inherit them (Linux), so they cost
-nothing per connection. The file of a unix socket has mode 666: like a port on loopback, it is open
-to every user of this machine, unless the permissions of its folder say otherwise.
+Socket options are set on the listening socket, because accepted sockets inherit them (Linux), so
+they cost nothing per connection. The file of a unix socket has mode 0666: like a port on loopback,
+every user of this machine can connect, unless the permissions of the file's folder forbid it.
 
-No name server is asked, except for a host that the operator has given by its name.
+The resolver is asked only for a host that the operator has configured by name.
 """
 
 from __future__ import annotations
@@ -29,39 +29,40 @@ if TYPE_CHECKING:
     """Listening sockets by address, in the forms that the option `listen` takes."""
 
 HTTPS, CLEAR, REDIRECT = "https", "http", "redirect"
-"""How a listening socket is served: the site with TLS or without, or redirects to the first."""
+"""How a listening socket is served: the site by HTTPS or by HTTP, or redirects to HTTPS."""
 BACKLOG = 4096
-"""Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
+"""Most connections that wait to be accepted; the kernel limits this to net.core.somaxconn."""
 RECEIVE_BUFFER = 65536
-"""Octets that the kernel may receive ahead of us; Linux doubles it."""
+"""The kernel's receive buffer of a connection, in bytes; Linux doubles it."""
 _DEFER_SECONDS = 1
-"""How long the kernel holds back a connection that has sent nothing. So one that a browser opens
-ahead of need costs nothing, and the request is there when the connection is accepted."""
+"""How long the kernel holds back a connection that has sent nothing. A connection that a browser
+opens in advance then costs nothing, and most connections have a request when they are accepted."""
 _SOCKET_UMASK = 0o111
-"""Makes 0o666 of the mode 0o777 that the file of a unix socket has otherwise."""
+"""The umask with which the file of a unix socket gets mode 0666 instead of 0777."""
 _TRIES = 8
-"""Free ports that are tried until one is free for IPv6, too."""
+"""How many free IPv4 ports are tried until one is free for IPv6, too."""
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
 
 
 FURTHER_PORTS = 20
-"""Ports that are tried above the default one. Who starts more servers names their ports."""
+"""How many ports are tried, from the default one up, if the operator has not chosen one. For more
+servers at once, the operator has to choose."""
 
 
 class BindError(Exception):
-    """An address cannot be bound. The message tells the operator why, and what to do."""
+    """An address cannot be bound. The message tells the operator why, and how to mend it."""
 
 
 class PortInUseError(BindError):
-    """Another program listens on this port."""
+    """The port is in use by another program."""
 
 
 def _addresses(config: Config) -> tuple[str, ...]:
-    """Return where to listen, in the forms that the option `listen` takes."""
+    """Return the addresses to listen on, in the forms that the option `listen` takes."""
     if config.listens:
         return config.listens
     host = config.host.strip("[]")
-    if host == "::" or config.lan:  # with IPv4, as Linux has it unless told otherwise
+    if host == "::" or config.lan:  # IPv4 as well, as "::" means on Linux by default
         return (f"*:{config.port}",)
     return (f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}",)
 
@@ -72,11 +73,11 @@ def bind(config: Config) -> list[socket.socket]:
 
 
 def bind_anew(config: Config, held: Listeners) -> Listeners:
-    """Return sockets for the configured addresses: those of `held`, and new ones for the others.
+    """Return sockets for the configured addresses: from `held` if it has them, else new ones.
 
-    A unix socket whose file is gone is made again, since nobody can connect to the old one. If
-    nobody has chosen a port and the default one is in use, the next free one is taken. Raises
-    BindError, and then leaves no new one open.
+    A unix socket whose file is gone is made anew, because clients cannot connect to the old one. If
+    the port is not configured and the default one is in use, the next free port is taken. Raises
+    BindError, after closing the new sockets.
     """
     if {"port", "listen"}.isdisjoint(config.given):
         for further in range(FURTHER_PORTS):
@@ -88,7 +89,7 @@ def bind_anew(config: Config, held: Listeners) -> Listeners:
 
 
 def _bind(config: Config, held: Listeners, further: int) -> Listeners:
-    """Return sockets by configured address; their ports are `further` up. Raises BindError."""
+    """Return sockets by configured address; `further` is added to ports. Raises BindError."""
     listeners = _bind_site(config, held, further)
     if config.redirect_http:
         address = HTTP + config.redirect_http
@@ -124,9 +125,9 @@ def _is_localhost(config: Config) -> bool:
 
 
 def _listen_on_loopback(ipv4: str, ipv6: str, config: Config, further: int) -> Listeners:
-    """Return sockets for both addresses, at the same port; for IPv4 alone if there is no IPv6.
+    """Return sockets for both addresses, with the same port; for IPv4 alone if there is no IPv6.
 
-    No resolver need know what localhost is (RFC 6761, 6.3). Raises BindError.
+    The resolver is not asked for localhost (RFC 6761, 6.3). Raises BindError.
     """
     tries = 1 if config.port else _TRIES
     while True:
@@ -144,9 +145,9 @@ def _listen_on_loopback(ipv4: str, ipv6: str, config: Config, further: int) -> L
 
 
 def discard(listeners: Listeners, *, kept: Listeners | None = None) -> None:
-    """Close those listening sockets that are not among `kept`, and remove files that they made.
+    """Close the sockets in `listeners` that are not in `kept`, and remove their files.
 
-    It does no harm to those that are closed already.
+    Sockets may be closed already.
     """
     for address, listener in listeners.items():
         if kept is None or kept.get(address) is not listener:
@@ -157,7 +158,7 @@ def discard(listeners: Listeners, *, kept: Listeners | None = None) -> None:
 
 
 def schemes(config: Config, listeners: Listeners) -> list[str]:
-    """Return how each is served: HTTPS, CLEAR or REDIRECT."""
+    """Return HTTPS, CLEAR or REDIRECT for each of `listeners`, in order."""
     return [_scheme(config, address, listener) for address, listener in listeners.items()]
 
 
@@ -169,17 +170,18 @@ def _scheme(config: Config, address: str, listener: socket.socket) -> str:
 
 
 def has_tls(config: Config) -> bool:
-    """Whether TCP is served with TLS unless it is said otherwise."""
+    """Whether TCP sockets are served with TLS, unless their address begins with "http://"."""
     return bool(config.tls_certs)
 
 
 class _UnixListener(socket.socket):
-    """A unix socket that was bound here, and so knows which file is its own."""
+    """A unix socket that remembers the file which it has made."""
 
     def __init__(self, path: str) -> None:
-        """Bind. Raises OSError."""
+        """Bind the socket to `path`. Raises OSError."""
         super().__init__(socket.AF_UNIX)
-        before = os.umask(_SOCKET_UMASK)  # chmod() would follow a symlink put in its place
+        # Not chmod afterwards, which would follow a symlink put in the place of the file.
+        before = os.umask(_SOCKET_UMASK)
         try:
             self.bind(path)
             self.path = os.path.abspath(path)
@@ -191,9 +193,9 @@ class _UnixListener(socket.socket):
             os.umask(before)
 
     def has_file(self) -> bool:
-        """Whether its path still leads to it.
+        """Whether the file at the path is still the one of this socket.
 
-        Another server's file may have the same inode number, but not the same mtime as well.
+        The mtime is compared as well, since a file made later may get the same inode number.
         """
         try:
             found = os.lstat(self.path)
@@ -293,31 +295,32 @@ def _is_stale(path: str) -> bool:
             probe.connect(path)
         except ConnectionRefusedError:
             return True
-        except OSError:  # its queue is full, or we have no permission: a server listens
+        except OSError:  # its backlog is full, or we have no permission: a server listens
             return False
     return False
 
 
 def set_options(listener: socket.socket) -> None:
-    """Set what accepted connections inherit. A unix socket needs none of it."""
+    """Set the options that accepted connections inherit. A unix socket needs none."""
     if is_unix(listener):
         return
     if sys.platform == "win32":
         # On Windows, SO_REUSEADDR would let another program take over the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:
-        # So that the port can be bound while old connections are in TIME_WAIT.
+        # Allows binding the port while old connections are in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # A response is sent in as few calls as possible; its last piece must not wait for an ACK.
+    # Otherwise the last segment of a response would wait for an acknowledgement (Nagle's algorithm,
+    # which is not needed: a response is sent in as few calls as possible).
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Or the kernel receives megabytes from a client that pipelines and reads no responses.
+    # Otherwise the kernel buffers megabytes of a client that pipelines and reads no responses.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
 
 
 def _bind_error(error: OSError, host: str, port: int, config: Config) -> BindError:
-    """Return the error for the operator."""
+    """Return the BindError that explains `error` to the operator."""
     address = {"all addresses": ""}.get(host, f"[{host}]" if ":" in host else host)
     option, zero = ("--listen", f"{address}:0") if config.listens else ("--port", "0")
     if error.errno == errno.EADDRINUSE:
@@ -341,9 +344,9 @@ def _explain_unix(error: OSError, path: str) -> str:
 
 
 def url_of(listener: socket.SocketType, scheme: str = CLEAR) -> str:
-    """Return the URL of a listening socket; that on loopback if it listens on all addresses.
+    """Return the URL of a listening socket; the loopback URL if it listens on all addresses.
 
-    A unix socket has no URL: the result is its address as the option `listen` takes it.
+    A unix socket has no URL: the result is its address, in the form that the option `listen` takes.
     """
     if is_unix(listener):
         return UNIX + os.fsdecode(listener.getsockname()).replace("\0", "@")
@@ -355,9 +358,9 @@ def url_of(listener: socket.SocketType, scheme: str = CLEAR) -> str:
 def reachable_urls(
     config: Config, listeners: Sequence[socket.socket], schemes: Sequence[str] = ()
 ) -> list[str]:
-    """Return the URLs to print: those for this machine, then those for other machines.
+    """Return the URLs to print: first those for this machine, then those for other machines.
 
-    `schemes` are those of the listeners, all CLEAR if they are not given.
+    `schemes` has the scheme of each listener (see `schemes()`); if empty, all are CLEAR.
     """
     ways = list(zip(listeners, schemes or [CLEAR] * len(listeners), strict=True))
     ways = [(listener, scheme) for listener, scheme in ways if scheme != REDIRECT]
@@ -376,27 +379,27 @@ def reachable_urls(
 
 
 def _below(config: Config, urls: list[str]) -> list[str]:
-    """Return URLs of the path of `--base`, each once."""
+    """Return `urls` with the path of `--base` appended, without duplicates."""
     base = config.base[1:]
     return list(dict.fromkeys([url if url.startswith(UNIX) else url + base for url in urls]))
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Whether it is a TCP socket to which only this machine can connect.
+    """Whether `listener` is a TCP socket to which only this machine can connect.
 
-    A unix socket is not: behind it is a proxy, which may pass on requests for any host.
+    A unix socket is not one: a proxy connects to it, which may forward requests for any host.
     """
     host = "" if is_unix(listener) else listener.getsockname()[0]
     return bool(host == "::1" or host.startswith(("127.", "::ffff:127.")))
 
 
 def is_local(listener: socket.socket) -> bool:
-    """Whether only this machine can connect to it."""
+    """Whether only this machine can connect to `listener`."""
     return is_unix(listener) or is_loopback(listener)
 
 
 def is_unix(listener: socket.SocketType) -> bool:
-    """Whether its address is a path."""
+    """Whether `listener` is a unix socket."""
     return listener.family == getattr(socket, "AF_UNIX", None)
 
 
@@ -407,9 +410,9 @@ def _url(host: str, port: int, scheme: str) -> str:
 
 
 def own_addresses(*, ipv4: bool = True, ipv6: bool = True) -> list[str]:
-    """Return the machine's addresses, without loopback and link-local ones.
+    """Return the addresses of this machine, without loopback and link-local ones.
 
-    The first is the one by which other machines of its network know it.
+    IPv4 addresses come first, and in each family the one from which this machine sends to others.
     """
     addresses = _source_addresses() + _interface_addresses()
     kept = [
@@ -442,13 +445,13 @@ def _interface_addresses() -> list[str]:
 
 
 def _source_addresses() -> list[str]:
-    """Return the addresses from which this machine would send to others.
+    """Return the addresses, one per family, from which this machine would send to others.
 
-    To connect a UDP socket sends nothing; the system only looks up the route.
+    Connecting a UDP socket sends nothing; the system only looks up the route.
     """
     found = []
     for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((elsewhere, 9))  # for documentation (RFC 5737, RFC 3849), so nobody's
+            probe.connect((elsewhere, 9))  # addresses for documentation (RFC 5737, RFC 3849)
             found.append(str(probe.getsockname()[0]))
     return found

@@ -1,4 +1,4 @@
-"""What is still to be sent of one message, in order."""
+"""The send queue: the rest of one message that is still to be sent."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Transport
 
 BURST = 256 << 10
-"""Octets sent on one connection before others are served: some 40 us of work."""
+"""Bytes sent on one connection before others are served: some 40 us of work."""
 LONG_BURST = 2 << 20
-"""The same, for one connection, where nobody was answered for a while."""
+"""The same, if no request was answered for a while: see `shares.Bursts`."""
 
 
 class SendQueue:
-    """The pieces of one message that wait to be sent; `sent` counts the octets that went out."""
+    """The pieces of one message, in order, that wait to be sent.
+
+    `sent` is the number of bytes of the message that were sent, with head and framing.
+    """
 
     __slots__ = ("_framing", "_pieces", "began", "is_stream", "sent")
 
     def __init__(self, pieces: Sequence[Outgoing], sent: int = 0, began: float = 0.0) -> None:
-        """Queue `pieces`; their first `sent` octets, which are in memory, are out already.
+        """Queue `pieces`, of which the first `sent` bytes, all in memory, were sent already.
 
-        A stream must be the last of them. `began` is when the first octets were sent, in seconds of
-        time.monotonic().
+        Only the last piece may be a stream. `began` is when the first bytes were sent, in seconds
+        of time.monotonic().
         """
         self.began = began
         self._pieces = [piece for piece in pieces if not piece.is_done]
@@ -41,24 +44,25 @@ class SendQueue:
 
     @property
     def needs_step(self) -> bool:
-        """Whether all is out that a stream has made so far, and more may come."""
+        """Whether only a stream is left, all it has made so far was sent, and it may make more."""
         return bool(self._pieces) and not self._pieces[0].memory and self._pieces[0].needs_step
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether only the end of the connection tells the client where the content ends."""
+        """Whether the content being sent is delimited by the connection's end (RFC 9112, 6.3)."""
         return bool(self._pieces) and self._pieces[-1].ends_with_connection
 
     def content_sent(self, head_length: int) -> int:
-        """Return how many octets of content went out, without a head and what frames it."""
+        """Return the number of content bytes sent, without the head and the chunked framing."""
         framing = self._framing + (self._pieces[-1].framing_sent if self._pieces else 0)
         return max(0, self.sent - framing - head_length)
 
     def flush(self, transport: Transport, most: int = BURST) -> bool:  # noqa: C901, PLR0912 (hot)
-        """Send what there is room for, about `most` octets; return True when nothing is left.
+        """Send about `most` bytes, as far as there is room; return True when nothing is left.
 
-        Raises OSError when the connection is broken or a file cannot be read, ContentChanged when a
-        file is not what was announced any more, and Waiting when it has to be read first.
+        Raises OSError if the connection is broken or a file cannot be read, ContentChanged if a
+        file has changed since its length was sent, and Waiting if a thread has to read the file
+        first.
         """
         pieces = self._pieces
         try:
@@ -78,7 +82,7 @@ class SendQueue:
                 else:
                     part = piece.file_part(most)
                     if part is None:
-                        continue  # the octets are in memory now
+                        continue  # `file_part` has read the bytes into memory
                     size = part[2]
                     sent = transport.send_file(*part)
                     if sent == 0:
@@ -98,27 +102,27 @@ class SendQueue:
         return not pieces
 
     def step(self) -> None:
-        """Let a stream do a step of its work. Raises OSError when it cannot go on."""
+        """Let the stream make more content, in one step. Raises OSError if it cannot."""
         self._pieces[0].step()
         self._advance(0)
 
     def close(self) -> None:
-        """Give up what is left."""
+        """Drop the rest, and release its resources."""
         for piece in self._pieces:
             piece.close()
-        self._pieces.clear()  # with what they hold: a generator that never ran keeps it when closed
+        self._pieces.clear()  # a closed generator that never ran keeps its arguments alive
 
     def _send_joined(self, transport: Transport) -> tuple[int, int]:
-        """Send the octets in memory at the front in one call.
+        """Send the bytes of all leading pieces that are in memory, in one call.
 
-        Return how many octets were sent, and how many there were.
+        Return how many bytes were sent, and how many there were to send.
         """
         run = [piece.memory for piece in takewhile(_has_memory, self._pieces)]
         follows = len(run) < len(self._pieces) and not self._pieces[len(run)].needs_step
         return transport.send_pieces(run, MORE if follows else 0), sum(map(len, run))
 
     def _advance(self, count: int) -> None:
-        """Take the first `count` octets, which were sent from memory, off the front."""
+        """Remove the first `count` bytes, which were sent from memory, and finished pieces."""
         pieces = self._pieces
         while pieces:
             piece = pieces[0]
