@@ -1,16 +1,20 @@
-"""Who has to go when all places are taken and a newcomer waits.
+"""Eviction: which connections are closed when all places are taken and a new one waits.
 
-1. Who lingers and has its last response, or a short one on the way.
-2. Who is idle, the longest first.
-3. Who has begun a request, or sends content that nobody asked for, the longest ago first.
-4. Who takes a response, the slowest first.
-5. Who uploads, or has sent many requests at once; whose time is over soonest goes first.
+Connections are evicted by kind, in this order:
 
-Who waits for our disk never goes.
+1. Connections that linger (see `states`) and have the whole last response, or a short one on the
+   way; soonest deadline first.
+2. Idle connections, longest idle first.
+3. Connections that have sent part of a request head, or send content that is not wanted; soonest
+   deadline first.
+4. Connections that are receiving a response, slowest first.
+5. Connections that upload, or have more pipelined requests to be answered; soonest deadline first.
 
-Limit: responses hold at most seven eighths of the places. Where there are more, 4 goes first, and
-as many as there are too many: so clients that read slowly leave some places to those that ask for
-little.
+A connection that waits for the server's disk, before its response begins, is never evicted.
+
+Limit: connections of kind 4 hold at most seven eighths of the places. If there are more, kind 4 is
+evicted first, and as many as are too many. So clients that read slowly leave some places to clients
+that ask for little.
 """
 
 from __future__ import annotations
@@ -25,26 +29,26 @@ if TYPE_CHECKING:
     from portico.server.connection import Connection
 
 NEWCOMERS_SHARE = 8
-"""An eighth of the places is kept from those that take long responses."""
+"""One eighth of the places is kept from connections that are receiving long responses."""
 AT_ONCE = 16
-"""One in so many of a kind goes at once, so that all are not searched for each newcomer: that would
-cost more than to serve it."""
+"""About one sixteenth of a kind is evicted at once: to search all connections for each new one
+would cost more than to serve the new one."""
 MOST_AT_ONCE = 128
-"""More do not go at once: to close these takes some 3 ms."""
+"""Most connections evicted at once: closing so many takes some 3 ms."""
 YOUNG_SECONDS = 0.02
-"""A response is not given up before this age: most are over by then."""
+"""A response is not cut before this age: most responses are complete by then."""
 HEAD_START = 65536
-"""Octets that a client counts as having taken before any. So one that is far away is not slow while
-its first acknowledgement is on its way."""
+"""Bytes that each client counts as having received from the start, so that a distant client does
+not count as slow before its first acknowledgement arrives."""
 _HAS_ALL, _IDLE, _BEGUN, _TAKES, _SENDS = range(5)
 
 
 def first_to_go(
     connections: Iterable[Connection], most: int, *, spare: bool = False
 ) -> list[Connection]:
-    """Return those of `connections` that go first, where there may be `most`; perhaps nobody.
+    """Return the connections to evict next, possibly none; `most` is the limit of connections.
 
-    With `spare` nobody goes who takes a response or uploads.
+    With `spare`, none of kind 4 or 5 is returned.
     """
     kinds: list[list[tuple[float, int, Connection]]] = [[] for _ in range(5)]
     taking = 0

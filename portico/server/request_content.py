@@ -1,4 +1,4 @@
-"""The content of one request on its way from the connection to its sink."""
+"""Decodes the content of one request and passes it to the request's sink."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Result = TypeVar("Result")
 
 
 class RequestContent:
-    """Cuts one request's content out of what is received, and gives it to `sink`.
+    """Decodes one request's content from the received bytes, and writes it to `sink`.
 
-    `is_answered` says that the response is sent before the content is read.
+    `is_answered` means that the response is sent before the content is read.
     """
 
     __slots__ = ("_pending", "_reader", "_sink", "is_answered", "line", "request")
@@ -37,14 +37,14 @@ class RequestContent:
         self._pending = b""
         self.request = request
         self.line = line
-        """As it came, for the log."""
+        """The request line as received, for the log."""
         self.is_answered = is_answered
 
     @property
     def interim(self) -> bytes:
-        """The interim responses to send now, as HTTP/1.1 sends them (RFC 9110, 10.1.1 and 15.2).
+        """The interim responses to send before the content is read, as bytes.
 
-        HTTP/1.0 has none.
+        Empty for HTTP/1.0, and if the request is answered already (RFC 9110, 10.1.1 and 15.2).
         """
         if self.is_answered or self.request.version == 0:
             return b""
@@ -55,36 +55,39 @@ class RequestContent:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it was received and taken by the sink."""
+        """Whether all content was received and written to the sink."""
         return self._reader.complete and not self._pending
 
     def take(self, data: bytes) -> bytes:
-        """Take the content that `data` begins with; return what follows it.
+        """Decode the content that `data` begins with, for `pass_on`; return the bytes after it.
 
-        Raises ProtocolError where its framing is broken.
+        Raises ProtocolError if the framing is malformed.
         """
         content, rest = self._reader.feed(data)
         self._pending += content
         return rest
 
     def pass_on(self) -> None:
-        """Give the sink what was taken. Raises ProtocolError, or Waiting; then call it again."""
+        """Write the decoded content to the sink.
+
+        Raises ProtocolError, or Waiting; after Waiting, call this again.
+        """
         if self._pending:
             _call(partial(self._sink.write, self._pending))
             self._pending = b""
 
     def finish(self) -> Response | None:
-        """Return the response, or None if it was sent before. Raises ProtocolError or Waiting."""
+        """Return the sink's response, None if one was sent. Raises ProtocolError or Waiting."""
         return _call(self._sink.finish)
 
     def abort(self) -> None:
-        """Give up: the rest does not come, or is not wanted."""
+        """Abort the sink: the rest of the content will not come, or is not wanted."""
         with suppress(ProtocolError, Waiting):
             _call(self._sink.abort)
 
 
 def _call(call: Callable[[], Result]) -> Result:
-    """Make a call of the sink. An exception that is neither ProtocolError nor Waiting gets 500."""
+    """Call the sink; raise ProtocolError(500) for any exception but ProtocolError and Waiting."""
     try:
         return call()
     except (ProtocolError, Waiting):

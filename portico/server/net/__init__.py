@@ -1,1 +1,1 @@
-"""Sockets: the event loop, listening, accepting, sending."""
+"""The network layer: the event loop, listening, accepting, TLS, sending, rate limiting."""

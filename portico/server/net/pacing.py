@@ -1,10 +1,11 @@
-"""Sending at a limited rate: the connections of one address share it, each in its turn.
+"""Sending at a limited rate, which the connections of one client address share.
 
-Nothing sleeps. A transport that may send no more waits for no event, but in the line of its
-address. A timer of the loop lets the first in the line send a portion; for more it has to queue
-again.
+Nothing sleeps. A transport that may not send now is put into the queue of its address, and the loop
+waits for no event of it. A timer of the loop lets the first transport in the queue send one
+portion; to send more, the transport has to queue again.
 
-Limit: the rate is that of what the system is handed. Its buffers empty as fast as the client reads.
+Limit: the rate limits the bytes handed to the kernel, whose buffers empty as fast as the client
+reads.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Buffer, Transport
 
 PORTIONS = 8
-"""Portions in a second: whoever waits hardly notices that others are served between."""
+"""Portions per second, so many that a client hardly notices the pauses for other connections."""
 LONGEST_WAIT = 8.0
-"""Seconds in which each in a line has its turn. Where there are many, portions are smaller."""
+"""Seconds within which each transport in a queue gets its turn. If many wait, portions are smaller,
+to keep to that."""
 _ROUNDING = 1e-6
-"""Seconds that floating-point numbers may be off."""
+"""The largest rounding error, in seconds, of floating-point times."""
 
 
 class Bucket:
-    """`rate` units a second, and as many in reserve. Times are monotonic, in seconds.
+    """A token bucket: refilled at `rate` units per second, it holds those of one second at most.
 
-    One number is enough: until when what was taken is paid (the generic cell rate algorithm).
+    Units are bytes or requests; times are seconds of time.monotonic(). The generic cell rate
+    algorithm needs only one number: the time at which the bucket will be full again.
     """
 
     __slots__ = ("_paid_until", "_rate")
@@ -45,12 +48,12 @@ class Bucket:
         return max(0, int(self._rate * (1.0 - self._debt(now) + _ROUNDING)))
 
     def seconds_until(self, count: int, now: float) -> float:
-        """Return in how many seconds there is room for `count` units, which are at most `rate`."""
+        """Return in how many seconds `count` units may be taken; `count` is at most `rate`."""
         seconds = count / self._rate - 1.0 + self._debt(now)
         return seconds if seconds > _ROUNDING else 0.0
 
     def take(self, count: int, now: float) -> None:
-        """Take `count` units."""
+        """Take `count` units, even if there is no room for them."""
         self._paid_until = now + self._debt(now) + count / self._rate
 
     def _debt(self, now: float) -> float:
@@ -58,10 +61,10 @@ class Bucket:
 
 
 class Pacer:
-    """Shares out among the connections of one address what it may be sent: `rate` octets a second.
+    """Shares `rate` bytes per second among the connections of one client address.
 
-    Each has its turn within a quarter of `send_timeout`, so no one is taken for one who stands
-    still.
+    Each waiting connection gets its turn within a quarter of `send_timeout`, so that none is closed
+    because its client seems to have stopped reading.
     """
 
     __slots__ = ("_bucket", "_is_timed", "_line", "_longest_wait", "_loop", "_rate", "_turn")
@@ -72,13 +75,13 @@ class Pacer:
         self._longest_wait = min(LONGEST_WAIT, send_timeout / 4)
         self._bucket = Bucket(rate)
         self._line: OrderedDict[Paced, None] = OrderedDict()
-        self._turn: Paced | None = None  # whose turn it is
+        self._turn: Paced | None = None  # the transport that the timer lets send just now
         self._is_timed = False
 
     def grant(self, paced: Paced, count: int) -> int:
-        """Return how many of `count` octets may be sent now.
+        """Return how many of the `count` bytes that `paced` wants to send may be sent now.
 
-        If there are none, raise BlockingIOError and let it wait in the line.
+        If none may, queue `paced` and raise BlockingIOError.
         """
         is_turn, self._turn = paced is self._turn, None
         portion = min(count, self._portion(len(self._line) + 1))
@@ -90,15 +93,15 @@ class Pacer:
         raise BlockingIOError
 
     def take(self, count: int) -> None:
-        """Count octets that were sent."""
+        """Count `count` bytes as sent."""
         self._bucket.take(count, self._loop.now)
 
     def is_waiting(self, paced: Paced) -> bool:
-        """Return whether `paced` is in the line."""
+        """Return whether `paced` is in the queue."""
         return paced in self._line
 
     def leave(self, paced: Paced) -> None:
-        """Let `paced` wait no longer."""
+        """Remove `paced` from the queue, if it is there."""
         self._line.pop(paced, None)
 
     def _portion(self, waiting: int) -> int:
@@ -127,7 +130,7 @@ class Pacer:
 
 
 class Paced:
-    """A transport that sends over another one, as fast as `pacer` lets it."""
+    """A transport that sends over `transport`, at the rate that `pacer` grants."""
 
     __slots__ = ("_pacer", "_transport")
 
@@ -136,28 +139,28 @@ class Paced:
         self._pacer = pacer
 
     def fileno(self) -> int:
-        """Return the descriptor to wait for."""
+        """Return the file descriptor that the loop watches."""
         return self._transport.fileno()
 
     def readiness(self, wanted: int, /) -> int:
-        """Return the events to wait for: none where it is the pacer that makes it wait."""
+        """Return the events that the loop has to wait for; none while in the pacer's queue."""
         if wanted & WRITE and self._pacer.is_waiting(self):
             return 0
         return self._transport.readiness(wanted)
 
     def receive(self, most: int, /) -> bytes:
-        """Return what has come."""
+        """Return received bytes; b"" if the client has ended its side."""
         return self._transport.receive(most)
 
     def send(self, octets: Buffer, flags: int = 0, /) -> int:
-        """Send octets, as many as there is room for and as may be sent; return how many."""
+        """Send as many of `octets` as there is room for and the pacer grants; return how many."""
         granted = self._pacer.grant(self, len(octets))
         if granted < len(octets):
-            octets, flags = memoryview(octets)[:granted], 0  # what follows does not follow at once
+            octets, flags = memoryview(octets)[:granted], 0  # no MORE: the rest has to wait
         return self._count(self._transport.send(octets, flags))
 
     def send_pieces(self, pieces: Sequence[Buffer], flags: int = 0, /) -> int:
-        """Send several pieces as if they were one."""
+        """Send `pieces`, joined, as far as there is room and the pacer grants; return how many."""
         size = sum(map(len, pieces))
         granted = self._pacer.grant(self, size)
         if granted < size:
@@ -166,7 +169,7 @@ class Paced:
         return self._count(self._transport.send_pieces(pieces, flags))
 
     def send_file(self, fd: int, offset: int, count: int, /) -> int:
-        """Send `count` octets of an open file; return how many, 0 at the file's end."""
+        """Send up to `count` bytes of an open file; return how many, 0 at the file's end."""
         granted = self._pacer.grant(self, count)
         return self._count(self._transport.send_file(fd, offset, granted))
 
@@ -175,22 +178,22 @@ class Paced:
         return sent
 
     def expect(self, length: int, /) -> None:
-        """Prepare for so many octets of content; CHUNKED if that is not known."""
+        """Prepare to receive content of `length` bytes, or of unknown length if it is CHUNKED."""
         self._transport.expect(length)
 
     def unread(self) -> int:
-        """Return how many octets the client has not taken; 0 where the system does not tell."""
+        """Return the number of sent bytes that the client has not acknowledged (0: unknown)."""
         return self._transport.unread()
 
     def shut_down_sending(self) -> None:
-        """Tell the client that nothing more will be sent, and go on receiving."""
+        """Close the sending side, which the client sees as the end; receiving remains possible."""
         self._transport.shut_down_sending()
 
     def reset_when_closed(self) -> None:
-        """Have `close` break the connection, so that what was sent does not look complete."""
+        """Make `close` reset the connection, so that the response does not look complete."""
         self._transport.reset_when_closed()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Leave the pacer's queue and close the connection."""
         self._pacer.leave(self)
         self._transport.close()

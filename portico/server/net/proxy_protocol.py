@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: a proxy says first of all from where its client came.
+"""The PROXY protocol, versions 1 and 2: a proxy sends a header with the address of its client.
 
-https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. The header is demanded; it comes before
-everything else, the TLS handshake included, perhaps in pieces. Whether the peer may send one, the
-caller has judged.
+https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. The header is mandatory. It precedes
+all other data of the connection, the TLS handshake included, and may arrive in pieces. The caller
+checks beforehand that the peer is a trusted proxy.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from portico.server.net.transport import Plain
 
 V1_LIMIT = 107
-"""Octets of a header of version 1, with CRLF (2.1)."""
+"""Most bytes of a header of version 1, with CRLF (2.1)."""
 V2_LIMIT = 4096
-"""Octets of a header of version 2: as many as nginx takes. With a certificate's name they are some
-hundred; 65,551 could be announced."""
+"""Most bytes of a header of version 2, as in nginx. A header with the name in a certificate has
+some hundred bytes; the protocol allows up to 65,551."""
 
 _V1 = b"PROXY "
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_FIXED = struct.Struct(">12s2BH")
-"""The signature; version and command; family and transport; octets that follow."""
+"""The signature; version and command; family and transport; number of bytes that follow."""
 _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
 _SIZES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
-"""Octets of the addresses; the rest are further values (TLVs)."""
+"""Length of the addresses in bytes, by family and transport; further values (TLVs) may follow."""
 _PORT = "(0|[1-9][0-9]{0,4})"
 _LINE = re.compile(
     f"TCP(?:4 ([0-9.]+) ([0-9.]+)|6 ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+)) {_PORT} {_PORT}"
@@ -37,11 +37,11 @@ _LINE = re.compile(
 
 
 def read_header(octets: bytes) -> tuple[int, str] | None:
-    """Return the length of the header that `octets` begin with, and the client's address.
+    """Return the length of the header that `octets` begin with, and the client's IP address.
 
-    The address is "" where the header names none that is one of IP: the proxy itself has connected
-    (LOCAL), or does not know (UNKNOWN, AF_UNSPEC). None if more has to come. Raises ValueError for
-    what is no header.
+    The address is "" if the header has no IP address: the proxy itself has made the connection
+    (LOCAL), does not know the client (UNKNOWN, AF_UNSPEC), or has it from a unix socket. Return
+    None if the header is incomplete. Raises ValueError if `octets` begin with no valid header.
     """
     if octets.startswith(_V1[: len(octets)]):
         return _read_v1(octets)
@@ -93,11 +93,12 @@ def _ipv6(address: IPv6Address) -> str:
 
 
 def take_header(plain: Plain, begun: bytes) -> tuple[bytes, str | None]:
-    """Take the header, or more of it, off a connection of which `begun` has been taken.
+    """Receive the header, or more of it; `begun` are the bytes of it that were received before.
 
-    Return what of it has been taken now, and the client's address (see `read_header`); None in its
-    place until all has come. Nothing that follows the header is taken. Raises ValueError for what
-    is no header, BlockingIOError if nothing has come, ConnectionAbortedError at the end.
+    Return the bytes received so far, and the client's address (see `read_header`), None instead of
+    the address while the header is incomplete. Bytes that follow the header stay in the kernel's
+    buffer. Raises ValueError for an invalid header, BlockingIOError if no bytes have arrived, and
+    ConnectionAbortedError if the connection has ended.
     """
     come = plain.recv(V2_LIMIT, socket.MSG_PEEK)
     if not come:
