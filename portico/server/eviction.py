@@ -10,7 +10,7 @@ Connections are evicted by kind, in this order:
 4. Connections that are receiving a response, slowest first.
 5. Connections that upload, or have more pipelined requests to be answered; soonest deadline first.
 
-A connection that waits for the server's disk, before its response begins, is never evicted.
+A connection that waits for the server's disk is never evicted.
 
 Limit: connections of kind 4 hold at most seven eighths of the places. If there are more, kind 4 is
 evicted first, and as many as are too many. So clients that read slowly leave some places to clients
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portico.server.states import CONTENT, HEAD, IDLE, LINGER, QUEUED
+from portico.server.states import CONTENT, HEAD, IDLE, LINGER, QUEUED, WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def first_to_go(
             kind = _SENDS
         elif state in {HEAD, CONTENT}:
             kind = _BEGUN
-        elif taken := connection.taken():
+        elif state != WAIT and (taken := connection.taken()):
             kind, taking = _TAKES, taking + 1
             octets, seconds = taken
             if seconds < YOUNG_SECONDS:

@@ -128,4 +128,9 @@ def test_who_has_its_response_in_the_system_still_takes_it(desk: Desk) -> None:
     wait(desk, 1)
     idle = desk.connect(get("/"))[1]
     assert first_to_go(desk.connections.values(), 2) == [idle]
+    assert first_to_go([connection], 2) == [connection]
+    client.send(get("/cold"))
+    connection._on_request(0)
+    assert connection.state == WAIT
+    assert first_to_go([connection], 2) == [], "what it waits for is our disk"
     assert received < LARGE
