@@ -1,10 +1,10 @@
-"""POST of a form: each file in it is stored in a folder (RFC 7578). All of them, or none.
+"""POST of a form: stores all files in it in one folder, or none of them (RFC 7578).
 
 The content is parsed by the `multipart` library, the extra `upload`.
 
-Limits: MOST_FILES files in one form, since each is held open, and fewer while descriptors are few,
-so that forms leave some for others; fields that are no files are dropped,
-and so are files without a name, which browsers send for an empty choice.
+Limits: at most MOST_FILES files in one form, because all are kept open until the end; fewer while
+file descriptors are scarce, so that forms leave some for other requests. Fields that are not files
+are dropped, and so are files without a name, which browsers send if no file was chosen.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from portico.site.uploads.space import Space
 
 MOST_FILES = 100
-"""Files in one form."""
+"""The maximum number of files in one form."""
 MOST_PARTS = 1000
-"""Parts of one form, with those that are no files."""
+"""The maximum number of parts in one form, including those that are not files."""
 _SHARE = 0.75
-"""Of all descriptors, what forms can have; but each can have one file at any time."""
+"""The share of all file descriptors that forms may use; each form may always open one file."""
 _MISSING = "This server takes no forms: it lacks a library: pip install 'portico-server[upload]'."
 
 
 class Form:
-    """The files in a form are stored in one folder; a `sink.Store`."""
+    """Stores the files in a form in one folder; a `sink.Store`."""
 
     keeps_parts = False
 
@@ -54,7 +54,11 @@ class Form:
         *,
         wants_page: bool,
     ) -> None:
-        """`names` are those of the folder; `wants_page` says that a person has sent the form."""
+        """`names` is the path of the folder.
+
+        With `wants_page`, since a browser has sent the form, the response redirects to the folder;
+        without it, the response is JSON.
+        """
         self._folder = folder
         self._space = space
         self._names = names
@@ -64,17 +68,17 @@ class Form:
         self._length = max(0, request.content_length)
         self._parser = _parser(request.get("content-type") or "")
         self._parts: list[_Part] = []
-        self._part: _Part | None = None  # the one that comes now, if it is a file
+        self._part: _Part | None = None  # the part being received, if it is a file
         self._is_prepared = False
 
     def prepare(self) -> None:
-        """Look whether there is such a folder."""
+        """Raise Refused unless the folder exists and the form fits on the disk."""
         self._is_prepared = True
         self._folder.check_folder(self._names)
         self._space.check(self._length)
 
     def store(self, pieces: list[bytes]) -> None:
-        """Take some of the form."""
+        """Parse the next `pieces` of the form, and write the files in them."""
         from multipart import MultipartError
 
         if not self._is_prepared:
@@ -88,7 +92,7 @@ class Form:
             raise Refused(400, f"The form is malformed: {problem}") from None
 
     def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
-        """Take the rest, and give the files their names."""
+        """Parse the last `pieces`, give the files their names, and return the response."""
 
         def check(name: str, current: Current) -> None:
             check_wanted()
@@ -107,12 +111,12 @@ class Form:
         return Response(201, fields, (Octets(content),))
 
     def close(self) -> None:
-        """Let go of the files; those without a name are gone."""
+        """Close the files, which deletes those that have no name yet."""
         for part in self._parts:
             part.file.close()
 
     def _take(self, event: object) -> None:
-        """Take what the parser has found: the head of a part, some of its content, or its end."""
+        """Handle an event of the parser: the head of a part, some of its content, or its end."""
         if isinstance(event, bytes | bytearray):
             if self._part is not None:
                 self._part.update(bytes(event))
@@ -134,7 +138,7 @@ class Form:
         check_served((*self._names, name))
         self._part = _Part(name, self._folder.begin((*self._names, name)))
         self._parts.append(self._part)
-        # The system gives the lowest descriptor that is free.
+        # The system gives the lowest free descriptor, so a high number means that many are open.
         if len(self._parts) > 1 and self._part.file.fd > _SHARE * descriptors_granted():
             raise Refused(503, "Too many files are being stored at this moment.")
 
@@ -155,12 +159,12 @@ class _Part:
         self._size = 0
 
     def update(self, octets: bytes) -> None:
-        """Take notice of some of its content."""
+        """Count and hash the next piece of the content."""
         self._size += len(octets)
         self._hashes.update([octets])
 
     def told(self, url_path: str) -> dict[str, object]:
-        """Return what the response says of it."""
+        """Return what the JSON response says of the file."""
         digest = self._hashes.sha256
         return {
             "name": self.name,
@@ -171,7 +175,7 @@ class _Part:
 
 
 def is_form(request: RequestHead) -> bool:
-    """Whether the content of a request is a form with files."""
+    """Return whether the content of a request is a form with files."""
     kind = (request.get("content-type") or "").partition(";")[0]
     return kind.strip().lower() == "multipart/form-data"
 
@@ -183,7 +187,7 @@ def _parser(content_type: str) -> PushMultipartParser:
         raise Refused(501, _MISSING) from None
     _, options = parse_options_header(content_type)
     try:
-        # Its strict mode refuses the line break at the end where that comes in a packet of its own.
+        # Not strict: that refuses the final line break if it arrives in a piece of its own.
         return PushMultipartParser(options.get("boundary", ""), max_segment_count=MOST_PARTS)
     except MultipartError as problem:
         raise Refused(400, f"The form is malformed: {problem}") from None

@@ -1,4 +1,4 @@
-"""What takes the content of an upload from the connection, and gives it to threads."""
+"""The sink of uploads: buffers the content that the connection receives; threads store it."""
 
 from __future__ import annotations
 
@@ -16,52 +16,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PLACE = "uploads"
-"""What threads that write have in common (see `Waiting`): reads do not queue behind them."""
+"""The place (see `Waiting`) of the threads that write, so that reads do not queue behind them."""
 QUICK = "small uploads"
-"""The same of those that hardly wait for the disk: their threads would wait for each other."""
+"""The place of small uploads that are not synced. They hardly wait for the disk, so several threads
+would only wait for each other."""
 PIECE = 256 << 10
-"""Bytes that each upload may hold until a thread stores them."""
+"""Bytes that each upload may buffer before a thread stores them."""
 LARGEST_PIECE, HELD_BY_ALL = 1 << 20, 16 << 20
-"""A few large ones may hold more each, so that a thread is called less often."""
+"""Bytes that an upload may buffer after its first piece, and that all uploads may then buffer
+together; but each may buffer PIECE. So a few large uploads need a thread less often."""
 HOLD_SECONDS = 0.5
-"""For how long bytes of an upload that can be resumed are held."""
+"""How long bytes of a resumable upload are buffered while more of them arrive."""
 
 
 class Store(Protocol):
-    """Where the content of one request goes. For threads, one call at a time.
+    """Stores the content of one request. Called in threads, one call at a time.
 
-    Calls raise Refused, or OSError.
+    Calls raise Refused or OSError.
     """
 
     keeps_parts: bool
-    """Whether what was stored is of use, even if no more comes."""
+    """Whether content that was stored is kept even if the rest does not arrive."""
 
     def prepare(self) -> None:
-        """Look whether the content can be stored, before it comes."""
+        """Check whether the content can be stored; called before 100 (Continue) is sent."""
         ...
 
     def store(self, pieces: list[bytes]) -> None:
-        """Store some of the content; more follows."""
+        """Store the next `pieces` of the content, which are not the last."""
         ...
 
     def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
-        """Store the rest; return the response once all that it says is safe.
+        """Store the last `pieces`; return the response once everything that it says is durable.
 
-        `check_wanted` raises Refused if nobody waits for the response any more. What is put in its
-        place only then could take the place of something newer.
+        `check_wanted` raises Refused if the client no longer waits for the response. Call it before
+        a file takes its place: so late, the file could replace a newer one.
         """
         ...
 
     def close(self) -> None:
-        """Let go of what is open, after `commit` or instead of it."""
+        """Close the temporary files. Called once: after `commit`, or instead of it."""
         ...
 
 
 class Upload:
-    """Takes the content of one request; a `ContentSink`. Its store is at work in threads.
+    """Takes the content of one request; a `ContentSink`. Threads call its store.
 
-    `most` is the number of bytes that may come (0: any). `refuse` makes a response of a status and
-    a sentence.
+    `most` is the largest size of the content in bytes (0: any). `refuse` returns the response for a
+    Refused.
     """
 
     def __init__(
@@ -75,13 +77,14 @@ class Upload:
         syncs: bool = True,
         on_close: Callable[[], None],
     ) -> None:
-        """`under_way` is the number of uploads, with this one. `syncs` says that the store syncs.
+        """`under_way` is the number of uploads under way, with this one.
 
-        `on_close` is called once, when no more will be stored.
+        `syncs` tells whether the store syncs to the disk. `on_close` is called once, after the
+        store was closed.
         """
         self.interim = interim
         self._piece = PIECE
-        self._later_piece = PIECE  # of one that is to be gone on with, little shall be lost
+        self._later_piece = PIECE  # little of a resumable upload shall be lost with its connection
         if not store.keeps_parts:
             self._later_piece = max(PIECE, min(LARGEST_PIECE, HELD_BY_ALL // under_way))
         self._syncs = syncs
@@ -90,9 +93,9 @@ class Upload:
         self._most = most
         self._refuse = refuse
         self._pieces: list[bytes] = []
-        self._held = 0  # bytes in them
+        self._held = 0  # bytes in _pieces
         self._held_since = 0.0
-        self._taken = 0  # bytes in all
+        self._taken = 0  # bytes in total
         self._lock = allocate_lock()
         self._is_working = self._is_aborted = self._is_closed = False
         self._has_stored = False
@@ -100,7 +103,7 @@ class Upload:
         self._refusal: Refused | None = None
 
     def write(self, octets: bytes) -> None:
-        """Take some of the content. Raises ProtocolError to refuse it, or Waiting."""
+        """Take the next piece of the content. Raises ProtocolError to refuse it, or Waiting."""
         if self._refusal is not None:
             raise ProtocolError(self._refusal.status, self._refusal.detail)
         if self._most and self._taken + len(octets) > self._most:
@@ -114,7 +117,7 @@ class Upload:
         self._taken += len(octets)
 
     def finish(self) -> Response:
-        """Return the response, since the content is complete. Raises Waiting."""
+        """Return the response, after all content was written. Raises Waiting."""
         if self._refusal is not None:
             return self._refuse(self._refusal)
         if self._response is None:
@@ -122,21 +125,21 @@ class Upload:
         return self._response
 
     def abort(self) -> None:
-        """Let go of what was taken: the rest does not come, or nobody waits for the response."""
+        """Release all resources: the rest does not come, or nobody waits for the response."""
         with self._lock:
             self._is_aborted = True
             if self._is_working:
-                return  # the thread closes
+                return  # the thread will close the store
         if not self._has_stored:
             self._close()
             return
         try:
-            start_new_thread(self._close, ())  # to close a file on a remote disk can take long
+            start_new_thread(self._close, ())  # closing a file on a remote disk can take long
         except RuntimeError:
             self._close()
 
     def _is_held_for_long(self) -> bool:
-        """Whether a part should be stored, lest it be lost when the connection is."""
+        """Return whether buffered bytes should be stored now, before the connection may be lost."""
         return self._store.keeps_parts and time.monotonic() - self._held_since > HOLD_SECONDS
 
     def _store_held(self) -> None:
@@ -159,7 +162,7 @@ class Upload:
         return pieces
 
     def _run(self, what: Callable[[], None]) -> None:
-        """Do a piece of work, in a thread, and keep what comes of it."""
+        """Call `what`, in a thread, and keep its error. Close the store if the upload is over."""
         with self._lock:
             if self._is_aborted:
                 return
@@ -170,7 +173,7 @@ class Upload:
             self._refusal = as_refused(problem)
         except BaseException:
             self._refusal = Refused(500, "The fault is on this side.")
-            raise  # whoever runs the thread reports it
+            raise  # the caller, in the thread, reports it
         finally:
             with self._lock:
                 self._is_working = False
@@ -192,7 +195,7 @@ class Upload:
 
 
 def as_refused(problem: Refused | OSError) -> Refused:
-    """Return what a client is told of an error of the operating system."""
+    """Return the Refused that tells a client of an error, without the text of an OSError."""
     if isinstance(problem, Refused):
         return problem
     status = status_of(problem)
@@ -205,5 +208,5 @@ def as_refused(problem: Refused | OSError) -> Refused:
 
 
 def too_large(most: int) -> str:
-    """Return the sentence for 413."""
+    """Return the detail of 413, where at most `most` bytes are allowed."""
     return f"At most {most:,} bytes can be stored in one file."

@@ -1,8 +1,8 @@
-"""PUT: one request makes or replaces one file (RFC 9110, 9.3.4).
+"""PUT: one request creates or replaces one file (RFC 9110, 9.3.4).
 
-Content goes to a file without a name, piece by piece; once it is whole and verified it takes its
-place in one step (see `origin.writable`), and only then the response is made. Conditions are
-evaluated under the lock under which the change is made, so If-Match is a compare-and-swap.
+Content is written to a temporary file, piece by piece. Once the file is complete and its digests
+are verified, it takes its place in one step (see `origin.writable`), and only then is the response
+made. Conditions are evaluated under the same lock as the change, so If-Match is a compare-and-swap.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class WholeFile:
-    """The content of one request becomes one file; a `sink.Store`."""
+    """Stores the content of one request as one file; a `sink.Store`."""
 
     keeps_parts = False
 
@@ -38,12 +38,15 @@ class WholeFile:
         claims: dict[str, bytes],
         length: int = 0,
     ) -> None:
-        """`length` is the number of bytes that are announced; 0 where that is not known."""
+        """`claims` are the digests that the client has sent, by algorithm.
+
+        `length` is the announced number of bytes; 0 if it is not known.
+        """
         self.names = names
         self.tag = ""
-        """Its entity tag, once it is stored."""
+        """The entity tag of the file, once it is stored."""
         self.size = 0
-        """Bytes that were stored."""
+        """The number of bytes stored so far."""
         self._folder = folder
         self._space = space
         self._terms = terms
@@ -52,12 +55,12 @@ class WholeFile:
         self._file: NewFile | None = None
 
     def prepare(self) -> None:
-        """Look whether it can be stored, before the content comes."""
+        """Raise Refused unless the file may be stored and fits on the disk."""
         self._folder.look(self.names, self._terms.check)
         self._space.check(self._length)
 
     def store(self, pieces: list[bytes]) -> None:
-        """Write some of the content; more follows."""
+        """Write the next `pieces` to the temporary file."""
         if self._file is None:
             self.prepare()
             self._file = self._folder.begin(self.names)
@@ -67,7 +70,7 @@ class WholeFile:
         self._folder.append(self._file, pieces)
 
     def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
-        """Write the rest, and give the file its name."""
+        """Write the last `pieces`, put the file in its place, and return the response."""
 
         def check(current: Current) -> None:
             check_wanted()
@@ -76,7 +79,7 @@ class WholeFile:
         return stored(self._folder.url_path(self.names), *self._place(pieces, check))
 
     def _place(self, pieces: list[bytes], check: Check) -> tuple[str, bool]:
-        """Do the same; return the entity tag, and whether the name is new."""
+        """Do the work of `commit`; return the entity tag, and whether the file is new."""
         if self._file is None:
             self._hashes.update(pieces)
             self._hashes.check()
@@ -95,36 +98,36 @@ class WholeFile:
         return self.tag, is_new
 
     def close(self) -> None:
-        """Let go of the file; without a name it is gone."""
+        """Close the temporary file, which deletes it unless it has its name."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 class NewFolder:
-    """A request without content that makes a folder; a `sink.Store`."""
+    """Creates a folder, for a request without content; a `sink.Store`."""
 
     keeps_parts = False
 
     def __init__(
         self, folder: WritableFolder, names: tuple[str, ...], *, makes_above: bool = True
     ) -> None:
-        """`makes_above` says whether the folders above are made as needed."""
+        """With `makes_above`, missing folders above are created, too."""
         self._folder = folder
         self._names = names
         self._makes_above = makes_above
 
     def prepare(self) -> None:
-        """Look whether it can be made."""
+        """Raise Refused unless the folder can be created."""
         self._folder.look(self._names, self._check)
 
     def store(self, pieces: list[bytes]) -> None:
-        """Refuse content: a folder has none."""
+        """Raise Refused if there is content, since a folder has none."""
         if any(pieces):
             raise Refused(400, "A folder has no content.")
 
     def commit(self, pieces: list[bytes], _check_wanted: Callable[[], None], /) -> Response:
-        """Make the folder."""
+        """Create the folder, and return the response."""
         self.store(pieces)
         self._folder.make_folder(self._names, self._check, makes_above=self._makes_above)
         return Response(201, [("Content-Length", "0")])
@@ -138,7 +141,7 @@ class NewFolder:
 
 
 def stored(url_path: str, tag: str, is_new: bool) -> Response:  # noqa: FBT001
-    """Return the response to what has stored a file."""
+    """Return the response to a request that has stored a file: 201 if it is new, else 204."""
     fields: list[Field] = [("ETag", tag)]
     if not is_new:
         return Response(204, fields)
