@@ -1,4 +1,4 @@
-"""What an upload must obey: names, digests, conditions, rights. No I/O but what `Current` asks."""
+"""The rules for uploads: names, digests, conditions, rights. Only `Current` accesses the disk."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from portico.http.message import Field, RequestHead
 
 LEVELS = 100
-"""Names in a path: systems open no path of more than some 4,000 bytes."""
+"""The maximum number of names in a path: systems open no path of more than some 4,000 bytes."""
 NAME_OCTETS = 255
-"""Octets of a name: what most file systems take."""
+"""The maximum length of a name in bytes: that of most file systems."""
 _SHORT = re.compile("~[0-9]")
-"""What a name has that Windows makes up: GIT~1 for .git."""
+"""Marks the short names that Windows generates, such as GIT~1 for .git."""
 
 
 def check_writable(names: tuple[str, ...]) -> None:
-    """Raise Refused unless a path with these names may be written; the last is "" for a folder.
+    """Raise Refused unless the path `names` may be written; the last name is "" for a folder.
 
-    What would not be served may not, nor what would not have the same name on another system.
+    A path may be written only if it would be served, and only with names that every system allows.
     """
     if names == ("",):
         raise Refused(405, "The site's own folder cannot be changed.")
@@ -39,7 +39,7 @@ def check_writable(names: tuple[str, ...]) -> None:
 
 
 def check_served(names: tuple[str, ...]) -> None:
-    """Raise Refused unless names would be served, and every system has them."""
+    """Raise Refused unless the path `names` would be served, and every system allows the names."""
     if len(names) > LEVELS:
         raise Refused(400, f"More than {LEVELS} folders lie within each other.")
     if is_hidden(names) or is_rules_file(names):
@@ -49,7 +49,7 @@ def check_served(names: tuple[str, ...]) -> None:
 
 
 def name_of(filename: str) -> str:
-    """Return the name for a file that a client calls so: the last of a path, in NFC."""
+    """Return the name for a file that a client calls `filename`: the last of its path, in NFC."""
     import unicodedata
 
     return unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2])
@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
 def claimed_digests(
     request: RequestHead, names: Iterable[str] = ("content-digest", "repr-digest")
 ) -> dict[str, bytes]:
-    """Return the digests that the content must have, by algorithm (RFC 9530). Raises Refused.
+    """Return the digests that the client has sent, by algorithm (RFC 9530). Raises Refused.
 
     No content coding is accepted, so for a whole file Content-Digest and Repr-Digest mean the same.
     """
@@ -93,7 +93,7 @@ def claimed_digests(
 
 
 def check_content_fields(request: RequestHead) -> None:
-    """Raise Refused for content that is not the whole of a file as it is."""
+    """Raise Refused for content that is only a part of a file, or has a content coding."""
     if request.get("content-range") is not None:
         raise Refused(400, "A part of a file cannot be put (RFC 9110, 14.5).")
     if request.get("content-encoding") not in {None, "identity"}:
@@ -101,19 +101,19 @@ def check_content_fields(request: RequestHead) -> None:
 
 
 class Terms:
-    """On which terms a file may take its name; `check` is called while its folder is locked."""
+    """The terms on which a file may be stored. `check` is called while the folder is locked."""
 
     def __init__(
         self, method: str, fields: Iterable[Field], name: str, rights: frozenset[str]
     ) -> None:
-        """`fields` are those of the request, with its conditions; `rights` what it may do."""
+        """`fields` are those of the request; `rights` are those of the client to the path."""
         self._method = method
         self._fields = tuple(fields)
         self._name = name
         self._rights = rights
 
     def check(self, current: Current) -> None:
-        """Raise Refused unless the file may take the place of what is there."""
+        """Raise Refused unless the file may be created, or may replace `current`."""
         if current.is_folder:
             raise Refused(409, "There is a folder of that name.")
         check_conditions(self._method, self._fields, current)
@@ -142,10 +142,10 @@ def check_conditions(method: str, fields: Iterable[Field], current: Current) -> 
 
 
 class Hashes:
-    """The digests of content that comes in pieces, and whether they are those that were sent."""
+    """Hashes content that comes in pieces, and verifies the digests that the client has sent."""
 
     def __init__(self, claims: dict[str, bytes], *, most: int) -> None:
-        """SHA-256 is made of up to `most` bytes, those of `claims` of any number."""
+        """Make a SHA-256 digest of up to `most` bytes, and those in `claims` of any number."""
         import hashlib
 
         self._claims = claims
@@ -156,7 +156,7 @@ class Hashes:
             self._hashes[name] = hashlib.new(name.replace("-", ""))
 
     def update(self, pieces: Iterable[bytes]) -> None:
-        """Take the next pieces."""
+        """Hash the next `pieces`."""
         for piece in pieces:
             self._taken += len(piece)
             for name, digest in self._hashes.items():
@@ -164,19 +164,19 @@ class Hashes:
                     digest.update(piece)
 
     def check(self) -> None:
-        """Raise Refused unless all that were sent are right."""
+        """Raise Refused unless the content has all digests in `claims`."""
         for name, claimed in self._claims.items():
             if self._hashes[name].digest() != claimed:
                 raise Refused(400, f"The content does not have the {name} digest that was sent.")
 
     @property
     def sha256(self) -> bytes | None:
-        """The SHA-256 digest; None if it was too much to be hashed."""
+        """The SHA-256 digest; None if there were more than `most` bytes."""
         return self._hashes["sha-256"].digest() if self._taken <= self._most else None
 
 
 def _is_coded_sibling(name: str, current: Current) -> bool:
-    """Whether a file would be taken for a coded form of one that exists, and sent in its place."""
+    """Return whether `name` would be sent as the compressed form of another file that exists."""
     return any(
         name.endswith(suffix) and current.has_sibling(name.removesuffix(suffix))
         for suffix in SUFFIXES.values()

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from portico.site.origin.writable import WritableFolder
 
 LOOK_SECONDS = 0.5
-"""For how long it is not looked again how much there is."""
+"""How long the known free space is used before the file system is asked again."""
 
 
 class Space:
-    """Sees to it that `keep_free` bytes stay free. Thread-safe."""
+    """Refuses content for which fewer than `keep_free` bytes would stay free. Thread-safe."""
 
     def __init__(self, folder: WritableFolder, keep_free: int) -> None:
         self._folder = folder
@@ -24,7 +24,7 @@ class Space:
         self._look_again_at = 0.0
 
     def check(self, length: int) -> None:
-        """Raise Refused unless there is room for `length` bytes."""
+        """Raise Refused(507) unless there is room for `length` more bytes."""
         now = time.monotonic()
         if now >= self._look_again_at:
             self._free = self._folder.free()

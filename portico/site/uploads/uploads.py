@@ -1,4 +1,4 @@
-"""From a request that changes what is served to its response, or to what takes its content."""
+"""Answers the requests that change files, or returns the sinks that take their content."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WRITE_FIELDS = (
     | resumable.FIELDS
     | {"content-encoding", "content-range", "origin", "sec-fetch-site"}
 )
-"""Fields of a request that matter here, besides its conditions."""
+"""The request header fields, in lower case, that uploads read besides the conditions."""
 
 
 _METHODS = {
@@ -63,21 +63,21 @@ _METHODS = {
     "replace": ("PUT", "POST", "PATCH"),
     "delete": ("DELETE",),
 }
-"""The methods that a right allows; an upload that was begun can always be cancelled."""
+"""The methods that each right allows. To cancel an upload that was begun, no right is needed."""
 MOST_AT_ONCE = 256
-"""Uploads under way at once, in one worker: each may hold a descriptor, half a MiB, and as much
-again in the kernel."""
+"""The maximum number of uploads under way in one worker. Each may hold a descriptor, half a MiB,
+and as much again in the kernel."""
 
 
 class Uploads:
-    """Takes requests that change the files below one folder. Thread-safe."""
+    """Answers the requests that change files below one folder. Thread-safe."""
 
     def __init__(self, config: Config, *, only_looks: bool = False) -> None:
-        """With `only_looks` it tells what it would answer, and changes nothing."""
+        """With `only_looks` requests are answered, but nothing is changed."""
         self.config = config
         self.only_looks = only_looks
         self.base = path_names(config.base)[:-1]
-        """The names of the path under which the folder is served."""
+        """The path under which the folder is served, as names."""
         self.folder = WritableFolder(config.root, sync=config.sync, base=self.base)
         self.space = Space(self.folder, config.keep_free)
         self.parts = Parts(self.folder, sync=config.sync)
@@ -87,10 +87,10 @@ class Uploads:
     def answer(
         self, request: RequestHead, rights_for: RightsFor, *, may_wait: bool
     ) -> Response | ContentSink:
-        """Return the response to a request, or what takes its content.
+        """Return the response to a request, or the sink that takes its content.
 
-        `rights_for` tells what its client may do with a path, whose names are those below the base.
-        Without `may_wait`, Waiting is raised where the response depends on the disk.
+        `rights_for` returns the client's rights to a path, given its names below the base. Raises
+        Waiting if the response depends on the disk, unless `may_wait`.
         """
         one = _One(self, request, rights_for, may_wait=may_wait)
         try:
@@ -99,21 +99,21 @@ class Uploads:
             return self.refuse(as_refused(problem), request)
 
     def options(self) -> list[Field]:
-        """Return the fields of the response to OPTIONS that tell how files can be uploaded."""
+        """Return the header fields of OPTIONS that tell how files can be uploaded."""
         if not {"create", "replace"} & {*self.config.allows}:
             return []
         most = self.config.max_upload
         return [*tus_fields(most), limit_field(most, self.config.upload_expiry)]
 
     def sweep(self) -> Iterator[None]:
-        """Remove what killed processes left behind, and what has expired. For the background."""
+        """Remove what killed processes have left, and expired uploads; a job for the background."""
         self.folder.sweep()
         yield
         self.parts.expire(self.config.upload_expiry)
         yield
 
     def refuse(self, problem: Refused, request: RequestHead) -> Response:
-        """Return the response that refuses a request."""
+        """Return the response to a refused request."""
         if isinstance(problem, Rejected):
             response = rejection(problem)
         else:
@@ -125,7 +125,10 @@ class Uploads:
         return response
 
     def upload(self, store: Store, request: RequestHead, interim: Sequence[Response]) -> Upload:
-        """Return what takes the content of a request."""
+        """Return a sink that gives the content of a request to `store`.
+
+        Raises Rejected(503) if MOST_AT_ONCE uploads are under way.
+        """
         with self._lock:
             if self._under_way >= MOST_AT_ONCE:
                 raise Rejected(503, "Too many uploads are under way.", [("Retry-After", "1")])
@@ -143,7 +146,7 @@ class Uploads:
 
 
 class _One:
-    """One request, on its way to a response or a sink."""
+    """One request; see `Uploads.answer` for the arguments."""
 
     def __init__(
         self, uploads: Uploads, request: RequestHead, rights_for: RightsFor, *, may_wait: bool
@@ -154,7 +157,7 @@ class _One:
         self._may_wait = may_wait
 
     def answer(self) -> Response | ContentSink:
-        """Return the response to the request, or what takes its content."""
+        """Return the response to the request, or the sink that takes its content."""
         method = self._request.method
         names = self._names()
         name = upload_id(names)
@@ -212,7 +215,7 @@ class _One:
         )
 
     def _make_folder(self, names: tuple[str, ...]) -> Upload:
-        """MKCOL (RFC 4918, 9.3): a folder, but none above it."""
+        """Answer MKCOL (RFC 4918, 9.3), which creates a folder, but none of those above it."""
         if self._request.content_length:
             raise Refused(415, "A folder has no content.")
         if "create" not in self._rights_for(names):
@@ -236,10 +239,10 @@ class _One:
         change(names[:-1] if is_folder else names, check)
         return Response(204, [])
 
-    # Uploads that can be resumed
+    # Resumable uploads
 
     def _begin(self, names: tuple[str, ...], rights: frozenset[str]) -> Upload:
-        """Begin an upload, which may bring content at once."""
+        """Create a resumable upload for the file `names`; the request may bring content."""
         uploads = self._uploads
         door = self._door()
         note = door.new_note(names)
@@ -251,7 +254,7 @@ class _One:
         name = uploads.parts.create(note)
         try:
             return self._append(door, name, is_creation=True)
-        except Refused:  # its client does not learn the URL
+        except Refused:  # the client does not learn the URL, so nobody can go on
             with uploads.parts.open(name) as part:
                 part.remove()
             raise
@@ -287,17 +290,21 @@ class _One:
         url_path = self._uploads.folder.url_path
         return Door(self._request, config.max_upload, config.upload_expiry, url_path)
 
-    # What all have in common
+    # Shared helpers
 
     def _names(self) -> tuple[str, ...]:
-        """Return the names in the path of the request, below the base. Raises Refused."""
+        """Return the names of the request's path below the base. Raises Refused."""
         names, base = path_names(self._request.path), self._uploads.base
         if len(names) <= len(base) or names[: len(base)] != base:
             raise Refused(403, "Only what is below the base of this site can be changed.")
         return names[len(base) :]
 
     def _rights_to_store(self, names: tuple[str, ...]) -> frozenset[str]:
-        """Return the rights to a path. Raises Refused unless something may be stored there."""
+        """Return the client's rights to a path.
+
+        Raises Refused if the client may neither create nor replace a file there, and for content
+        that is too large, coded, or only a part of a file.
+        """
         request, most = self._request, self._uploads.config.max_upload
         rights = self._rights_for(names)
         if not rights & {"create", "replace"}:
@@ -308,7 +315,10 @@ class _One:
         return rights
 
     def _take(self, store: Store) -> Upload:
-        """Return what takes the content. Where the client waits for 100, it is judged before."""
+        """Return a sink that gives the content to `store`.
+
+        If the client waits for 100 (Continue), raises Refused now if the content cannot be stored.
+        """
         if self._request.expects_continue:
             self._need_disk()
             store.prepare()
@@ -325,10 +335,10 @@ def methods_of(rights: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_cross_site(request: RequestHead) -> bool:
-    """Whether a page of another site may have sent the request, with a browser's help.
+    """Return whether a page of another site may have made a browser send the request.
 
-    Browsers tell by Sec-Fetch-Site where a request comes from, older ones by Origin. What a page
-    without TLS sends to the site with it comes from another origin.
+    Browsers tell in Sec-Fetch-Site where a request comes from, older ones in Origin. A page that
+    came without TLS is one of another site, if the request comes over TLS.
     """
     site = request.get("sec-fetch-site")
     if site is not None:
