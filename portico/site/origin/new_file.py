@@ -1,7 +1,7 @@
-"""A file that is being written and has no name yet, or a hidden one.
+"""Temporary files: files that are being written, and have no name yet, or a hidden one.
 
-A hidden one is locked as long as its writer lives, so one that a killed process left is told from
-one that is being written.
+A file with a hidden name is locked as long as its writer lives. So a file that a killed process has
+left can be told from one that is being written.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 READ_FILE = os.O_RDONLY | NO_LINK | getattr(os, "O_NONBLOCK", 0)
-"""How a file is opened: no link is followed, and a pipe in its place is not waited for."""
+"""Flags to open a file for reading: no symlink is followed, and a FIFO does not block."""
 HIDDEN_PREFIX = ".new-"
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class NewFile:
-    """A file that is being written and has no name yet. To be closed in any case.
+    """A temporary file. Call `close` in any case.
 
-    A process that dies leaves nothing, or a hidden file that `WritableFolder.sweep` finds.
+    A process that dies leaves nothing, or a hidden file that `WritableFolder.sweep` removes.
     """
 
     __slots__ = ("_hidden", "_keeps_hidden", "_staging", "fd")
@@ -38,9 +38,9 @@ class NewFile:
     def __init__(
         self, fd: int, staging: int | None = None, hidden: str = "", *, keeps_hidden: bool = False
     ) -> None:
-        """`staging` is the folder in which its hidden name is; `close` closes both.
+        """`staging` is the descriptor of the folder that has the hidden name, if there is one.
 
-        With `keeps_hidden` it has the hidden name on, unless it has taken another.
+        `close` closes both descriptors, and deletes the hidden name unless `keeps_hidden`.
         """
         self.fd = fd
         self._staging = staging
@@ -48,7 +48,7 @@ class NewFile:
         self._keeps_hidden = keeps_hidden
 
     def write(self, pieces: list[bytes]) -> None:
-        """Append `pieces`. Raises OSError."""
+        """Write `pieces`, and empty the list. Raises OSError."""
         while pieces:
             count = os.writev(self.fd, pieces[:512])
             while pieces and count >= len(pieces[0]):
@@ -57,11 +57,11 @@ class NewFile:
                 pieces[0] = pieces[0][count:]
 
     def status(self) -> os.stat_result:
-        """Return its status. Raises OSError."""
+        """Return the status of the file. Raises OSError."""
         return os.fstat(self.fd)
 
     def link(self, folder: int, name: str) -> None:
-        """Give it a name that is free. Raises FileExistsError."""
+        """Give the file a name that is free. Raises FileExistsError if it is not, or OSError."""
         if self._staging is None:
             os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=folder)
         else:
@@ -74,18 +74,21 @@ class NewFile:
                 self._hidden = ""
 
     def replace(self, folder: int, name: str, open_staging: Callable[[], int]) -> None:
-        """Take the place of the file called `name`, by a hidden name if it has none yet."""
+        """Replace the file called `name`. Raises OSError.
+
+        A file without a name gets a hidden one first, in the folder that `open_staging` opens.
+        """
         if self._staging is None:
-            lock(self.fd)  # or it could be swept in the moment in which it has a hidden name
+            lock(self.fd)  # else `sweep` could delete the hidden name before it is used
             self._hidden, self._staging = hidden_name(), open_staging()
             os.link(f"/proc/self/fd/{self.fd}", self._hidden, dst_dir_fd=self._staging)
         os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=folder)
         self._hidden = ""
 
     def close(self) -> None:
-        """Close it; without a name it is gone."""
+        """Close the file, which deletes it unless it has its name."""
         if self.fd >= 0:
-            with contextlib.suppress(OSError):  # what has to be safe was synced before
+            with contextlib.suppress(OSError):  # durable content was synced before
                 os.close(self.fd)
             self.fd = -1
         if self._staging is not None:
@@ -97,24 +100,24 @@ class NewFile:
 
 
 def hidden_name() -> str:
-    """Return a name that no file has."""
+    """Return a random hidden name, which no file has."""
     return HIDDEN_PREFIX + os.urandom(12).hex()
 
 
 def link(name: str, folder: int, other: str, other_folder: int) -> None:
-    """Give a file another name."""
+    """Give the file `name` in `folder` a second name: `other` in `other_folder`."""
     os.link(name, other, src_dir_fd=folder, dst_dir_fd=other_folder, follow_symlinks=False)
 
 
 def lock(fd: int) -> None:
-    """Lock an open file or folder until it is closed."""
+    """Wait for the lock of an open file or folder, kept until it is closed. Errors are ignored."""
     if flock is not None:
         with contextlib.suppress(OSError):
             flock(fd, LOCK_EX)
 
 
 def remove_if_left(name: str, staging: int) -> None:
-    """Remove a hidden file unless its writer lives, which holds its lock."""
+    """Remove a hidden file, unless it is locked because its writer lives."""
     if flock is None:
         return
     with contextlib.suppress(OSError):
@@ -127,7 +130,7 @@ def remove_if_left(name: str, staging: int) -> None:
 
 
 def descriptors_granted() -> int:
-    """Return how many descriptors the system grants this process."""
+    """Return how many file descriptors this process may have open."""
     try:
         import resource
     except ImportError:

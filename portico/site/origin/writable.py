@@ -1,19 +1,19 @@
-"""Writing below a folder: files and folders are made, replaced and deleted in one step each.
+"""Writing below a folder: files and folders are created, replaced and deleted in one step each.
 
 Rules:
-- Whole. A file is written without a name, or under a hidden one, and takes its place in one step,
-  so nobody sees a part of it. With `sync` it is on the disk before the call returns, and so is its
-  name.
-- Beneath. A path is walked from the root, one folder at a time, and no symlink is followed. What is
-  changed is named within the folder that is held open, so swapping a folder above gains nothing.
-- One writer. What decides about a change (`check`) is asked, and the change made, while the folder
-  is locked (flock), so that of two changes the second sees the first, in whichever process.
+- Whole. A temporary file, without a name or with a hidden one, is written and then takes its place
+  in one step, so no reader sees a part of it. With `sync`, the file and its name are on the disk
+  before the call returns.
+- Beneath. A path is opened from the root, one folder at a time, and no symlink is followed. Changes
+  are made relative to the descriptor of the last folder, so swapping a folder above has no effect.
+- One writer. The decision about a change (`check`) and the change itself are made while the folder
+  is locked (flock). So of two changes the second sees the first, even in another process.
 
-A hidden file that a killed process left is found unlocked, and removed by `sweep`.
+A hidden file that a killed process has left is not locked any more, and `sweep` removes it.
 
-Limits: a lock binds those who take it; other programs' changes may come between, and then the last
-one stays. Where the system has no flock for folders (some network file systems), changes of several
-processes are not ordered. Needs a system with openat and linkat: any POSIX.
+Limits: programs that do not take the lock may make changes in between; then the last change stays.
+Where folders cannot be locked (some network file systems), the changes of several processes are not
+ordered. Needs a system with openat and linkat: any POSIX.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | getattr(os, "O_CLOEXEC", 0
 _HAS_NAMELESS = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
 _NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 SYNCED = 32 << 20
-"""Bytes after which they are brought to the disk, so that the end need not wait long for that."""
+"""Bytes after which a file being written is synced, so that syncing it at the end is fast."""
 _TRIES = 8
-"""Times that a change is tried when a folder vanishes, or a name appears, in its middle."""
+"""How often a change is tried while other programs remove its folder or create its name."""
 
 
 class Refused(Exception):  # noqa: N818 (what the caller answers, not an error of ours)
-    """The change is not made; `status` is the response's, `detail` a sentence for people."""
+    """The change is not made; `status` is that of the response, `detail` a sentence for people."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -66,43 +66,43 @@ class Refused(Exception):  # noqa: N818 (what the caller answers, not an error o
 
 
 class Current:
-    """What has the name that is to be changed, while its folder is locked."""
+    """The present state of a name that is to be changed; its folder is locked."""
 
     __slots__ = ("_folder", "_name", "status")
 
     def __init__(self, folder: int | None, name: str) -> None:
-        """`folder` is its open folder; None if there is no such folder."""
+        """`folder` is the descriptor of the folder; None if there is no such folder."""
         self._folder = folder
         self._name = name
         self.status: os.stat_result | None = None
-        """None if there is nothing."""
+        """The status of the file or folder, or of a symlink itself; None if there is none."""
         if folder is not None:
             with contextlib.suppress(FileNotFoundError):
                 self.status = os.stat(name, dir_fd=folder, follow_symlinks=False)
 
     @property
     def is_file(self) -> bool:
-        """Whether a regular file is there."""
+        """Whether the name is that of a regular file."""
         return self.status is not None and stat.S_ISREG(self.status.st_mode)
 
     @property
     def is_folder(self) -> bool:
-        """Whether a folder is there."""
+        """Whether the name is that of a folder."""
         return self.status is not None and stat.S_ISDIR(self.status.st_mode)
 
     def has_sibling(self, name: str) -> bool:
-        """Return whether there is another `name` beside it."""
+        """Return whether `name` exists in the same folder."""
         return Current(self._folder, name).status is not None
 
     def tag(self) -> str:
-        """Return the entity tag of the file, which is read for that unless it is large."""
+        """Return the entity tag of the file; see `tag_of_open`. Raises OSError."""
         fd = os.open(self._name, READ_FILE, dir_fd=self._folder)
         with open(fd, "rb") as file:
             return tag_of_open(file.fileno())
 
 
 def tag_of_open(fd: int) -> str:
-    """Return the entity tag of an open file: see `etags`. Raises OSError."""
+    """Return the entity tag of an open file, which is read unless it is large. Raises OSError."""
     from hashlib import sha256
 
     status = os.fstat(fd)
@@ -112,28 +112,29 @@ def tag_of_open(fd: int) -> str:
 
 
 class WritableFolder:
-    """Changes what is below `root`. For threads, since each call waits for the disk.
+    """Changes files and folders below `root`.
 
-    Names are as in `target.path_names`, and safe by form. Calls raise Refused, or OSError.
+    Calls wait for the disk, so only threads other than the event loop's may make them. Paths are
+    names as in `target.path_names`, which the caller has checked. Calls raise Refused or OSError.
     """
 
     def __init__(self, root: str, *, sync: bool = True, base: Names = ()) -> None:
-        """`base` are the names of the path under which the folder is served."""
+        """`base` is the path under which the folder is served. With `sync`, changes are durable."""
         self._root = os.path.join(absolute(root), "")
         self._sync = sync
         self._base = base
 
     def url_path(self, names: Names) -> str:
-        """Return the path of the URL of what is called `names`."""
+        """Return the path of the URL of the file or folder `names`."""
         return encode_path((*self._base, *names))
 
     def begin(self, names: Names) -> NewFile:
-        """Return a new file, on the file system where a file called `names` will be."""
+        """Return a temporary file, on the file system where the file `names` will be."""
         with self.beneath(names[:-1], as_far_as_it_goes=True) as opened:
             return opened.new_file()
 
     def look(self, names: Names, check: Check) -> None:
-        """Tell `check` what has a name, without changing anything."""
+        """Call `check` with the present state of `names`, without changing anything."""
         try:
             with self.beneath(names[:-1]) as opened:
                 lock(opened.folder)
@@ -142,7 +143,7 @@ class WritableFolder:
             check(Current(None, names[-1]))
 
     def check_folder(self, names: Names) -> None:
-        """Raise Refused unless there is a folder called `names`."""
+        """Raise Refused(404) unless the folder `names` exists."""
         try:
             with self.beneath(names):
                 return
@@ -150,16 +151,17 @@ class WritableFolder:
             raise Refused(404, "There is no folder of that name.") from None
 
     def put(self, names: Names, file: NewFile, check: Check) -> bool:
-        """Give a file its place, and its folders above as needed; return whether its name is new.
+        """Put a temporary file at the path `names`; return whether the file is new.
 
-        `check` is told what has the name at this moment, and raises to leave that alone.
+        Folders above are created as needed. `check` is called with the present state of the name,
+        and raises Refused to prevent the change.
         """
         if self._sync:
             os.fsync(file.fd)
         return self._tried(lambda: self._put(names, file, check))
 
     def put_octets(self, names: Names, pieces: list[bytes], check: Check) -> bool:
-        """Do the same with a file that is made of `pieces`: `begin`, `write` and `put` in one."""
+        """Put a file with the content `pieces` there: `begin`, `write` and `put` in one call."""
         return self._tried(lambda: self._put(names, pieces, check))
 
     def _put(self, names: Names, what: NewFile | list[bytes], check: Check) -> bool:
@@ -186,7 +188,7 @@ class WritableFolder:
     def put_all(
         self, folder: Names, files: list[tuple[str, NewFile]], check: Callable[[str, Current], None]
     ) -> None:
-        """Give several files their names in one folder, which exists: all of them or none."""
+        """Give all files their names in `folder`, which exists, or none of them."""
         if self._sync:
             for _, file in files:
                 os.fsync(file.fd)
@@ -216,13 +218,13 @@ class WritableFolder:
             try:
                 return put()
             except (FileExistsError, FileNotFoundError):
-                continue  # another program has made the name, or removed a folder above
+                continue  # another program has created the name, or removed a folder above
             except IsADirectoryError:
                 raise Refused(409, "There is a folder of that name.") from None
         raise Refused(409, "What is there changes all the time.")
 
     def make_folder(self, names: Names, check: Check, *, makes_above: bool) -> None:
-        """Make a folder, and those above if `makes_above`."""
+        """Create a folder; with `makes_above`, also missing folders above it."""
         with self._above(names, make=makes_above) as opened:
             lock(opened.folder)
             current = _current(opened.folder, names[-1])
@@ -241,7 +243,7 @@ class WritableFolder:
             raise Refused(409, "The folder above is missing.") from None
 
     def delete(self, names: Names, check: Check) -> None:
-        """Delete a file or an empty folder. `check` raises for what is missing."""
+        """Delete a file or an empty folder. `check` raises Refused if there is neither."""
         with self.beneath(names[:-1]) as opened:
             lock(opened.folder)
             current = _current(opened.folder, names[-1])
@@ -256,7 +258,7 @@ class WritableFolder:
             self._synced(opened.folder)
 
     def append(self, file: NewFile, pieces: list[bytes]) -> None:
-        """Append `pieces` to a file, and now and then bring it to the disk."""
+        """Append `pieces` to a temporary file; with `sync`, sync it after every SYNCED bytes."""
         size = sum(map(len, pieces))
         file.write(pieces)
         end = os.lseek(file.fd, 0, os.SEEK_CUR)
@@ -264,26 +266,29 @@ class WritableFolder:
             getattr(os, "fdatasync", os.fsync)(file.fd)
 
     def free(self) -> int:
-        """Return the bytes that are free on the root's file system."""
+        """Return the number of bytes that are free on the root's file system."""
         status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize
 
     def sweep(self) -> None:
-        """Remove the hidden files that killed processes left."""
+        """Remove the hidden files that killed processes have left in the staging folder."""
         with contextlib.suppress(OSError, Refused), self.beneath((STAGING,)) as opened:
             for name in os.listdir(opened.folder):
                 if name.startswith(HIDDEN_PREFIX):
                     remove_if_left(name, opened.folder)
 
     def _synced(self, folder: int) -> None:
-        """Bring the names in a folder to the disk."""
+        """Write the names in a folder to the disk, with `sync`."""
         if self._sync:
             os.fsync(folder)
 
     def beneath(
         self, names: Names, *, make: bool = False, as_far_as_it_goes: bool = False
     ) -> Opened:
-        """Open the folder called `names`. `make` makes what is missing of it."""
+        """Open the folder `names`. With `make`, missing folders are created.
+
+        With `as_far_as_it_goes`, opens the last folder of the path that exists.
+        """
         try:
             opened = Opened(os.open(self._root, _FOLDER))
         except FileNotFoundError:
@@ -319,7 +324,7 @@ class WritableFolder:
 
 
 class Opened:
-    """The root and a folder below it, as descriptors, which the end of a `with` block closes."""
+    """Descriptors of the root and of a folder below it; the end of a `with` block closes them."""
 
     __slots__ = ("folder", "root")
 
@@ -334,13 +339,13 @@ class Opened:
         self.close()
 
     def close(self) -> None:
-        """Close both."""
+        """Close both descriptors."""
         if self.folder != self.root:
             os.close(self.folder)
         os.close(self.root)
 
     def new_file(self) -> NewFile:
-        """Return a new file on the folder's file system."""
+        """Return a temporary file on the folder's file system."""
         if _HAS_NAMELESS:
             try:
                 fd = os.open(".", _NAMELESS, 0o666, dir_fd=self.folder)
@@ -359,7 +364,7 @@ class Opened:
         return NewFile(fd, staging, hidden)
 
     def staging(self) -> int:
-        """Open where files on this file system may have hidden names."""
+        """Open a folder for hidden names, on the same file system; return its descriptor."""
         try:
             try:
                 staging = os.open(STAGING, _FOLDER | NO_LINK, dir_fd=self.root)
@@ -368,34 +373,34 @@ class Opened:
                     os.mkdir(STAGING, 0o700, dir_fd=self.root)
                 staging = os.open(STAGING, _FOLDER | NO_LINK, dir_fd=self.root)
         except PermissionError:
-            return os.dup(self.folder)  # nothing may be made in the root
+            return os.dup(self.folder)  # the staging folder may not be created or opened
         except NotADirectoryError:
             _refuse_as_folder(self.root, STAGING)
             raise
         if os.fstat(staging).st_dev == os.fstat(self.folder).st_dev:
             return staging
         os.close(staging)
-        return os.dup(self.folder)  # another file system is mounted here
+        return os.dup(self.folder)  # the folder is on another file system than the root
 
 
 class _Former:
-    """What was in a folder before several names were changed, to take that back."""
+    """The files that a folder had before several names were changed, to undo the changes."""
 
     def __init__(self, opened: Opened) -> None:
         self.created: list[str] = []
-        """Names that are new."""
+        """Names that did not exist before."""
         self._folder = opened.folder
         self._staging = opened.staging()
         self._kept: dict[str, str] = {}
 
     def keep(self, name: str) -> None:
-        """Keep the file that is called `name` under a hidden one."""
+        """Keep the file called `name`, which will be replaced, under a hidden name."""
         hidden = hidden_name()
         link(name, self._folder, hidden, self._staging)
         self._kept[name] = hidden
 
     def restore(self) -> None:
-        """Bring back what was there, as far as the system lets us."""
+        """Undo the changes, as far as the system permits."""
         for name in self.created:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self._folder)
@@ -404,7 +409,7 @@ class _Former:
                 os.replace(hidden, name, src_dir_fd=self._staging, dst_dir_fd=self._folder)
 
     def close(self) -> None:
-        """Let go of what was kept."""
+        """Delete the hidden names, and close the staging folder."""
         for hidden in self._kept.values():
             with contextlib.suppress(OSError):
                 os.unlink(hidden, dir_fd=self._staging)
@@ -419,7 +424,7 @@ def _current(folder: int, name: str) -> Current:
 
 
 def _refuse_as_folder(above: int, name: str) -> None:
-    """Refuse a name in a path that is not that of a folder."""
+    """Raise Refused for `name`, which is in the place of a folder but is none."""
     status = os.stat(name, dir_fd=above, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         raise Refused(403, "The path leads through a symbolic link, which is not followed here.")
