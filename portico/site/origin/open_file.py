@@ -1,12 +1,12 @@
-"""Open files, and how they are read and sent without the loop ever waiting for a disk.
+"""Open files, and how they are read and sent without the event loop ever waiting for a disk.
 
-Rule: the loop reads a file, or has the kernel send some of it, only if the bytes are in memory: it
-asks for them on that condition (RWF_NOWAIT, preadv2(2)). If they are not, `Waiting` is raised, and
-a thread reads them; what it has read is kept until it is sent. What was found in memory is trusted
-to be there for some seconds more, so a file that is in use is not asked about each time.
+Rule: the loop reads a file, or has the kernel send a part of it, only if the bytes are in memory:
+it asks for them on that condition (RWF_NOWAIT, preadv2(2)). If they are not, `Waiting` is raised,
+and a thread reads them; they are kept until they are sent. Bytes that were found in memory are
+assumed to stay there for some seconds, so a file in use is not tested each time.
 
-Limits: of a window in a large file only the first and the last byte are asked for. Where the system
-cannot tell what is in memory, it is taken to be there, except on remote file systems.
+Limits: of a window in a large file only the first and the last byte are tested. Where the system
+cannot tell whether bytes are in memory, they are assumed to be, except on remote file systems.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Freshness
 
 WINDOW = 2 << 20
-"""Bytes of a large file that are expected to be in memory together: about as many as a socket
+"""Bytes of a large file that are tested together for being in memory: about as many as a socket
 takes."""
 TAIL = 1024
-"""Bytes of a file that are held back to the end."""
+"""Bytes at the end of a file that are held back until the file is checked; see `OutgoingFile`."""
 READ_AHEAD = 256 << 10
 """Bytes that a thread reads at a time, if they were not in memory."""
 _LITTLE = 4096
-"""No window of its own for so few bytes that are left."""
+"""So few bytes behind a window are counted as a part of it."""
 _WARM_SECONDS = 10.0
-"""For how long what was found in memory is taken to be there still."""
+"""How long bytes that were found in memory are assumed to stay there."""
 _SAMPLES = 5
-"""Places at which a file that has grown is compared with what it was."""
+"""Places at which a file that has grown is compared with its former content."""
 _SAMPLE = 64
-"""Bytes that are compared at each."""
+"""Bytes that are compared at each place."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 # O_NONBLOCK: if a FIFO or a device has just replaced the regular file, do not block in open().
@@ -50,14 +50,15 @@ OPENING = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-"""How files are opened."""
+"""The flags with which files are opened."""
 
 
 class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
-    """The loop would have to wait for a disk: a thread of `place` has to do `work` first.
+    """The event loop would have to wait for a disk: a thread has to do `work` first.
 
-    `work` keeps its result, so that nothing is waited for twice. Without it, what was being decided
-    has to be decided in a thread.
+    `place` says which threads: each disk has its own, so that a slow one delays no other. `work`
+    keeps its result, so the call that raised Waiting can be repeated without waiting again. Without
+    `work`, the whole request has to be decided in a thread.
     """
 
     def __init__(self, place: object, work: Callable[[], object] | None = None) -> None:
@@ -67,10 +68,10 @@ class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
 
 
 class OpenFile:
-    """A file opened by its path; the descriptor closes itself when nothing refers to it any more.
+    """A file opened by its path; the descriptor is closed when nothing refers to the object.
 
-    `dependency` is that of the path. What was read is whole, and is what the path leads to, if the
-    dependency holds afterwards: so reading makes it check again.
+    `dependency` is that of the path. If it holds after a read, the bytes are from one state of the
+    file, and the path still leads there; so each read makes the dependency be checked again.
     """
 
     __slots__ = ("_may_wait", "_samples", "_warm", "dependency", "fd", "is_remote")
@@ -78,27 +79,27 @@ class OpenFile:
     def __init__(
         self, fd: int, dependency: PathDependency, *, may_wait: bool, is_remote: bool
     ) -> None:
-        """With `may_wait` reading waits for the disk; without it Waiting is raised instead."""
+        """With `may_wait`, all reads wait for the disk; without it, only `read` does."""
         self.fd = fd
         self.dependency = dependency
         self.is_remote = is_remote
-        """Whether it lies on a file system where any call may take long."""
+        """Whether the file is on a file system where any call may block; see `mounts`."""
         self._may_wait = may_wait
         self._samples: list[bytes] | None = None
-        self._warm = (0, 0, 0.0)  # from where to where it is in memory, and until when
+        self._warm = (0, 0, 0.0)  # start and end of the bytes in memory, until when
 
     @property
     def place(self) -> object:
-        """The disk on which it lies."""
+        """The device number of the disk with the file: its place in a `Waiting`."""
         return None if self.dependency.fingerprint is None else self.dependency.fingerprint[0]
 
     def changed(self, *, may_wait: bool = False) -> bool:
         """Return whether the content has changed since the file was opened.
 
-        Its names do not matter: a file that was replaced or deleted meanwhile is still whole. So
-        ctime, which a rename or a removed name moves too, is left out. Nor does what was appended,
-        as to a log: a file that has grown is compared at the places that `remember` has read.
-        Raises OSError, and Waiting unless it may wait.
+        The file may have been renamed, replaced or deleted: the descriptor still has the same
+        content. So ctime is not compared, because renaming and unlinking change it, too. Growth, as
+        of a log, does not count either: a file that has grown is compared at the places that
+        `remember` has read. Raises OSError, and Waiting unless `may_wait`.
         """
         known, now = self.dependency.fingerprint, os.fstat(self.fd)
         if known is None:
@@ -109,15 +110,15 @@ class OpenFile:
         return not has_grown or self._sample(may_wait=may_wait) != self._samples
 
     def remember(self, *, may_wait: bool = False) -> None:
-        """Keep a little of the content, by which `changed` tells growth from another change.
+        """Keep samples of the content, by which `changed` tells growth from other changes.
 
-        Raises OSError, and Waiting unless it may wait.
+        Raises OSError, and Waiting unless `may_wait`.
         """
         if self._samples is None:
             self._samples = self._sample(may_wait=may_wait)
 
     def _sample(self, *, may_wait: bool) -> list[bytes]:
-        """Return some bytes of the beginning, of the end, and between, as it was opened."""
+        """Return samples from the beginning to the end that the file had when it was opened."""
         size = self.dependency.fingerprint[2] if self.dependency.fingerprint is not None else 0
         count = min(_SAMPLE, size)
         last = size - count
@@ -125,12 +126,12 @@ class OpenFile:
         return [read(count, last * place // (_SAMPLES - 1)) for place in range(_SAMPLES)]
 
     def read(self, count: int, offset: int) -> bytes:
-        """Return at most `count` bytes from `offset`, however long it takes. Raises OSError."""
+        """Return at most `count` bytes from `offset`; waits for the disk. Raises OSError."""
         self.dependency.check_again()
         return read_at(self.fd, count, offset)
 
     def read_now(self, count: int, offset: int) -> bytes:
-        """Return at most `count` bytes from `offset`, which are few. Raises Waiting or OSError."""
+        """Return at most `count` bytes, a few, from `offset`. Raises Waiting or OSError."""
         self.dependency.check_again()
         return self._read_now(count, offset)
 
@@ -143,14 +144,14 @@ class OpenFile:
         return octets
 
     def read_whole(self, status: os.stat_result) -> bytes:
-        """Return the content of a small file, which has this status, and still has it then.
+        """Return the content of a small file, whose status was `status` when it was opened.
 
-        Raises Disturbed for one that is being changed, Waiting or OSError.
+        Raises Disturbed if the file is being changed, Waiting or OSError.
         """
         content = self._read_now(status.st_size, 0)
-        if not content and read_at(self.fd, 1, 0):  # as in /proc, where no size is true
+        if not content and read_at(self.fd, 1, 0):  # as in /proc, where st_size is 0
             raise Disturbed
-        # A write under way has already left its time stamp; only the content shows it.
+        # A write under way may have set the time stamp already; then only the content shows it.
         if not self.dependency.is_settled and self._read_now(status.st_size, 0) != content:
             raise Disturbed
         is_same = fingerprint(os.fstat(self.fd)) == self.dependency.fingerprint
@@ -159,15 +160,15 @@ class OpenFile:
         return content
 
     def sendable_to(self, offset: int, count: int) -> int:
-        """Return up to where the kernel can send from `offset` without waiting for a disk.
+        """Return the offset up to which the kernel can send without waiting for a disk.
 
-        `count` bytes are to be sent. Return `offset` if none of them is in memory.
+        `count` bytes from `offset` are to be sent. Return `offset` if it would have to wait.
         """
         end = offset + (count if count <= WINDOW + _LITTLE else WINDOW)
         return end if self._is_warm(offset, end) else offset
 
     def _is_warm(self, start: int, end: int) -> bool:
-        """Return whether bytes are in memory; the first and the last are asked for."""
+        """Return whether bytes are in memory; only the first and the last are tested."""
         begin, behind, until = self._warm
         if begin <= start and end <= behind and time.monotonic() < until:
             return True
@@ -180,7 +181,7 @@ class OpenFile:
         return True
 
     def _read_from_memory(self, count: int, offset: int) -> bytes | None:
-        """Return `count` bytes, or None if they are not in memory, as far as the system tells."""
+        """Return `count` bytes, or None if the system tells that they are not in memory."""
         if self.is_remote:
             return None
         if _NO_WAIT and count > 0:
@@ -189,7 +190,7 @@ class OpenFile:
                 found = os.preadv(self.fd, (octets,), offset, _NO_WAIT)
             except BlockingIOError:
                 return None
-            except OSError:  # this file system cannot tell: tmpfs, for one
+            except OSError:  # this file system cannot tell, such as tmpfs
                 pass
             else:
                 return bytes(octets) if found == count else None
@@ -197,14 +198,14 @@ class OpenFile:
 
     def __del__(self) -> None:
         if self.is_remote:
-            with contextlib.suppress(RuntimeError):  # closing may take long, too
+            with contextlib.suppress(RuntimeError):  # closing a remote file may block, too
                 start_new_thread(_close, (self.fd,))
                 return
         _close(self.fd)
 
 
 def _close(fd: int) -> None:
-    try:  # noqa: SIM105 - suppress() would take as long as to close
+    try:  # noqa: SIM105 - suppress() would take as long as closing
         os.close(fd)
     except OSError:
         pass
@@ -213,7 +214,7 @@ def _close(fd: int) -> None:
 def open_file(
     path: str, flags: int, freshness: Freshness, *, may_wait: bool = True, is_remote: bool = False
 ) -> tuple[OpenFile, os.stat_result]:
-    """Open a file, whatever it is; return it with its status. Raises OSError."""
+    """Open a path, which may be of any kind; return the file and its status. Raises OSError."""
     fd = os.open(path, flags)
     try:
         status = os.fstat(fd)
@@ -225,7 +226,7 @@ def open_file(
 
 
 class FileSlice:
-    """`count` octets of an open file from `offset`, sent without being read into memory."""
+    """`count` bytes of an open file from `offset`, sent without being read into memory."""
 
     __slots__ = ("count", "file", "offset")
     is_stream = False
@@ -240,15 +241,15 @@ class FileSlice:
         return self.count
 
     def slice(self, start: int, end: int) -> FileSlice:
-        """Return the octets from `start` up to `end`, which lie within it."""
+        """Return the part from `start` up to `end`, which lie within the slice."""
         return FileSlice(self.file, self.offset + start, end - start)
 
     def read(self) -> bytes:
-        """Return its octets, fewer if the file has become shorter. Raises Waiting or OSError."""
+        """Return all bytes; fewer if the file has become shorter. Raises Waiting or OSError."""
         return self.file.read_now(self.count, self.offset)
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield its octets, `size` at a time, however long reading takes. Raises OSError."""
+        """Yield all bytes, `size` at a time; waits for the disk. Raises OSError."""
         for start in range(self.offset, self.offset + self.count, size):
             yield self.file.read(min(size, self.offset + self.count - start), start)
 
@@ -257,20 +258,20 @@ class FileSlice:
         return self.file.changed()
 
     def outgoing(self) -> OutgoingFile:
-        """Return what sends it once."""
+        """Return an OutgoingFile that sends the slice once."""
         return OutgoingFile(self)
 
 
 class OutgoingFile(Outgoing):
-    """A part of a file on its way out: whole, or visibly cut.
+    """A part of a file that is being sent: completely, or visibly cut off if the file changes.
 
-    Its last bytes are read into memory and held back until the file, checked after all others were
-    sent, is still as it was when its length was announced, or has only grown.
+    Once all but the last bytes (TAIL) were sent, those are read into memory. They are sent only if
+    the file is then still as it was when its length was announced, or has only grown.
 
-    Limits: in a file that has grown, a change between the samples is not seen. And what the kernel
-    has taken over by sendfile it may still read from the file, so a change in place within the
-    moment before the client has received it can slip through; a file that is replaced (written
-    elsewhere, then renamed) never shows either.
+    Limits: in a file that has grown, a change between the samples is not seen. After sendfile the
+    kernel may still read the bytes from the file until the client has received them, so a change in
+    place at that moment can slip through. Neither happens to a file that is replaced (written
+    elsewhere, then renamed).
     """
 
     __slots__ = ("_end", "_failure", "_file", "_offset", "_read", "_sendable_to", "_stopped_at")
@@ -281,25 +282,25 @@ class OutgoingFile(Outgoing):
         self._offset = part.offset
         self._end = part.offset + part.count
         self.is_done = part.count == 0
-        self._sendable_to = 0  # up to here the kernel need not wait for a disk
+        self._sendable_to = 0  # up to this offset the kernel need not wait for a disk
         self._stopped_at = 0  # the end of what was last given to the kernel
-        self._read: bytes | None = None  # by a thread; empty if it failed
+        self._read: bytes | None = None  # bytes that a thread has read; empty if it failed
         self._failure: OSError | None = None
 
     def advance(self, count: int) -> None:
-        """Note that the next `count` octets were sent."""
+        """Note that the next `count` bytes were sent."""
         offset = self._offset = self._offset + count
         if self.memory:
             self.memory = self.memory[count:]
         self.is_done = offset == self._end
         if offset < self._stopped_at:
-            self._sendable_to = 0  # it may be long until there is room for the rest
+            self._sendable_to = 0  # the rest may have left memory when the socket has room
 
     def file_part(self, most: int) -> tuple[int, int, int] | None:
-        """Return descriptor, offset and count of the octets to send next, at most `most`.
+        """Return descriptor, offset and number of the bytes to send next, at most `most`.
 
-        None when the next ones are in `memory` now. Raises ContentChanged, OSError, or Waiting when
-        a thread has to read the file first.
+        Return None if the next bytes are now in `memory`. Raises ContentChanged, OSError, or
+        Waiting if a thread has to read the file first.
         """
         file, offset, octets = self._file, self._offset, self._read
         left = self._end - offset
@@ -327,7 +328,7 @@ class OutgoingFile(Outgoing):
         return None
 
     def _read_ahead(self) -> None:
-        """In a thread: read the next octets."""
+        """Read the next bytes, in a thread."""
         try:
             self._file.remember(may_wait=True)
             count = min(READ_AHEAD, self._end - self._offset)
@@ -336,7 +337,7 @@ class OutgoingFile(Outgoing):
             self._failure, self._read = problem.with_traceback(None), b""
 
     def _read_checked(self, count: int, *, may_wait: bool = False) -> bytes:
-        """Return the next `count` octets, or none if they are not what was announced."""
+        """Return the next `count` bytes; none if the file is not as it was announced any more."""
         octets = self._file.read(count, self._offset)
         is_last = self._offset + count == self._end
         if len(octets) < count or (is_last and self._file.changed(may_wait=may_wait)):
