@@ -1,13 +1,14 @@
 """Entity tags (RFC 9110, 8.8.3): one tag for one state of a file.
 
 Rule: a state has the same tag from the first response on, after a restart, and on every worker.
-Up to HASHED_UP_TO it is made of the content's SHA-256, so replicas agree on it whatever dates their
-files have. The tag of a larger file is made of its size and modification time, because hashing it
-would keep a processor busy for seconds; replicas agree on that if they preserve the time. So is the
-tag of a smaller one that changes whenever it is hashed, such as a log.
+The tag of a file of up to HASHED_UP_TO bytes is made of the SHA-256 of its content, so replicas
+agree on it whatever dates their files have. The tag of a larger file is made of its size and
+modification time, because hashing it would keep a processor busy for seconds; replicas agree on
+that if they preserve the time. A smaller file that changes each time it is hashed, such as a log,
+has such a tag, too.
 
-A file of more than a few KiB is hashed in a thread, and the request waits for it; what was hashed
-is remembered by the file's fingerprint.
+A file that is too large to be read at once (`folder.SMALL`) is hashed in a thread, and the request
+waits for it. Digests are remembered by the file's fingerprint.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ if TYPE_CHECKING:
     from portico.site.origin.open_file import OpenFile
 
 HASHED_UP_TO = 8 << 20
-"""Bytes of a file that is hashed: some ten milliseconds of a thread."""
+"""The size in bytes up to which files are hashed; it takes a thread some ten milliseconds."""
 KNOWN = 4096
-"""Digests that are remembered."""
+"""The maximum number of digests that are remembered."""
 _WORTH_REMEMBERING = 4096
-"""Bytes of a file; to hash fewer takes hardly longer than to remember their digest."""
+"""Bytes of a file below which hashing takes hardly longer than remembering the digest."""
 _WORTH_OPENSSL = 2 << 20
-"""Bytes of small files after which OpenSSL is loaded, which hashes them four times as fast. By then
-they have taken as long as loading does; a small site goes without."""
+"""After so many bytes of small files were hashed, OpenSSL is loaded, which is four times as fast.
+By then hashing has taken as long as loading does; a small site goes without."""
 _PIECE = 1 << 20
 """Bytes read and hashed at a time."""
 
 # The interpreter's own module is slower than hashlib, but spares the 4 MiB and the milliseconds
-# that OpenSSL takes to load. Loaded now, because later there may be no descriptor left for it.
-for _name in ("_sha2", "_sha256", "hashlib"):  # Python 3.12 and later, before, and elsewhere
+# that OpenSSL takes to load. Imported now, since later there may be no descriptor left for that.
+for _name in ("_sha2", "_sha256", "hashlib"):  # Python 3.12 and later, 3.11, and any other
     with contextlib.suppress(ImportError):
         _sha256 = import_module(_name).sha256
         break
@@ -57,7 +58,7 @@ def sha256(octets: bytes) -> bytes:
 
 
 def _sha256_of_openssl() -> Callable[[bytes], bytes]:
-    """Return what `sha256` does, in less time; or that, where OpenSSL cannot be loaded."""
+    """Return OpenSSL's equivalent of `sha256`, or `sha256` if OpenSSL cannot be loaded."""
     try:
         from hashlib import sha256 as begin
     except (ImportError, OSError):
@@ -71,15 +72,19 @@ def tag_of(digest: bytes) -> str:
 
 
 def tag_of_copy(original: bytes, digest: bytes) -> str:
-    """Return the tag of a compressed copy: it tells which state of the original it is of, too."""
+    """Return the entity tag of a compressed copy.
+
+    `original` and `digest` are the SHA-256 digests of the original and of the copy. The tag begins
+    as that of the original, so it tells of which state of the original the copy is.
+    """
     return f'{tag_of(original)[:-1]}-{digest[:8].hex()}"'
 
 
 def tags_of_originals(tags: str) -> str:
-    """Return the value of If-Match or If-None-Match with the tags of originals for their copies'.
+    """Return the value of If-Match or If-None-Match with tags of originals instead of copies'.
 
-    To change a file is to change all its forms, so the tag of each one names the state that the
-    client has seen (RFC 9110, 8.8.3.3 and 13.1.1).
+    A change to a file changes all its compressed copies, too. So the tag of a copy also names the
+    state of the file that the client has seen (RFC 9110, 8.8.3.3 and 13.1.1).
     """
     import re
 
@@ -92,7 +97,7 @@ def tag_of_large(status: os.stat_result) -> str:
 
 
 def tag_of_page(octets: bytes) -> str:
-    """Return the strong entity tag for a page that was made here; of 100 KB it takes 150 us."""
+    """Return the strong entity tag for a generated page; for 100 KB it takes about 150 us."""
     return f'"{_blake2b(octets, digest_size=16).hexdigest()}"'
 
 
@@ -103,17 +108,17 @@ class Digests:
         self._lock = allocate_lock()
         self._known: BoundedCache[Fingerprint, bytes] = BoundedCache(KNOWN)
         self._hash: Callable[[bytes], bytes] = self._hash_and_count
-        self._hashed = 0  # bytes of small files so far, until OpenSSL does that
+        self._hashed = 0  # bytes of small files hashed without OpenSSL
 
     def recall(self, status: os.stat_result) -> bytes | None:
-        """Return the digest of the file with this stat result, if it is known."""
+        """Return the digest of the file with this stat result; None if it is not known."""
         if not is_settled(status):
             return None
         with self._lock:
             return self._known.get(fingerprint(status))
 
     def of_octets(self, octets: bytes, status: os.stat_result) -> bytes:
-        """Return the digest of a small file's content, which is remembered if that is worth it."""
+        """Return the digest of a small file's content, and remember it if that is worth it."""
         if len(octets) < _WORTH_REMEMBERING:
             return self._hash(octets)
         digest = self.recall(status)
@@ -126,17 +131,17 @@ class Digests:
         if self._hashed < _WORTH_OPENSSL:
             self._hashed += len(octets)
             if self._hashed >= _WORTH_OPENSSL:
-                with contextlib.suppress(RuntimeError):  # the system grants no thread
-                    start_new_thread(self._use_openssl, ())  # from a cold disk it takes 70 ms
+                with contextlib.suppress(RuntimeError):  # the system starts no thread
+                    start_new_thread(self._use_openssl, ())  # takes 70 ms from a cold disk
         return sha256(octets)
 
     def _use_openssl(self) -> None:
         self._hash = _sha256_of_openssl()
 
     def of_file(self, file: OpenFile, status: os.stat_result) -> bytes:
-        """Read and hash a file, however long that takes. Raises Disturbed if it changes meanwhile.
+        """Read and hash a file; waits for the disk. Return the digest, and remember it.
 
-        Raises OSError.
+        Raises Disturbed if the file changes meanwhile, or OSError.
         """
         from hashlib import sha256 as begin
 

@@ -1,10 +1,11 @@
-"""What a path leads to, and what tells one state of a file from another.
+"""Fingerprints, which tell one state of a file from another, and dependencies on paths.
 
 Rule: a file's fingerprint is its device, inode, size, mtime and ctime. A dependency holds as long
-as a path leads to the same fingerprint.
-Limits: a change that leaves the fingerprint alone is not seen. That is a change in place, of the
-same size, within one tick of the file system's clock, so nothing is concluded from a fingerprint
-that young (`is_settled`); and what is written through a memory mapping after its first change.
+as its path leads to a file with the same fingerprint.
+Limits: a change that does not change the fingerprint is not seen. There are two. One is a change in
+place that keeps the size, within one tick of the file system's clock; so a fingerprint that young
+proves nothing (`is_settled`). The other is what is written through a memory mapping after the first
+change.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def fingerprint(status: os.stat_result) -> Fingerprint:
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Whether any later change will show in the fingerprint: its clock has ticked since."""
+    """Return whether any later change will change the fingerprint.
+
+    So it is once the file system's clock has ticked after the time stamps of the file.
+    """
     now = time.time_ns()
     if status.st_ctime_ns <= now - _COARSE_CLOCK_NS >= status.st_mtime_ns:
         return True
@@ -49,13 +53,13 @@ def is_settled(status: os.stat_result) -> bool:
 
 
 def status_of(error: OSError) -> int:
-    """Return the status for an error of the operating system. Its text reaches no client."""
+    """Return the HTTP status for an OSError, whose own text is never sent to a client."""
     return _STATUS.get(error.errno or 0, 500)
 
 
 def why_unreadable(path: str, error: OSError) -> str:
     """Return why the file at `path` cannot be opened, for the operator."""
-    if isinstance(error, PermissionError) and os.access(path, os.R_OK):  # Landlock is not asked
+    if isinstance(error, PermissionError) and os.access(path, os.R_OK):  # access() ignores Landlock
         return (
             "it was replaced where the sandbox lets only the file of the start be read; restart "
             "or reload, and keep it in a folder of its own"
@@ -79,7 +83,7 @@ _STATUS = {
     errno.ENFILE: 503,
     errno.ENOMEM: 503,
     errno.EAGAIN: 503,
-    # A file system whose server or daemon is gone for now.
+    # The server or daemon of the file system cannot be reached now.
     errno.ENOTCONN: 503,
     errno.ECONNABORTED: 503,
     errno.ECONNREFUSED: 503,
@@ -95,12 +99,12 @@ class Disturbed(Exception):  # noqa: N818 (a fact, not an error of ours)
 
 
 class PathDependency(Checked):
-    """A path and the fingerprint of what it leads to; None for a path that leads nowhere."""
+    """A path and the fingerprint of the file that it leads to; None if there is no such file."""
 
     __slots__ = ("_path", "fingerprint", "is_settled")
 
     def __init__(self, path: str, status: os.stat_result | None, freshness: Freshness) -> None:
-        self._freshness = freshness  # as Checked does, in less time
+        self._freshness = freshness  # what Checked.__init__ does, in less time
         self.checked = freshness.round
         self._path = path
         self.fingerprint = None if status is None else fingerprint(status)
@@ -116,17 +120,17 @@ class PathDependency(Checked):
 
 
 class FolderDependency(Checked):
-    """A folder by its real path. It changes when a name in it is added or removed.
+    """A folder by its real path, and its fingerprint, which changes with the names in the folder.
 
-    It shows that something appeared beside a file (a precompressed sibling, a missing file), and
-    that a folder above was moved out of the root and replaced by a symlink to it: in both cases the
-    file itself shows no change.
+    It shows two changes that the file itself does not show: that another file has appeared beside
+    it (a precompressed sibling, a file that was missing), and that a folder above was moved out of
+    the root and replaced by a symlink to it.
     """
 
     __slots__ = ("fingerprint", "is_settled", "path")
 
     def __init__(self, path: str, freshness: Freshness) -> None:
-        """Raises Disturbed if `path` is no folder (it may be a symlink to one)."""
+        """Raises Disturbed if `path` is not a folder, or is a symlink to one; OSError."""
         super().__init__(freshness)
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
@@ -145,10 +149,10 @@ class FolderDependency(Checked):
 
 
 def absolute(path: str) -> str:
-    """Return `path` from the root of the file system, by the names that it has.
+    """Return `path` as an absolute path, with all its names.
 
-    Not abspath(), which takes "link/.." for "." where the system follows the link. The current
-    folder is asked only where it matters, since it may have been deleted.
+    os.path.abspath() takes "link/.." for ".", but the system follows the link. The current folder
+    is read only for a relative path, since it may have been deleted.
     """
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
@@ -159,9 +163,9 @@ def is_below(path: str, folder: str) -> bool:
 
 
 def real_path(fd: int, path: str) -> str:
-    """Return the real path of an open descriptor; `path` is what it was opened by.
+    """Return the real path of an open descriptor; `path` is the path by which it was opened.
 
-    Raises Disturbed when it has none, because the file was just replaced or deleted.
+    Raises Disturbed if there is none, because the file was just replaced or deleted.
     """
     try:
         real = os.readlink(f"/proc/self/fd/{fd}")
@@ -177,7 +181,7 @@ def real_path(fd: int, path: str) -> str:
 
 
 def read_at(fd: int, count: int, offset: int) -> bytes:
-    """Return at most `count` bytes of a file from `offset`."""
+    """Return at most `count` bytes of a file from `offset`; waits for the disk. Raises OSError."""
     if _HAS_PREAD:
         return os.pread(fd, count, offset)
     os.lseek(fd, offset, os.SEEK_SET)

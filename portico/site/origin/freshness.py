@@ -1,8 +1,8 @@
-"""What a decision depends on, and when that is checked again.
+"""The dependencies of a decision, and when they are checked again.
 
-Rule: a response that is sent again must be what is on disk now. So each response is kept together
-with its dependencies (paths, folders, jobs under way), and each dependency is checked once after
-every call of `Freshness.begin_round`. There is no time to live.
+Rule: a response is sent again only if it still agrees with the disk. So each response is kept with
+its dependencies (paths, folders, jobs under way), and each dependency is checked once after every
+call of `Freshness.begin_round`, before it is relied on. There is no time to live.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ NEVER = -1
 
 
 class Dependency(Protocol):
-    """Something that a decision depends on."""
+    """Something that a decision depends on, and that can be checked for changes."""
 
     checked: int
-    """The round (see `Freshness`) in which it was last found unchanged, or NEVER."""
+    """The round (see `Freshness`) in which the dependency was last found unchanged, or NEVER."""
 
     def holds(self) -> bool:
-        """Return whether it is unchanged; checks at most once in each round. Raises Postponed."""
+        """Return whether nothing has changed; checks at most once per round. Raises Postponed."""
         ...
 
 
 Dependencies = tuple[Dependency, ...] | None
-"""What a decision depends on. None if that is not known; then it must not be reused."""
+"""All dependencies of a decision. None if they are unknown: the decision must not be reused."""
 
 
 def merge(ones: Dependencies, others: Dependencies) -> Dependencies:
@@ -36,29 +36,30 @@ def merge(ones: Dependencies, others: Dependencies) -> Dependencies:
 
 
 class Freshness:
-    """The rounds of checks that everything a worker remembers shares.
+    """The rounds of checks that all dependencies on one origin share.
 
-    A new round begins with each turn of the loop, and before any request that may have arrived
-    later than that. What is remembered is checked at most once in a round. So a request sees every
-    change that was made on disk before it was sent, and those received together share one check.
+    A new round begins with each turn of the event loop, and before any request that may have been
+    sent after that. Each dependency is checked at most once in a round. So a response shows every
+    change on disk that was made before its request was sent, and requests that were received
+    together share one check.
     """
 
     __slots__ = ("budget", "round")
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.round = 0
-        """The number of the present round; for comparison with `Dependency.checked`."""
+        """The number of the current round; compared with `Dependency.checked`."""
         self.budget = budget or Budget()
-        """The time for checks, and for decisions, that take much of it: those of listings."""
+        """Limits the time of costly checks and decisions in a turn: those of listings."""
 
     def begin_round(self) -> None:
-        """Begin a round: what was checked before has to be checked again."""
+        """Begin a round: every dependency has to be checked again."""
         self.round += 1
 
     def holds(self, dependencies: Dependencies) -> bool:
         """Return whether no dependency has changed, so that the decision can be reused.
 
-        Raises Postponed if there is no time to check that in this turn.
+        Raises Postponed if there is no time for the check in this turn.
         """
         if dependencies is None:
             return False
@@ -79,7 +80,7 @@ class Checked:
         self.checked = freshness.round
 
     def holds(self) -> bool:
-        """Return whether it is unchanged; checks at most once in each round."""
+        """Return whether nothing has changed; checks at most once per round."""
         number = self._freshness.round
         if self.checked != number:
             if not self._is_unchanged():
