@@ -1,7 +1,7 @@
-"""Names that may be another name of something else: an alias.
+"""Aliases: names by which a file system finds a file that is listed with another name.
 
-File systems of Windows know a file by more than one name: GIT~1 may be .git, and "_headers." the
-rules file. So a name of such a form is taken only if a listing of its folder has it.
+File systems of Windows find a file by more than one name: GIT~1 may be .git, and "_headers." the
+rules file. So a name that has such a form is accepted only if it is in the listing of its folder.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ _FORM = re.compile(r"~[0-9]|[. ]$|::\$")
 
 
 def may_be_alias(names: tuple[str, ...]) -> bool:
-    """Return whether one of these names has the form of an alias."""
-    path = "/".join((*names, ""))  # first what costs less, since hardly any name has such a form
+    """Return whether one of `names` has the form of an alias."""
+    path = "/".join((*names, ""))  # a cheap test first, since hardly any name has such a form
     if "~" in path or "./" in path or " /" in path or "::$" in path:
         return any(map(_FORM.search, names))
     return False
 
 
 def are_listed(folder: str, names: tuple[str, ...]) -> bool:
-    """Return whether what may be an alias on a path below `folder` is a name that is there."""
+    """Return whether each of `names` that may be an alias is in the listing of its folder.
+
+    The path `names` begins below `folder`. Waits for the disk.
+    """
     for name in names:
         if _FORM.search(name):
             try:

@@ -1,11 +1,11 @@
 """File systems where any call may block: network mounts, and FUSE daemons.
 
-They are recognized by their type in /proc/self/mountinfo (proc(5)). What lies there is looked at by
-threads only, and nothing that is found there is reused, because to check it would be one more look;
-except the rules files of the site, which each request needs.
+They are recognized by their type in /proc/self/mountinfo (proc(5)). Only threads access them, and
+nothing that is found there is reused, because checking it would be one more access. The site's
+rules files are the exception, since each request needs them.
 
-Limits: recognized on Linux only. A symlink from elsewhere that leads there is not noticed, nor is
-what is mounted later, until `refresh`.
+Limits: recognized on Linux only. A symlink from elsewhere into such a file system is not noticed,
+nor is a file system that is mounted later, until `refresh`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class RemoteMounts:
         self._root = os.path.join(root, "")
         self._table = table
         self.places: tuple[str, ...] = ()
-        """Where they are mounted, from the root; each ends with a slash."""
+        """The mount points, relative to the root, with a final slash; "" if they have the root."""
         self.refresh()
 
     def refresh(self) -> None:
-        """Read again what is mounted."""
-        kinds: dict[str, str] = {}  # by mount point; the last one mounted there is on top
+        """Read the table of mounts again."""
+        kinds: dict[str, str] = {}  # by mount point; the last mount there hides others
         try:
             with open(self._table, "rb") as file:
                 for line in file:
@@ -51,18 +51,18 @@ class RemoteMounts:
 
     @property
     def cover_root(self) -> bool:
-        """Whether the root itself lies on one."""
+        """Whether the root itself is on a remote file system."""
         return "" in self.places
 
     def place_of(self, names: tuple[str, ...]) -> str | None:
-        """Return the remote place in which a path below the root lies; None if it is local."""
+        """Return the remote mount point that contains the path `names`; None if that is local."""
         if not self.places:
             return None
         path = os.sep.join(names) + os.sep
         return next((place for place in self.places if path.startswith(place)), None)
 
     def place_in(self, names: tuple[str, ...]) -> str | None:
-        """Return a remote place that is an entry of the folder at the path `names`, if any."""
+        """Return a remote mount point that is an entry of the folder `names`; None without one."""
         folder = os.sep.join(names)
         for place in self.places:
             if place.startswith(folder) and os.sep not in place[len(folder) : -1]:
@@ -71,7 +71,7 @@ class RemoteMounts:
 
 
 def _mount(line: str) -> tuple[str, str]:
-    """Return the mount point and the file system type on a line of the table."""
+    """Return the mount point, with a final slash, and the file system type in a line."""
     before, _, behind = line.partition(" - ")
     place = before.split(" ")[4]
     for code, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):

@@ -1,7 +1,7 @@
-"""The protocol that an origin implements, and what a look-up in it can find.
+"""The protocol that an origin implements, and the values that a look-up in an origin can return.
 
-What is found is a value, not an exception. Each value has `dependencies`: everything that, if it
-changed, would have changed the outcome.
+Every outcome is a value, not an exception. Its `dependencies` are everything by whose change the
+outcome can change.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class File:
         self, name: str, size: int, modified: float, content: ByteSource, dependencies: Dependencies
     ) -> None:
         self.name = name
-        """The last name of its path; the media type follows from it."""
+        """The last name of the path, which determines the media type."""
         self.names: tuple[str, ...] = (name,)
-        """Its path from the root."""
+        """The path from the root, as names."""
         self.size = size
         self.modified = modified
         """Seconds since the epoch."""
@@ -46,9 +46,9 @@ class File:
         self.digest: bytes | None = None
         """The content's SHA-256; None for a large file."""
         self.etag = ""
-        """Its strong entity tag."""
+        """The strong entity tag."""
         self.codings: tuple[str, ...] = ()
-        """The codings of its precompressed siblings, as far as they are no older than the file."""
+        """The codings of those precompressed siblings that are no older than the file."""
 
     def depending_on(self, dependencies: Dependencies) -> File:
         """Return a copy with other dependencies."""
@@ -68,7 +68,7 @@ class Precompressed:
     ) -> None:
         self.name = names[-1]
         self.names = names
-        """The path of the file without a coding."""
+        """The path without the suffix of a coding."""
         self.codings = codings
         self.dependencies = dependencies
 
@@ -78,7 +78,7 @@ class Precompressed:
 
 
 class Entry(NamedTuple):
-    """One name in a folder."""
+    """A file or folder in a folder: size in bytes, modified in seconds since the epoch."""
 
     name: str
     is_folder: bool
@@ -87,9 +87,9 @@ class Entry(NamedTuple):
 
 
 class Directory:
-    """A folder without an index file. Its entries can be read once.
+    """A folder without an index file. Its entries can be iterated over once.
 
-    Only of few is it known what they depend on. If it `is_long`, they are to be read in steps.
+    If it `is_long`, the entries are to be read in steps, and their dependencies are not known.
     """
 
     __slots__ = ("dependencies", "entries", "is_long")
@@ -101,7 +101,7 @@ class Directory:
 
 
 class SlashRedirect:
-    """A folder requested without its final slash; or, if not `is_folder`, a page with one."""
+    """A folder requested without a final slash; or, if not `is_folder`, a page with one."""
 
     __slots__ = ("dependencies", "is_folder")
 
@@ -111,7 +111,7 @@ class SlashRedirect:
 
 
 class Missing:
-    """Nothing that may be served. `in_folder`: the folder that would contain it exists."""
+    """Nothing may be served at the path. `in_folder` tells whether the folder above exists."""
 
     __slots__ = ("dependencies", "in_folder")
 
@@ -121,7 +121,7 @@ class Missing:
 
 
 class Failed:
-    """Something is there but cannot be read. `status` is the response's, `cause` the operator's."""
+    """Something exists but cannot be read: `status` is for the client, `cause` for the operator."""
 
     __slots__ = ("cause", "status")
     dependencies = None
@@ -139,9 +139,12 @@ class Origin(Protocol):
 
     @property
     def freshness(self) -> Freshness:
-        """When everything that depends on this origin has to be checked again."""
+        """The rounds of checks of everything that depends on this origin."""
         ...
 
     def look_up(self, names: tuple[str, ...]) -> Found:
-        """Return what is at the path `names` (see `target.path_names`)."""
+        """Return what is at the path `names` (see `target.path_names`).
+
+        Raises Waiting if a thread has to look, or Postponed if it is to be tried in the next turn.
+        """
         ...
