@@ -33,7 +33,7 @@ TAIL = 1024
 READ_AHEAD = 256 << 10
 """Bytes that a thread reads at a time, if they were not in memory."""
 _LITTLE = 4096
-"""So few bytes behind a window are counted as a part of it."""
+"""If so few bytes are left behind a window, they are tested together with the window."""
 _WARM_SECONDS = 10.0
 """How long bytes that were found in memory are assumed to stay there."""
 _SAMPLES = 5
@@ -56,9 +56,9 @@ OPENING = (
 class Waiting(Exception):  # noqa: N818 (a fact, not an error of ours)
     """The event loop would have to wait for a disk: a thread has to do `work` first.
 
-    `place` says which threads: each disk has its own, so that a slow one delays no other. `work`
-    keeps its result, so the call that raised Waiting can be repeated without waiting again. Without
-    `work`, the whole request has to be decided in a thread.
+    `place` says which threads: each disk has its own, so a slow one delays no other, and so have
+    uploads and passwords. `work` keeps its result, so the call that raised Waiting can be repeated
+    without waiting again. Without `work`, the whole request has to be decided in a thread.
     """
 
     def __init__(self, place: object, work: Callable[[], object] | None = None) -> None:

@@ -161,7 +161,7 @@ class WritableFolder:
         return self._tried(lambda: self._put(names, file, check))
 
     def put_octets(self, names: Names, pieces: list[bytes], check: Check) -> bool:
-        """Put a file with the content `pieces` there: `begin`, `write` and `put` in one call."""
+        """Do `begin`, `write` and `put` in one call, for a file with the content `pieces`."""
         return self._tried(lambda: self._put(names, pieces, check))
 
     def _put(self, names: Names, what: NewFile | list[bytes], check: Check) -> bool:

@@ -47,7 +47,7 @@ class Store(Protocol):
         ...
 
     def commit(self, pieces: list[bytes], check_wanted: Callable[[], None], /) -> Response:
-        """Store the last `pieces`; return the response once everything that it says is durable.
+        """Store the last `pieces`; return the response once all is stored (with `sync`: durably).
 
         `check_wanted` raises Refused if the client no longer waits for the response. Call it before
         a file takes its place: so late, the file could replace a newer one.
