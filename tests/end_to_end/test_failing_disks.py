@@ -16,6 +16,7 @@ from portico.site.target import STAGING
 from tests.end_to_end.slow_mount import SlowMount
 from tests.server.clients import Answer, Client, eventually, get, request
 from tests.server.processes.supervised import Supervised
+from tests.server.uploading import FORM, part
 
 LARGE = os.urandom(1_000_000)
 WRITABLE = ("--port", "0", "--allow", "write", "--keep-free", "0")
@@ -61,7 +62,12 @@ def test_files_are_stored_where_there_are_no_hard_links(
         for name in ("new.txt", "file.txt"):
             assert put(server, f"/far/{name}", content).status in {201, 204}
             assert (far.source / name).read_bytes() == content
-    assert names(far) == {"new.txt", "file.txt"}
+    form = part("file.txt", b"by a form") + part("other.txt", b"too") + b"--limit--\r\n"
+    with Client(server.url) as client:
+        head = request("POST", "/far/", FORM, f"Content-Length: {len(form)}")
+        assert client.ask(head + form).status == 201
+    assert (far.source / "file.txt").read_bytes() == b"by a form"
+    assert names(far) == {"new.txt", "file.txt", "other.txt"}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 READ_FILE = os.O_RDONLY | NO_LINK | getattr(os, "O_NONBLOCK", 0)
 """Flags to open a file for reading: no symlink is followed, and a FIFO does not block."""
 HIDDEN_PREFIX = ".new-"
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""The errors of link(2) on file systems without hard links."""
 
 
 class NewFile:
@@ -68,7 +69,7 @@ class NewFile:
             try:
                 link(self._hidden, self._staging, name, folder)
             except OSError as error:
-                if error.errno not in _NO_HARD_LINKS:
+                if error.errno not in NO_HARD_LINKS:
                     raise
                 os.replace(self._hidden, name, src_dir_fd=self._staging, dst_dir_fd=folder)
                 self._hidden = ""

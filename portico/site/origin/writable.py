@@ -28,6 +28,7 @@ from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.new_file import (
     HIDDEN_PREFIX,
+    NO_HARD_LINKS,
     NO_LINK,
     READ_FILE,
     NewFile,
@@ -267,7 +268,10 @@ class WritableFolder:
 
     def free(self) -> int:
         """Return the number of bytes that are free on the root's file system."""
-        status = os.statvfs(self._root)
+        try:
+            status = os.statvfs(self._root)
+        except FileNotFoundError:
+            raise _no_root() from None
         return status.f_bavail * status.f_frsize
 
     def sweep(self) -> None:
@@ -292,7 +296,7 @@ class WritableFolder:
         try:
             opened = Opened(os.open(self._root, _FOLDER))
         except FileNotFoundError:
-            raise Refused(503, "The folder of this site is not there.") from None
+            raise _no_root() from None
         try:
             for name in names:
                 folder = opened.folder
@@ -395,9 +399,22 @@ class _Former:
 
     def keep(self, name: str) -> None:
         """Keep the file called `name`, which will be replaced, under a hidden name."""
-        hidden = hidden_name()
-        link(name, self._folder, hidden, self._staging)
-        self._kept[name] = hidden
+        hidden = self._kept[name] = hidden_name()
+        try:
+            link(name, self._folder, hidden, self._staging)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            self._copy(name, hidden)
+
+    def _copy(self, name: str, hidden: str) -> None:
+        import shutil
+
+        with (
+            open(os.open(name, READ_FILE, dir_fd=self._folder), "rb") as old,
+            open(os.open(hidden, _HIDDEN, 0o666, dir_fd=self._staging), "wb") as new,
+        ):
+            shutil.copyfileobj(old, new)
 
     def restore(self) -> None:
         """Undo the changes, as far as the system permits."""
@@ -421,6 +438,10 @@ def _current(folder: int, name: str) -> Current:
     if current.status is not None and not (current.is_file or current.is_folder):
         raise Refused(403, "What has that name is no plain file: it is left alone.")
     return current
+
+
+def _no_root() -> Refused:
+    return Refused(503, "The folder of this site is not there.")
 
 
 def _refuse_as_folder(above: int, name: str) -> None:

@@ -254,7 +254,7 @@ class _One:
         name = uploads.parts.create(note)
         try:
             return self._append(door, name, is_creation=True)
-        except Refused:  # the client does not learn the URL, so nobody can go on
+        except (Refused, OSError):  # the client does not learn the URL, so nobody can go on
             with uploads.parts.open(name) as part:
                 part.remove()
             raise
