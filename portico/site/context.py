@@ -1,4 +1,4 @@
-"""What is known about a request while the stages of `site` decide about it."""
+"""The state that the stages of `site` share while they decide about a request."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Context:
 
     def __init__(self) -> None:
         self.dependencies: Dependencies = ()
-        """What the decision depends on; None if it must not be reused."""
+        """The dependencies of the decision; None if the decision must not be reused."""
         self.requested: tuple[str, ...] = ()
-        """The request's path."""
+        """The path of the request."""
         self.names: tuple[str, ...] = ()
-        """The path to look up: the request's, or the one to which a rule rewrites it."""
+        """The path to look up: that of the request, or the destination of a rewrite."""
         self.found: Found | None = None
-        """What is there."""
+        """The result of looking up `names`; None before the look-up."""
         self.reads_query = True
         """Whether the decision may depend on the query."""
         self.user: str | None = None
-        """Who has sent the request; None for somebody unknown."""
+        """The name of the user who sent the request; None for an anonymous client."""
         self.rewrite: int | None = None
-        """The status of the rule that rewrites the path: 200, or 404 for an error page."""
+        """The status of the rule that rewrote the path, 404 for an error page; None if none did."""
 
     def depend_on(self, dependencies: Dependencies) -> None:
         """Add to the dependencies of the decision."""

@@ -1,7 +1,8 @@
 """The responses of a site: a file in one of its representations, or an error.
 
-Rule: its headers are ours, as _headers and then --header change them. On an error they cannot
-change what describes the page, nor how long it is kept.
+Rule: the server sets the header fields of a response; the blocks of _headers, then --header, can
+change them. In an error, neither can change the fields that describe the page (DESCRIBING) or tell
+how long it may be cached (CACHING).
 """
 
 from __future__ import annotations
@@ -34,21 +35,22 @@ if TYPE_CHECKING:
     from portico.site.rules.rulebook import Rulebook
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-"""Clients need not ask again for a year, not even when the user reloads the page (RFC 8246)."""
+"""Cache-Control for a file that never changes: clients use their copy for a year, even when the
+user reloads the page (RFC 8246)."""
 
 ISOLATING = (
     "Cross-Origin-Opener-Policy: same-origin",
     "Cross-Origin-Embedder-Policy: require-corp",
 )
-"""What makes a page cross-origin isolated (HTML, 7.1.4)."""
+"""Header lines that make a page cross-origin isolated (HTML Standard, 7.1.4)."""
 
 DESCRIBING = frozenset({"content-disposition", "content-encoding", "content-type"})
-"""Fields that a rule sets for a file, but that do not fit a page made here."""
+"""Fields that a rule may change for a file, but not for a page that the server makes instead."""
 
 CACHING = frozenset({"cache-control", "expires"})
-"""Nor do these fit an error: what is missing now may be there at the next request."""
+"""Fields that a rule may not change for an error: the file may exist at the next request."""
 
-# Fields of a representation that do not apply to a page sent in its place. All in lower case.
+# Fields of a file that are left out when the file is sent as an error page. All in lower case.
 _VALIDATING = frozenset({"accept-ranges", "etag", "last-modified"})
 
 
@@ -58,7 +60,7 @@ class Responses:
     def __init__(
         self, config: Config, selector: Selector, rules: Rulebook, access: Access, note: Note
     ) -> None:
-        """Raises ConfigError for headers that only the server can set."""
+        """Raises ConfigError for a --header that is malformed, or that only the server can set."""
         self._config = config
         self._selector = selector
         self._rules = rules
@@ -69,12 +71,15 @@ class Responses:
         self._may_hold_uploads = bool(config.allows) and not config.trust_uploads
         self._immutable = _pattern(config.immutables)
         self.vary = "Accept, Sec-Fetch-Mode" if config.spa else "Accept"
-        """The fields by which pages and errors differ, for Vary."""
+        """The value of Vary for error pages and for the page of a single-page application."""
 
     def file(
         self, request: RequestHead, found: File | Precompressed, cache: str, context: Context
     ) -> Response:
-        """Return what coding, conditions and ranges make of a file; `cache` is Cache-Control."""
+        """Return the response to a request for a file; `cache` is the value of Cache-Control.
+
+        Content coding, conditions and ranges are applied.
+        """
         selected = self._selector.choose(request, found)
         context.depend_on(selected.dependencies)
         if isinstance(selected, Unacceptable):
@@ -93,7 +98,7 @@ class Responses:
         return response
 
     def cache_control(self, request: RequestHead) -> str:
-        """Return the value of Cache-Control for the file that a request names."""
+        """Return the value of Cache-Control for the file at the path of a request."""
         if self._immutable is None:
             return NO_CACHE
         path = "/" + "/".join(path_names(request.path))
@@ -102,7 +107,7 @@ class Responses:
     def error_page(
         self, request: RequestHead, found: File | Precompressed, context: Context
     ) -> Response:
-        """Return 404 with a page of the site. It is not what was requested: no validators."""
+        """Return 404 with a page of the site, without validators: it is not what was requested."""
         selected = self._selector.choose(request, found)
         context.depend_on(selected.dependencies)
         if not isinstance(selected, Selected):
@@ -121,9 +126,10 @@ class Responses:
         fields: Iterable[Field] = (),
         missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     ) -> Response:
-        """Return an error as a page, or as problem details for a program.
+        """Return an error as a page, or as problem details if the client prefers JSON.
 
-        `missing` is the path that was looked for, and the nearest folder that exists.
+        `missing` is the path that was looked up without success, and the nearest folder that
+        exists; then the error is a page.
         """
         if missing is None:
             response = errors.error(status, request, detail, fields)
@@ -139,7 +145,10 @@ class Responses:
     def with_rules(
         self, request: RequestHead, fields: list[Field], fixed: frozenset[str] = frozenset()
     ) -> list[Field]:
-        """Return `fields` as changed by _headers and --header, except for those in `fixed`."""
+        """Return `fields` as changed by _headers and --header, except for those named in `fixed`.
+
+        The names in `fixed` are in lower case.
+        """
         if self._rules.headers is None and self._own_headers is None:
             return fields
         host, changed = host_name(request.authority), fields
@@ -159,7 +168,10 @@ class Responses:
     def _unacceptable(
         self, request: RequestHead, selected: Unacceptable, context: Context
     ) -> Response:
-        """Return 406 with the codings there are (RFC 9110, 15.5.7), or 503 while one is made."""
+        """Return 406 with the available codings (RFC 9110, 15.5.7), or 404 if there are none.
+
+        Return 503 while a copy in an acceptable coding is being made.
+        """
         if not selected.available:
             return self.error(404, request)
         vary = ("Vary", "Accept-Encoding")
@@ -171,7 +183,7 @@ class Responses:
         return self.error(406, request, detail, [vary])
 
     def _sandboxed(self, fields: list[Field], found: File | Precompressed) -> list[Field]:
-        """Return the fields of a file, which somebody may have uploaded."""
+        """Return the fields of a file, with a sandbox if a client may have uploaded the file."""
         if self._access.some_may_write((*self._base, *found.names)):
             return sandboxed(fields)
         return fields
@@ -180,7 +192,7 @@ class Responses:
 def header_rules(config: Config) -> HeaderRules | None:
     """Return a rule that sets the headers of --header and --isolate; None if there are none.
 
-    Raises ConfigError for one that only the server can set.
+    Raises ConfigError for a header that is malformed, or that only the server can set.
     """
     lines = (*(ISOLATING if config.isolate else ()), *config.headers)
     if not lines:
@@ -198,7 +210,7 @@ def header_rules(config: Config) -> HeaderRules | None:
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
-    """Return one pattern for all globs, in which `*` stands for anything; None for no globs."""
+    """Return one pattern for all globs, in which `*` matches any text; None for no globs."""
     if not globs:
         return None
     import re

@@ -1,22 +1,23 @@
-"""From a request to its Response: a pipeline of stages.
+"""Decides the Response to a request, in a pipeline of stages.
 
-Each stage returns the Response, or None to pass the request on:
+Each stage returns the Response, or None to pass the request to the next stage:
 
-1. method: GET, HEAD and OPTIONS are allowed, and what --allow adds; others get 405 or 501.
-2. health: the path of --health.
-3. authority: a host that is not one of ours gets 421, and so does https without TLS.
+1. method: GET, HEAD, OPTIONS and the methods of --allow are allowed; others get 405 or 501.
+2. health: answers at the path of --health.
+3. authority: a host that this server does not serve gets 421, and so does https without TLS.
 4. options: OPTIONS gets the allowed methods; this is also the CORS preflight.
-5. access: who may not, gets 401, or 403 when it is known who that is (see `access`, `users`).
-6. writing: PUT and DELETE (see `uploads`), unless another site's page has sent them.
-7. rules: a redirect or rewrite in _redirects. Unless it is forced, a file comes first. A path that
-   no file can have gets 400. Rules see the path in normal form (see `target`).
-8. look-up: what the origin has at the path; /about also finds about.html.
-9. representation: of a file (see `responses`), or the listing of a folder.
-10. page: 404; for a single-page application its page, for people the site's own error page.
+5. access: a client without the right gets 401, or 403 if its user is known (see `access`, `users`).
+6. writing: the methods of --allow (see `uploads`); 403 if a page of another site sent the request.
+7. rules: a redirect or rewrite in _redirects. Unless the rule is forced, an existing file takes
+   precedence. A path that no file can have gets 400. Rules see the path in normal form (see
+   `target`).
+8. look-up: finds the path in the origin; /about also finds about.html.
+9. representation: answers with a file (see `responses`), or with the listing of a folder.
+10. page: 404, for browsers with the site's own error page; or a single-page application's page.
 
-To add a stage, write a method with the same signature and list it in `Site._stages_of`. All is
-decided before the first byte is sent. With the Response come the dependencies of the decision:
-while they hold, the same Response may be sent again (see `origin.freshness`).
+To add a stage, write a method with the same signature and list it in `Site._stages_of`. The whole
+Response is decided before its first byte is sent. `Site.answer` also returns the dependencies of
+the decision: while they hold, the same Response may be sent again (see `origin.freshness`).
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ FIELDS_READ = (
     | conditional.FIELDS
     | digests.FIELDS
 )
-"""Fields that can change a response, besides those that frame the message."""
+"""Request fields that can change a response, besides those that frame the request."""
 
-# The rights of which one is needed for a method.
+# By method: the rights of which a client needs at least one.
 _RIGHTS = {
     "GET": {READ},
     "HEAD": {READ},
@@ -82,7 +83,7 @@ _RIGHTS = {
 
 
 class Site:
-    """An origin with the rules by which it is served. For one thread at a time."""
+    """Answers requests with the files of an origin. For one thread at a time."""
 
     def __init__(
         self,
@@ -93,16 +94,16 @@ class Site:
         note: Note = silent,
         may_wait: bool = True,
     ) -> None:
-        """`resources` can be shared by sites of the same folder; without, those of the defaults.
+        """`resources` can be shared by sites of the same folder; None: those of a default Config.
 
-        `report` receives what is wrong with the site's rules files and compressed files, in the
-        place of that of the resources; `note` receives each step that leads to a response. Without
-        `may_wait` Waiting is raised where a thread has to decide.
+        `report` receives the mistakes in the site's rules files and compressed files; by default,
+        the resources' own `report` does. `note` receives each step of a decision. Without
+        `may_wait`, Waiting is raised where a thread has to decide.
         """
         resources = resources or Resources(Config.of())
         report = report or resources.report
         self.freshness: Freshness = origin.freshness
-        """When everything that depends on this site has to be checked again."""
+        """The rounds in which the dependencies of this site's responses are checked."""
         self._config = resources.config
         self._hosts = resources.hosts
         self._base = path_names(self._config.base)[:-1]
@@ -130,7 +131,7 @@ class Site:
 
     @property
     def fields_read(self) -> frozenset[str]:
-        """The fields that can change a response of this site."""
+        """The request fields that can change a response of this site."""
         fields = FIELDS_READ if self._config.spa else FIELDS_READ - {"sec-fetch-mode"}
         if self._users is not None:
             fields |= {"authorization"}
@@ -138,17 +139,18 @@ class Site:
 
     def read_rules(self) -> None:
         """Read the site's rules files now, however long it takes, and report their mistakes."""
-        with suppress(Waiting):  # then a thread reads them for the first request
+        with suppress(Waiting):  # then a thread reads them when the first request comes
             self._rules.bring_up_to_date(may_parse=True)
 
     def fail_health_checks(self) -> None:
-        """From now on answer 503 at the path of --health, because the server is about to stop."""
+        """Answer 503 at the path of --health from now on, because the server is about to stop."""
         self._is_stopping = True
 
     def answer(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
-        """Return the response to `request`, and its dependencies; or what takes its content.
+        """Return the response to `request`, and the dependencies of the decision.
 
-        Raises Waiting.
+        If the request's content is needed first, return the ContentSink that takes the content,
+        and None. Raises Waiting or Postponed.
         """
         context = Context()
         try:
@@ -164,7 +166,7 @@ class Site:
             response.content = ()
         if self._config.cors:
             errors.add_cors(response, self._allowed if request.method == "OPTIONS" else ())
-        if self._config.hsts and request.is_secure:  # nowhere else (RFC 6797, 7.2)
+        if self._config.hsts and request.is_secure:  # never without TLS (RFC 6797, 7.2)
             hsts = ("Strict-Transport-Security", f"max-age={self._config.hsts}")
             response.fields = [*response.fields, hsts]
         if not self._access.is_open and self._depends_on_user(request, context):
@@ -176,7 +178,7 @@ class Site:
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
         """Return the Response to a request that broke the protocol; the connection then closes.
 
-        `request` is that request, if it could be parsed.
+        `request` is None if the request could not be parsed.
         """
         response = error(problem.status, request, problem.detail)
         response.close = True
@@ -186,9 +188,9 @@ class Site:
 
     @classmethod
     def _stages_of(cls, config: Config, method: str = "") -> tuple[Stage, ...]:
-        """Return the stages that can make a difference, since each costs every request time.
+        """Return the stages that `config` needs for requests with this method ("": any method).
 
-        That is, for requests with this method; without one, for any.
+        Other stages are left out, because each stage costs time on every request.
         """
         is_get = method == "GET"
         stages: tuple[tuple[Stage, object], ...] = (
@@ -264,21 +266,21 @@ class Site:
             self._note("Access: too many wrong passwords from this address.")
             return error(429, request, fields=[("Retry-After", str(problem.seconds))])
         if upload_id(context.names, self._base) is not None:
-            return None  # whoever knows its name
+            return None  # whoever knows the upload's ID has the right
         rights = self._access.rights(context.names, context.user)
         allowed = ", ".join(sorted(rights)) or "nothing"
         self._note("Access: %s may do this here: %s.", context.user or ANONYMOUS, allowed)
         return None if rights & _RIGHTS[request.method] else self._deny(request, context)
 
     def _deny(self, request: RequestHead, context: Context) -> Response:
-        """Return 403, or 401 with a challenge where a password could help (RFC 9110, 11.6.1)."""
+        """Return 401 with a challenge if a password could help (RFC 9110, 11.6.1), else 403."""
         if context.user is not None or self._users is None:
             return error(403, request)
         challenge = ("WWW-Authenticate", 'Basic realm="Portico", charset="UTF-8"')
         return error(401, request, fields=[challenge])
 
     def _depends_on_user(self, request: RequestHead, context: Context) -> bool:
-        """Whether who asks may have made a difference to the response."""
+        """Whether another user might have got another response."""
         known = request.get("authorization") is not None
         return known or not self._access.is_the_same_for_all(context.names)
 
@@ -299,7 +301,7 @@ class Site:
         )
 
     def _is_for_upload(self, request: RequestHead) -> bool:
-        """Whether an upload is asked for, cancelled or gone on with: see `uploads.resumable`."""
+        """Whether the request queries, continues or cancels an upload: see `uploads.resumable`."""
         if not self._config.allows or request.method not in {"HEAD", "PATCH", "DELETE", "POST"}:
             return False
         return upload_id(path_names(request.path), self._base) is not None
@@ -350,7 +352,7 @@ class Site:
         found = context.found
         if self._access.is_open or not isinstance(found, File | Precompressed | Directory):
             return None
-        # A rule, or a clean URL, may lead there.
+        # Checked for this path too, to which a rule or a clean URL may have led.
         names = context.names if isinstance(found, Directory) else (*self._base, *found.names)
         return None if self._may_read(names, context) else self._deny(request, context)
 
@@ -377,7 +379,7 @@ class Site:
         return None
 
     def _listing(self, request: RequestHead, found: Directory, context: Context) -> Response:
-        """Return the listing of a folder, under the conditions of the request."""
+        """Return the listing of a folder; 304 or 412 if a condition of the request says so."""
         readme = ""
         found.entries = self._readable(found, context)
         if not found.is_long and not errors.prefers_json(request.get("accept")):
@@ -405,7 +407,7 @@ class Site:
         return self._access.is_open or READ in self._access.rights(names, context.user)
 
     def _readable(self, found: Directory, context: Context) -> Iterator[Entry]:
-        """Return the entries of a folder that may be read by who asks."""
+        """Return the entries of a folder that the client may read."""
         if self._access.is_open:
             return found.entries
         folder = context.names[:-1]
@@ -431,7 +433,7 @@ class Site:
         page, folder, dependencies = self._resolver.nearest_page(context.names)
         context.depend_on(dependencies)
         if page is None:
-            if context.rewrite is not None:  # which has led to another path than was asked for
+            if context.rewrite is not None:  # `context.names` is not the requested path
                 return self._responses.error(404, request)
             if not (self._config.listing and self._may_read((*folder, ""), context)):
                 folder = ()
@@ -441,10 +443,11 @@ class Site:
 
 
 def _wants_page(request: RequestHead, name: str) -> bool:
-    """Whether a request for a missing file is one for a page, rather than a part of a page.
+    """Whether a request for a missing file is for a page, rather than for a part of a page.
 
-    Browsers tell which it is; others have to take HTML. The last `name` of the path must have no
-    suffix. (So does connect-history-api-fallback, which development servers use.)
+    Browsers tell by Sec-Fetch-Mode; other clients have to accept HTML. `name`, the last one of the
+    path, must have no suffix. (connect-history-api-fallback, which development servers use, has
+    the same rule.)
     """
     if "." in name:
         return False
@@ -453,6 +456,6 @@ def _wants_page(request: RequestHead, name: str) -> bool:
 
 
 def _is_about_origins(field: Field) -> bool:
-    """Whether a field tells the scripts of which origins may read a response."""
+    """Whether a field tells browsers from which origins scripts may read a response (CORS)."""
     name = field[0].lower()
     return name.startswith("access-control-") or name == "vary"
