@@ -1,13 +1,15 @@
-"""Who may do what: the one decision for every method.
+"""The rights of users to paths: one decision for every method.
 
-Rule: of the [[access]] blocks the first counts whose path fits. In it the rights of anonymous, of
-users and of the named one add up, and --allow is the most that any block can give. Without blocks
-everyone reads, and what --allow names needs a password as soon as there are users.
+Rule: the first [[access]] block whose path matches applies. In this block, a user has the rights of
+`anonymous`, of `users` and of the user's own name together. Except for the right to read, a block
+gives only rights that --allow names. Without blocks, everyone may read, and the rights of --allow
+need a password if there are users.
 
-A path fits with its names decoded, so no spelling of a path evades a block. `/inbox/*` also stands
-for the folder itself.
+Blocks are matched against decoded names (see `target`), so no percent-encoding evades a block.
+`/inbox/*` also matches the folder itself.
 
-Limit: on a file system that takes names in other cases for the same, blocks fit in any case.
+Limit: blocks are case-sensitive even on a file system that ignores case. There, a path spelled in
+another case does not match the block.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ ANONYMOUS, USERS = "anonymous", "users"
 
 Rights = frozenset[str]
 RightsFor = Callable[[tuple[str, ...]], Rights]
-"""What one client may do with a path."""
+"""Returns the rights of one client to a path."""
 
 
 class Authenticator(Protocol):
-    """Tells who has sent a request: `users.Users`, or what `portico explain` is told."""
+    """Identifies the user who sent a request: `users.Users`, or that of `portico explain`."""
 
     def who(self, request: RequestHead, *, may_wait: bool) -> str | None:
-        """Return the name of a user; None for somebody unknown.
+        """Return the name of the user; None without valid credentials.
 
         Raises TooManyGuesses, and Waiting unless `may_wait`.
         """
@@ -50,7 +52,10 @@ class TooManyGuesses(Exception):  # noqa: N818 (what the caller answers, not an 
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one client: of IPv6 the first 64 bits, since each may have all such."""
+    """Return the key by which an address is counted: for IPv6, its first 64 bits.
+
+    One client may have all addresses that begin with the same 64 bits.
+    """
     if ":" not in address:
         return address
     from socket import AF_INET6, inet_pton
@@ -65,11 +70,11 @@ class Access:
         self._most: Rights = frozenset({READ, *config.allows})
         self._has_users = bool(config.users)
         self.is_open = not config.users and not config.accesses
-        """Whether everyone may read everything, and do what --allow names."""
+        """Whether everyone has all rights that a site can give: to read, and those of --allow."""
         self._blocks = [(_pattern(path), given) for path, given in _blocks(config)]
 
     def rights(self, names: tuple[str, ...], user: str | None) -> Rights:
-        """Return what `user` (None: anonymous) may do with what is called `names`."""
+        """Return the rights of `user` (None: anonymous) to the path `names`."""
         given = self._given(names)
         rights: Rights = given.get(ANONYMOUS, frozenset())
         if user is not None:
@@ -77,12 +82,12 @@ class Access:
         return self._most & rights
 
     def some_may_write(self, names: tuple[str, ...]) -> bool:
-        """Return whether anybody may create or replace what is called `names`."""
+        """Return whether any user may create or replace a file at the path `names`."""
         all_rights = frozenset().union(*self._given(names).values())
         return bool(self._most & all_rights & {"create", "replace"})
 
     def is_the_same_for_all(self, names: tuple[str, ...]) -> bool:
-        """Return whether who asks makes no difference to who may read."""
+        """Return whether all users, known or not, may read the path `names` alike."""
         return not self._has_users or READ in self.rights(names, None)
 
     def _given(self, names: tuple[str, ...]) -> dict[str, Rights]:
@@ -102,7 +107,7 @@ def _blocks(config: Config) -> list[Block]:
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
-    """Return what the paths match to which a block applies."""
+    """Return a pattern for the paths to which a block applies."""
     pattern = translate(glob)
     if glob.endswith("/*") and len(glob) > 2:
         pattern = f"{pattern}|{translate(glob.removesuffix('/*'))}"

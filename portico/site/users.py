@@ -1,16 +1,17 @@
-"""Users and their passwords: the file of --users, and who sent a request (RFC 7617, RFC 6750).
+"""Users and their credentials: the --users file, and who sent a request (RFC 7617, RFC 6750).
 
-Each line of the file is `name:hash`: a password by scrypt, argon2id or bcrypt, or the SHA-256 of a
-token. `portico passwd` makes such lines. Blank lines and those that begin with # are skipped.
+Each line of the file is `name:hash`, where the hash is that of a password (scrypt, argon2id or
+bcrypt) or the SHA-256 of a token. `portico passwd` makes such lines. Blank lines, and lines that
+begin with #, are skipped.
 
 Rules:
-- The file is looked at for each request with credentials, so who was removed from it is out with
-  the next one. If it cannot be read, nobody is known.
-- A password is verified by a thread, at most VERIFICATIONS at a time. Those that were right are
-  remembered, under a hash with a key of this process, until the file changes.
-- An unknown name costs as much as a known one, and comparisons take constant time.
-- Who guesses is slowed down: an address has GUESSES wrong passwords, and a new one every
-  GUESS_SECONDS.
+- The file is checked for changes at each request with credentials, so a user who was removed from
+  it is refused from the next request on. If the file cannot be read, no user is known.
+- Passwords are verified in threads, at most VERIFICATIONS at a time. Correct credentials are
+  cached until the file changes, under an HMAC with a random key of this process.
+- Verifying an unknown name takes as long as a known one, and comparisons take constant time.
+- Guessing is rate-limited: an address may send GUESSES wrong passwords or tokens at once, and one
+  more every GUESS_SECONDS.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ if TYPE_CHECKING:
     from portico.site.rules.rulebook import Report
 
 PLACE = "passwords"
-"""What threads that verify passwords have in common (see `Waiting`)."""
+"""The `place` of `Waiting` for requests whose credentials a thread has to verify."""
 VERIFICATIONS = 2
-"""Passwords verified at once: each takes some 0.2 s of a processor and 32 MiB."""
+"""Most passwords verified at once: each takes some 0.2 s of CPU time and 32 MiB."""
 REMEMBERED = 1024
-"""Credentials that are remembered as right."""
+"""Most correct credentials that are cached."""
 GUESSES = 20
-"""Wrong passwords that an address may send in a short time: people mistype."""
+"""Wrong passwords that an address may send in a short time, because people mistype."""
 GUESS_SECONDS = 3.0
-"""After how long it may send one more."""
+"""Seconds after which an address may send one more wrong password."""
 ADDRESSES = 4096
-"""Addresses of which wrong passwords are counted."""
+"""Most addresses whose wrong passwords are counted."""
 FILE_LIMIT = 4 << 20
-"""Bytes of the file of users."""
+"""Most bytes of the --users file."""
 _MEMORY_LIMIT = 256 << 20
-"""Bytes of memory that a scrypt line may ask for."""
+"""Most bytes of memory that the parameters of a scrypt hash may require."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[^\x00-\x20\x7f:]{1,128}")
@@ -68,7 +69,7 @@ _LN, _R, _P = 15, 8, 3  # what OWASP recommends for 32 MiB
 class Users:
     """The users in the file at `path`. Thread-safe.
 
-    `report` receives the mistakes in the file, when it has changed.
+    `report` receives the mistakes in the file, each time the file is read.
     """
 
     def __init__(self, path: str, report: Report) -> None:
@@ -84,9 +85,10 @@ class Users:
         self._guesses: BoundedCache[str, tuple[float, float]] = BoundedCache(ADDRESSES)
 
     def who(self, request: RequestHead, *, may_wait: bool) -> str | None:
-        """Return the name of the user who sent `request`; None if that is nobody known.
+        """Return the name of the user who sent `request`; None without valid credentials.
 
-        Raises Waiting where a thread has to find out, unless `may_wait`, and TooManyGuesses.
+        Raises TooManyGuesses. Unless `may_wait`, raises Waiting where a thread has to read the file
+        or verify a password.
         """
         credentials = request.get("authorization")
         if credentials is None:
@@ -113,7 +115,7 @@ class Users:
         return self._verify(name, password, key, request.peer)
 
     def _verify(self, name: str, password: str, key: bytes, peer: str) -> str | None:
-        self._count_guess(peer)  # before it is known to be wrong, as many may be sent at once
+        self._count_guess(peer)  # before verifying, since an address may send many at once
         hashed, state = self._hashes.get(name), self._read
         with self._verifications:
             is_right = verify(password, hashed or _nobody())
@@ -121,7 +123,7 @@ class Users:
             return None
         self._take_back_guess(peer)
         with self._lock:
-            if self._read == state:  # or the user may have been removed meanwhile
+            if self._read == state:  # else the file has changed, perhaps without this user
                 self._right.put(key, name)
         return name
 
@@ -146,14 +148,14 @@ class Users:
         for mistake in mistakes:
             self._report(mistake)
 
-    # The brake: a bucket of guesses for each address, as (guesses left, when that was so).
+    # Rate limit: a token bucket for each address, as (guesses left, the time when that was so).
 
     def _guesses_left(self, peer: str) -> float:
         left, then = self._guesses.get(network_of(peer)) or (float(GUESSES), 0.0)
         return min(GUESSES, left + (time.monotonic() - then) / GUESS_SECONDS)
 
     def _count_guess(self, peer: str) -> None:
-        """Count a guess. Raises TooManyGuesses."""
+        """Count a guess. Raises TooManyGuesses if none is left."""
         with self._lock:
             left = self._guesses_left(peer)
             if left < 1:
@@ -167,9 +169,9 @@ class Users:
 
 
 def read_users(path: str) -> tuple[dict[str, str], dict[bytes, str], list[str]]:
-    """Return the hashed passwords by name, the names by token, and what is wrong with the file.
+    """Return the password hashes by name, the names by token hash, and the mistakes in the file.
 
-    Raises ConfigError if it cannot be read.
+    Raises ConfigError if the file cannot be read, is not UTF-8, or is larger than FILE_LIMIT.
     """
     try:
         with open(path, "rb") as file:
@@ -230,19 +232,19 @@ def _has(module: str) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """Return what the file has for a password: scrypt, in PHC form."""
+    """Return the hash of a password for the file: scrypt, in PHC string format."""
     salt = os.urandom(16)
     hashed = _scrypt(password, salt, _LN, _R, _P, 32)
     return f"$scrypt$ln={_LN},r={_R},p={_P}${_encode(salt)}${_encode(hashed)}"
 
 
 def hash_token(token: str) -> str:
-    """Return what the file has for a token, which has 256 random bits and needs no slow hash."""
+    """Return the hash of a token for the file. With 256 random bits, it needs no slow hash."""
     return "$token$" + hashlib.sha256(token.encode()).hexdigest()
 
 
 def verify(password: str, hashed: str) -> bool:
-    """Return whether `password` is the one of a line of the file."""
+    """Return whether `password` has the hash `hashed`, which is from a line of the file."""
     scrypt = _SCRYPT.fullmatch(hashed)
     if scrypt:
         cost, block, parallel = (int(number) for number in scrypt.groups()[:3])
@@ -260,7 +262,7 @@ def verify(password: str, hashed: str) -> bool:
             return False
     import bcrypt
 
-    try:  # it has always ignored what comes after 72 bytes; newer versions raise instead
+    try:  # bcrypt ignores all bytes after the first 72; newer versions of the library raise instead
         return bool(bcrypt.checkpw(password.encode()[:72], hashed.encode()))
     except ValueError:
         return False
@@ -275,12 +277,12 @@ def _scrypt(password: str, salt: bytes, cost: int, block: int, parallel: int, le
 
 
 def _nobody() -> str:
-    """Return a hash that no password has, which takes as long as one of `portico passwd`."""
+    """Return a hash of no password, which takes as long to verify as one of `portico passwd`."""
     return f"$scrypt$ln={_LN},r={_R},p={_P}${_encode(bytes(16))}${_encode(bytes(32))}"
 
 
 def _basic(value: str) -> tuple[str, str] | None:
-    """Return name and password of the Basic scheme (RFC 7617); None where that is malformed."""
+    """Return name and password from Basic credentials (RFC 7617); None if they are malformed."""
     try:
         octets = b64decode(value.strip(), validate=True)
     except (Base64Error, ValueError):
@@ -288,9 +290,9 @@ def _basic(value: str) -> tuple[str, str] | None:
     try:
         text = octets.decode()
     except UnicodeDecodeError:
-        text = octets.decode("latin-1")  # what older clients send
+        text = octets.decode("latin-1")  # the encoding of older clients
     name, colon, password = text.partition(":")
-    if _CONTROL.search(text):  # also because scrypt takes no notice of NULs at the end
+    if _CONTROL.search(text):  # forbidden by RFC 7617, 2; and scrypt ignores NULs at the end
         return None
     return (name, password) if colon else None
 
