@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 _NOT_PRIVATE = frozenset({"private", "public", "s-maxage"})
 _ACTIVE = frozenset({"application/pdf", "application/xml", "text/html", "text/xml"})
-"""Media types that browsers run scripts of, besides those of XML."""
+"""Media types whose scripts browsers run, besides those that end with `+xml`."""
 
 
 def without(fields: Iterable[Field], names: Collection[str]) -> list[Field]:
-    """Return `fields` without those called one of `names` (lower case)."""
+    """Return `fields` without those whose names are in `names` (lower case)."""
     return [field for field in fields if field[0].lower() not in names]
 
 
 def private(fields: Iterable[Field]) -> list[Field]:
-    """Return `fields` for a response that no shared cache may keep (RFC 9111, 5.2.2.7)."""
+    """Return `fields` with Cache-Control: private, against shared caches (RFC 9111, 5.2.2.7)."""
     fields = list(fields)
     values = [value for name, value in fields if name.lower() == "cache-control"]
     members = [member.strip() for member in ",".join(values).split(",")]
@@ -30,9 +30,9 @@ def private(fields: Iterable[Field]) -> list[Field]:
 
 
 def sandboxed(fields: list[Field]) -> list[Field]:
-    """Return the fields of content that somebody may have uploaded.
+    """Return the `fields` of a file that a client may have uploaded, with a sandbox if needed.
 
-    What browsers would run, they run without the rights of a page of this site.
+    In the sandbox, browsers run no scripts, and the content has no rights of a page of this site.
     """
     kind = next((value for name, value in fields if name.lower() == "content-type"), "")
     kind = kind.partition(";")[0].strip().lower()

@@ -1,7 +1,8 @@
-"""Which hosts are answered, by the site and by the page of the metrics alike (RFC 9110, 7.4).
+"""The hosts whose requests are answered, by the site and by the metrics alike (RFC 9110, 7.4).
 
-Rule: a name that is not known here can be an attacker's, whose DNS points to this machine (DNS
-rebinding): a page of that name could read what it gets. An IP address has no DNS to be misled by.
+Rule: requests for an unknown host name are refused, because the name may belong to an attacker
+whose DNS points to this machine (DNS rebinding): scripts on a page from there could read the
+responses. IP addresses are always accepted, because no DNS is involved.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LOOPBACK_HOSTS = ("localhost", "*.localhost")
 
 
 class Hosts:
-    """The hosts called `names`: "*.name" means all below a name, "*" any; None means any, too."""
+    """The hosts in `names`: "*.name" stands for all names below a name, "*" and None for any."""
 
     def __init__(self, names: Iterable[str] | None) -> None:
         lowered = ["*"] if names is None else [name.lower() for name in names]
@@ -27,9 +28,10 @@ class Hosts:
         self._suffixes = tuple([name[1:] for name in lowered if name.startswith("*.")])
 
     def are_meant(self, authority: str) -> bool:
-        """Return whether one of them is meant by the authority of a request.
+        """Return whether the authority of a request has one of these hosts, or an IP address.
 
-        Without one (HTTP/1.0 only) the client is no browser that could be misled.
+        An empty authority (HTTP/1.0 only) is accepted: no browser sends one, so DNS rebinding is
+        no danger.
         """
         if self._any or not authority:
             return True

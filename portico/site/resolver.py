@@ -1,8 +1,8 @@
-"""From a path to what the site has for it: hidden names, clean URLs, the nearest error page.
+"""Resolves paths: looks names up in the origin, with hidden names, clean URLs and error pages.
 
-Rule: hidden names are Missing, whichever way leads to them. /about also stands for about.html; a
-file called exactly "about" comes first, a folder of that name last. /about/ is that folder, or the
-page where the folder has no index file.
+Rule: hidden names are Missing, whether a request or a rule leads to them. /about finds the file
+"about" if there is one, else about.html, else the folder "about". /about/ finds that folder; if it
+has no index file, /about/ redirects to /about if there is about.html.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ERROR_PAGE = "404.html"
 _FOLDERS = 256
-"""Folders of which it is known that they have no error page, nor have those above."""
+"""Most folders that are remembered as having no error page, neither they nor those above."""
 _PAGE_SUFFIX = ".html"
 
 _KINDS = {
@@ -47,9 +47,10 @@ Names = tuple[str, ...]
 
 
 class Resolver:
-    """Finds things in `origin`, which lies at the path `base` (without its final slash).
+    """Looks paths up in `origin`, which is served at the path `base` (without its final slash).
 
-    With `clean_urls`, /about also finds about.html. With `hidden`, dotfiles are found.
+    With `clean_urls`, /about also finds about.html. With `hidden`, dotfiles are found as well,
+    except for those in `target.PRIVATE`.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class Resolver:
         self._note = note
         self._base = base
         self._clean_urls = clean_urls
-        # By folder: the dependencies of having found no error page.
+        # By folder without an error page: the result of `_nearest_page`, without the page.
         self._without_page: BoundedCache[Names, tuple[Names, tuple[Dependency, ...]]] = (
             BoundedCache(_FOLDERS)
         )
         self._hidden = hidden
 
     def find(self, names: Names) -> Found:
-        """Return what is at a path."""
+        """Return what is found at the path `names`."""
         if names == self._base:
             return SlashRedirect(())
         if self._base:
@@ -91,22 +92,22 @@ class Resolver:
         return found
 
     def home(self, names: Names) -> Found:
-        """Return the index file of the root, if `names` lie below the base."""
+        """Return the index file of the root if the path `names` is below the base, else Missing."""
         return self._origin.look_up(("",)) if self._is_below_base(names) else Missing(())
 
     def content(self, names: Names, found: Found) -> Found:
-        """Follow `found`, which is at `names`, where it redirects: of a folder to its index."""
+        """Return `found`, the result for `names`; for a redirect, the result for its target."""
         if not isinstance(found, SlashRedirect):
             return found
         return self.find((*names, "") if found.is_folder else names[:-1])
 
     def follow(self, names: Names, found: Found, slash: bool | None) -> tuple[Names, Found]:  # noqa: FBT001
-        """Return what a rule rewrites a path to, given what is `found` at `names`, and its path.
+        """Return the path and the content to which a rule rewrites a request.
 
-        `slash` tells whether the request's path ends with a slash; None if that makes no
-        difference. Relative links are resolved against that path. So if the content is that of a
-        folder, but there is no slash, or that of a page without one, but there is, a redirect is
-        returned.
+        `names` is the destination of the rule, and `found` is what was found there. `slash` tells
+        whether the request's path ends with a slash; None if that makes no difference. Clients
+        resolve relative links against the request's path. So a redirect is returned for a folder
+        if that path has no final slash, and for a page if it has one.
         """
         content = self.content(names, found)
         wanted = True if names[-1] == "" else None
@@ -119,9 +120,9 @@ class Resolver:
         return names, content
 
     def nearest_page(self, names: Names) -> tuple[File | Precompressed | None, Names, Dependencies]:
-        """Return the 404.html nearest upward from `names`, and the nearest folder that exists.
+        """Return the 404.html nearest upward from the path `names`; None if there is none.
 
-        Last come the dependencies of the search.
+        Also return the nearest folder that exists, and the dependencies of the search.
         """
         is_below = self._is_below_base(names)
         names = names[len(self._base) :] if is_below else ()
@@ -160,7 +161,7 @@ class Resolver:
         return len(names) > len(self._base) and names[: len(self._base)] == self._base
 
     def _page(self, names: Names, found: Missing | SlashRedirect | Directory) -> Found:
-        """Return about.html for /about, and a redirect to /about for /about/."""
+        """Return about.html for /about, and a redirect to /about for /about/, else `found`."""
         slash = names[-1] == ""
         stem = names[:-1] if slash else names
         in_folder = slash or not isinstance(found, Missing) or found.in_folder

@@ -1,4 +1,4 @@
-"""What the copies of one site have in common: each thread has a `Site` of its own."""
+"""The objects that the copies of one site share: each thread has a `Site` of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Resources:
-    """The configuration of a site, and what it remembers and makes. For any thread."""
+    """The configuration of a site, with its users, uploads and caches. For any thread."""
 
     def __init__(
         self,
@@ -32,10 +32,11 @@ class Resources:
         users: Authenticator | None = None,
         uploads: Uploads | None = None,
     ) -> None:
-        """`hosts` are those that are served (see `Hosts`). `copies` compresses; None: nothing does.
+        """`hosts` are the names of the hosts that are served: see `Hosts`.
 
-        `report` receives what is wrong with the site's files: rules, users, compressed siblings.
-        `users` and `uploads` are those of the configuration, unless others are given.
+        `copies` makes compressed copies of files; None: no copies are made. `report` receives the
+        mistakes in the site's files: rules, users, compressed siblings. `users` and `uploads`
+        default to those of the configuration.
         """
         if users is None and config.users:
             from portico.site.users import Users  # which takes OpenSSL, and time

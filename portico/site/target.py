@@ -1,17 +1,17 @@
-"""A request target's path as names on disk, checked before the disk is touched.
+"""The path of a request target as names on disk, checked before the disk is touched.
 
-Rule: all spellings of a path give the same names (RFC 3986, 6.2.2), and everything behind this
-module, rules included, sees only them. In this order:
+Rule: all spellings of a path give the same names (RFC 3986, 6.2.2), and the rest of the program,
+rules included, sees only these names. In this order:
 
-1. The path is split at its slashes, and at encoded ones: no file has a slash in its name.
+1. The path is split at slashes, and at encoded slashes: no file name contains a slash.
 2. Each segment is decoded, once.
 3. Dot segments are resolved.
 4. Empty segments are dropped, as file systems do.
 
-The result is a tuple of single names. Refused is what leads above the root, and what could mean
-more than a name: a backslash, NUL; on Windows a drive, a stream, a device. So is what servers
-resolve differently, and no client sends: dot segments in a path with an encoded slash, and ".."
-behind an empty segment.
+The result is a tuple of single names. A path is refused if it leads above the root, or if a segment
+could mean more than a name: with a backslash or NUL; on Windows a drive, a stream, a device. A path
+is also refused if servers resolve it differently, and no client sends it: with dot segments and an
+encoded slash, or with ".." after an empty segment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import re
 from portico.http.message import ProtocolError
 
 STAGING = ".portico"
-"""The folder in the root for what is being written; a dotfile, so it is never served."""
+"""The folder in the root for files that are being written; never served (see `PRIVATE`)."""
 
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -55,7 +55,7 @@ def path_names(path: str, *, windows: bool = os.name == "nt") -> tuple[str, ...]
     """
     segments = path[1:].split("/")
     if not (windows or "%" in path or "/." in path or "//" in path or _is_unsafe(path)):
-        return tuple(segments)  # as nearly every path: what follows changes nothing
+        return tuple(segments)  # nearly every path: the steps below would not change it
     names = segments
     if "%" in path:
         if _BAD_PERCENT.search(path):
@@ -85,30 +85,30 @@ def _resolved(names: list[str]) -> list[str]:
 
 
 def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
-    """Whether the system takes `name` for a plain name: no way up or elsewhere, no device."""
+    """Whether `name` is a plain file name on the system: no dot segment, separator or device."""
     if name in _DOTS or "/" in name or _is_unsafe(name):
         return False
     return not (windows and _WINDOWS_UNSAFE.search(name))
 
 
 def _is_unsafe(path: str) -> bool:
-    """Whether a system may take a character of a path for anything but a part of a name."""
+    """Whether a path has a character that is not a part of a name on every system."""
     return "\\" in path or "\0" in path
 
 
 PRIVATE = (".git", ".env", ".ht", ".ssh", ".portico")
-"""Dotfiles whose names begin so hold passwords, keys or histories, and are never served. The last
-are temporary files of our own."""
+"""Prefixes of dotfiles that are never served: those with passwords, keys or histories, and
+Portico's own temporary files."""
 
 
 def is_dotfile(name: str, *, hidden: bool = False) -> bool:
-    """Whether a name is neither served nor listed; with `hidden` only PRIVATE ones are not."""
+    """Whether a dotfile of this name is not served; with `hidden`, only PRIVATE ones are not."""
     return name.startswith(".") and (not hidden or name.lower().startswith(PRIVATE))
 
 
 def is_hidden(names: tuple[str, ...], *, hidden: bool = False) -> bool:
     """Whether one of `names` is a dotfile or dot folder, except "/.well-known/" (RFC 8615)."""
-    if "/." not in "/".join(("", *names)):  # nearly always, and sooner told
+    if "/." not in "/".join(("", *names)):  # nearly always, and faster than the loop
         return False
     return any(
         is_dotfile(name, hidden=hidden) and (index > 0 or name != ".well-known")
@@ -128,7 +128,7 @@ def encode_name(name: str) -> str:
 def encode_path(names: tuple[str, ...]) -> str:
     """Return the absolute path with these `names`; ("",) is the root.
 
-    Raises ValueError for more names of which the first is empty: "//…" is another site's address.
+    Raises ValueError if the first of several names is empty: "//name" would lead to another host.
     """
     if names[0] == "" and len(names) > 1:
         msg = f"not a path below the root: {names!r}"
@@ -139,19 +139,20 @@ def encode_path(names: tuple[str, ...]) -> str:
 def reference(path: str, names: tuple[str, ...]) -> str:
     """Return a relative reference that leads from the target path `path` to `names`.
 
-    Unlike an absolute path, it stays right behind a proxy that strips a prefix. It leads there
-    however `path` is spelled, because clients resolve it against what they sent (RFC 3986, 5.2).
+    Unlike an absolute path, the reference stays right behind a proxy that strips a prefix. It is
+    right for every spelling of `path`, because clients resolve the reference against the target
+    that they sent (RFC 3986, 5.2).
     """
     base = _DOT.sub(".", path).split("/")[1:-1]
     segments = list(map(encode_name, names))
-    if {"", *_DOTS}.isdisjoint(base):  # else climb to the root, as clients differ here
+    if {"", *_DOTS}.isdisjoint(base):  # else climb to the root, since clients differ
         while base and len(segments) > 1 and base[0] == segments[0]:
             del base[0], segments[0]
     depth = 0
     for segment in base:
         depth = max(0, depth - 1) if segment == ".." else depth + (segment != ".")
     text = "../" * depth + "/".join(segments)
-    # Without "./" a name with a colon would be a scheme, and nothing this very document.
+    # Without "./", a colon would end a scheme, and an empty reference would mean this document.
     return text if depth or (segments[0] and ":" not in segments[0]) else f"./{text}"
 
 
@@ -162,5 +163,5 @@ def _decode(name: str, windows: bool) -> str:  # noqa: FBT001
         return os.fsdecode(octets)
     try:
         return octets.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:  # names are text there, so no file has this one
+    except UnicodeDecodeError:  # names on Windows are Unicode, so no file has this one
         raise ProtocolError(400, "The path has a name that is not UTF-8.") from None

@@ -1,12 +1,12 @@
-"""What is answered without TLS where the site is served with it: go to the HTTPS URL.
+"""Redirects requests that come without TLS to the site, which is served with TLS.
 
 Rules:
-- GET and HEAD get 301, which every client knows; others 308, which keeps the method and the content
-  (RFC 9110, 15.4.9), where after 301 a client may send GET instead.
-- The port is that of the site, unless the client uses the usual port of HTTP and this is another:
-  then somebody maps ports, and will map that of HTTPS as well.
-- What lies at /.well-known/acme-challenge/ is served, because an authority asks for it here before
-  there is a certificate (RFC 8555, 8.3).
+- GET and HEAD get 301, which every client knows. Other methods get 308, which keeps the method and
+  the content (RFC 9110, 15.4.9); after 301, a client may send GET instead.
+- The redirect names the port of the site. But if the client uses port 80 and the server listens on
+  another, ports are being mapped; then port 443 is taken to be mapped as well.
+- Files in /.well-known/acme-challenge/ are served without TLS, because a certificate authority
+  requests them before there is a certificate (RFC 8555, 8.3).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HTTP_PORT, HTTPS_PORT = 80, 443
 
 
 class ToHttps:
-    """Redirects, in the place of `site`. `port` is where it is asked, `https_port` the site's."""
+    """Answers in place of `site`. `port` is that without TLS, `https_port` that of the site."""
 
     def __init__(self, site: Site, hosts: Hosts, port: int, https_port: int) -> None:
         self._site = site
@@ -40,7 +40,7 @@ class ToHttps:
         self.fields_read = site.fields_read
 
     def answer(self, request: RequestHead) -> tuple[Response | ContentSink, Dependencies]:
-        """Return the redirect, or the file of a challenge. Raises Waiting, as the site does."""
+        """Return the redirect, or the file of a challenge. Raises as `Site.answer` does."""
         if _is_challenge(request):
             return self._site.answer(request)
         response = self._redirect(request)
@@ -67,7 +67,7 @@ class ToHttps:
 
 
 def _is_challenge(request: RequestHead) -> bool:
-    """Whether a file of that folder is asked for. Raises ProtocolError."""
+    """Whether the request is for a file of an ACME challenge. Raises ProtocolError."""
     if request.method not in {"GET", "HEAD"} or not request.path.startswith("/"):
         return False
     *folder, name = path_names(request.path)
