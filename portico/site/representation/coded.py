@@ -1,8 +1,8 @@
-"""Files that are in a content coding on disk: whether they are what their name says.
+"""Files that are in a content coding on disk: whether their content agrees with their name.
 
-Rule: a file counts as coded only if its octets agree. gzip and zstd have magic numbers, and a gzip
-file ends with the length of its original. brotli has no magic number: what begins as another format
-or as the original is refused.
+Rule: a file counts as coded only if its bytes agree. gzip and zstd have magic numbers, and a gzip
+file ends with the length of its original. brotli has no magic number: a file that begins like gzip
+or zstd, or like its original, is refused.
 Limit: the rest of the content is not decoded here; `portico check` does that.
 """
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 _GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1; 8 is deflate, the only method
 _ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1
-_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after one octet of 50 to 5F (3.1.2): pzstd begins so
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte 50 to 5F (3.1.2); files of pzstd begin so
 _4_GIB = 1 << 32
 _FIELD = "content-encoding"
 _BEGINNING = 64
-"""Octets of a file that are compared with those of its original."""
+"""Bytes at the start of a file that are compared with those of its original."""
 
 _OWN_SUFFIXES = {"gzip": (".gz", ".unityweb"), "br": (".br", ".unityweb"), "zstd": (".zst",)}
-"""Suffixes of files that exist in this coding only, as games for browsers are exported."""
+"""Suffixes of files that exist only in this coding, such as games exported for browsers."""
 
 
 def fault(coded: File, coding: str, original: File | None = None) -> str | None:
-    """Return why a file is not sent as the form of `original` in `coding`; None if it can be.
+    """Return why the file `coded` cannot be sent in place of `original`; None if it can be.
 
-    Raises Waiting.
+    Without `original`, only the format is checked. Raises Waiting.
     """
     try:
         octets = _beginning(coded)
@@ -53,9 +53,10 @@ def fault(coded: File, coding: str, original: File | None = None) -> str | None:
 
 
 def own_type_name(file: File, coding: str) -> str | None:
-    """Return the name that tells the media type of a file that is in `coding`, and has no original.
+    """Return the name that tells the media type of a file that exists only in `coding`.
 
-    That is `game.wasm` for `game.wasm.gz`. None if the file is not in that coding. Raises Waiting.
+    For `game.wasm.gz`, return `game.wasm`. Return None if the file is not in that coding. Raises
+    Waiting.
     """
     if fault(file, coding) is not None:
         return None
@@ -63,17 +64,18 @@ def own_type_name(file: File, coding: str) -> str | None:
     for suffix in _OWN_SUFFIXES[coding]:
         if name.endswith(suffix):
             return name.removesuffix(suffix)
-    if coding == "br":  # only the name can tell that it is
+    if coding == "br":  # only a suffix of brotli would tell that it is
         return None
     return name.removesuffix("z") if name.endswith(".svgz") else name
 
 
 def own_coding(selected: File, coding: str, kind: str, fields: list[Field]) -> list[Field]:
-    """Return `fields` with the Content-Encoding that is true, whatever a rule of the site has set.
+    """Return `fields` with the true Content-Encoding, whatever a rule of the site has set.
 
-    A rule can say it of a file that exists only in a coding, and is asked for by its full name. The
-    media type is then that of the name without the suffix, unless a rule has set another. `coding`
-    and `kind` are those that the file was selected with. Raises Waiting.
+    A rule may set Content-Encoding for a file that exists only in a coding and is requested by its
+    full name, such as `game.wasm.gz`. If the file is in that coding, the field stays, and the media
+    type is that of the name without the suffix, unless a rule has set another. `coding` and `kind`
+    are the content coding and the media type of the selected representation. Raises Waiting.
     """
     said = [value.lower() for name, value in fields if name.lower() == _FIELD]
     if said == ([] if coding == IDENTITY else [coding]):
@@ -105,5 +107,5 @@ def _begins_as(coding: str, octets: bytes) -> bool:
 
 
 def _length_in(gzip: File) -> int:
-    """Return what a gzip file says of its original: the length modulo 2^32 (RFC 1952, 2.3.1)."""
+    """Return the original's length modulo 2^32, with which a gzip file ends (RFC 1952, 2.3.1)."""
     return int.from_bytes(gzip.content.slice(max(0, gzip.size - 4), gzip.size).read(), "little")

@@ -1,11 +1,11 @@
-"""The Content-Type of a file: by its name, and where that does not tell, by how the file begins.
+"""The Content-Type of a file: by its name, and for some types by the start of its content.
 
 The name comes first (see `media`). Then:
 
-1. `.ts` and `.mts` are TypeScript, or video if they begin as an MPEG transport stream does: with an
-   octet 47 every 188 octets, or every 192 after four of time code (ISO 13818-1; BDAV).
-2. UTF-8 is not declared for HTML or CSS that declares another encoding itself, within the octets in
-   which browsers look for that. What is declared in the field would override it.
+1. `.ts` and `.mts` are TypeScript, or video if they begin like an MPEG transport stream: with a
+   byte 47 (hex) every 188 bytes, or every 192 after four bytes of time code (ISO 13818-1; BDAV).
+2. UTF-8 is not declared for HTML or CSS that itself declares another encoding, within the bytes in
+   which browsers look for it, because a declaration in the field would override that of the file.
 
 Limit: a file that exists only in content codings is judged by its name.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from portico.site.origin.protocol import Precompressed
 
 BEGINNING = 1024
-"""Octets of HTML in which browsers look for a declaration (HTML Standard, 13.2.3.2)."""
+"""Bytes of HTML in which browsers look for a declaration (HTML Standard, 13.2.3.2)."""
 TRANSPORT_STREAM = "video/mp2t"
 
 _TRANSPORT_STREAM_SUFFIXES = (".ts", ".mts")
@@ -33,7 +33,7 @@ _MAY_DECLARE = frozenset({_HTML, f"text/css{_UTF8}"})
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _META = re.compile(rb"<meta[\s/][^>]*?charset\s*=\s*[\"']?\s*([^\s\"'/>;]+)")  # in lower case
 _CSS_CHARSET = re.compile(rb'@charset "([^"]*)";')
-# What UTF-8 is called; a page whose declaration can be read is not in UTF-16, whatever it says.
+# Names of UTF-8. Those of UTF-16 are included: a declaration that reads as ASCII is not in UTF-16.
 _MEANS_UTF8 = frozenset(
     {b"utf-8", b"utf8", b"unicode-1-1-utf-8", b"utf-16", b"utf-16le", b"utf-16be"}
 )
@@ -47,24 +47,24 @@ def content_type(found: File | Precompressed) -> str:
     content = found.content
     try:
         beginning = (content if found.size <= BEGINNING else content.slice(0, BEGINNING)).read()
-    except OSError:  # which will show when it is sent
+    except OSError:  # occurs again when the content is sent, and is handled there
         return kind
     return refined(kind, found.name, beginning)
 
 
 def reads_beginning(name: str) -> bool:
-    """Whether a file of this name may be text or video."""
+    """Whether a file of this name may be text or video, so that its start has to be read."""
     return name.lower().endswith(_TRANSPORT_STREAM_SUFFIXES)
 
 
 def refined(kind: str, name: str, beginning: bytes) -> str:
-    """Return the type of a file that begins so; `kind` is what its name tells."""
+    """Return the Content-Type of a file that starts with `beginning`; its name tells `kind`."""
     if kind not in _MAY_DECLARE:
         is_video = reads_beginning(name) and _is_transport_stream(beginning)
         return TRANSPORT_STREAM if is_video else kind
     if kind == _HTML:
         text = beginning.lower()
-        if b"charset" not in text:  # which costs less than the pattern
+        if b"charset" not in text:  # faster than the pattern
             return kind
         found = _META.search(_COMMENT.sub(b"", text) if b"<!--" in text else text)
     else:
@@ -74,7 +74,7 @@ def refined(kind: str, name: str, beginning: bytes) -> str:
 
 
 def _is_transport_stream(octets: bytes) -> bool:
-    """Whether the first packets begin where packets begin; a shorter file is none."""
+    """Whether the first two packets begin with the sync byte; False for a shorter file."""
     return any(
         len(octets) > start + size and octets[start] == octets[start + size] == _SYNC
         for start, size in ((0, 188), (4, 192))

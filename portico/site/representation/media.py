@@ -8,11 +8,11 @@ Types are written as IANA registers them; unregistered ones have the name in com
                 which the parameter would override (RFC 7303, 3), so it has none.
     suffix      The part after the last dot, in any case: `app.tar.gz` is a gzip file. A dot at the
                 beginning of a name starts no suffix.
-    source      Code and configuration are `text/plain`, which a browser shows; it would save what
-                has a type that it does not know, such as `application/yaml`.
+    source      Code and configuration are `text/plain`, which browsers show. They would save a file
+                of a type that they do not know, such as `application/yaml`.
     the rest    `application/octet-stream` (RFC 2046, 4.5.1). A browser saves such files.
 
-Limit: only the name counts. What depends on the content, `content_type` adds.
+Limit: only the name counts here; `content_type` looks at the content as well.
 """
 
 from __future__ import annotations
@@ -387,7 +387,7 @@ _BY_FOLDER = """
 
 
 def _read(table: str) -> dict[str, str]:
-    """Return the rows of a table as a dictionary. Titles are the lines without a `/`."""
+    """Return the rows of a table as a dictionary. Lines without a `/` are titles."""
     types: dict[str, str] = {}
     for row in table.splitlines():
         words = row.split()
@@ -434,17 +434,17 @@ def media_type(name: str, names: Sequence[str] = ()) -> str:
 
 
 def is_listed(name: str) -> bool:
-    """Return whether the suffix of a file is in the table, perhaps as octets of no other type."""
+    """Return whether the suffix of a file is in the table, even if only as `UNKNOWN`."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and suffix.lower() in _TYPE_OF_SUFFIX
 
 
 @lru_cache(maxsize=512)
 def is_compressible(media_type: str) -> bool:
-    """Whether content of this type shrinks under a content coding, as text does.
+    """Whether content of this type becomes smaller in a content coding, as text does.
 
     `media_type` is a field value, with or without parameters, in any case. Types that are already
-    compressed (images, sound, video, archives, WOFF fonts) and unknown ones do not.
+    compressed (images, sound, video, archives, WOFF fonts) and unknown types do not.
     """
     essence = media_type.partition(";")[0].strip().lower()
     return (

@@ -1,8 +1,8 @@
 """The Response to GET or HEAD with a selected representation, in the order of RFC 9110, 13.2.2.
 
-1. Preconditions: 412, or 304 when the client's copy is current.
-2. If-Range: when the client's part is of another version, Range is ignored.
-3. Range (14.2): 206, or 416 when no part of it lies within the content.
+1. Preconditions: 412, or 304 if the client's copy is current.
+2. If-Range: if the client's part is of another version, Range is ignored.
+3. Range (14.2): 206, or 416 if no requested range lies within the content.
 4. Otherwise 200.
 """
 
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from portico.site.representation.select import Note, Selected
 
     Ranges = Sequence[tuple[int, int]]
-    """Where each range begins and ends (exclusive)."""
+    """The start and the end (exclusive) of each range."""
 
 RANGE_NOT_SATISFIABLE = 416
 
 _NO_DATE = 1
-"""Seconds since the epoch up to which a time says nothing of a file: Nix sets 1, Bazel and
-other makers of reproducible images 0."""
+"""Seconds since the epoch up to which a time is not the date of a change: Nix sets 1 for all files,
+Bazel and other tools for reproducible images set 0."""
 
 # The fields of a 200 that a 304 leaves out, because the client has them (RFC 9110, 15.4.5).
 _NOT_IN_304 = frozenset(
@@ -63,13 +63,14 @@ _NOT_IN_304 = frozenset(
         "x-content-type-options",
     }
 )
-# The fields that a 206 leaves out for If-Range, since that client has a part already (15.3.7).
+# The fields that a 206 leaves out if the request has If-Range, since such a client has them from an
+# earlier part (15.3.7).
 _NOT_IN_RESUMED = frozenset(
     {"content-disposition", "content-encoding", "content-language", "content-type", "last-modified"}
 )
 
 _CHANGING = FIELDS | {"range", "want-content-digest"}
-"""Fields of a request of which one makes a difference to a 200, or turns it into another status."""
+"""Request fields that can change a 200, or turn it into another status."""
 
 _OUTCOMES = {
     PROCEED: "they hold",
@@ -102,15 +103,15 @@ def fields_of(selected: Selected, cache_control: str, now: float) -> list[Field]
 def last_modified(file: File, now: float) -> int | None:
     """Return the date of Last-Modified in whole seconds, never later than `now` (8.8.2.1).
 
-    None for a file of the first second of 1970 or before. Tools that make the same image from the
-    same input set such a time for all files: it would be the same for a new version.
+    Return None for a time up to _NO_DATE: tools that build reproducible images set such a time for
+    all files, so a new version would have the same date.
     """
     seconds = int(min(file.modified, now) // 1)
     return seconds if seconds > _NO_DATE else None
 
 
 def repr_digest(request: RequestHead, selected: Selected) -> list[Field]:
-    """Return Repr-Digest, if it is requested and known (RFC 9530, 3)."""
+    """Return Repr-Digest if the request wants it and the digest is known, else [] (RFC 9530, 3)."""
     digest = selected.file.digest
     if (
         "want-repr-digest" not in request.field_names
@@ -156,7 +157,7 @@ def respond(
 
 
 def under_conditions(request: RequestHead, response: Response) -> Response:
-    """Return `response`, a 200 of a page made here; or 304 or 412, which its entity tag decides."""
+    """Return `response`, a 200 with a generated page, or 304 or 412 as its entity tag decides."""
     tag = next((value for name, value in response.fields if name == "ETag"), None)
     if tag is None or not is_conditional(request.fields):
         return response
@@ -169,7 +170,7 @@ def under_conditions(request: RequestHead, response: Response) -> Response:
 
 
 def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Ranges) -> Response:
-    """Return 206 with the ranges, or 416 where there are none."""
+    """Return 206 with the ranges, or 416 if `ranges` is empty."""
     if not ranges:
         return Response(RANGE_NOT_SATISFIABLE, [("Content-Range", unsatisfied_range(file.size))])
     left_out = {"content-length"}
@@ -182,7 +183,7 @@ def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Rang
         length = end - start
         added = [("Content-Range", content_range(start, end, file.size))]
     else:
-        # The author of the file cannot have put it there: it depends on the content itself.
+        # No author can put the boundary into the file, because it depends on the content.
         boundary = sha256(f"{file.etag}{ranges}".encode("ascii"))[:18].hex()
         media_type = next((value for name, value in fields if name.lower() == "content-type"), None)
         parts = Multipart(ranges, media_type, file.size, boundary)
@@ -200,7 +201,7 @@ def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Rang
 
 
 def _shown(ranges: Ranges | None) -> str:
-    """Return what a Range field selects, for people."""
+    """Return a text for people: what a Range field selects."""
     if ranges is None:
         return "the whole, because it is not a range that can be sent as a part"
     return ", ".join([f"{start}-{end - 1}" for start, end in ranges]) or "nothing"
@@ -209,7 +210,7 @@ def _shown(ranges: Ranges | None) -> str:
 def _cut(content: ByteSource, ranges: Ranges, *, at_once: bool) -> list[ByteSource]:
     """Return each range of a file's content.
 
-    `at_once`: read small ones now, which costs less than to send each of several from the file.
+    With `at_once`, small ranges are read now: to send each of several from the file costs more.
     """
     parts = [content.slice(start, end) for start, end in ranges]
     if at_once and sum(map(len, parts)) <= SMALL:

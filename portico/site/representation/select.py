@@ -1,8 +1,8 @@
 """Select the representation of a file for a request: its content coding (RFC 9110, 12.5.3).
 
-Rule: each coding is a representation of its own, with its own tag, length and ranges. A
-precompressed sibling is used where there is one that is what its name says (see `coded`);
-otherwise a compressed copy, once it is made.
+Rule: each coding is a representation of its own, with its own entity tag, length and ranges. A
+precompressed sibling is used if there is one and its content agrees with its name (see `coded`);
+without siblings, a compressed copy is used once it is made.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from portico.site.origin.protocol import Origin, Precompressed
 
     Note = Callable[..., None]
-    """Receives each step of a decision: a text with places for `%`, and the values for them."""
+    """Receives each step of a decision: a format string for `%`, and its values."""
 
 
 _NAMING_TAGS = frozenset({"if-match", "if-none-match", "if-range"})
 
 
 REPORTS = 1000
-"""Names of siblings that cannot be used that are reported."""
+"""Most siblings of which it is reported that they cannot be used."""
 
 
 def silent(_text: str, *_values: object) -> None:
@@ -57,33 +57,33 @@ class Selected:
         shares_date: bool,
     ) -> None:
         self.file = file
-        """What holds its content: the file itself, or a coded form of it."""
+        """The file that has the content: the requested file itself, or a coded form of it."""
         self.media_type = kind
         self.coding = coding
         self.dependencies = dependencies
         self.varies = varies
-        """Another Accept-Encoding might select another representation."""
+        """Whether another Accept-Encoding might select another representation."""
         self.shares_date = shares_date
-        """The client may have got another coding before, with the same Last-Modified."""
+        """Whether the client may have got another coding before, with the same Last-Modified."""
 
 
 class Unacceptable:
-    """There is no representation that the client accepts (RFC 9110, 15.5.7)."""
+    """The result if there is no representation that the client accepts (RFC 9110, 15.5.7)."""
 
     def __init__(
         self, available: list[str], dependencies: Dependencies, *, is_pending: bool
     ) -> None:
         self.available = available
-        """The content codings that there are; none if no file is what its name says."""
+        """The content codings that there are; empty if no sibling can be used."""
         self.dependencies = dependencies
         self.is_pending = is_pending
-        """One that the client accepts is being made."""
+        """Whether a copy that the client accepts is being made."""
 
 
 class Selector:
-    """Selects among the codings of files in `origin`; `copies` are those compressed here.
+    """Selects among the codings of files in `origin`; `copies` makes compressed copies.
 
-    `report` is told of each precompressed sibling that cannot be used.
+    `report` receives a message for each precompressed sibling that cannot be used.
     """
 
     def __init__(
@@ -102,16 +102,17 @@ class Selector:
     def choose(self, request: RequestHead, found: File | Precompressed) -> Selected | Unacceptable:
         """Return the representation that the client prefers (RFC 9110, 12.5.3).
 
-        The file without a coding comes first, if the client accepts that, when a condition names it
-        (or the client's copy would become useless as soon as a compressed one has been made), and
-        when a Range is requested: many clients send Accept-Encoding by default, and none of them
-        can decode a slice of a coded representation. A coding that a condition names stays, so that
-        a download of coded content can be resumed.
+        If the client accepts the file without a coding, the file comes first in two cases. One is
+        that a condition names its entity tag: otherwise the client's copy would become useless as
+        soon as a compressed copy is made. The other is that a Range is requested: many clients send
+        Accept-Encoding by default, and none of them can decode a slice of a coded representation.
+        But a coding whose entity tag a condition names stays selected, so that a download of coded
+        content can be resumed.
         """
         kind = content_type(found)
         codings = found.codings or self._copy_codings(kind, found)
         if request.get("accept-encoding") is None and isinstance(found, File):
-            # It comes first then: see `acceptable`.
+            # Without Accept-Encoding, the file without a coding comes first: see `acceptable`.
             if codings:
                 self._note("Compression: uncompressed (possible: %s).", ", ".join(codings))
             return Selected(
@@ -168,7 +169,7 @@ class Selector:
     def _in_coding(self, coding: str, found: File | Precompressed) -> File | Dependency | None:
         """Return the file in a coding, or None if there is none that can be used.
 
-        While a copy is being made, return a dependency that holds until it is done.
+        While a copy is being made, return a dependency that holds until the copy is ready.
         """
         if isinstance(found, File):
             if coding == IDENTITY:
@@ -199,7 +200,7 @@ class Selector:
 
 
 def _tags_in(request: RequestHead) -> str:
-    """Return the field values in which a client names the versions that it has."""
+    """Return the values of the conditions in which a client names its copies' entity tags."""
     if not is_conditional(request.fields):
         return ""
     return ", ".join([value for name, value in request.fields if name in _NAMING_TAGS])
