@@ -1,7 +1,7 @@
-"""What lies in a site's files: text that is not UTF-8, unknown types, stale compressed files.
+"""Checks the content of files: text that is not UTF-8, unknown types, stale compressed files.
 
 Rule: a file is judged by the Content-Type with which it is served. A compressed file that is not
-older than its original is sent in its place, so it must decode to the same octets.
+older than its original is sent in place of the original, so it must decode to the same bytes.
 Limits: files above PARSE_LIMIT are not searched for links; br and zstd are decoded only where a
 library for them is installed.
 """
@@ -35,17 +35,17 @@ _UTF8_BY_DEFINITION = frozenset(
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _TEXT = "text/plain; charset=utf-8"
-"""What the site's rules are read as."""
+"""The Content-Type by which the site's rules files are judged."""
 _PIECE = 1 << 18
 _BROTLI_PIECE = 512
-"""Compressed octets that are decoded at a time, since a few of them can stand for megabytes."""
+"""Compressed bytes that are decoded at a time, since a few of them can expand to megabytes."""
 
 
 def check_content(item: Item, links: Links, findings: Findings) -> bool:
-    """Report text that is not UTF-8; give the links in it to `links`.
+    """Report text that is not UTF-8; pass other text to `links`, which collects the links in it.
 
-    `item` is a file that is served, or one of the site's rules. Return whether it is text of no
-    known type. Binary data of no known type is no finding: octets of any kind is what it is.
+    `item` is a file that is served, or one of the site's rules files. Return whether it is text of
+    unknown type. Binary data of unknown type is not reported, because it is served as such.
     """
     kind = _TEXT if item.is_rules_file else media_type(item.name, item.names)
     essence = kind.partition(";")[0]
@@ -57,7 +57,7 @@ def check_content(item: Item, links: Links, findings: Findings) -> bool:
     try:
         with open(item.path, "rb") as file:
             is_small = os.fstat(file.fileno()).st_size <= PARSE_LIMIT
-            for number, octets in enumerate(file, 1):  # noqa: B007 (read where it fails)
+            for number, octets in enumerate(file, 1):  # noqa: B007 (for the line that fails)
                 line = octets.decode()
                 lines += [line] * is_small
     except UnicodeDecodeError:
@@ -79,7 +79,7 @@ def check_content(item: Item, links: Links, findings: Findings) -> bool:
 
 
 def report_type(item: Item, links: Links, findings: Findings) -> None:
-    """Report a text of unknown media type, unless a link offers to save it anyway."""
+    """Report a text of unknown media type, unless a link offers it as a download."""
     if links.offers_to_save(item.names):
         return
     suffix = item.name.rpartition(".")[2].lower() if "." in item.name[1:] else ""
@@ -112,7 +112,7 @@ def _mismatch(coding: str, item: Item, original: Item) -> str | None:
             if not same or expected.read(1):
                 return f'It does not decode to the content of "{original.name}".'
     except (ImportError, FileNotFoundError, PermissionError):
-        pass  # no library, gone meanwhile, or reported as not readable
+        pass  # no library, removed meanwhile, or reported as not readable
     except Exception as problem:  # noqa: BLE001 (each library has errors of its own)
         return f"It cannot be decoded ({problem})."
     return None

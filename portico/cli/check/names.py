@@ -1,9 +1,9 @@
-"""What the name of a file or folder tells: secrets and leftovers, names and symlinks that surprise.
+"""Checks the names of files and folders: secrets, leftovers, and what the server does not serve.
 
-Rule: what the server does is asked of the code that decides it (`site.target`); what other systems
-do is stated here. Where the name of a secret has harmless uses too (.pem, .key, .json), the first
-64 KiB of the content have to hold a private key.
-Limit: a secret that has another name, or lies in an archive, is not found.
+Rule: the server's own code (`site.target`) decides which names are served; the rules of other
+systems are stated here. If the name of a secret is also used for harmless files (.pem, .key,
+.json), a file is reported only if a private key is in the first 64 KiB of the content.
+Limit: a secret with another name, or in an archive, is not found.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _LOOK = 65536
-"""Octets of a file in which a private key is looked for. The largest in use have about 13,000."""
+"""Bytes of a file in which a private key is looked for. The largest keys have about 13,000."""
 
 _KEY = rb"PRIVATE KEY-----|PuTTY-User-Key-File"
 _ACCOUNT = rb'"private_key"\s*:\s*"(?:-----BEGIN|[^"]{16})'
 
-# What must match a whole name in lower case, which ends with "/" if it is a folder's; what it looks
-# like; and what must be in the content, if the name does not tell.
+# A pattern for the whole name in lower case, followed by "/" for a folder; what such an entry looks
+# like; and a pattern for the content, if the name alone does not tell.
 _SECRETS = (
     (r"\.(git|svn|hg|bzr)/?", "the history of the sources", b""),
     (r"\.(aws|azure)/?", "credentials of a cloud account", b""),
@@ -54,7 +54,7 @@ _SECRETS = (
 
 
 def check_collisions(items: Sequence[Item], findings: Findings) -> None:
-    """Report names in one folder that macOS or Windows take for the same."""
+    """Report names in one folder that macOS or Windows treat as the same name."""
     first: dict[str, str] = {}
     for item in items:
         known = first.setdefault(fold(item.name), item.name)
@@ -67,12 +67,12 @@ def check_collisions(items: Sequence[Item], findings: Findings) -> None:
 
 
 def fold(name: str) -> str:
-    """Return `name` in a form that is the same for names that macOS or Windows take for one."""
+    """Return `name` in a form that is equal for names that macOS or Windows treat as the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def check_secret(item: Item, findings: Findings) -> bool:
-    """Report a file or folder that should not lie in a site. Return whether it is one."""
+    """Report a secret or leftover, which should not be in a site. Return whether `item` is one."""
     meaning = _secret(item)
     if meaning is None:
         return False
@@ -87,7 +87,7 @@ def check_secret(item: Item, findings: Findings) -> bool:
 
 
 def _secret(item: Item) -> str | None:
-    """Return what the item seems to hold; None for nothing of this kind."""
+    """Return what the item seems to be; None if it is neither a secret nor a leftover."""
     if not (item.is_file or item.is_folder) or (item.leads_out and not item.is_hidden):
         return None
     name = item.name.lower() + "/" * item.is_folder
@@ -108,7 +108,7 @@ def _beginning(item: Item) -> bytes:
 
 
 def check_name(item: Item, findings: Findings) -> None:
-    """Report a name that is not served everywhere, or leads to nothing that is."""
+    """Report an item that is not served: for its name, its target, its type, or its permissions."""
     if item.is_hidden:
         return
     problem = _name_problem(item.name) or _target_problem(item)
@@ -124,7 +124,7 @@ def check_name(item: Item, findings: Findings) -> None:
 
 
 def _name_problem(name: str) -> tuple[str, str] | None:
-    """Return what is wrong with a name, and what to do."""
+    """Return what is wrong with a name and how to mend it; None if nothing is wrong."""
     cure = "Rename it."
     if not is_safe(name, windows=False):
         return "A name with a backslash is never served (400).", cure
@@ -139,7 +139,10 @@ def _name_problem(name: str) -> tuple[str, str] | None:
 
 
 def _target_problem(item: Item) -> tuple[str, str] | None:
-    """Return what is wrong with what a name leads to, and what to do."""
+    """Return what is wrong with the target of a symlink, or with the type of an item, and the cure.
+
+    Return None if nothing is wrong.
+    """
     if item.leads_out:
         cure = "Put a copy in its place, or serve the folder that holds both."
         return "The symlink leads out of the site, so it is not served (404).", cure

@@ -1,7 +1,7 @@
-"""A site's own rules, _redirects and _headers: lines that are skipped, redirects that go wrong.
+"""Checks a site's rules, _redirects and _headers: skipped lines, loops, missing destinations.
 
-Rule: the files are read by the code that the server reads them with.
-Limit: where a destination has placeholders, what it leads to is not known and not looked for.
+Rule: the files are parsed by the server's own code.
+Limit: a destination with placeholders is not checked, because its path depends on the request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from portico.site.rules.redirects import Rule
 
 _CAPTURED = "any~"
-"""Stands in what a sample of a pattern captures (see `pattern.Pattern.sample`)."""
+"""Occurs in each word that a sample of a pattern captures (see `pattern.Pattern.sample`)."""
 
 
 def check_rules(root: str, links: Links, findings: Findings) -> None:
@@ -48,7 +48,7 @@ def check_rules(root: str, links: Links, findings: Findings) -> None:
 
 
 def _check_destination(rule: Rule, links: Links, findings: Findings) -> None:
-    """Report a rule that leads to nothing in this site."""
+    """Report a rule whose destination is in this site, but does not exist there."""
     host, path, query = rule.sample()
     found = rule.match(normal_path(path), query, host)
     if found is None or _CAPTURED in found.location:
@@ -57,7 +57,7 @@ def _check_destination(rule: Rule, links: Links, findings: Findings) -> None:
     if target is None:
         return
     if found.status not in REWRITES:
-        if links.follow(target.path, navigates=True).status:  # else it is part of a loop
+        if links.follow(target.path, navigates=True).status:  # status 0: a loop, reported above
             links.add(REDIRECTS, OWN + "/", Link(found.location, rule.line, navigates=True))
     elif not links.has_file(target.path):
         what = f"The rule answers with the content of {shown_path(target.path)}, but there is none."
