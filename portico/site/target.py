@@ -102,7 +102,7 @@ Portico's own temporary files."""
 
 
 def is_dotfile(name: str, *, hidden: bool = False) -> bool:
-    """Whether a dotfile of this name is not served; with `hidden`, only PRIVATE ones are not."""
+    """Whether `name` is a dotfile that is not served; with `hidden`, only PRIVATE ones are not."""
     return name.startswith(".") and (not hidden or name.lower().startswith(PRIVATE))
 
 

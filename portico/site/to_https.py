@@ -1,4 +1,4 @@
-"""Redirects requests that come without TLS to the site, which is served with TLS.
+"""Redirects requests without TLS to the HTTPS URL, for a site that is served with TLS.
 
 Rules:
 - GET and HEAD get 301, which every client knows. Other methods get 308, which keeps the method and
@@ -29,7 +29,7 @@ HTTP_PORT, HTTPS_PORT = 80, 443
 
 
 class ToHttps:
-    """Answers in place of `site`. `port` is that without TLS, `https_port` that of the site."""
+    """Answers in place of `site` on `port`, without TLS; `https_port` is that of the site."""
 
     def __init__(self, site: Site, hosts: Hosts, port: int, https_port: int) -> None:
         self._site = site

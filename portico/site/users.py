@@ -123,7 +123,7 @@ class Users:
             return None
         self._take_back_guess(peer)
         with self._lock:
-            if self._read == state:  # else the file has changed, perhaps without this user
+            if self._read == state:  # else the file has changed, and may lack this user
                 self._right.put(key, name)
         return name
 

@@ -108,7 +108,7 @@ def _beginning(item: Item) -> bytes:
 
 
 def check_name(item: Item, findings: Findings) -> None:
-    """Report an item that is not served: for its name, its target, its type, or its permissions."""
+    """Report an item whose name, target, type or permissions may keep it from being served."""
     if item.is_hidden:
         return
     problem = _name_problem(item.name) or _target_problem(item)

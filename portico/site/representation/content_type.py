@@ -58,7 +58,7 @@ def reads_beginning(name: str) -> bool:
 
 
 def refined(kind: str, name: str, beginning: bytes) -> str:
-    """Return the Content-Type of a file that starts with `beginning`; its name tells `kind`."""
+    """Return the Content-Type of a file that starts so; `kind` is the one that its name tells."""
     if kind not in _MAY_DECLARE:
         is_video = reads_beginning(name) and _is_transport_stream(beginning)
         return TRANSPORT_STREAM if is_video else kind

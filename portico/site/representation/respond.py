@@ -183,7 +183,7 @@ def _partial(request: RequestHead, file: File, fields: list[Field], ranges: Rang
         length = end - start
         added = [("Content-Range", content_range(start, end, file.size))]
     else:
-        # No author can put the boundary into the file, because it depends on the content.
+        # The boundary depends on the content, so that nobody can write a file that contains it.
         boundary = sha256(f"{file.etag}{ranges}".encode("ascii"))[:18].hex()
         media_type = next((value for name, value in fields if name.lower() == "content-type"), None)
         parts = Multipart(ranges, media_type, file.size, boundary)

@@ -34,7 +34,7 @@ _NAMING_TAGS = frozenset({"if-match", "if-none-match", "if-range"})
 
 
 REPORTS = 1000
-"""Most siblings of which it is reported that they cannot be used."""
+"""Most unusable siblings that are reported."""
 
 
 def silent(_text: str, *_values: object) -> None:
