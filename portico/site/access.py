@@ -8,8 +8,8 @@ need a password if there are users.
 Blocks are matched against decoded names (see `target`), so no percent-encoding evades a block.
 `/inbox/*` also matches the folder itself.
 
-Limit: blocks are case-sensitive even on a file system that ignores case. There, a path spelled in
-another case does not match the block.
+Blocks match in any letter case and Unicode normalization form, since some file systems take such
+spellings for the same name.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Access:
         return not self._has_users or READ in self.rights(names, None)
 
     def _given(self, names: tuple[str, ...]) -> dict[str, Rights]:
-        path = "/" + "/".join(names)
+        path = _folded("/" + "/".join(names))
         for pattern, given in self._blocks:
             if pattern.match(path):
                 return given
@@ -107,8 +107,18 @@ def _blocks(config: Config) -> list[Block]:
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
-    """Return a pattern for the paths to which a block applies."""
+    """Return a pattern for the folded paths to which a block applies."""
+    glob = _folded(glob)
     pattern = translate(glob)
     if glob.endswith("/*") and len(glob) > 2:
         pattern = f"{pattern}|{translate(glob.removesuffix('/*'))}"
     return re.compile(pattern)
+
+
+def _folded(path: str) -> str:
+    """Return what is the same for all spellings that a file system may take for one name."""
+    if path.isascii():
+        return path.lower()
+    from unicodedata import normalize
+
+    return normalize("NFD", normalize("NFD", path).casefold())

@@ -79,6 +79,7 @@ class Users:
         self._verifications = BoundedSemaphore(VERIFICATIONS)
         self._key = os.urandom(32)
         self._read: Fingerprint | None = None  # the state of the file that was read
+        self._mistakes: list[str] = []
         self._hashes: dict[str, str] = {}
         self._tokens: dict[bytes, str] = {}
         self._right: BoundedCache[bytes, str] = BoundedCache(REMEMBERED)
@@ -137,16 +138,16 @@ class Users:
         if not may_wait:
             raise Waiting(PLACE)
         with self._lock:
-            self._hashes, self._tokens, self._read = {}, {}, None
-            self._right = BoundedCache(REMEMBERED)
             try:
-                self._hashes, self._tokens, mistakes = read_users(self._path)
+                hashes, tokens, mistakes = read_users(self._path)
             except ConfigError as problem:
-                mistakes = [str(problem)]
-            else:
-                self._read = now
-        for mistake in mistakes:
-            self._report(mistake)
+                hashes, tokens, mistakes, now = {}, {}, [str(problem)], None
+            self._hashes, self._tokens, self._read = hashes, tokens, now
+            self._right = BoundedCache(REMEMBERED)
+            known, self._mistakes = self._mistakes, mistakes
+        if mistakes != known:  # not again with each request, while the file cannot be read
+            for mistake in mistakes:
+                self._report(mistake)
 
     # Rate limit: a token bucket for each address, as (guesses left, the time when that was so).
 
@@ -175,13 +176,15 @@ def read_users(path: str) -> tuple[dict[str, str], dict[bytes, str], list[str]]:
     """
     try:
         with open(path, "rb") as file:
-            text = file.read(FILE_LIMIT + 1).decode()
+            octets = file.read(FILE_LIMIT + 1)
     except OSError as problem:
         raise ConfigError(f"{path}: {why_unreadable(path, problem)} (--users)") from None
+    if len(octets) > FILE_LIMIT:
+        raise ConfigError(f"{path}: is larger than {FILE_LIMIT >> 20} MiB")
+    try:
+        text = octets.decode()
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8; save it so") from None
-    if len(text) > FILE_LIMIT:
-        raise ConfigError(f"{path}: is larger than {FILE_LIMIT >> 20} MiB")
     hashes: dict[str, str] = {}
     tokens: dict[bytes, str] = {}
     mistakes = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config.config import ConfigError
 from portico.server.embedded import Server
 from portico.site import users
 from tests.server.clients import Answer, Client, get, request
@@ -183,6 +184,12 @@ def test_mistakes_in_the_file_are_told(tmp_path: Path, line: str, problem: str) 
     _, _, mistakes = users.read_users(str(tmp_path / "users"))
     assert len(mistakes) == 1
     assert problem in mistakes[0]
+
+
+def test_a_file_that_is_too_large_is_not_read_in_part(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("# \u00e9\n" * (users.FILE_LIMIT // 5 + 1))
+    with pytest.raises(ConfigError, match="larger than 4 MiB"):
+        users.read_users(str(tmp_path / "users"))
 
 
 def test_hashes_of_other_tools() -> None:

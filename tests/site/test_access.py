@@ -14,6 +14,7 @@ BLOCKS = [
     {"path": "/inbox/*", "anonymous": ["create"], "alice": ["read", "write"]},
     {"path": "/staff/*", "users": ["read"], "bob": "create"},
     {"path": "*.secret"},
+    {"path": "/été/*", "users": ["read"]},
     {"path": "/*", "anonymous": ["read"], "users": ["create", "delete"]},
 ]
 
@@ -38,6 +39,11 @@ def rights(path: str, user: str | None = None, **options: object) -> str:
         ("/staff/a", "alice", "read"),
         ("/staff/a", "bob", "create read"),
         ("/a.secret", "alice", ""),
+        ("/A.SECRET", "alice", ""),
+        ("/Staff/a", None, ""),
+        ("/\u017ftaff/a", None, ""),  # a long s, which file systems that ignore case take for one
+        ("/été/a", None, ""),
+        ("/ÉTÉ/a", "alice", "read"),
         ("/a", None, "read"),
         ("/a", "alice", "create delete read"),
     ],

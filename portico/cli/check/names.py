@@ -146,8 +146,8 @@ def _target_problem(item: Item) -> tuple[str, str] | None:
     if item.leads_out:
         cure = "Put a copy in its place, or serve the folder that holds both."
         return "The symlink leads out of the site, so it is not served (404).", cure
-    if item.status is None:
+    if item.status is None and item.problem is None:
         return "The symlink leads to nothing.", "Correct or delete it."
-    if not item.is_folder and not item.is_file:
+    if item.status is not None and not item.is_folder and not item.is_file:
         return "This is neither a file nor a folder, so it is not served (404).", "Move it away."
     return None

@@ -142,11 +142,15 @@ def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
 
 def test_what_may_not_be_read_is_found() -> None:
     with public_folder() as root:
-        write(root, {"page.html": "x", "closed.html": "x", "shut/a.txt": "x"})
+        write(root, {"page.html": "x", "closed.html": "x", "shut/a.txt": "x", "dim/b.txt": "x"})
         (root / "closed.html").chmod(0)
         (root / "shut").chmod(0o600)
+        (root / "dim").chmod(0o744)  # its names can be read, and nothing of them
         with unprivileged():
-            assert places(check(root), "access") == [("closed.html", None), ("shut", None)]
+            found = check(root)
+            closed = ["closed.html", "dim", "dim/b.txt", "shut"]
+            assert places(found, "access") == [(path, None) for path in closed]
+        (root / "dim").chmod(0o700)
         (root / "shut").chmod(0o700)
 
 
