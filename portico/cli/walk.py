@@ -12,9 +12,9 @@ import stat
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from portico.site.dotfiles import is_hidden
 from portico.site.origin.fingerprint import is_below, status_of
 from portico.site.rules.rulebook import is_rules_file
-from portico.site.target import is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, ClassVar
 from portico.http.content import ContentChanged, Outgoing
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
+from portico.server.fairness import REQUESTS_AT_ONCE
 from portico.server.net.loop import LAST, READ, WRITE
 from portico.server.net.send_queue import SendQueue
 from portico.server.net.transport import MORE, RECEIVE, RECEIVE_CONTENT
-from portico.server.progress import Progress
 from portico.server.responder import Undecided
-from portico.server.shares import REQUESTS_AT_ONCE
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, QUEUED, SEND, WAIT
 from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER, TIMED_OUT
+from portico.server.timeouts import Progress
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:

@@ -25,14 +25,15 @@ from portico.http.dates import imf_fixdate
 from portico.http.h1.head import HeadParser, request_line_of, without_query
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head, in_chunks
 from portico.http.message import ProtocolError, Response
+from portico.server.fairness import Shares
 from portico.server.net.loop import report_bug
 from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.request_content import RequestContent
-from portico.server.shares import Shares
-from portico.server.states import IDLE, time_limits
+from portico.server.states import IDLE
 from portico.server.telemetry.ends import STATUSES
 from portico.server.telemetry.faults import Faults
 from portico.server.telemetry.telemetry import Telemetry
+from portico.server.timeouts import time_limits
 from portico.site.origin.open_file import Waiting
 
 if TYPE_CHECKING:

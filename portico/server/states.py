@@ -17,38 +17,7 @@ Each line tells what a connection waits for in a state, and what happens then.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from portico.config.config import Config
-
 IDLE, HEAD, QUEUED, CONTENT, WAIT, SEND, LINGER, CLOSED = range(8)
 
 BUSY = (QUEUED, CONTENT, WAIT, SEND)
 """States in which a response is under way."""
-
-CONTENT_RATE = 1024
-"""Octets of content that must come in a second, on average, wanted or not. A client that pauses has
-`head_timeout` to go on, or LINGER_SILENCE."""
-LINGER_SILENCE = 5.0
-"""How long a client has to close, or to go on sending, when its system has the whole of the last
-response. As long as nginx gives it."""
-LINGER_SECONDS = 30.0
-"""How long it may go on sending then, however much that is: as long as with nginx."""
-LOOKS = 8
-"""How often, within `send_timeout`, a connection looks whether its client still reads."""
-
-
-def time_limits(config: Config) -> dict[int, float]:
-    """Return how long each state may last, in seconds, before the connection is closed.
-
-    CONTENT and LINGER are prolonged by what comes, SEND and LINGER as long as the client reads.
-    """
-    return {
-        IDLE: config.idle_timeout,
-        HEAD: config.head_timeout,
-        QUEUED: config.head_timeout,
-        CONTENT: config.head_timeout,
-        WAIT: config.send_timeout,
-        SEND: config.send_timeout / LOOKS,
-        LINGER: LINGER_SILENCE,
-    }

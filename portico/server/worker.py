@@ -20,11 +20,12 @@ from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
 from portico.server.clients import Clients, Door
+from portico.server.fairness import LISTING_SECONDS, Shares
+from portico.server.net.descriptors import Descriptors
 from portico.server.net.listeners import CLEAR, HTTPS, REDIRECT, has_tls, is_loopback, is_unix
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
 from portico.server.responder import Responder
-from portico.server.shares import LISTING_SECONDS, Descriptors, Shares
 from portico.server.states import BUSY, SEND
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.compression.cache import CompressionCache
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
+    from portico.server.client_limits import ClientLimits
     from portico.server.clients import Secure
-    from portico.server.limits import Limits
     from portico.server.net.certificates import Certificates
     from portico.server.net.transport import Plain
     from portico.server.processes.sandbox import Held
@@ -119,11 +120,11 @@ class Worker:
         mounts = self._folder.mounts
         self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
-        self._limits: Limits | None = None
+        self._limits: ClientLimits | None = None
         if config.client_connections or config.client_requests or config.client_bandwidth:
-            from portico.server.limits import Limits
+            from portico.server.client_limits import ClientLimits
 
-            self._limits = Limits(config, self._loop)
+            self._limits = ClientLimits(config, self._loop)
         schemes = schemes or _schemes(config, listeners)
         self._shares = Shares()
         share = 5 * config.cache_size // (16 if config.trust_proxies else 8)
@@ -219,7 +220,7 @@ class Worker:
         """Return the same doors, with what limits the clients of an address."""
         if self._limits is None:
             return doors
-        from portico.server.limits import TooManyConnections
+        from portico.server.client_limits import TooManyConnections
 
         handler = TooManyConnections(self._site, self._config.client_connections)
         refusing = self._new_responder(handler, 0, is_secure=False, is_limited=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.bounded import BoundedCache
+from portico.site.dotfiles import is_hidden
 from portico.site.origin.freshness import merge
 from portico.site.origin.protocol import (
     Directory,
@@ -22,7 +23,6 @@ from portico.site.origin.protocol import (
 )
 from portico.site.representation.select import silent
 from portico.site.rules.rulebook import is_rules_file
-from portico.site.target import is_hidden
 
 if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies, Dependency

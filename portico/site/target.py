@@ -21,9 +21,6 @@ import re
 
 from portico.http.message import ProtocolError
 
-STAGING = ".portico"
-"""The folder in the root for files that are being written; never served (see `PRIVATE`)."""
-
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
@@ -94,26 +91,6 @@ def is_safe(name: str, *, windows: bool = os.name == "nt") -> bool:
 def _is_unsafe(path: str) -> bool:
     """Whether a path has a character that is not a part of a name on every system."""
     return "\\" in path or "\0" in path
-
-
-PRIVATE = (".git", ".env", ".ht", ".ssh", ".portico")
-"""Prefixes of dotfiles that are never served: those with passwords, keys or histories, and
-Portico's own temporary files."""
-
-
-def is_dotfile(name: str, *, hidden: bool = False) -> bool:
-    """Whether `name` is a dotfile that is not served; with `hidden`, only PRIVATE ones are not."""
-    return name.startswith(".") and (not hidden or name.lower().startswith(PRIVATE))
-
-
-def is_hidden(names: tuple[str, ...], *, hidden: bool = False) -> bool:
-    """Whether one of `names` is a dotfile or dot folder, except "/.well-known/" (RFC 8615)."""
-    if "/." not in "/".join(("", *names)):  # nearly always, and faster than the loop
-        return False
-    return any(
-        is_dotfile(name, hidden=hidden) and (index > 0 or name != ".well-known")
-        for index, name in enumerate(names)
-    )
 
 
 def encode_name(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.target import STAGING
+from portico.site.dotfiles import STAGING
 from tests.end_to_end.slow_mount import SlowMount
 from tests.server.clients import Answer, Client, eventually, get, request
 from tests.server.processes.supervised import Supervised

@@ -12,7 +12,8 @@ from portico.http.content import Octets
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.server.connection import Connection
 from portico.server.net.loop import READ
-from portico.server.states import CONTENT, CONTENT_RATE, IDLE, LINGER, WAIT
+from portico.server.states import CONTENT, IDLE, LINGER, WAIT
+from portico.server.timeouts import CONTENT_RATE
 from portico.site.origin.open_file import Waiting
 from tests.server.clients import chunked, get, request
 from tests.server.inside import Answers, Desk, Threads, statuses

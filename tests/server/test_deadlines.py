@@ -15,10 +15,10 @@ import pytest
 
 from portico.config.config import Config
 from portico.http.message import Response
-from portico.server import clients, states, worker
+from portico.server import clients, timeouts, worker
+from portico.server.fairness import Bursts
 from portico.server.net.loop import READ
 from portico.server.net.send_queue import LONG_BURST
-from portico.server.shares import Bursts
 from portico.server.states import CLOSED, CONTENT, HEAD, IDLE, LINGER, SEND
 from tests.server.clients import Client, eventually, get, request
 from tests.server.conftest import Connect, Serve
@@ -115,9 +115,9 @@ def test_who_takes_nothing_is_given_up_when_the_time_is_over(desk: Desk, reads_a
 @pytest.mark.parametrize(
     ("octets", "seconds"),
     [
-        (0, states.LINGER_SILENCE),
-        (2 * states.CONTENT_RATE, states.LINGER_SECONDS),
-        (states.CONTENT_RATE // 2, 2 * states.LINGER_SILENCE),
+        (0, timeouts.LINGER_SILENCE),
+        (2 * timeouts.CONTENT_RATE, timeouts.LINGER_SECONDS),
+        (timeouts.CONTENT_RATE // 2, 2 * timeouts.LINGER_SILENCE),
     ],
 )
 def test_who_sends_on_after_the_last_response_has_its_time(
@@ -147,7 +147,7 @@ def test_who_sends_on_after_the_last_response_has_its_time(
 @pytest.fixture
 def _frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(states, "LINGER_SILENCE", SHORT)
+    monkeypatch.setattr(timeouts, "LINGER_SILENCE", SHORT)
 
 
 @pytest.mark.usefixtures("_frequent_sweeps")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from portico import Server
+from portico.site.dotfiles import STAGING
 from portico.site.origin.writable import WritableFolder
-from portico.site.target import STAGING
 from tests.server.clients import Answer, Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
 from tests.server.inside import worker_of

@@ -10,8 +10,8 @@ import pytest
 
 from portico.http.h1.head import HEAD_LIMIT
 from portico.server.embedded import Server
+from portico.server.fairness import REQUESTS_AT_ONCE
 from portico.server.net.transport import RECEIVE
-from portico.server.shares import REQUESTS_AT_ONCE
 from portico.server.states import SEND
 from tests.server.clients import PATIENCE, Client, chunked, get, in_pieces, request
 from tests.server.conftest import Connect

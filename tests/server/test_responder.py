@@ -12,10 +12,10 @@ from portico.config.config import Config
 from portico.http.dates import imf_fixdate
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
+from portico.server.fairness import QUIET_SECONDS, Bursts
 from portico.server.net.send_queue import BURST, LONG_BURST
 from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.responder import Responder
-from portico.server.shares import QUIET_SECONDS, Bursts
 from portico.server.telemetry.access_log import AccessLog
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.origin.folder import OPEN_FILES, SMALL, Folder

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
-from portico.server.shares import FILES_SHARE, Descriptors
+from portico.server.net.descriptors import FILES_SHARE, Descriptors
 from tests.server.clients import Client, eventually, get, request
 from tests.server.uploading import FORM, part, put
 

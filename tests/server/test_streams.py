@@ -14,11 +14,11 @@ import pytest
 
 from portico.config.config import Config
 from portico.http.h1.serialize import LAST_CHUNK
-from portico.server import shares
+from portico.server import fairness
 from portico.server.embedded import Server
+from portico.server.fairness import STREAMS_AT_ONCE
 from portico.server.net.send_queue import SendQueue
 from portico.server.responder import Responder
-from portico.server.shares import STREAMS_AT_ONCE
 from portico.server.telemetry.access_log import AccessLog
 from portico.site.origin.entries import WHOLE
 from tests.server.clients import Client, descriptors, eventually, get, request
@@ -94,7 +94,7 @@ def test_others_are_answered_while_a_long_listing_is_read(
     crowd: Path, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row can come before all entries are read, so what others get until then comes between."""
-    monkeypatch.setattr(shares, "STREAM_SECONDS", 1e-9)  # so one step is the last of a turn
+    monkeypatch.setattr(fairness, "STREAM_SECONDS", 1e-9)  # so one step is the last of a turn
     server = serve(crowd)
     client, other = connect(server), connect(server)
     client.socket.settimeout(PATIENCE)
@@ -157,7 +157,7 @@ def test_however_many_there_are_a_turn_stays_short(
 
     monkeypatch.setattr(Responder, "begin_turn", counting_turns)
     monkeypatch.setattr(SendQueue, "step", counting_steps)
-    monkeypatch.setattr(shares, "STREAM_SECONDS", 1e-9)  # so one step is the last of a turn
+    monkeypatch.setattr(fairness, "STREAM_SECONDS", 1e-9)  # so one step is the last of a turn
     server = serve(crowd)
     clients = [connect(server) for _ in range(5)]
     for client in clients:

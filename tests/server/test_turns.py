@@ -18,8 +18,8 @@ import pytest
 from portico.budget import Budget
 from portico.config.config import Config
 from portico.server.connection import Connection
+from portico.server.fairness import REQUESTS_AT_ONCE
 from portico.server.net.loop import READ
-from portico.server.shares import REQUESTS_AT_ONCE
 from portico.server.states import HEAD, IDLE, QUEUED
 from portico.site.origin.folder import Folder
 from portico.site.site import Site

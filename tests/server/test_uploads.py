@@ -14,7 +14,7 @@ import pytest
 
 from portico import ConfigError, Server
 from portico.config.config import Config, check_writing
-from portico.site.target import STAGING
+from portico.site.dotfiles import STAGING
 from tests.server.clients import Client, chunked, eventually, get, request
 from tests.server.conftest import Connect, Serve
 from tests.server.uploading import FORM, delete, files, part, put

@@ -10,7 +10,7 @@ import random
 import pytest
 
 from portico.server.embedded import Server
-from portico.server.shares import REQUESTS_AT_ONCE
+from portico.server.fairness import REQUESTS_AT_ONCE
 from tests.server.clients import descriptors, eventually, get, request
 from tests.server.conftest import Connect
 from tests.server.inside import states

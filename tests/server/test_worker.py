@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from portico.config.config import Config
-from portico.server import shares
+from portico.server import fairness
 from portico.server import worker as worker_module
 from portico.server.background import threads as threads_module
 from portico.server.connection import Connection
@@ -132,7 +132,7 @@ def test_a_turn_has_one_budget_however_a_client_may_have_come(
 ) -> None:
     """With proxies there are two responders, by HTTP and by HTTPS."""
     monkeypatch.setattr(worker_module, "LISTING_SECONDS", 1e-9)  # so one listing is the last
-    monkeypatch.setattr(shares, "STREAM_SECONDS", 1e-9)
+    monkeypatch.setattr(fairness, "STREAM_SECONDS", 1e-9)
     config = Config.of(root=str(site), port=0, trust_proxies=["127.0.0.1"])
     worker = Worker(config, bind(config))
     responders = worker._responders

@@ -15,14 +15,7 @@ from hypothesis import strategies as st
 
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError
-from portico.site.target import (
-    encode_name,
-    encode_path,
-    is_hidden,
-    is_safe,
-    path_names,
-    reference,
-)
+from portico.site.target import encode_name, encode_path, is_safe, path_names, reference
 
 UP = ["..", "%2e%2e", "%2E%2E", "%2e%2E", "%2e.", ".%2e", ".%2E"]
 SEPARATORS = ["%2f", "%2F", "%5c", "%5C", "\\"]
@@ -138,32 +131,6 @@ def test_plain_names_are_names_on_windows_too(name: str) -> None:
 def test_harmless_spellings_are_one_path(path: str, normal: str) -> None:
     """RFC 3986, 6.2.2; and slashes, which no file name has."""
     assert encode_path(path_names(path)) == normal
-
-
-@pytest.mark.parametrize(
-    ("path", "hidden"),
-    [
-        ("/.git/config", True),
-        ("/.env", True),
-        ("/%2eenv", True),
-        ("/a/.env", True),
-        ("/a/.b/c", True),
-        ("/.a/", True),
-        ("/...", True),
-        ("/.well-known", False),
-        ("/.well-known/", False),
-        ("/%2ewell-known/security.txt", False),
-        ("/.well-known/.env", True),
-        ("/.well-known/a/.b/c", True),
-        ("/a/.well-known/b", True),
-        ("/.well-known2/a", True),
-        ("/.Well-Known/a", True),
-        ("/", False),
-        ("/a.b/c.", False),
-    ],
-)
-def test_dotfiles_are_hidden_except_the_well_known(path: str, hidden: bool) -> None:
-    assert is_hidden(path_names(path)) is hidden
 
 
 # Any name that a POSIX file system can hold, and such as are made to deceive.

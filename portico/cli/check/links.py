@@ -25,6 +25,7 @@ from portico.cli.check.names import fold
 from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
+from portico.site.dotfiles import is_hidden
 from portico.site.origin.folder import index_names
 from portico.site.origin.protocol import File, Precompressed
 from portico.site.representation.select import silent
@@ -32,7 +33,7 @@ from portico.site.resolver import Resolver
 from portico.site.resources import Resources
 from portico.site.rules.redirects import HOPS_LIMIT
 from portico.site.site import FIELDS_READ, Site
-from portico.site.target import encode_path, is_hidden, path_names
+from portico.site.target import encode_path, path_names
 
 if TYPE_CHECKING:
     from portico.cli.check.findings import Findings

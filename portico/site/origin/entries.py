@@ -16,11 +16,12 @@ from array import array
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from portico.site.dotfiles import is_dotfile
 from portico.site.origin.freshness import Checked
 from portico.site.origin.open_file import OPENING
 from portico.site.origin.protocol import Entry
 from portico.site.rules.rulebook import is_rules_file
-from portico.site.target import is_dotfile, is_safe
+from portico.site.target import is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

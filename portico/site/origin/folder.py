@@ -45,8 +45,8 @@ from portico.site.origin.fingerprint import (
     status_of,
 )
 from portico.site.origin.freshness import NEVER, Dependencies, Dependency, Freshness, merge
+from portico.site.origin.known_names import UNKNOWN, KnownNames, Names
 from portico.site.origin.mounts import RemoteMounts
-from portico.site.origin.names import UNKNOWN, KnownNames, Names
 from portico.site.origin.open_file import OPENING, FileSlice, OpenFile, Waiting, open_file
 from portico.site.origin.protocol import (
     Directory,

@@ -24,6 +24,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from portico.site.dotfiles import STAGING
 from portico.site.origin.etags import HASHED_UP_TO, tag_of, tag_of_large
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.new_file import (
@@ -37,7 +38,7 @@ from portico.site.origin.new_file import (
     lock,
     remove_if_left,
 )
-from portico.site.target import STAGING, encode_path
+from portico.site.target import encode_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

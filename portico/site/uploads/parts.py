@@ -25,9 +25,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from portico.site.dotfiles import STAGING
 from portico.site.origin.new_file import READ_FILE, NewFile, lock
 from portico.site.origin.writable import Refused, WritableFolder, tag_of_open
-from portico.site.target import STAGING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

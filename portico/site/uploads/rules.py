@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from portico.http import digests
 from portico.http.conditional import NOTHING, PROCEED, Validators, evaluate, is_conditional
 from portico.site.compression.encoders import SUFFIXES
+from portico.site.dotfiles import is_hidden
 from portico.site.origin.etags import tags_of_originals
 from portico.site.origin.writable import Current, Refused
 from portico.site.rules.rulebook import is_rules_file
-from portico.site.target import is_hidden, is_safe
+from portico.site.target import is_safe
 
 if TYPE_CHECKING:
     import hashlib

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from portico.http.message import Response
-from portico.site.origin import names
+from portico.site.origin import known_names
 from portico.site.origin.folder import SMALL
 from tests.site.asking import Client, age, content, fields, settle_all
 
@@ -206,14 +206,14 @@ def shown(response: Response) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.mark.parametrize(
     ("memory", "looks"),
-    [(1 << 20, names._LOOKS), (0, names._LOOKS), (1 << 20, 0)],
+    [(1 << 20, known_names._LOOKS), (0, known_names._LOOKS), (1 << 20, 0)],
     ids=["", "without memory", "names of folders read at once"],
 )
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_answer_holds_until_what_would_change_it(
     root: Path, change: Change, memory: int, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "_LOOKS", looks)
+    monkeypatch.setattr(known_names, "_LOOKS", looks)
     client = Client(root, memory=memory, listing=False, spa=change.spa)
     for _ in range(3):
         client.ask(change.path, *change.lines)

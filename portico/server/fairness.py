@@ -1,4 +1,4 @@
-"""What one worker shares out among its connections: descriptors, sending time, work on streams."""
+"""What one connection, or one kind of work, may take in a turn of the loop before others go on."""
 
 from __future__ import annotations
 
@@ -7,25 +7,11 @@ from typing import TYPE_CHECKING
 
 from portico.budget import Budget
 from portico.server.net.send_queue import BURST, LONG_BURST
-from portico.site.origin.folder import OPEN_FILES
-from portico.site.origin.new_file import descriptors_granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from portico.config.config import Config
     from portico.server.net.send_queue import SendQueue
-
-FILES_SHARE = 4
-"""A quarter of all descriptors is reserved for files."""
-FILES_AT_LEAST = 4
-"""Descriptors that no connection gets, so that those connected can be served."""
-_OWN = 128
-"""Descriptors for all else: listening sockets, the loop, files that are being compressed."""
-_OWN_SHARE = 8
-"""When descriptors are few, at most one eighth of them is for all else."""
-_BYTES_PER_FILE = 1024
-"""The least memory that a kept file or reply takes: more of them need not be open."""
 
 QUIET_SECONDS = 0.01
 """Where nobody was answered for so long, the next client waits for one long burst, some 0.3 ms.
@@ -40,24 +26,6 @@ LISTING_SECONDS = 0.003
 """The same, for listings that are made, or checked, at once."""
 REQUESTS_AT_ONCE = 8
 """Pipelined requests answered before other connections are served: some 60 us of work."""
-
-
-class Descriptors:
-    """How many descriptors there may be of each kind."""
-
-    __slots__ = ("connections", "files", "scarce")
-
-    def __init__(self, config: Config) -> None:
-        granted = descriptors_granted()
-        self.connections = min(config.max_connections, max(1, granted - granted // FILES_SHARE))
-        """Connections open at once."""
-        left = (granted - self.connections - min(_OWN, granted // _OWN_SHARE)) // 2
-        most = max(OPEN_FILES, config.cache_size // _BYTES_PER_FILE)
-        self.files = max(FILES_AT_LEAST // 2, min(left, most))
-        """Files that the folder may keep open; and as many the replies that are ready."""
-        self.scarce = granted - FILES_AT_LEAST
-        """A connection with this descriptor or a higher one shows that hardly any are left, because
-        the system gives the lowest free one."""
 
 
 class Bursts:

@@ -47,7 +47,7 @@ RETRY_SECONDS = 5
 """When to come back who has too many connections: browsers close some of theirs sooner or later."""
 
 
-class Limits:
+class ClientLimits:
     """The limits of all addresses, for one loop."""
 
     def __init__(self, config: Config, loop: Loop) -> None:

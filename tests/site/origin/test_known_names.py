@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from portico.site.origin import names as names_module
+from portico.site.origin import known_names as names_module
 from portico.site.origin.fingerprint import FolderDependency
 from portico.site.origin.freshness import Freshness
-from portico.site.origin.names import UNKNOWN, KnownNames, Names
+from portico.site.origin.known_names import UNKNOWN, KnownNames, Names
 from portico.site.origin.protocol import Missing
 from tests.server.clients import descriptors
 from tests.site.asking import settle_all
