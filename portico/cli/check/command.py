@@ -160,8 +160,8 @@ def _line(finding: Finding, *, color: bool) -> str:
     return f"{line} Also in {', '.join(also[:_SHOWN_LOCATIONS])}{more}."
 
 
-def _shown(path: str, line: int | None) -> str:
-    return printable(path if line is None else f"{path}:{line}")
+def _shown(path: str, line: int) -> str:
+    return printable(f"{path}:{line}" if line else path)
 
 
 def _as_json(root: str, files: int, found: dict[str, list[Finding]]) -> str:
@@ -186,5 +186,5 @@ def _as_json(root: str, files: int, found: dict[str, list[Finding]]) -> str:
     return json.dumps(report, indent=2)
 
 
-def _location(path: str, line: int | None) -> dict[str, object]:
-    return {"path": path, "line": line}
+def _location(path: str, line: int) -> dict[str, object]:
+    return {"path": path, "line": line or None}

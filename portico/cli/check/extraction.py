@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MANIFEST_LIMIT = 65536
-"""Characters of a web manifest up to which the lines of links are looked for, each from the top."""
-
 SPACES = "".join(map(chr, range(0x21)))
 """What does not count at both ends of a reference: C0 controls and the space (WHATWG URL)."""
 
@@ -66,11 +63,16 @@ _CSS = re.compile(
 _CSS_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 
 
+_MANIFEST = frozenset({"icons", "screenshots", "shortcuts", "start_url"})
+"""Members of which a web app manifest has at least one."""
+_MANIFEST_URL = re.compile(r'"(start_url|url|src)"\s*:\s*("(?:[^"\\]|\\.)*+")')
+
+
 class Link(NamedTuple):
     """A reference as it stands in a file."""
 
     url: str
-    line: int | None
+    line: int
     navigates: bool = False
     """Whether it opens a page, as a link to click on; else it fetches a part of one."""
     downloads: bool = False
@@ -140,15 +142,23 @@ def _references(tag: str, given: dict[str, str]) -> Iterator[tuple[str, bool]]:
 
 def css_links(text: str, line: int = 1) -> Iterator[Link]:
     """Yield the links in CSS that begins on `line`."""
-    counted = 0
-    for found in _CSS.finditer(text):
+    for found, at in _with_lines(_CSS, text, line):
         url = found["bare"]
         if url is None and found["before"]:
             url = found["double"] if found["double"] is not None else found["single"]
         if url:
-            line += text.count("\n", counted, found.start())
-            counted = found.start()
-            yield Link(_CSS_ESCAPE.sub(_unescaped, url), line)
+            yield Link(_CSS_ESCAPE.sub(_unescaped, url), at)
+
+
+def _with_lines(
+    pattern: re.Pattern[str], text: str, line: int = 1
+) -> Iterator[tuple[re.Match[str], int]]:
+    """Yield each match in a text that begins on `line`, with the line on which it begins."""
+    counted = 0
+    for found in pattern.finditer(text):
+        line += text.count("\n", counted, found.start())
+        counted = found.start()
+        yield found, line
 
 
 def _unescaped(found: re.Match[str]) -> str:
@@ -162,16 +172,10 @@ def _unescaped(found: re.Match[str]) -> str:
 
 def manifest_links(text: str) -> Iterator[Link]:
     """Yield the links in a web app manifest; none in other JSON."""
-    found: list[dict[str, object]] = []
     try:
-        json.loads(text, object_hook=found.append)  # the outermost object comes last
+        manifest = json.loads(text)
     except (ValueError, RecursionError):
         return
-    is_manifest = found and found[-1].keys() & {"icons", "screenshots", "shortcuts", "start_url"}
-    for each in found if is_manifest else ():
-        for key in ("start_url", "url", "src"):
-            url = each.get(key)
-            if isinstance(url, str):
-                at = text.find(f'"{url}"') if len(text) <= MANIFEST_LIMIT else -1
-                line = text.count("\n", 0, at) + 1 if at >= 0 else None
-                yield Link(url, line, navigates=key != "src")
+    if isinstance(manifest, dict) and not _MANIFEST.isdisjoint(manifest):
+        for found, line in _with_lines(_MANIFEST_URL, text):
+            yield Link(json.loads(found[2]), line, navigates=found[1] != "src")

@@ -32,14 +32,14 @@ MERGED = frozenset({"link", "redirected", "type"})
 LOCATIONS_LIMIT = 20
 """Further locations of one finding that are kept; the rest is only counted."""
 
-Location = tuple[str, int | None]
-"""A path below the root, and the line in that file, from 1; None where there is no line."""
+Location = tuple[str, int]
+"""A path below the root, and the line in that file, from 1; 0 where there is no line."""
 
 
 class Places:
     """Where something occurs: the first locations of all, by path and line."""
 
-    def __init__(self, path: str, line: int | None = None) -> None:
+    def __init__(self, path: str, line: int = 0) -> None:
         self.kept: list[Location] = [(path, line)]
         """The first location, and as many further ones as are kept."""
         self.count = 1
@@ -49,12 +49,7 @@ class Places:
         """Add all locations of `other`."""
         self.count += other.count
         if len(self.kept) <= LOCATIONS_LIMIT:
-            self.kept = sorted(self.kept + other.kept, key=order)[: LOCATIONS_LIMIT + 1]
-
-
-def order(location: Location) -> tuple[str, int]:
-    """Return a key that sorts locations by path and line."""
-    return location[0], location[1] or 0
+            self.kept = sorted(self.kept + other.kept)[: LOCATIONS_LIMIT + 1]
 
 
 class Finding(NamedTuple):
@@ -85,6 +80,6 @@ class Findings:
 
     def by_kind(self) -> dict[str, list[Finding]]:
         """Return the findings of each kind that has any, by path and line."""
-        found = sorted(self._found.values(), key=lambda each: order(each.places.kept[0]))
+        found = sorted(self._found.values(), key=lambda each: each.places.kept[0])
         kinds = [kind for kind in KINDS if any(each.kind == kind for each in found)]
         return {kind: [each for each in found if each.kind == kind] for kind in kinds}

@@ -120,12 +120,11 @@ class Links:
         url = OWN + encode_path((*self._base, *names))
         if essence in {"text/html", "application/xhtml+xml"}:
             self._read_page(item, url, Page(text))
-        elif essence == "text/css":
-            for link in css_links(text):
-                self.add(item.shown, url, link)
-        elif item.name.lower().endswith((".webmanifest", "manifest.json")):
-            for link in manifest_links(text):
-                self.add(item.shown, url, link)
+            return
+        is_manifest = item.name.lower().endswith((".webmanifest", "manifest.json"))
+        read = css_links if essence == "text/css" else manifest_links if is_manifest else None
+        for link in read(text) if read is not None else ():
+            self.add(item.shown, url, link)
 
     def _read_page(self, item: Item, url: str, page: Page) -> None:
         base = url
@@ -137,8 +136,7 @@ class Links:
         for link in page.links:
             text, places = link.url.strip(SPACES), Places(item.shown, link.line)
             if text.startswith("#") and base == url:
-                if _lacks(page.fragments, text[1:]):
-                    self._report_fragment(text[1:], url.removeprefix(OWN), places)
+                self._check_fragment(text[1:], page.fragments, url.removeprefix(OWN), places)
             elif self.add(item.shown, base, link) and is_shown_anywhere and text[0] not in "/\\":
                 what = (
                     f'The link "{text[:200]}" is relative to wherever this page is shown, which '
@@ -195,8 +193,8 @@ class Links:
             where = f" to {end}" if outcome.status < 300 else ""
             self._findings.add("redirected", copy(places), what, f"Link straight{where}.")
         fragment = outcome.fragment or target.fragment
-        if fragment and outcome.is_page and _lacks(self._fragments(outcome.path), fragment):
-            self._report_fragment(fragment, outcome.path, places)
+        if fragment and outcome.is_page:
+            self._check_fragment(fragment, self._fragments(outcome.path), outcome.path, places)
 
     def content_type(self, names: tuple[str, ...]) -> str | None:
         """Return the Content-Type of the file called `names`; None if it is not served."""
@@ -278,21 +276,18 @@ class Links:
         octets = [octets for piece in response.content for octets in piece.pieces(PARSE_LIMIT)]
         return Page(b"".join(octets).decode("utf-8", "replace")).fragments
 
-    def _report_fragment(self, fragment: str, path: str, places: Places) -> None:
-        """Report links to a fragment that the page at `path` lacks."""
-        if not self._is_spa:  # there, scripts make the elements
-            name = unquote(fragment.partition(":~:")[0])
-            what = f'The link to "#{name}" finds nothing in {shown_path(path)} that has this id.'
-            cure = "Correct the link, or give the element this id."
-            self._findings.add("link", places, what, cure)
-
-
-def _lacks(fragments: set[str] | None, fragment: str) -> bool:
-    """Return whether a page with these `fragments` shows nothing at `fragment`."""
-    fragment = fragment.partition(":~:")[0]  # a directive follows, which is for the browser
-    leads_anywhere = not fragment or fragment[0] in "/!" or fragment.lower() == "top"
-    known = fragments is None or leads_anywhere or {fragment, unquote(fragment)} & fragments
-    return not known
+    def _check_fragment(
+        self, fragment: str, known: set[str] | None, path: str, places: Places
+    ) -> None:
+        """Report links to `fragment` of the page at `path` unless it is one of those `known`."""
+        fragment = fragment.partition(":~:")[0]  # a directive follows, which is for the browser
+        name = unquote(fragment)
+        leads_anywhere = not fragment or fragment[0] in "/!" or fragment.lower() == "top"
+        if known is None or self._is_spa or leads_anywhere or {fragment, name} & known:
+            return  # of a single-page application, scripts make the elements
+        what = f'The link to "#{name}" finds nothing in {shown_path(path)} that has this id.'
+        cure = "Correct the link, or give the element this id."
+        self._findings.add("link", places, what, cure)
 
 
 def _fields(response: Response) -> dict[str, str]:

@@ -150,7 +150,7 @@ def test_what_says_the_same_is_one_finding_with_bounded_places() -> None:
     found = findings.by_kind()
     assert list(found) == ["secret", "link"]
     assert [each.places.kept for each in found["secret"]] == [
-        [(f"{n:03}", None)] for n in range(1, 101)
+        [(f"{n:03}", 0)] for n in range(1, 101)
     ]
     (link,) = found["link"]
     assert (link.places.count, len(link.places.kept)) == (100, LOCATIONS_LIMIT + 1)
