@@ -119,7 +119,7 @@ class Explanation:
     def __init__(self, config: Config, user: str | None = None) -> None:
         """`user` is the assumed sender of the requests; None to judge their credentials."""
         self._worked = False
-        folder = Folder(config.root, _MEMORY, hidden=config.hidden, index=config.index)
+        folder = Folder(config, _MEMORY)
         copies = CompressionCache(_MEMORY, self._work) if config.compress else None
         hosts = (*LOOPBACK_HOSTS, *config.allow_hosts)
         resources = Resources(

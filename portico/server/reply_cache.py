@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from portico.http.content import Content
     from portico.http.h1.head import HeadKey
     from portico.http.h1.serialize import Head
+    from portico.http.message import Response
     from portico.site.origin.freshness import Dependencies
 
 INLINE = 2048
@@ -78,27 +79,25 @@ class Reply:
 
     def __init__(
         self,
-        status: int,
+        response: Response,
         head: Head,
         content: Sequence[Content],
         dependencies: Dependencies,
-        *,
-        close: bool = False,
-        linger: bool = False,
-        any_query: bool = False,
         log_text: tuple[str, ...] = ("", ""),
     ) -> None:
-        """`log_text` is what the access log says of it (see `AccessLog.describe`).
+        """`head` and `content` are what is sent of `response`, which may be without its content.
 
-        `close` says that the connection ends with it, `linger` that the client may be sending then.
+        `log_text` is what the access log says of it (see `AccessLog.describe`).
         """
-        self.status = status
+        self.status = response.status
         self.head = head
         self.content = tuple(content)
         self.dependencies = dependencies
-        self.close = close
-        self.linger = linger
-        self.any_query = any_query
+        self.close = head.closes
+        """Whether the connection ends with it."""
+        self.linger = response.close
+        """Whether the client may be sending then."""
+        self.any_query = response.any_query
         """Whether it is the reply to the same request with any other query, too."""
         self.log_text = log_text
         self.checked = NEVER

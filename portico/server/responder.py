@@ -16,7 +16,7 @@ import errno
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from portico.bounded import BoundedCache
 from portico.budget import Postponed
@@ -25,7 +25,6 @@ from portico.http.dates import imf_fixdate
 from portico.http.h1.head import HeadParser, request_line_of, without_query
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head, in_chunks
 from portico.http.message import ProtocolError, Response
-from portico.server.fairness import Shares
 from portico.server.net.loop import report_bug
 from portico.server.reply_cache import Reply, ReplyCache
 from portico.server.request_content import RequestContent
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from portico.http.content_sink import ContentSink
     from portico.http.h1.head import HeadKey
     from portico.http.message import RequestHead
+    from portico.server.fairness import Shares
     from portico.site.origin.freshness import Dependencies, Freshness
 
     Answer = tuple[Response | ContentSink, Dependencies]
@@ -123,31 +123,36 @@ class Undecided(Waiting):
         self.decision = decision
 
 
+class Services(NamedTuple):
+    """What the responders of one worker have in common."""
+
+    config: Config
+    shares: Shares
+    telemetry: Telemetry = Telemetry()
+    wait: Wait | None = None
+    """Has a thread do what a `Waiting` asks for; without it, that is refused."""
+    in_thread: Callable[[RequestHead], Answer] | None = None
+    """Answers requests there, and may wait for the disk."""
+
+
 class Responder:
     """Replies to the requests of one worker; has its reply cache and its clock."""
 
     def __init__(
         self,
-        config: Config,
+        services: Services,
         handler: Handler,
         reply_cache: ReplyCache,
         *,
-        telemetry: Telemetry | None = None,
-        wait: Wait | None = None,
-        in_thread: Callable[[RequestHead], Answer] | None = None,
         is_secure: bool = False,
-        shares: Shares | None = None,
         seconds_to_wait: Callable[[str, float], int] | None = None,
     ) -> None:
         """`is_secure` says that all its requests come over TLS.
 
-        `wait` has a thread do what a `Waiting` asks for; without it, that is refused. `in_thread`
-        answers requests there, and may wait for the disk. `telemetry` is told of disks that fail,
-        too. `shares` is what it shares with the other responders of the worker. `seconds_to_wait`
-        is asked before each request, with the peer and the time (see `now`); what may not be
-        answered yet gets 429. Without it, any number of requests is answered.
+        `seconds_to_wait` is asked before each request, with the peer and the time (see `now`); what
+        may not be answered yet gets 429. Without it, any number of requests is answered.
         """
-        log, counters, report = telemetry or Telemetry()
+        config, self.shares, (log, counters, report), self._wait, self._in_thread = services
         self.config = config
         self.handler = handler
         self.log = log
@@ -155,7 +160,6 @@ class Responder:
         self.freshness = handler.freshness
         self.time_limits = time_limits(config)
         self.faults = Faults(report)
-        self.shares = shares or Shares()
         self.draining = False
         """Whether each reply that is made is the last of its connection."""
         self.hurries = False
@@ -172,8 +176,6 @@ class Responder:
         The reply is None if it is made only when the content is complete. Raises Undecided.
         """
         self._keep_in(reply_cache)
-        self._wait = wait
-        self._in_thread = in_thread
         self.is_secure = is_secure
         """Whether all its requests come over TLS."""
         logged = frozenset[str]() if log is None else log.fields
@@ -480,18 +482,11 @@ class Responder:
             fields, content = in_chunks(fields, content)
         elif response.is_stream:
             connection = CLOSE
-        reply = Reply(
-            response.status,
-            Head(response.status, fields, connection),
-            content,
-            dependencies,
-            close=connection == CLOSE,
-            linger=response.close,
-            any_query=response.any_query,
-            log_text=("", "")
-            if self.log is None
-            else self.log.describe(line, request, response.status),
-        )
+        log_text: tuple[str, ...] = ("", "")
+        if self.log is not None:
+            log_text = self.log.describe(line, request, response.status)
+        head = Head(response.status, fields, connection)
+        reply = Reply(response, head, content, dependencies, log_text)
         reply.refresh(self.freshness.round, self._second, self._date)
         return reply
 

@@ -25,7 +25,7 @@ from portico.server.net.descriptors import Descriptors
 from portico.server.net.listeners import CLEAR, HTTPS, REDIRECT, has_tls, is_loopback, is_unix
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
-from portico.server.responder import Responder
+from portico.server.responder import Responder, Services
 from portico.server.states import BUSY, SEND
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.compression.cache import CompressionCache
@@ -104,19 +104,19 @@ class Worker:
             self._telemetry.report if tells_of_rules else _drop,
         )
         self._folder = Folder(
-            config.root,
+            config,
             config.cache_size // 8,
             self._descriptors.files,
             may_wait=False,
-            hidden=config.hidden,
-            digests=self._resources.digests,
             budget=Budget(LISTING_SECONDS),
-            index=config.index,
             is_lost=self._is_lost,
         )
         self._site = Site(self._folder, self._resources, may_wait=False)
         self._site.read_rules()
-        self._in_thread = Sites(self._new_site).answer
+        in_thread = Sites(self._new_site).answer
+        self._shares = Shares()
+        submit = self._blocking_io.submit
+        self._services = Services(config, self._shares, self._telemetry, submit, in_thread)
         mounts = self._folder.mounts
         self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
@@ -126,7 +126,6 @@ class Worker:
 
             self._limits = ClientLimits(config, self._loop)
         schemes = schemes or _schemes(config, listeners)
-        self._shares = Shares()
         share = 5 * config.cache_size // (16 if config.trust_proxies else 8)
         self._responder = self._new_responder(self._site, share, is_secure=HTTPS in schemes)
         self._responders = [self._responder]
@@ -146,15 +145,7 @@ class Worker:
 
     def _new_site(self) -> Site:
         """Return the same site, for a thread."""
-        folder = Folder(
-            self._config.root,
-            0,
-            hidden=self._config.hidden,
-            digests=self._resources.digests,
-            mounts=self._folder.mounts,
-            index=self._config.index,
-            is_lost=self._is_lost,
-        )
+        folder = Folder(self._config, 0, is_lost=self._is_lost, like=self._folder)
         return Site(folder, self._resources, report=self._report_in_threads)
 
     def _new_responder(
@@ -166,14 +157,10 @@ class Worker:
         """
         limits = self._limits if is_limited and self._config.client_requests else None
         return Responder(
-            self._config,
+            self._services,
             handler,
             ReplyCache(share, self._descriptors.files),
-            telemetry=self._telemetry,
-            wait=self._blocking_io.submit,
-            in_thread=self._in_thread,
             is_secure=is_secure,
-            shares=self._shares,
             seconds_to_wait=None if limits is None else limits.seconds_to_wait,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.site.hosts import Hosts
-from portico.site.origin.etags import Digests
 from portico.site.pages.readme import Readmes
 from portico.site.rules.rulebook import RulesParser, warn
 from portico.site.uploads.uploads import Uploads
@@ -50,4 +49,3 @@ class Resources:
         self.uploads = uploads or Uploads(config)
         self.readmes = Readmes()
         self.parser = RulesParser()
-        self.digests = Digests()

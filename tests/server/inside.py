@@ -13,12 +13,13 @@ from portico.http.content_sink import ContentSink
 from portico.http.message import ProtocolError, RequestHead, Response
 from portico.server.connection import Connection
 from portico.server.embedded import Server
+from portico.server.fairness import Shares
 from portico.server.net.listeners import bind, url_of
 from portico.server.net.loop import Loop
 from portico.server.net.tls import Tls
 from portico.server.net.transport import Plain, Transport
 from portico.server.reply_cache import ReplyCache
-from portico.server.responder import Handler, Responder
+from portico.server.responder import Handler, Responder, Services
 from portico.server.telemetry.access_log import AccessLog
 from portico.server.telemetry.telemetry import Telemetry
 from portico.server.worker import Worker
@@ -126,9 +127,8 @@ class Desk:
         log: AccessLog | None = None,
     ) -> None:
         cache = ReplyCache(1 << 20)
-        self.responder = Responder(
-            config, handler, cache, wait=wait, in_thread=in_thread, telemetry=Telemetry(log)
-        )
+        services = Services(config, Shares(), Telemetry(log), wait, in_thread)
+        self.responder = Responder(services, handler, cache)
         self.loop = Loop()
         self.connections: dict[int, Connection] = {}
         self.clients: list[socket.socket] = []

@@ -10,6 +10,7 @@ import pytest
 from portico.http.content import Content, Octets
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import CLOSE, KEEP_ALIVE, Head
+from portico.http.message import Response
 from portico.server.reply_cache import INLINE, Reply, ReplyCache
 from portico.site.origin.freshness import NEVER, Dependencies, Freshness
 from portico.site.origin.open_file import FileSlice, open_file
@@ -30,12 +31,13 @@ class Told:
 
 def reply(content: bytes = b"content", connection: bytes = b"") -> Reply:
     fields = [("Content-Length", str(len(content))), ("Content-Type", "text/plain")]
-    return Reply(200, Head(200, fields, connection), (Octets(content),), (Told(),))
+    response = Response(200, fields, (Octets(content),))
+    return Reply(response, Head(200, fields, connection), response.content, (Told(),))
 
 
 def bare(dependencies: Dependencies, *content: Content) -> Reply:
     """A reply without fields."""
-    return Reply(200, Head(200, [], b""), content, dependencies)
+    return Reply(Response(200, []), Head(200, [], b""), content, dependencies)
 
 
 def test_a_reply_is_one_piece() -> None:
@@ -159,7 +161,7 @@ def test_a_flood_of_keys_that_come_once_takes_a_fifth_of_the_memory() -> None:
 def test_an_error_is_kept_only_when_it_comes_again() -> None:
     reply_cache = ReplyCache(1 << 20)
     key = (b"GET /none HTTP/1.1",)
-    made = Reply(404, Head(404, [], b""), (), ())
+    made = Reply(Response(404, []), Head(404, [], b""), (), ())
     reply_cache.keep(key, made)
     assert reply_cache.find(key) is None
     reply_cache.keep(key, made)
@@ -186,7 +188,9 @@ def test_a_reply_is_found_for_any_query_only_if_it_is_the_same_for_all() -> None
     reply_cache = ReplyCache(1 << 20)
     for any_query in (True, False):
         key = (b"GET /%d HTTP/1.1" % any_query,)
-        made = Reply(200, Head(200, [], b""), (), (), any_query=any_query)
+        response = Response(200, [])
+        response.any_query = any_query
+        made = Reply(response, Head(200, [], b""), (), ())
         for _ in range(2):
             reply_cache.keep(key, made)
         assert reply_cache.find(key) is made

@@ -12,10 +12,10 @@ from portico.config.config import Config
 from portico.http.dates import imf_fixdate
 from portico.http.h1.head import head_end
 from portico.http.message import ProtocolError
-from portico.server.fairness import QUIET_SECONDS, Bursts
+from portico.server.fairness import QUIET_SECONDS, Bursts, Shares
 from portico.server.net.send_queue import BURST, LONG_BURST
 from portico.server.reply_cache import Reply, ReplyCache
-from portico.server.responder import Responder
+from portico.server.responder import Responder, Services
 from portico.server.telemetry.access_log import AccessLog
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.origin.folder import OPEN_FILES, SMALL, Folder
@@ -35,10 +35,9 @@ def folder(tmp_path: Path) -> Path:
 def responder_of(
     folder: Path | Folder, log: AccessLog | None = None, open_files: int = OPEN_FILES
 ) -> Responder:
-    origin = folder if isinstance(folder, Folder) else Folder(str(folder), 1 << 20)
-    return Responder(
-        Config.of(), Site(origin), ReplyCache(1 << 20, open_files), telemetry=Telemetry(log)
-    )
+    origin = folder if isinstance(folder, Folder) else Folder(Config.of(root=str(folder)), 1 << 20)
+    services = Services(Config.of(), Shares(), Telemetry(log))
+    return Responder(services, Site(origin), ReplyCache(1 << 20, open_files))
 
 
 def ask(responder: Responder, head: bytes) -> Reply:
@@ -147,7 +146,7 @@ class Broken:
 
 
 def test_a_fault_of_ours_is_500_and_reported(capfd: pytest.CaptureFixture[str]) -> None:
-    responder = Responder(Config.of(), Site(Broken()), ReplyCache(1 << 20))
+    responder = Responder(Services(Config.of(), Shares()), Site(Broken()), ReplyCache(1 << 20))
     for _ in range(2):
         reply = ask(responder, get("/file.txt"))
         assert reply.status == 500
@@ -165,7 +164,7 @@ def test_files_out_of_use_are_closed(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / f"{number}.bin").write_bytes(bytes(SMALL + 1))
     time.sleep(0.06)  # until the files' fingerprints can be relied on
-    folder = Folder(str(tmp_path), 1 << 20)
+    folder = Folder(Config.of(root=str(tmp_path)), 1 << 20)
     responder = responder_of(folder)
     before = descriptors()
     for _ in range(3):

@@ -64,7 +64,7 @@ class Fussy(Plain):
 def desk(tmp_path: Path) -> Iterator[Desk]:
     (tmp_path / "small.txt").write_bytes(b"small")
     (tmp_path / "long.bin").write_bytes(bytes(range(256)) * 20)
-    desk = Desk(Config.of(head_timeout=10), Site(Folder(str(tmp_path), 0)))
+    desk = Desk(Config.of(head_timeout=10), Site(Folder(Config.of(root=str(tmp_path)), 0)))
     yield desk
     desk.close()
 

@@ -48,7 +48,7 @@ def write(path: Path, content: bytes) -> None:
 
 @pytest.fixture
 def desk(folder: Path) -> Iterator[Desk]:
-    desk = Desk(Config.of(), Site(Folder(str(folder), 1 << 20)))
+    desk = Desk(Config.of(), Site(Folder(Config.of(root=str(folder)), 1 << 20)))
     yield desk
     desk.close()
 
@@ -173,7 +173,7 @@ def test_who_asks_for_listings_waits_in_line_and_others_do_not(tmp_path: Path) -
         (tmp_path / f"folder {number}" / "file.txt").touch()
     (tmp_path / "file.txt").write_bytes(OLD)
     time.sleep(0.06)  # until they are old enough for their fingerprints to be relied on
-    folder = Folder(str(tmp_path), 1 << 20, budget=Budget(1e-9))
+    folder = Folder(Config.of(root=str(tmp_path)), 1 << 20, budget=Budget(1e-9))
     desk = Desk(Config.of(), Site(folder))
     clients, connections = zip(*[desk.connect() for _ in range(4)], strict=True)
     for number in range(3):

@@ -19,7 +19,6 @@ from portico.server.net.listeners import url_of
 from portico.server.net.transport import Plain
 from portico.server.states import CLOSED, IDLE, LINGER, WAIT
 from portico.site.origin import open_file as open_file_module
-from portico.site.origin.etags import Digests
 from portico.site.origin.folder import Folder
 from portico.site.origin.open_file import READ_AHEAD, OpenFile, Waiting
 from portico.site.site import Site
@@ -224,10 +223,10 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def files(file: Path, threads: Threads) -> Iterator[Desk]:
     """Serves the folder of `file`."""
-    digests = Digests()
-    folder = Folder(str(file.parent), 1 << 20, may_wait=False, digests=digests)
-    slow = Site(Folder(str(file.parent), 0, digests=digests))
-    desk = Desk(Config.of(send_timeout=10), Site(folder), threads.submit, slow.answer)
+    config = Config.of(root=str(file.parent), send_timeout=10)
+    folder = Folder(config, 1 << 20, may_wait=False)
+    slow = Site(Folder(config, 0, like=folder))
+    desk = Desk(config, Site(folder), threads.submit, slow.answer)
     yield desk
     desk.close()
     threads.waiting.clear()

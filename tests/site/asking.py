@@ -38,8 +38,8 @@ class Client:
     ) -> None:
         self.root = root
         self.reports: list[str] = []
-        config = Config.of(**options)
-        self.folder = Folder(str(root), memory, hidden=config.hidden, index=config.index)
+        config = Config.of(root=str(root), **options)
+        self.folder = Folder(config, memory)
         self.site = Site(self.folder, Resources(config, hosts, copies, self.reports.append))
         self.dependencies: Dependencies = None
         self._parser = HeadParser(self.site.fields_read)

@@ -12,6 +12,7 @@ from types import FrameType
 
 import pytest
 
+from portico.config.config import Config
 from portico.site.origin.fingerprint import (
     is_settled,
 )
@@ -31,7 +32,7 @@ class Site:
 
     def __init__(self, root: Path, *, named: str | None = None, memory: int = 1 << 20) -> None:
         self.root = root
-        self.folder = Folder(named or str(root), memory)
+        self.folder = Folder(Config.of(root=named or str(root)), memory)
 
     def look(self, path: str) -> Found:
         self.folder.freshness.begin_round()

@@ -36,7 +36,6 @@ from portico.cli.terminal import (
 from portico.cli.walk import walk
 from portico.config.config import Config, check_root
 from portico.config.options import OPTIONS
-from portico.site.origin.folder import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -61,9 +60,6 @@ examples:
   portico check public --ignore type         but for unknown media types
   portico check public --json > found.json   for programs
 """
-
-_MEMORY = 1 << 20
-"""Octets of files that are kept while links are followed."""
 
 _SERVING = {"root", "listing", "clean_urls", "index", "base", "spa", "config", "color"}
 """The options of the server that change what is found, or how it is shown."""
@@ -94,7 +90,7 @@ def check(
 ) -> tuple[dict[str, list[Finding]], int]:
     """Return what is found in the folder `root`, by kind, and how many files lie in it."""
     findings = Findings(ignored)
-    links = Links(Folder(root, _MEMORY, index=config.index), config, findings, strict=strict)
+    links = Links(root, config, findings, strict=strict)
     files = 0
     untyped: list[Item] = []
     for folder in walk(root):

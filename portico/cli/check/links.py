@@ -26,7 +26,7 @@ from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.message import ProtocolError, Response
 from portico.site.dotfiles import is_hidden
-from portico.site.origin.folder import index_names
+from portico.site.origin.folder import Folder, index_names
 from portico.site.origin.protocol import File, Precompressed
 from portico.site.representation.select import silent
 from portico.site.resolver import Resolver
@@ -38,7 +38,6 @@ from portico.site.target import encode_path, path_names
 if TYPE_CHECKING:
     from portico.cli.check.findings import Findings
     from portico.cli.walk import Item
-    from portico.site.origin.folder import Folder
 
 OWN = "http://site.invalid"
 """The origin that this site is taken to have; no link names it (RFC 6761, 6.4)."""
@@ -48,6 +47,9 @@ PARSE_LIMIT = 8 << 20
 
 _REMEMBERED = 64
 """Answers and pages that are remembered: targets come in the order of their paths."""
+
+_MEMORY = 1 << 20
+"""Octets of files that are kept while links are followed."""
 
 _NAVIGATION = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
 _PART = "Accept: */*\r\n"
@@ -82,15 +84,16 @@ class Outcome(NamedTuple):
 
 
 class Links:
-    """The links of the site in `folder`.
+    """The links of the site in the folder `root`.
 
     With `strict`, redirected links are reported as well as broken ones.
     """
 
-    def __init__(self, folder: Folder, config: Config, findings: Findings, *, strict: bool) -> None:
+    def __init__(self, root: str, config: Config, findings: Findings, *, strict: bool) -> None:
         # Asked as by one who may read everything. check_rules reports what is wrong with rules.
         options = ("listing", "clean_urls", "index", "base", "spa")
-        served = Config.of(**{name: getattr(config, name) for name in options})
+        served = Config.of(root=root, **{name: getattr(config, name) for name in options})
+        folder = Folder(served, _MEMORY)
         self._site = Site(folder, Resources(served, report=lambda _text: None))
         self._base = path_names(config.base)[:-1]
         self._indexes = index_names(config.index)

@@ -67,12 +67,14 @@ def _before_date(status: int) -> bytes:
 class Head:
     """The head of a final response, ready to be sent except for its Date (RFC 9110, 6.6.1)."""
 
-    __slots__ = ("_after_date", "_before_date", "length")
+    __slots__ = ("_after_date", "_before_date", "closes", "length")
 
     def __init__(self, status: int, fields: Collection[Field], connection: bytes) -> None:
         """`connection` is the Connection field line to send: CLOSE, KEEP_ALIVE or b""."""
         self._before_date = _before_date(status)
         self._after_date = b"\r\n" + field_lines(fields) + connection + b"\r\n"
+        self.closes = connection == CLOSE
+        """Whether it says that the connection ends with this response."""
         self.length = len(self._before_date) + _DATE_LENGTH + len(self._after_date)
 
     def octets(self, date: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from portico.config.config import Config, ConfigError
 from portico.config.kinds import UNIX
 from portico.server.clients import Clients, Door
+from portico.server.fairness import Shares
 from portico.server.net.listeners import (
     BindError,
     bind_anew,
@@ -25,7 +26,7 @@ from portico.server.net.listeners import (
 )
 from portico.server.net.loop import Loop
 from portico.server.reply_cache import ReplyCache
-from portico.server.responder import Responder
+from portico.server.responder import Responder, Services
 from portico.server.telemetry.counters import ServerCounters
 from portico.site.hosts import LOOPBACK_HOSTS, Hosts
 from portico.site.origin.freshness import Freshness
@@ -61,7 +62,7 @@ class MetricsEndpoint:
         names = (*LOOPBACK_HOSTS, *config.allow_hosts) if is_loopback(listener) else None
         page = _Page(collector, Hosts(names))
         self._loop = Loop()
-        self._responder = Responder(config, page, ReplyCache(0))
+        self._responder = Responder(Services(config, Shares()), page, ReplyCache(0))
         self._clients = Clients(self._loop, [Door(listener, self._responder)], SCRAPERS)
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
 

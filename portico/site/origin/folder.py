@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from portico.budget import Budget
+    from portico.config.config import Config
 
 SMALL = 65536
 """Bytes up to which a file is read into memory at once. Above, sendfile costs less."""
@@ -96,39 +97,35 @@ def index_names(index: str) -> tuple[str, ...]:
 
 
 class Folder:
-    """Serves the files below one folder; implements `protocol.Origin`.
+    """Serves the files below `config.root`; implements `protocol.Origin`.
 
-    If `root` is a file, it is as if that were alone in its folder. With `hidden`, dotfiles are
-    listed.
+    If the root is a file, it is as if that were alone in its folder.
 
     `memory` is the number of bytes that kept files may take, `open_files` how many of them may be
     open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
-    would have to. `digests` and `mounts` can be shared by several that serve the same folder.
-    `budget` bounds the time for listings; `index` names the file that stands for a folder.
-    `is_lost` is asked where something may not be read: whether that is so for the whole root, until
-    the next turn of the loop.
+    would have to. `budget` bounds the time for listings. `is_lost` is asked where something may not
+    be read: whether that is so for the whole root, until the next turn of the loop. `like` is
+    another one with the same root: what costs much to find out is shared with it.
     """
 
-    def __init__(  # noqa: PLR0913 (all but two are options)
+    def __init__(
         self,
-        root: str,
+        config: Config,
         memory: int,
         open_files: int = OPEN_FILES,
         *,
         may_wait: bool = True,
-        hidden: bool = False,
-        digests: Digests | None = None,
-        mounts: RemoteMounts | None = None,
         budget: Budget | None = None,
-        index: str = INDEX,
         is_lost: Callable[[], bool] | None = None,
+        like: Folder | None = None,
     ) -> None:
         self.freshness = Freshness(budget)
         self._may_wait = may_wait
-        self._indexes = index_names(index)
+        self._indexes = index_names(config.index)
         self._is_lost = is_lost
-        self._hidden = hidden
+        self._hidden = config.hidden
         self._only = ""  # the name of the file that is served alone
+        root = config.root
         if os.path.isfile(root):
             root, self._only = os.path.split(os.path.realpath(root))
         # As it was named, not where links lead today: "current" may lead to the next release.
@@ -149,8 +146,8 @@ class Folder:
         # By the real path of a folder: it and those above, up to the root.
         self._paths_to: BoundedCache[str, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
         self._names = KnownNames(memory // _BYTES_PER_NAME)
-        self._digests = digests or Digests()
-        self.mounts = mounts or RemoteMounts(self.real_path)
+        self.digests: Digests = Digests() if like is None else like.digests
+        self.mounts: RemoteMounts = RemoteMounts(self.real_path) if like is None else like.mounts
         """The remote file systems in it."""
 
     def look_up(self, names: tuple[str, ...]) -> Found:
@@ -280,11 +277,11 @@ class Folder:
         content: Octets | FileSlice
         if size <= SMALL:
             content = Octets(file.read_whole(status))
-            digest = self._digests.of_octets(content, status)
+            digest = self.digests.of_octets(content, status)
         else:
             content = FileSlice(file, 0, size)
             if size <= HASHED_UP_TO:
-                digest = self._digests.recall(status) or self._hash(file, status)
+                digest = self.digests.recall(status) or self._hash(file, status)
         found = File(names[-1], size, status.st_mtime, content, None)
         found.names = names
         found.digest = digest
@@ -312,7 +309,7 @@ class Folder:
         end = time.monotonic() + _SETTLING_SECONDS
         while not is_settled(status) and time.monotonic() < end:
             time.sleep(0.01)  # or its next change might leave the fingerprint as it is
-        return self._digests.of_file(file, status)
+        return self.digests.of_file(file, status)
 
     def _absent(
         self, path: str, names: tuple[str, ...], beside: Names, *, is_remote: bool

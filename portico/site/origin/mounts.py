@@ -24,9 +24,9 @@ _REMOTE = frozenset(
 class RemoteMounts:
     """The remote file systems at and below the folder `root`, which is a real path."""
 
-    def __init__(self, root: str, table: str = _TABLE) -> None:
+    def __init__(self, root: str, table: str = "") -> None:
         self._root = os.path.join(root, "")
-        self._table = table
+        self._table = table or _TABLE
         self.places: tuple[str, ...] = ()
         """The mount points, relative to the root, with a final slash; "" if they have the root."""
         self.refresh()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from portico import Server
+from portico.config.config import Config
 from portico.http.h1.head import HeadParser
 from portico.http.message import Response
 from portico.server.background import blocking_io
@@ -204,16 +205,16 @@ def test_what_was_in_memory_is_not_asked_for_again_for_a_while(
 def test_a_look_up_that_may_wait_does(root: Path, disk: SlowDisk) -> None:
     disk.hold(root / "small")
     with pytest.raises(Waiting):
-        Folder(str(root), 1 << 20, may_wait=False).look_up(("small",))
+        Folder(Config.of(root=str(root)), 1 << 20, may_wait=False).look_up(("small",))
     disk.may_read.set()
-    assert isinstance(Folder(str(root), 1 << 20).look_up(("small",)), File)
+    assert isinstance(Folder(Config.of(root=str(root)), 1 << 20).look_up(("small",)), File)
 
 
 def test_rules_that_are_cold_are_read_when_they_are_there(root: Path, disk: SlowDisk) -> None:
     (root / "_redirects").write_text("/old /fast 302\n")
     (root / "_headers").write_text("/*\n  X-Rule: yes\n")
     disk.hold(root / "_headers")
-    site = Site(Folder(str(root), 1 << 20, may_wait=False))
+    site = Site(Folder(Config.of(root=str(root)), 1 << 20, may_wait=False))
     request = HeadParser().parse(get("/fast"))
     for _ in range(2):
         with pytest.raises(Waiting):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Barrier, Thread
 
+from portico.config.config import Config
 from portico.http.content_sink import ContentSink
 from portico.http.h1.head import HeadParser
 from portico.http.message import RequestHead, Response
@@ -16,7 +17,7 @@ from tests.server.clients import PATIENCE, get
 
 
 def test_what_changes_is_seen_and_no_answer_is_to_be_reused(tmp_path: Path) -> None:
-    sites = Sites(lambda: Site(Folder(str(tmp_path), 0)))
+    sites = Sites(lambda: Site(Folder(Config.of(root=str(tmp_path)), 0)))
     request = HeadParser().parse(get("/file"))
     for content in (b"one", b"other"):
         (tmp_path / "file").write_bytes(content)
@@ -40,7 +41,7 @@ def test_no_site_is_used_by_two_threads_at_once(tmp_path: Path) -> None:
             return super().answer(request)
 
     def make() -> Site:
-        made.append(Slow(Folder(str(tmp_path), 0)))
+        made.append(Slow(Folder(Config.of(root=str(tmp_path)), 0)))
         return made[-1]
 
     sites = Sites(make)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portico.config.config import Config
 from portico.server.background.jobs import JobThread
 from portico.site.compression import cache as cache_module
 from portico.site.compression.cache import ORIGINAL_LIMIT, CompressionCache
@@ -58,7 +59,7 @@ def test_copy_of_a_served_file_is_its_content_coded(
     path = tmp_path / "site" / "app.js"
     path.write_bytes(text(size))
     settle(path)
-    folder = Folder(str(tmp_path / "site"), MEMORY)
+    folder = Folder(Config.of(root=str(tmp_path / "site")), MEMORY)
     copies = CompressionCache(MEMORY, pool.submit)
 
     def get() -> File | Dependency | None:

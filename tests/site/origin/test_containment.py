@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config.config import Config
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import File, Missing, SlashRedirect
 from tests.site.on_disk import LARGE, SECRET, Interruption, Site, content_of, no_waiting, settle
@@ -235,7 +236,7 @@ def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, mov
     (root / "one" / "two").mkdir(parents=True)
     outside.mkdir()
     (root / "one" / "two" / "file").write_bytes(bytes(size))
-    folder = Folder(str(root), 1 << 20)
+    folder = Folder(Config.of(root=str(root)), 1 << 20)
     names = ("one", "two", "file")
     found = folder.look_up(names)
     assert isinstance(found, File)
@@ -250,7 +251,7 @@ def test_a_folder_moved_out_and_linked_is_outside(tmp_path: Path, size: int, mov
 def test_a_folder_moved_within_the_root_and_linked_is_served(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "file").write_bytes(b"text")
-    folder = Folder(str(tmp_path), 1 << 20)
+    folder = Folder(Config.of(root=str(tmp_path)), 1 << 20)
     assert isinstance(folder.look_up(("one", "file")), File)
     (tmp_path / "one").rename(tmp_path / "other")
     (tmp_path / "one").symlink_to("other")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config.config import Config
 from portico.http.dates import imf_fixdate
 from portico.site.origin import etags
 from portico.site.origin.etags import HASHED_UP_TO, Digests, tag_of_large
@@ -67,9 +68,9 @@ def test_the_tag_is_of_the_content_from_the_first_response_on(client: Client, na
 
 @pytest.mark.parametrize("name", [*CONTENTS, "huge.bin"])
 def test_the_tag_is_the_same_on_every_worker_and_after_a_restart(root: Path, name: str) -> None:
-    digests = Digests()
-    folders = [Folder(str(root), 1 << 20, digests=digests) for _ in range(2)]
-    folders += [Folder(str(root), memory) for memory in (1 << 20, 0)]
+    config = Config.of(root=str(root))
+    folders = [Folder(config, memory) for memory in (1 << 20, 1 << 20, 0)]
+    folders.append(Folder(config, 1 << 20, like=folders[0]))
     tags = [look(folder, name).etag for _ in range(3) for folder in folders]
     assert len(set(tags)) == 1
     assert tags[0].startswith('"')
@@ -155,7 +156,7 @@ def test_replicas_of_a_large_file_agree_if_its_date_is_preserved(tmp_path: Path)
 
 def test_a_large_file_is_not_read_for_its_tag(root: Path, around_read: Interruption) -> None:
     for may_wait in (True, False):
-        found = look(Folder(str(root), 1 << 20, may_wait=may_wait), "huge.bin")
+        found = look(Folder(Config.of(root=str(root)), 1 << 20, may_wait=may_wait), "huge.bin")
         assert found.digest is None
     assert around_read.calls == 0
 
@@ -184,9 +185,9 @@ def test_a_young_large_file_has_its_tag_and_ranges(
 def test_the_loop_lets_a_thread_hash_and_then_knows_the_tag(
     root: Path, around_read: Interruption
 ) -> None:
-    digests = Digests()
-    loop = Folder(str(root), 1 << 20, may_wait=False, digests=digests)
-    thread = Folder(str(root), 1 << 20, digests=digests)
+    config = Config.of(root=str(root))
+    loop = Folder(config, 1 << 20, may_wait=False)
+    thread = Folder(config, 1 << 20, like=loop)
     for _ in range(2):
         with pytest.raises(Waiting) as raised:
             look(loop, "long.bin")
@@ -206,7 +207,7 @@ def test_one_file_is_hashed_once_by_whatever_name(root: Path, around_read: Inter
     os.link(root / "long.bin", root / "second.bin")
     (root / "third.bin").symlink_to("long.bin")
     settle_all(root)
-    folder = Folder(str(root), 1 << 20)
+    folder = Folder(Config.of(root=str(root)), 1 << 20)
     assert look(folder, "long.bin").etag == final(LONG)
     hashed = around_read.calls
     for name in ("second.bin", "third.bin"):
@@ -337,14 +338,13 @@ def test_digests_that_are_remembered_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("portico.site.origin.etags.KNOWN", 8)
-    digests = Digests()
     for number in range(30):
         (tmp_path / f"{number}.bin").write_bytes(MEDIUM)
     settle_all(tmp_path)
-    folder = Folder(str(tmp_path), 1 << 20, digests=digests)
+    folder = Folder(Config.of(root=str(tmp_path)), 1 << 20)
     for number in [*range(30)] * 2:
         assert look(folder, f"{number}.bin").etag == final(MEDIUM)
-    assert 0 < len(digests._known) <= 8
+    assert 0 < len(folder.digests._known) <= 8
 
 
 def test_a_young_digest_is_not_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

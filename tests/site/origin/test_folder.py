@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portico.config.config import Config
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.open_file import FileSlice
 from portico.site.origin.protocol import Directory, Failed, File, Missing, SlashRedirect
@@ -52,7 +53,7 @@ def test_what_is_not_there_is_missing(site: Site, path: str) -> None:
 def test_the_option_names_the_index_file(site: Site, index: str, found: str | None) -> None:
     folder = site.root / "folder"
     (folder / "index.htm").write_bytes(b"second")
-    origin = Folder(str(site.root), 1 << 20, index=index)
+    origin = Folder(Config.of(root=str(site.root), index=index), 1 << 20)
     if index == "index.html":
         second = origin.look_up(("folder", ""))
         assert isinstance(second, File)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config.config import Config
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.mounts import RemoteMounts
 from portico.site.origin.open_file import FileSlice, Waiting
@@ -112,9 +113,12 @@ def test_what_is_mounted_later_is_known_after_a_refresh(table: str) -> None:
 
 
 class Far:
-    """A folder of which what lies in "far" counts as remote, as the loop and as a thread see it."""
+    """A folder of which what lies in "far" counts as remote, as the loop and as a thread see it.
 
-    def __init__(self, tmp_path: Path) -> None:
+    `table` tells what is mounted.
+    """
+
+    def __init__(self, tmp_path: Path, table: Path) -> None:
         self.root = tmp_path / "site"
         (self.root / "far" / "folder").mkdir(parents=True)
         (self.root / "near").mkdir()
@@ -122,12 +126,11 @@ class Far:
         for name in ("file.txt", "coded.txt.gz", "index.html"):
             (self.root / "far" / name).write_bytes(b"far")
         (self.root / "far" / "large").write_bytes(bytes(SMALL + 1))
-        table = tmp_path / "mountinfo"
         table.write_text(f"30 22 0:30 / {self.root.resolve()}/far rw - nfs filer:/far rw\n")
-        mounts = RemoteMounts(str(self.root.resolve()), str(table))
         settle(self.root / "near.txt")
-        self.loop = Folder(str(self.root), 1 << 20, may_wait=False, mounts=mounts)
-        self.thread = Folder(str(self.root), 1 << 20, mounts=mounts)
+        config = Config.of(root=str(self.root))
+        self.loop = Folder(config, 1 << 20, may_wait=False)
+        self.thread = Folder(config, 1 << 20, like=self.loop)
 
     def look(self, path: str) -> Found:
         """What a thread finds, for which the loop has to wait."""
@@ -141,8 +144,16 @@ class Far:
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Far:
-    return Far(tmp_path)
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that tells what is mounted, in the place of the system's."""
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr("portico.site.origin.mounts._TABLE", str(table))
+    return table
+
+
+@pytest.fixture
+def far(tmp_path: Path, mounted: Path) -> Far:
+    return Far(tmp_path, mounted)
 
 
 def test_what_is_local_is_looked_at_by_the_loop(far: Far) -> None:
@@ -200,12 +211,11 @@ def test_a_folder_with_a_remote_entry_is_listed_by_a_thread(far: Far) -> None:
     assert {entry.name for entry in found.entries} == {"far", "near", "near.txt"}
 
 
-def test_rules_in_a_remote_root_are_read_by_a_thread(tmp_path: Path) -> None:
+def test_rules_in_a_remote_root_are_read_by_a_thread(tmp_path: Path, mounted: Path) -> None:
     (tmp_path / "_redirects").write_bytes(b"/bad\n")
-    (tmp_path / "mountinfo").write_text(f"30 22 0:30 / {tmp_path.resolve()} rw - 9p far rw\n")
-    mounts = RemoteMounts(str(tmp_path.resolve()), str(tmp_path / "mountinfo"))
+    mounted.write_text(f"30 22 0:30 / {tmp_path.resolve()} rw - 9p far rw\n")
     for may_wait in (False, True):
         reports: list[str] = []
-        origin = Folder(str(tmp_path), 1 << 20, may_wait=may_wait, mounts=mounts)
+        origin = Folder(Config.of(root=str(tmp_path)), 1 << 20, may_wait=may_wait)
         Site(origin, report=reports.append).read_rules()
         assert len(reports) == may_wait

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.config.config import Config
 from portico.http.content import Stream
 from portico.http.h1.head import HeadParser
 from portico.http.h1.serialize import field_lines
@@ -212,7 +213,7 @@ def folder_of(root: Path, count: int) -> Directory:
     (root / "folder").mkdir()
     for number in range(count):
         (root / "folder" / str(number)).touch()
-    found = Folder(str(root), 0, may_wait=False).look_up(("folder", ""))
+    found = Folder(Config.of(root=str(root)), 0, may_wait=False).look_up(("folder", ""))
     assert isinstance(found, Directory)
     return found
 

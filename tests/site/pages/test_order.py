@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.config.config import Config
 from portico.site.origin.entries import WHOLE
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
@@ -34,7 +35,7 @@ ORDERS = st.builds(
 
 
 def look(root: Path, *names: str) -> Iterator[Entry]:
-    found = Folder(str(root), 0, may_wait=False).look_up((*names, ""))
+    found = Folder(Config.of(root=str(root)), 0, may_wait=False).look_up((*names, ""))
     assert isinstance(found, Directory)
     return found.entries
 
@@ -224,7 +225,7 @@ def test_links_that_lead_out_are_left_out_whenever_they_are_read(tmp_path: Path)
     root = made(tmp_path / "site", 3)
     (root / "out").symlink_to(tmp_path)
     (root / "in").symlink_to(root / "1")
-    folder = Folder(str(root), 0, may_wait=False)
+    folder = Folder(Config.of(root=str(root)), 0, may_wait=False)
     found = folder.look_up(("",))
     assert isinstance(found, Directory)
     folder.freshness.begin_round()

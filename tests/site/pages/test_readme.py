@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config.config import Config
 from portico.site.origin.folder import Folder
 from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Found
@@ -35,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def look(root: Path) -> Found:
-    return Folder(str(root), 1 << 20).look_up((README,))
+    return Folder(Config.of(root=str(root)), 1 << 20).look_up((README,))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config.config import Config
 from portico.site.origin.folder import SMALL, Folder
 from portico.site.origin.open_file import Waiting
 from portico.site.rules.rulebook import (
@@ -34,7 +35,7 @@ class Reader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.reports: list[str] = []
-        folder = Folder(str(root), 1 << 20)
+        folder = Folder(Config.of(root=str(root)), 1 << 20)
         self.book = Rulebook(folder, self.reports.append)
         self._freshness = folder.freshness
 
@@ -398,7 +399,7 @@ def test_long_file_is_parsed_once_by_a_thread_that_may_wait(root: Path) -> None:
     settle_all(root)
     assert (root / "_redirects").stat().st_size > PARSED_AT_ONCE
     parser, reports = RulesParser(), list[str]()
-    folders = [Folder(str(root), 1 << 20) for _ in range(2)]
+    folders = [Folder(Config.of(root=str(root)), 1 << 20) for _ in range(2)]
     loop = Rulebook(folders[0], reports.append, parser, may_wait=False)
     thread = Rulebook(folders[1], reports.append, parser)
     for _ in range(2):
