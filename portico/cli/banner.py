@@ -17,7 +17,6 @@ from portico.cli.terminal import (
     paint,
     printable,
     report,
-    wants_color,
 )
 from portico.config.kinds import UNIX
 from portico.site.origin.fingerprint import is_below
@@ -33,32 +32,25 @@ _OWN = re.compile(r"//(?:localhost|127\.|\[::1\])")
 """Occurs in a URL that only this machine can open."""
 
 
-def banner(
-    config: Config,
-    root: str,
-    urls: Sequence[str],
-    warned: Sequence[str],
-    *,
-    workers: int = 1,
-    noted: Sequence[str] = (),
-    metrics: str = "",
-) -> str:
-    """Return the text that is shown at the start.
+def banner(root: str, urls: Sequence[str], *, workers: int, metrics: str, color: bool) -> str:
+    """Return the text that is shown first.
 
-    `urls` are those of the site, `warned` and `noted` are lines from `warnings` and `notes`, and
-    `metrics` is the URL of the metrics, or empty.
+    `urls` are those of the site, and `metrics` is the URL of the metrics, or empty.
     """
-    color = wants_color(config.color, STDERR)
     several = f" with {workers} workers" if workers > 1 else ""
     folder = paint(printable(root), BOLD, color=color)
     lines = [f"Portico {__version__} serves {folder}{several}", ""]
     lines += [f"    {paint(url, CYAN, color=color)}" for url in urls]
     lines.append("")
     lines += [f"Metrics: {paint(metrics, CYAN, color=color)}", ""] if metrics else []
-    lines += [printable(text) for text in noted]
+    return "\n".join([*lines, ""])
+
+
+def remarks(noted: Sequence[str], warned: Sequence[str], *, color: bool) -> str:
+    """Return the text below the banner: lines from `notes` and from `warnings`."""
+    lines = [printable(text) for text in noted]
     lines += [paint(f"Warning: {text}", YELLOW, color=color) for text in warned]
-    lines += ["Press Ctrl+C to stop.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, "Press Ctrl+C to stop.", ""])
 
 
 def warnings(root: str, *, local: bool) -> list[str]:

@@ -13,7 +13,7 @@ import time
 from functools import partial
 
 from portico import __version__
-from portico.cli.banner import banner, farewell, notes, open_browser, qr_code, warnings
+from portico.cli.banner import banner, farewell, notes, open_browser, qr_code, remarks, warnings
 from portico.cli.terminal import (
     FOUND,
     STDERR,
@@ -29,15 +29,7 @@ from portico.cli.terminal import (
     say,
     wants_color,
 )
-from portico.config.config import (
-    Config,
-    ConfigError,
-    check_proxies,
-    check_root,
-    check_tls,
-    check_writing,
-    unknown_variables,
-)
+from portico.config.config import Config, ConfigError, check_serving, unknown_variables
 from portico.config.kinds import FILE, FOLDER, cores
 from portico.config.options import LIMITS, OPTIONS, OTHER
 
@@ -100,7 +92,6 @@ def run(argv: Sequence[str], signals: Signals) -> int:
     from portico.server.processes.systemd import inherited_sockets
 
     _raise_descriptor_limit()
-    here = _current_folder()
     listeners: Listeners = {}
     metrics = None
     try:
@@ -111,8 +102,8 @@ def run(argv: Sequence[str], signals: Signals) -> int:
 
             metrics = MetricsEndpoint(config)
         serve = _serve if config.workers == 1 else _supervise
-        program = _Program(flags, config, root, inherited, metrics, signals, here, noted)
-        return serve(_with_whole_paths(config, here), listeners, program)
+        program = _Program(flags, config, root, inherited, metrics, signals, noted)
+        return serve(program.with_whole_paths(config), listeners, program)
     except (BindError, ConfigError) as problem:
         return refuse(problem)
     finally:
@@ -163,10 +154,7 @@ def _check(config: Config) -> str:
 
     Raises ConfigError.
     """
-    root = check_root(config, or_file=True)
-    check_writing(config)
-    check_tls(config)
-    check_proxies(config)
+    root = check_serving(config)
     if config.headers:
         from portico.site.responses import header_rules
 
@@ -195,16 +183,12 @@ def _serve(config: Config, listeners: Listeners, program: _Program) -> int:
 
     config = _at_terminal(config)
     user = privileges.account(config.user) if config.user else None
-    log = None
-    if config.access_log:
-        names = bool(config.users or config.tls_client_ca)
-        color = config.color == "always"
-        log = AccessLog(STDOUT, config.log_format, color=color, names=names, report=report)
+    log = AccessLog(STDOUT, config, report) if config.access_log else None
     counters = None if program.metrics is None else program.metrics.counters.add()
     worker = Worker(
         config,
         list(listeners.values()),
-        Telemetry(log, counters, report),
+        Telemetry(log, counters, report, report),
         schemes=schemes(config, listeners),
         on_drain=systemd.stopping,
         on_wait=report,
@@ -263,13 +247,12 @@ class _Program:
         inherited: Listeners,
         metrics: MetricsEndpoint | None,
         signals: Signals,
-        here: str,
         noted: Sequence[str],
     ) -> None:
         """`noted` is shown at the start."""
         self.signals = signals
-        self._here = here
         self._noted = noted
+        self._here = _current_folder()
         self._flags = flags
         self._config = config
         self._root = root
@@ -295,7 +278,16 @@ class _Program:
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
         listeners = self.inherited or bind_anew(config, held)
-        return Generation(_at_terminal(_with_whole_paths(config, self._here)), listeners)
+        return Generation(_at_terminal(self.with_whole_paths(config)), listeners)
+
+    def with_whole_paths(self, config: Config) -> Config:
+        """Return the configuration with absolute paths; relative ones begin at the first folder."""
+        settings = config.settings()
+        for option in OPTIONS:
+            path = getattr(config, option.attribute)
+            if option.kind in {FOLDER, FILE} and path and option.name != "config":
+                settings[option.name] = os.path.join(self._here, path)
+        return Config(settings)
 
     def started(self, workers: Config, listeners: Listeners, is_refused: bool) -> None:  # noqa: FBT001
         """Show the banner, and start to serve metrics. The sandbox may be refused."""
@@ -316,19 +308,11 @@ class _Program:
             noted.append(f"It serves as user {config.user}.")
         noted += filter(None, [describe(config, is_refused=is_refused)])
         url = "" if metrics is None else metrics.url
-        say(
-            banner(
-                config,
-                self._root,
-                urls,
-                warned,
-                workers=workers.workers,
-                noted=noted,
-                metrics=url,
-            )
-        )
+        color = wants_color(config.color, STDERR)
+        start = banner(self._root, urls, workers=workers.workers, metrics=url, color=color)
+        say(start + remarks(noted, warned, color=color))
         if config.lan:
-            say(qr_code(urls, color=wants_color(config.color, STDERR)))
+            say(qr_code(urls, color=color))
         if metrics is not None:
             metrics.start()
 
@@ -360,16 +344,6 @@ def _at_terminal(config: Config) -> Config:
             "workers": config.workers or cores(),
         }
     )
-
-
-def _with_whole_paths(config: Config, here: str) -> Config:
-    """Return the configuration with absolute paths; relative ones are joined to `here`."""
-    settings = config.settings()
-    for option in OPTIONS:
-        path = getattr(config, option.attribute)
-        if option.kind in {FOLDER, FILE} and path and option.name != "config":
-            settings[option.name] = os.path.join(here, path)
-    return Config(settings)
 
 
 def _current_folder() -> str:

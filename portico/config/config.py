@@ -310,6 +310,18 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {' or '.join([prefix + name for name in close])}?" if close else ""
 
 
+def check_serving(config: Config) -> str:
+    """Check options that depend on each other. Return the real path of the root.
+
+    Raises ConfigError.
+    """
+    root = check_root(config, or_file=True)
+    check_writing(config)
+    _check_tls(config)
+    _check_proxies(config)
+    return root
+
+
 def check_writing(config: Config) -> None:
     """Raise ConfigError if strangers could write, or options about writing do not fit together."""
     named = [name for _, given in config.accesses for name in given if name != "anonymous"]
@@ -333,7 +345,7 @@ def check_writing(config: Config) -> None:
     )
 
 
-def check_tls(config: Config) -> None:
+def _check_tls(config: Config) -> None:
     """Raise ConfigError for options of TLS that do not fit together. No file is read."""
     if config.https and config.tls_certs:
         raise ConfigError("--https makes a certificate of its own: give no --tls-cert with it")
@@ -351,7 +363,7 @@ def check_tls(config: Config) -> None:
         raise ConfigError("--redirect-http: the site itself is served there; keep one")
 
 
-def check_proxies(config: Config) -> None:
+def _check_proxies(config: Config) -> None:
     """Raise ConfigError for options about proxies without any trusted proxy."""
     for name in ("trust_proxy_header", "proxy_protocol"):
         if name in config.given and not config.trust_proxies:

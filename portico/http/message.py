@@ -102,24 +102,15 @@ class Response:
 
     __slots__ = ("any_query", "cause", "close", "content", "fields", "is_stream", "status")
 
-    def __init__(
-        self,
-        status: int,
-        fields: list[Field],
-        content: Sequence[Content] = (),
-        *,
-        close: bool = False,
-    ) -> None:
-        """`fields` are all fields except Date, Server, Connection and Transfer-Encoding.
-
-        With `close`, the connection is not used for another request.
-        """
+    def __init__(self, status: int, fields: list[Field], content: Sequence[Content] = ()) -> None:
+        """`fields` are all fields except Date, Server, Connection and Transfer-Encoding."""
         self.status = status
         self.fields = fields
         self.content = content
         self.is_stream = bool(content) and content[-1].is_stream
         """Whether the content for GET is a stream, so that there is no Content-Length."""
-        self.close = close
+        self.close = False
+        """Whether the connection is not used for another request."""
         self.cause: OSError | None = None
         """The cause of an error response, reported to the operator but never to a client."""
         self.any_query = False

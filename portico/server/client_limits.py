@@ -50,7 +50,9 @@ RETRY_SECONDS = 5
 class ClientLimits:
     """The limits of all addresses, for one loop."""
 
-    def __init__(self, config: Config, loop: Loop) -> None:
+    def __init__(self, config: Config, loop: Loop, refusing: Responder) -> None:
+        """`refusing` answers the connections that are too many: see `TooManyConnections`."""
+        self._refusing = refusing
         self._connections = config.client_connections
         self._requests = config.client_requests
         self._bandwidth = config.client_bandwidth
@@ -63,16 +65,15 @@ class ClientLimits:
     def connect(
         self,
         make: Connect,
-        refusing: Responder,
         transport: Transport,
         peer: str,
         loop: Loop,
         responder: Responder,
         on_close: Callable[[Connection], None],
     ) -> Connection:
-        """Return a new connection that `make` makes; `refusing` answers one that is too many.
+        """Return a new connection that `make` makes.
 
-        Raises ConnectionAbortedError where there are too many of those.
+        Raises ConnectionAbortedError for one of too many that are refused.
         """
         if self._are_free(peer):
             return make(transport, peer, loop, responder, on_close)
@@ -95,7 +96,7 @@ class ClientLimits:
 
         if account.pacer is not None:
             transport = Paced(transport, account.pacer)
-        return make(transport, peer, loop, responder if surplus < 0 else refusing, closed)
+        return make(transport, peer, loop, responder if surplus < 0 else self._refusing, closed)
 
     def seconds_to_wait(self, peer: str, now: float) -> int:
         """Count a request of `peer` at monotonic `now`, if it may send one; then return 0.

@@ -3,14 +3,14 @@
 Newcomers are let in a few at a time, once in a turn of the loop, and again and again in a turn that
 takes long. Their first requests are served at once.
 
-Limit: `most` connections at once. When they are used up, others make room for newcomers: `eviction`
-says who. Where the system is out of descriptors or memory, accepting rests.
+Limit: as many connections at once as `descriptors` allow. When they are used up, others make room
+for newcomers: `eviction` says who. Where the system is out of descriptors or memory, accepting
+rests.
 """
 
 from __future__ import annotations
 
 import errno
-import sys
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
+    from portico.server.net.descriptors import Descriptors
     from portico.server.net.loop import Loop
     from portico.server.net.transport import Plain, Transport
     from portico.server.responder import Responder
@@ -79,24 +80,21 @@ class Clients:
         self,
         loop: Loop,
         doors: Sequence[Door],
-        most: int,
+        descriptors: Descriptors,
         *,
-        scarce: int = sys.maxsize,
         is_shared: bool = False,
         on_sweep: Callable[[], None] | None = None,
         on_shortage: Callable[[], None] | None = None,
     ) -> None:
-        """`most` is the number of connections that there may be.
+        """`is_shared` says that other processes accept from the same sockets.
 
-        A connection with a descriptor of at least `scarce` is one too many. `is_shared` says that
-        other processes accept from the same sockets. `on_sweep` is called with each look at the
-        deadlines, `on_shortage` when the system is out of descriptors or memory.
+        `on_sweep` is called with each look at the deadlines, `on_shortage` when the system is out
+        of descriptors or memory.
         """
         self._loop = loop
         self._doors = doors
         self._acceptors = [Acceptor(door.listener) for door in doors]
-        self._most = most
-        self._scarce = scarce
+        self._most, self._scarce = descriptors.connections, descriptors.scarce
         self._is_shared = is_shared
         self._on_sweep = on_sweep
         self._on_shortage = on_shortage

@@ -9,14 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from portico.config.config import (
-    Config,
-    ConfigError,
-    check_proxies,
-    check_root,
-    check_tls,
-    check_writing,
-)
+from portico.config.config import Config, ConfigError, check_serving
 from portico.server.net.listeners import CLEAR, HTTPS, bind, has_tls, url_of
 from portico.server.worker import Worker
 
@@ -65,10 +58,7 @@ class Server:
         self._config = Config.of(root=os.fspath(root), host=host, port=port, **options)
         if self._config.metrics:
             raise ConfigError("argument metrics: a Server has no metrics; leave it out")
-        check_root(self._config, or_file=True)
-        check_writing(self._config)
-        check_tls(self._config)
-        check_proxies(self._config)
+        check_serving(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._asked_to_stop = threading.Lock()

@@ -21,7 +21,7 @@ from portico.server.states import CLOSED, IDLE
 from portico.server.telemetry.faults import SparingReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from portico.config.config import Config
     from portico.http.message import ProtocolError
@@ -48,7 +48,11 @@ _HEADERS = {
 class Proxies:
     """The proxies of --trust-proxy, and what they tell."""
 
-    def __init__(self, config: Config, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: Config, telemetry: Telemetry, responders: Mapping[str, Responder]
+    ) -> None:
+        """`responders` answer the requests that came to a proxy by "http" or "https"."""
+        self.responders = responders
         self.trusts = Networks(config.trust_proxies).have
         """Whether an address is that of one of them."""
         self._counters = telemetry.counters
@@ -59,17 +63,11 @@ class Proxies:
         self._clients = BoundedCache(_MEMORY, _weight)
 
     def connect(
-        self,
-        other: Responder,
-        transport: Transport,
-        peer: str,
-        loop: Loop,
-        responder: Responder,
-        on_close: Closed,
+        self, transport: Transport, peer: str, loop: Loop, responder: Responder, on_close: Closed
     ) -> Connection:
-        """Return a new connection; `other` answers what came by the other scheme."""
+        """Return a new connection; `responder` answers what came by the scheme that it is for."""
         if self.trusts(peer):
-            return ProxiedConnection(transport, peer, loop, responder, on_close, self, other)
+            return ProxiedConnection(transport, peer, loop, responder, on_close, self)
         return Connection(transport, peer, loop, responder, on_close)
 
     def await_header(
@@ -195,7 +193,7 @@ class AnnouncedConnection(Connection):
 class ProxiedConnection(Connection):
     """A connection that a trusted proxy has made."""
 
-    __slots__ = ("_head", "_other", "_own", "_proxies", "_proxy")
+    __slots__ = ("_head", "_own", "_proxies", "_proxy")
 
     def __init__(
         self,
@@ -205,12 +203,10 @@ class ProxiedConnection(Connection):
         responder: Responder,
         on_close: Closed,
         proxies: Proxies,
-        other: Responder,
     ) -> None:
-        """`other` answers requests that did not come by the scheme of `responder`."""
         super().__init__(transport, peer, loop, responder, on_close)
         self._proxies = proxies
-        self._own, self._other = responder, other
+        self._own = responder
         self._proxy = peer
         self._head = b""  # the last of which it is known whose it is
 
@@ -233,4 +229,4 @@ class ProxiedConnection(Connection):
         self._head = head
         self._peer, scheme = self._proxies.client(head, self._proxy)
         is_own = not scheme or (scheme == "https") == self._own.is_secure
-        self._responder = self._own if is_own else self._other
+        self._responder = self._own if is_own else self._proxies.responders[scheme]

@@ -152,14 +152,13 @@ class Responder:
         `seconds_to_wait` is asked before each request, with the peer and the time (see `now`); what
         may not be answered yet gets 429. Without it, any number of requests is answered.
         """
-        config, self.shares, (log, counters, report), self._wait, self._in_thread = services
-        self.config = config
+        self.config, self.shares, telemetry, self._wait, self._in_thread = services
         self.handler = handler
-        self.log = log
-        self.counters = counters
+        self.log = telemetry.log
+        self.counters = telemetry.counters
         self.freshness = handler.freshness
-        self.time_limits = time_limits(config)
-        self.faults = Faults(report)
+        self.time_limits = time_limits(self.config)
+        self.faults = Faults(telemetry.report)
         self.draining = False
         """Whether each reply that is made is the last of its connection."""
         self.hurries = False
@@ -178,7 +177,7 @@ class Responder:
         self._keep_in(reply_cache)
         self.is_secure = is_secure
         """Whether all its requests come over TLS."""
-        logged = frozenset[str]() if log is None else log.fields
+        logged = frozenset[str]() if self.log is None else self.log.fields
         self._parser = HeadParser(handler.fields_read | logged)
         self._second = 0
         self._date = b""

@@ -20,8 +20,9 @@ from portico.server.background.blocking_io import BlockingIO
 from portico.server.background.jobs import JobThread
 from portico.server.background.sites import Sites
 from portico.server.clients import Clients, Door
+from portico.server.connection import Connection
 from portico.server.fairness import LISTING_SECONDS, Shares
-from portico.server.net.descriptors import Descriptors
+from portico.server.net.descriptors import share_out
 from portico.server.net.listeners import CLEAR, HTTPS, REDIRECT, has_tls, is_loopback, is_unix
 from portico.server.net.loop import READ, Loop
 from portico.server.reply_cache import ReplyCache
@@ -32,6 +33,7 @@ from portico.site.compression.cache import CompressionCache
 from portico.site.hosts import LOOPBACK_HOSTS
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
+from portico.site.representation.select import silent
 from portico.site.resources import Resources
 from portico.site.site import Site
 from portico.site.to_https import ToHttps
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from portico.server.client_limits import ClientLimits
-    from portico.server.clients import Secure
+    from portico.server.clients import Connect, Secure
     from portico.server.net.certificates import Certificates
     from portico.server.net.transport import Plain
     from portico.server.processes.sandbox import Held
@@ -68,17 +70,14 @@ class Worker:
         telemetry: Telemetry | None = None,
         *,
         schemes: Sequence[str] = (),
-        tells_of_rules: bool = True,
         on_drain: Callable[[], None] | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
         """Raises ConfigError for a certificate that cannot be used.
 
-        Without `tells_of_rules` the operator is not told of mistakes in the site's files and the
-        certificates, because another worker tells of them. `schemes` says how each listener is
-        served (see `listeners.schemes`); without it, TCP is served with TLS if there is a
-        certificate. `on_drain` is called once, by the loop, when the worker has ceased to accept.
-        `on_wait` is told what a worker that is stopped waits for.
+        `schemes` says how each listener is served (see `listeners.schemes`); without it, TCP is
+        served with TLS if there is a certificate. `on_drain` is called once, by the loop, when the
+        worker has ceased to accept. `on_wait` is told what a worker that is stopped waits for.
         """
         # Whatever becomes of the current folder of the program that this is a part of.
         config = Config({**config.settings(), "root": absolute(config.root)})
@@ -91,18 +90,17 @@ class Worker:
         self.cut = 0
         """Responses that the end of this worker has cut off."""
         self._held: Held | None = None
+        self._has_begun = self._retires = False
+        self._sweeps = self._stops = 0
         self._loop = Loop()
         self._jobs = JobThread()
         self._blocking_io = BlockingIO(self._loop.call)
-        self._descriptors = Descriptors(config)
-        self._resources = Resources(
-            config,
-            _hosts(config, listeners),
-            CompressionCache(config.cache_size // 4, self._jobs.submit)
-            if config.compress
-            else None,
-            self._telemetry.report if tells_of_rules else _drop,
-        )
+        self._descriptors = share_out(config)
+        copies = None
+        if config.compress:
+            copies = CompressionCache(config.cache_size // 4, self._jobs.submit)
+        report = self._telemetry.report_mistakes
+        self._resources = Resources(config, _hosts(config, listeners), copies, report)
         self._folder = Folder(
             config,
             config.cache_size // 8,
@@ -113,35 +111,23 @@ class Worker:
         )
         self._site = Site(self._folder, self._resources, may_wait=False)
         self._site.read_rules()
+        self._report_in_threads = _once(report) if self._folder.mounts.cover_root else silent
         in_thread = Sites(self._new_site).answer
         self._shares = Shares()
         submit = self._blocking_io.submit
         self._services = Services(config, self._shares, self._telemetry, submit, in_thread)
-        mounts = self._folder.mounts
-        self._report_in_threads = _once(self._resources.report) if mounts.cover_root else _drop
         self._certificates: Certificates | None = None
+        self._responders: list[Responder] = []
         self._limits: ClientLimits | None = None
-        if config.client_connections or config.client_requests or config.client_bandwidth:
-            from portico.server.client_limits import ClientLimits
-
-            self._limits = ClientLimits(config, self._loop)
-        schemes = schemes or _schemes(config, listeners)
-        share = 5 * config.cache_size // (16 if config.trust_proxies else 8)
-        self._responder = self._new_responder(self._site, share, is_secure=HTTPS in schemes)
-        self._responders = [self._responder]
+        self._limits = self._new_limits()
         self._clients = Clients(
             self._loop,
-            self._limited(self._behind_proxies(self._doors(listeners, schemes), share)),
-            self._descriptors.connections,
-            scarce=self._descriptors.scarce,
+            self._doors(listeners, schemes or _schemes(config, listeners)),
+            self._descriptors,
             is_shared=config.workers > 1,
             on_sweep=self._on_sweep,
             on_shortage=self._expire,
         )
-        self._has_begun = False
-        self._sweeps = 0
-        self._stops = 0
-        self._retires = False
 
     def _new_site(self) -> Site:
         """Return the same site, for a thread."""
@@ -149,71 +135,65 @@ class Worker:
         return Site(folder, self._resources, report=self._report_in_threads)
 
     def _new_responder(
-        self, handler: Handler, share: int, *, is_secure: bool, is_limited: bool = True
+        self, handler: Handler, memory: int, *, is_secure: bool = False
     ) -> Responder:
-        """Return what answers by `handler`, and may keep `share` bytes of replies.
-
-        Unless it `is_limited`, it does not ask whether an address may send a request.
-        """
-        limits = self._limits if is_limited and self._config.client_requests else None
-        return Responder(
+        """Return what answers by `handler`, and may keep so many bytes of replies."""
+        limits = self._limits if self._config.client_requests else None
+        responder = Responder(
             self._services,
             handler,
-            ReplyCache(share, self._descriptors.files),
+            ReplyCache(memory, self._descriptors.files),
             is_secure=is_secure,
             seconds_to_wait=None if limits is None else limits.seconds_to_wait,
         )
+        self._responders.append(responder)
+        return responder
+
+    def _new_limits(self) -> ClientLimits | None:
+        """Return what limits the clients of an address, if they are to be limited."""
+        config = self._config
+        if not (config.client_connections or config.client_requests or config.client_bandwidth):
+            return None
+        from portico.server.client_limits import ClientLimits, TooManyConnections
+
+        handler = TooManyConnections(self._site, config.client_connections)
+        # Without limits of its own, since there are none yet.
+        return ClientLimits(config, self._loop, self._new_responder(handler, 0))
 
     def _doors(self, listeners: Sequence[socket.socket], schemes: Sequence[str]) -> list[Door]:
         """Return what serves each listener. Raises ConfigError."""
-        if HTTPS not in schemes:
-            return [Door(listener, self._responder) for listener in listeners]
-        secure = self._secure()
-        port = listeners[schemes.index(HTTPS)].getsockname()[1]
+        config = self._config
+        is_secure = HTTPS in schemes
+        memory = 5 * config.cache_size // (16 if config.trust_proxies else 8)
+        self._responder = other = self._new_responder(self._site, memory, is_secure=is_secure)
+        if config.trust_proxies:
+            other = self._new_responder(self._site, memory, is_secure=not is_secure)
+        elif is_secure and CLEAR in schemes:
+            other = self._new_responder(self._site, config.cache_size // 8)
+        both = (self._responder, other) if is_secure else (other, self._responder)
+        responders = dict(zip((HTTPS, CLEAR), both, strict=True))
+        secure = {HTTPS: self._secure()} if is_secure else {}
+        connect: Connect = Connection
+        await_header = None
+        if config.trust_proxies:
+            from portico.server.proxies import Proxies
+
+            proxies = Proxies(config, self._telemetry, responders)
+            connect = proxies.connect
+            await_header = proxies.await_header if config.proxy_protocol else None
+        if self._limits is not None:
+            connect = partial(self._limits.connect, connect)
         doors = []
         for listener, scheme in zip(listeners, schemes, strict=True):
-            if scheme == HTTPS:
-                doors.append(Door(listener, self._responder, secure))
-                continue
-            handler: Handler = self._site
-            if scheme == REDIRECT:
-                own = listener.getsockname()[1]
-                handler = ToHttps(self._site, self._resources.hosts, own, port)
-            in_clear = self._new_responder(handler, self._config.cache_size // 8, is_secure=False)
-            self._responders.append(in_clear)
-            doors.append(Door(listener, in_clear))
+            if scheme == REDIRECT and is_secure:
+                secured = listeners[schemes.index(HTTPS)]
+                ports = listener.getsockname()[1], secured.getsockname()[1]
+                handler = ToHttps(self._site, self._resources.hosts, *ports)
+                responder = self._new_responder(handler, config.cache_size // 8)
+            else:
+                responder = responders.get(scheme, self._responder)
+            doors.append(Door(listener, responder, secure.get(scheme), connect, await_header))
         return doors
-
-    def _behind_proxies(self, doors: list[Door], share: int) -> list[Door]:
-        """Return the same doors, where proxies are trusted to say how clients have come."""
-        if not self._config.trust_proxies:
-            return doors
-        from portico.server.proxies import Proxies
-
-        proxies = Proxies(self._config, self._telemetry)
-        own = self._responder
-        other = self._new_responder(self._site, share, is_secure=not own.is_secure)
-        self._responders.append(other)
-        secure, in_clear = (own, other) if own.is_secure else (other, own)
-        return [
-            door._replace(
-                connect=partial(proxies.connect, in_clear if door.responder is secure else secure),
-                await_header=proxies.await_header if self._config.proxy_protocol else None,
-            )
-            for door in doors
-        ]
-
-    def _limited(self, doors: list[Door]) -> list[Door]:
-        """Return the same doors, with what limits the clients of an address."""
-        if self._limits is None:
-            return doors
-        from portico.server.client_limits import TooManyConnections
-
-        handler = TooManyConnections(self._site, self._config.client_connections)
-        refusing = self._new_responder(handler, 0, is_secure=False, is_limited=False)
-        self._responders.append(refusing)
-        connect = self._limits.connect
-        return [door._replace(connect=partial(connect, door.connect, refusing)) for door in doors]
 
     def _secure(self) -> Secure:
         """Return what secures connections, and look after the certificates. Raises ConfigError."""
@@ -470,7 +450,3 @@ def _once(report: Report) -> Report:
             report(text)
 
     return report_once
-
-
-def _drop(_text: str) -> None:
-    """Say nothing: another site reports the same."""

@@ -39,7 +39,7 @@ from portico.site.origin.open_file import Waiting
 from portico.site.origin.protocol import Directory, Failed, File, Precompressed, SlashRedirect
 from portico.site.pages import errors
 from portico.site.pages.errors import NO_CACHE, error, redirect
-from portico.site.pages.listing import answer_listing
+from portico.site.pages.listing import Frame, answer_listing
 from portico.site.pages.readme import README
 from portico.site.pages.upload import upload_part
 from portico.site.representation.respond import under_conditions
@@ -390,15 +390,10 @@ class Site:
                 context.depend_on(text.dependencies)
                 readme = self._readmes.html(text, may_wait=self._may_wait)
         with self.freshness.budget:
-            response = answer_listing(
-                request,
-                context.requested[len(self._base) :],
-                found,
-                root=self._name,
-                readme=readme,
-                upload=upload_part(self._access.rights(context.names, context.user)),
-                compress=self._config.compress,
-            )
+            upload = upload_part(self._access.rights(context.names, context.user))
+            frame = Frame(self._name, readme, upload)
+            names, compress = context.requested[len(self._base) :], self._config.compress
+            response = answer_listing(request, names, found, frame, compress=compress)
         response.fields = self._responses.with_rules(request, response.fields, DESCRIBING)
         response = under_conditions(request, response)
         return self._responses.error(412, request) if response.status == 412 else response

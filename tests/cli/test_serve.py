@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from portico import __version__
-from portico.cli.banner import banner, duration, warnings
+from portico.cli.banner import banner, duration, remarks, warnings
 from portico.cli.main import main
 from portico.cli.serve import COMMON, parse
 from portico.cli.terminal import UsageError, wants_color
@@ -199,18 +199,10 @@ def test_banner_shows_folder_addresses_metrics_and_warnings() -> None:
         "Warning: be careful.",
         "Press Ctrl+C to stop.",
     ]
-    plain = Config.of(color="never")
-    text = banner(
-        plain,
-        "/srv/si\x1bte",
-        urls,
-        ["be careful."],
-        workers=3,
-        noted=["Note this."],
-        metrics=metrics,
-    )
+    text = banner("/srv/si\x1bte", urls, workers=3, metrics=metrics, color=False)
+    text += remarks(["Note this."], ["be careful."], color=False)
     assert text.splitlines() == lines
-    text = banner(Config.of(color="always"), "/srv", urls, [])
+    text = banner("/srv", urls, workers=1, metrics="", color=True)
     assert "\x1b[1m/srv\x1b[0m" in text
     assert "\x1b[36mhttp://a:1/\x1b[0m" in text
 

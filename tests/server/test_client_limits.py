@@ -16,7 +16,6 @@ from portico.http.content import Octets
 from portico.http.message import Response
 from portico.server.client_limits import ADDRESSES, REFUSED_AT_ONCE, ClientLimits
 from portico.server.connection import Connection
-from portico.server.net.loop import Loop
 from portico.server.net.pacing import PORTIONS, Bucket, Paced, Pacer
 from portico.server.states import CLOSED, IDLE, SEND
 from portico.site.access import network_of
@@ -59,14 +58,16 @@ def test_of_ipv6_the_first_half_counts(address: str, network: str) -> None:
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
+def limits() -> Iterator[ClientLimits]:
+    """Two requests a second."""
+    desk = Desk(Config.of(client_requests=2), Answers(lambda _: Response(200, [])))
+    yield ClientLimits(desk.responder.config, desk.loop, desk.responder)
+    desk.close()
 
 
-def test_a_flood_of_addresses_neither_grows_the_table_nor_frees_who_goes_on(loop: Loop) -> None:
-    limits = ClientLimits(Config.of(client_requests=2), loop)
+def test_a_flood_of_addresses_neither_grows_the_table_nor_frees_who_goes_on(
+    limits: ClientLimits,
+) -> None:
     refused = 0
     for number in range(3 * ADDRESSES):
         limits.seconds_to_wait(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1", 1.0)
@@ -119,8 +120,7 @@ def test_of_a_trusted_proxy_only_the_requests_of_its_clients_count(
     assert [proxy.ask(get("/small.txt")).status for proxy in proxies] == [200] * 3
 
 
-def test_whoever_waits_may_send_again(loop: Loop) -> None:
-    limits = ClientLimits(Config.of(client_requests=2), loop)
+def test_whoever_waits_may_send_again(limits: ClientLimits) -> None:
     for now, seconds in ((5.0, 0), (5.0, 0), (5.0, 1), (5.4, 1), (5.5, 0), (5.6, 1), (9.0, 0)):
         assert limits.seconds_to_wait("192.0.2.1", now) == seconds
     assert limits.seconds_to_wait("192.0.2.2", 5.0) == 0

@@ -19,6 +19,7 @@ from portico.server import clients as clients_module
 from portico.server.clients import ACCEPTS_AT_ONCE, Clients, Door
 from portico.server.embedded import Server
 from portico.server.eviction import AT_ONCE, NEWCOMERS_SHARE
+from portico.server.net.descriptors import Descriptors
 from portico.server.net.loop import LONG_TURN
 from portico.server.states import HEAD, IDLE, SEND, WAIT
 from portico.site.origin.open_file import Waiting
@@ -166,7 +167,7 @@ def accepting(desk: Desk, most: int) -> Iterator[tuple[Clients, Callable[[bytes]
     """Clients by TCP, and how to become one that has sent something."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
         listener.setblocking(False)
-        clients = Clients(desk.loop, [Door(listener, desk.responder)], most)
+        clients = Clients(desk.loop, [Door(listener, desk.responder)], Descriptors(most))
         clients.accept()
 
         def connect(sent: bytes) -> socket.socket:

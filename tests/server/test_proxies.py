@@ -70,7 +70,7 @@ def start(site: Path, tmp_path: Path) -> Iterator[Start]:
             options = {"root": str(site), "trust_proxies": ["127.0.0.1", "10.0.0.0/8"], **options}
             options.setdefault("listens", ["127.0.0.1:0"])
             file = stack.enter_context((tmp_path / "log").open("wb"))
-            log = AccessLog(file.fileno(), "common", color=False)
+            log = AccessLog(file.fileno(), Config.of(log_format="common", color="never"))
             _, url = stack.enter_context(
                 running(Config.of(**options), None, Telemetry(log, counters, report))
             )

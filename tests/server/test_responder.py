@@ -120,7 +120,9 @@ def test_a_log_line_is_that_of_the_request(folder: Path) -> None:
     """Also when an empty line came before it, or when another client's cookie differs."""
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        responder = responder_of(folder, AccessLog(null, "combined", color=False))
+        responder = responder_of(
+            folder, AccessLog(null, Config.of(log_format="combined", color="never"))
+        )
         expected = ('"GET /file.txt HTTP/1.1" 200 ', ' "-" "a"\n')
         for head in (
             b"\r\n" + get("/file.txt", "User-Agent: a"),
@@ -223,7 +225,9 @@ def test_what_the_query_can_change_is_not_shared(folder: Path, path: str, status
 def test_each_log_line_has_its_own_query(folder: Path) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        responder = responder_of(folder, AccessLog(null, "common", color=False))
+        responder = responder_of(
+            folder, AccessLog(null, Config.of(log_format="common", color="never"))
+        )
         for _ in range(3):
             for number, reply in enumerate(queries(responder, "/file.txt")):
                 assert f'"GET /file.txt?v={number} HTTP/1.1" 200 ' in reply.log_text[0]

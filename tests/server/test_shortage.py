@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import Config
-from portico.server.net.descriptors import FILES_SHARE, Descriptors
+from portico.server.net.descriptors import FILES_SHARE, share_out
 from tests.server.clients import Client, eventually, get, request
 from tests.server.uploading import FORM, part, put
 
@@ -186,8 +186,8 @@ def test_forms_leave_descriptors_for_others(tmp_path: Path) -> None:
 
 def test_the_bound_on_connections_leaves_room_for_files() -> None:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    assert Descriptors(Config.of(max_connections=1)).connections == 1
-    most = Descriptors(Config.of(max_connections=1_000_000)).connections
+    assert share_out(Config.of(max_connections=1)).connections == 1
+    most = share_out(Config.of(max_connections=1_000_000)).connections
     assert (
         most == 1_000_000 if soft == resource.RLIM_INFINITY else most <= soft - soft // FILES_SHARE
     )

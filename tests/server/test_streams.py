@@ -332,7 +332,7 @@ def test_a_listing_is_made_anew_each_time(tmp_path: Path, serve: Serve, connect:
 def test_the_log_counts_the_content(crowd: Path, tmp_path: Path, version: str) -> None:
     config = Config.of(root=str(crowd), port=0)
     with (tmp_path / "log").open("wb") as log:
-        access_log = AccessLog(log.fileno(), "common", color=False)
+        access_log = AccessLog(log.fileno(), Config.of(log_format="common", color="never"))
         with running(config, log=access_log) as (worker, url), Client(url) as client:
             content = client.ask(get("/some/", version=version)).content
             eventually(lambda: worker.requests == 1)

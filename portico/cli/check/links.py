@@ -94,7 +94,7 @@ class Links:
         options = ("listing", "clean_urls", "index", "base", "spa")
         served = Config.of(root=root, **{name: getattr(config, name) for name in options})
         folder = Folder(served, _MEMORY)
-        self._site = Site(folder, Resources(served, report=lambda _text: None))
+        self._site = Site(folder, Resources(served, report=silent))
         self._base = path_names(config.base)[:-1]
         self._indexes = index_names(config.index)
         self._resolver = Resolver(folder, silent, self._base, clean_urls=config.clean_urls)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.site.origin.folder import OPEN_FILES
 from portico.site.origin.new_file import descriptors_granted
@@ -22,19 +23,23 @@ _BYTES_PER_FILE = 1024
 """The least memory that a kept file or reply takes: more of them need not be open."""
 
 
-class Descriptors:
-    """The limits that follow from what the system grants."""
+class Descriptors(NamedTuple):
+    """How many there may be."""
 
-    __slots__ = ("connections", "files", "scarce")
+    connections: int
+    """Connections open at once."""
+    files: int = 0
+    """Files that the folder may keep open; and as many the replies that are ready."""
+    scarce: int = sys.maxsize
+    """A connection with this descriptor or a higher one shows that hardly any are left, because the
+    system gives the lowest free one."""
 
-    def __init__(self, config: Config) -> None:
-        granted = descriptors_granted()
-        self.connections = min(config.max_connections, max(1, granted - granted // FILES_SHARE))
-        """Connections open at once."""
-        left = (granted - self.connections - min(_OWN, granted // _OWN_SHARE)) // 2
-        most = max(OPEN_FILES, config.cache_size // _BYTES_PER_FILE)
-        self.files = max(FILES_AT_LEAST // 2, min(left, most))
-        """Files that the folder may keep open; and as many the replies that are ready."""
-        self.scarce = granted - FILES_AT_LEAST
-        """A connection with this descriptor or a higher one shows that hardly any are left, because
-        the system gives the lowest free one."""
+
+def share_out(config: Config) -> Descriptors:
+    """Return how many of each kind a worker may have, of those that the system grants."""
+    granted = descriptors_granted()
+    connections = min(config.max_connections, max(1, granted - granted // FILES_SHARE))
+    left = (granted - connections - min(_OWN, granted // _OWN_SHARE)) // 2
+    most = max(OPEN_FILES, config.cache_size // _BYTES_PER_FILE)
+    files = max(FILES_AT_LEAST // 2, min(left, most))
+    return Descriptors(connections, files, granted - FILES_AT_LEAST)

@@ -154,17 +154,14 @@ def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox
     from portico.server.telemetry.access_log import AccessLog
     from portico.server.telemetry.telemetry import Telemetry
     from portico.server.worker import Worker
+    from portico.site.representation.select import silent
 
     config = Config.of(**arguments["config"])
     user = privileges.account(config.user) if config.user else None
     listeners = [socket.socket(fileno=fd) for fd in arguments["listeners"]]
     for listener in listeners:
         listener.set_inheritable(False)
-    log = None
-    if config.access_log:
-        names = bool(config.users or config.tls_client_ca)
-        color = config.color == "always"
-        log = AccessLog(STDOUT, config.log_format, color=color, names=names, report=control.warn)
+    log = AccessLog(STDOUT, config, control.warn) if config.access_log else None
     counters = None
     if arguments["counters"] is not None:
         from portico.server.telemetry.counters import adopt
@@ -176,9 +173,8 @@ def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox
     worker = Worker(
         config,
         listeners,
-        Telemetry(log, counters, control.warn),
+        Telemetry(log, counters, control.warn, control.warn if is_first else silent),
         schemes=arguments["schemes"],
-        tells_of_rules=is_first,
         on_drain=partial(control.send, LEAVING),
         on_wait=control.warn,
     )

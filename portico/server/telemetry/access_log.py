@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
+    from portico.config.config import Config
     from portico.http.message import RequestHead
-
-    Line = tuple[str, tuple[str, ...], int, float, str]
-    """The arguments of `add_cut`: peer, text, length, began, end."""
+    from portico.server.telemetry.ends import Line
 
 _REQUEST_LINE_LIMIT = 2048
 """Bytes of a request line that are logged."""
@@ -76,20 +75,11 @@ class CertifiedPeer(str):
 class AccessLog:
     """Writes log lines to the file descriptor `fd`, and never closes it.
 
-    `log_format` is the option of that name, but not "auto". `report` is called with a text that
-    says how many lines were lost, and why.
+    `config.log_format` is not "auto", and `config.color` not "auto" either. `report` is called with
+    a text that says how many lines were lost, and why.
     """
 
-    def __init__(
-        self,
-        fd: int,
-        log_format: str,
-        *,
-        color: bool,
-        names: bool = False,
-        report: Callable[[str], None] = warn,
-    ) -> None:
-        """`names` adds the name of the client: that of its user, or the one in its certificate."""
+    def __init__(self, fd: int, config: Config, report: Callable[[str], None] = warn) -> None:
         self._fd = fd
         self._output: Output | None = Output(fd)
         self._unfinished = b""  # the rest of a line whose beginning was written
@@ -97,14 +87,15 @@ class AccessLog:
         self._why_lost = ""
         self._next_report = 0
         self._report = report
-        self._format = log_format
-        self._color = color
-        self._names = names
+        self._format = config.log_format
+        self._color = config.color == "always"
+        # Clients may have names: those of users, or in their certificates.
+        self._names = bool(config.users or config.tls_client_ca)
         self._second = 0
         self._around_peer = ("", "")
         self._lines: list[Line] = []
         self.fields: frozenset[str] = frozenset(
-            () if log_format in {"common", "short"} else ("referer", "user-agent")
+            () if self._format in {"common", "short"} else ("referer", "user-agent")
         )
         """The request header fields that are logged, in lower case."""
 
@@ -205,10 +196,8 @@ class AccessLog:
         now = time.monotonic()
         return "".join(
             [
-                short_form.short_line(
-                    clock, text, length, now - began, end=end, width=width, color=self._color
-                )
-                for _, text, length, began, end in self._lines
+                short_form.short_line(clock, line, now, width=width, color=self._color)
+                for line in self._lines
             ]
         )
 

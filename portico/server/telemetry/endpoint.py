@@ -16,6 +16,7 @@ from portico.config.config import Config, ConfigError
 from portico.config.kinds import UNIX
 from portico.server.clients import Clients, Door
 from portico.server.fairness import Shares
+from portico.server.net.descriptors import Descriptors
 from portico.server.net.listeners import (
     BindError,
     bind_anew,
@@ -63,7 +64,9 @@ class MetricsEndpoint:
         page = _Page(collector, Hosts(names))
         self._loop = Loop()
         self._responder = Responder(Services(config, Shares()), page, ReplyCache(0))
-        self._clients = Clients(self._loop, [Door(listener, self._responder)], SCRAPERS)
+        self._clients = Clients(
+            self._loop, [Door(listener, self._responder)], Descriptors(SCRAPERS)
+        )
         self._thread = Thread(target=self._run, name="portico-metrics", daemon=True)
 
     def start(self) -> None:

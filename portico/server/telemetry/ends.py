@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+Line = tuple[str, tuple[str, ...], int, float, str]
+"""The client's address, what the log says of the request (see `AccessLog.describe`), bytes of
+content, when the request was taken up (in monotonic seconds), and how it ended."""
+
 COMPLETE = "complete"
 """The kernel has taken the last byte of the response; whether the client got it is unknown."""
 BY_CLIENT = "client"

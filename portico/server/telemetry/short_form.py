@@ -10,6 +10,10 @@ from __future__ import annotations
 from portico.server.telemetry.ends import BY_CLIENT, BY_SERVER, COMPLETE, TIMED_OUT
 from portico.site.pages.listing import human_size
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from portico.server.telemetry.ends import Line
+
 _METHOD_LIMIT = 10
 """Characters of a method that are shown; methods in use are not longer."""
 _NARROW, _NARROWEST = 72, 48
@@ -34,23 +38,10 @@ def describe(line: str, status: int) -> tuple[str, str]:
     return f"{status} {method[:_METHOD_LIMIT]:<4}", target
 
 
-def short_line(
-    clock: str,
-    text: tuple[str, ...],
-    length: int,
-    seconds: float,
-    *,
-    end: str,
-    width: int,
-    color: bool,
-) -> str:
-    """Return a line of at most `width` columns; 0 is no limit.
-
-    `text` is a result of `describe`. `length` is the number of bytes of content sent, `seconds` the
-    duration of the exchange, and `end` is from `ends`.
-    """
-    start, target = text
-    last = f"{human_size(length):>9} {_duration(seconds):>7}"
+def short_line(clock: str, line: Line, now: float, *, width: int, color: bool) -> str:
+    """Return a line of at most `width` columns; 0 is no limit. Its text is from `describe`."""
+    _, (start, target), length, began, end = line
+    last = f"{human_size(length):>9} {_duration(now - began):>7}"
     if width and width < _NARROWEST:
         last = ""
     last += _MARKS[end]

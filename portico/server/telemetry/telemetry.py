@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 class Telemetry(NamedTuple):
-    """The access log and the counters, each None when off; `report` tells the operator a text."""
+    """The access log and the counters, each None when off; the others tell the operator a text."""
 
     log: AccessLog | None = None
     counters: Counters | None = None
     report: Report = warn
+    """Tells what goes wrong while requests are answered."""
+    report_mistakes: Report = warn
+    """Tells of mistakes in the site's files and the certificates, which each worker finds."""

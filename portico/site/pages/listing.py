@@ -17,6 +17,7 @@ import os
 import re
 import time
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from portico.http.codings import IDENTITY, acceptable
 from portico.http.content import Octets, Stream
@@ -31,7 +32,6 @@ from portico.site.pages.styles import LISTING, content_security_policy
 from portico.site.pages.upload import UPLOAD_SCRIPT
 from portico.site.target import encode_name
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from typing import Protocol
@@ -77,22 +77,29 @@ _EMPTY = '<tr><td class="empty" colspan="3">This folder is empty.</td></tr>\n'
 _FORM = '<form id="sort"></form>\n'
 
 
+class Frame(NamedTuple):
+    """What a page has around the table of entries."""
+
+    root: str = "/"
+    """The title of the root folder."""
+    readme: str = ""
+    """HTML below the table."""
+    upload: str = ""
+    """HTML above it: see `upload.upload_part`."""
+
+
 def answer_listing(
     request: RequestHead,
     names: tuple[str, ...],
     found: Directory,
+    frame: Frame,
     *,
-    root: str = "/",
-    readme: str = "",
-    upload: str = "",
     compress: bool = False,
 ) -> Response:
     """Return the response to GET for the folder at `names` (see `target.path_names`).
 
     The content is JSON if the client prefers JSON to HTML. The query chooses the order (see
-    `Order.of`). `root` is the title of the root folder, `readme` is HTML below the page's table,
-    `upload` HTML above it (see `upload.upload_part`). `compress` allows gzip. A stream raises
-    OSError if the folder cannot be read.
+    `Order.of`). `compress` allows gzip. A stream raises OSError if the folder cannot be read.
     """
     segments = names[:-1] if names and not names[-1] else names
     order = Order.of(request.query)
@@ -101,8 +108,8 @@ def answer_listing(
         text = _json_pieces(segments, listed)
         fields: list[Field] = [("Content-Type", "application/json"), *_COMMON]
     else:
-        text = pieces(segments, listed, order, root=root, readme=readme, upload=upload)
-        scripts = (SCRIPT, UPLOAD_SCRIPT) if upload else (SCRIPT,)
+        text = pieces(segments, listed, order, frame)
+        scripts = (SCRIPT, UPLOAD_SCRIPT) if frame.upload else (SCRIPT,)
         policy = ("Content-Security-Policy", content_security_policy(LISTING, *scripts))
         fields = [("Content-Type", "text/html; charset=utf-8"), policy, *_COMMON]
     is_coded = compress and _prefers_gzip(request)
@@ -151,23 +158,14 @@ def _steps(text: Iterator[str], *, is_coded: bool) -> Generator[bytes, None, Non
 # The page
 
 
-def pieces(
-    segments: Sequence[str],
-    listed: Listed,
-    order: Order,
-    *,
-    root: str = "/",
-    readme: str = "",
-    upload: str = "",
-) -> Iterator[str]:
+def pieces(segments: Sequence[str], listed: Listed, order: Order, frame: Frame) -> Iterator[str]:
     """Yield the page: its head, a row for each entry, its foot; "" for each None in `listed`.
 
-    `segments` are the decoded names of the path below the root, none for the root itself, whose
-    title is `root`. `readme` and `upload` are HTML.
+    `segments` are the decoded names of the path below the root, none for the root itself.
     """
     folders = files = size = 0
     query = order.query
-    yield head(segments, order, root, upload)
+    yield _head(segments, order, frame)
     for entry in listed:
         if entry is None:
             yield ""
@@ -178,20 +176,20 @@ def pieces(
             files += 1
             size += entry.size
         yield row(entry, query)
-    yield foot(folders, files, size, readme, f"<script>{UPLOAD_SCRIPT}</script>\n" * bool(upload))
+    yield _foot(folders, files, size, frame)
 
 
-def head(segments: Sequence[str], order: Order, root: str = "/", upload: str = "") -> str:
+def _head(segments: Sequence[str], order: Order, frame: Frame) -> str:
     """Return the part of the page before the first entry: title, path, column headings."""
     path = "".join(f"/{segment}" for segment in segments) + "/"
-    name = segments[-1] if segments else root
+    name = segments[-1] if segments else frame.root
     title = f"{name} ({path})" if segments else name
     return f"""\
 {opening(title, LISTING, for_robots=not order.query)}\
 <header>
-{_trail([root, *segments], shown(order.query))}<h1><bdi>{shown(name)}</bdi></h1>
+{_trail([frame.root, *segments], shown(order.query))}<h1><bdi>{shown(name)}</bdi></h1>
 </header>
-{upload}{_FORM}<table id="list">
+{frame.upload}{_FORM}<table id="list">
 <caption>Contents of <bdi>{shown(path)}</bdi>, folders first; \
 the headings are buttons that sort</caption>
 <thead>
@@ -238,7 +236,7 @@ def _spelt(name: str) -> tuple[str, str]:
     return (name, name) if _PLAIN.fullmatch(name) else (shown(encode_name(name)), shown(name))
 
 
-def foot(folders: int, files: int, size: int, readme: str = "", script: str = "") -> str:
+def _foot(folders: int, files: int, size: int, frame: Frame) -> str:
     """Return the part of the page after the last entry: the counts and the sum of sizes.
 
     The style sheet shows the counts above the table. They come here because they are not known when
@@ -248,7 +246,8 @@ def foot(folders: int, files: int, size: int, readme: str = "", script: str = ""
     counts = [_count(folders, "folder")] if folders else []
     if files:
         counts += [_count(files, "file"), _size(size)]
-    article = f"<article>\n{readme}\n</article>\n" if readme else ""
+    article = f"<article>\n{frame.readme}\n</article>\n" if frame.readme else ""
+    script = f"<script>{UPLOAD_SCRIPT}</script>\n" if frame.upload else ""
     return (
         f"{empty}</tbody>\n</table>\n<footer><span>{', '.join(counts)}</span></footer>\n"
         f"{article}<script>{SCRIPT}</script>\n{script}{CLOSING}"

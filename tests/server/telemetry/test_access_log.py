@@ -59,7 +59,10 @@ def running(
 ) -> Iterator[tuple[Worker, str]]:
     """A worker that logs to `fd`, and its URL."""
     config = Config.of(root=str(site), port=0, head_timeout=0.2, grace=0.2)
-    with inside.running(config, log=AccessLog(fd, log_format, color=color)) as worker_and_url:
+    with inside.running(
+        config,
+        log=AccessLog(fd, Config.of(log_format=log_format, color="always" if color else "never")),
+    ) as worker_and_url:
         yield worker_and_url
 
 
@@ -268,7 +271,7 @@ def test_lines_that_there_was_no_room_for_are_told_and_the_log_goes_on() -> None
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     told: list[str] = []
-    log = AccessLog(writer, "common", color=False, report=told.append)
+    log = AccessLog(writer, Config.of(log_format="common", color="never"), told.append)
 
     def write(lines: int, name: bytes) -> None:
         for _ in range(lines):
@@ -314,7 +317,7 @@ def test_the_log_goes_on_when_the_disk_has_room_again(site: Path, tmp_path: Path
 
 def test_the_descriptor_stays_open(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
-        log = AccessLog(file.fileno(), "common", color=False)
+        log = AccessLog(file.fileno(), Config.of(log_format="common", color="never"))
         log.flush()
         log.add("127.0.0.1", log.describe(b"GET / HTTP/1.1", None, 200), 3, 0.0)
         log.flush()

@@ -52,7 +52,7 @@ def start(path: Path) -> Iterator[Start]:
     with path.open("wb") as file:
 
         def begin(log_format: str) -> Desk:
-            log = AccessLog(file.fileno(), log_format, color=False)
+            log = AccessLog(file.fileno(), Config.of(log_format=log_format, color="never"))
             desks.append(Desk(Config.of(), Answers(answer), Threads().submit, log=log))
             return desks[0]
 

@@ -61,7 +61,9 @@ def watched(
     told: list[str] = []
     server = ServerCounters()
     with (tmp_path / "log").open("wb") as file:
-        log = AccessLog(file.fileno(), log_format, color=False, names=True)
+        log = AccessLog(
+            file.fileno(), Config.of(log_format=log_format, color="never", users="users")
+        )
         telemetry = Telemetry(log, server.add(), told.append)
         with inside.running(config, telemetry=telemetry) as (_, url):
             yield Watched(

@@ -14,7 +14,8 @@ LINE = "GET /movies/a-long-name-of-a-film.mp4 HTTP/1.1"
 
 def line(*, width: int = 0, end: str = COMPLETE, color: bool = False) -> str:
     text = describe(LINE, 206)
-    return short_line("14:03:22", text, 1 << 20, 0.0384, end=end, width=width, color=color)
+    exchange = ("192.0.2.1", text, 1 << 20, 5.0, end)
+    return short_line("14:03:22", exchange, 5.0384, width=width, color=color)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.site.origin.protocol import Entry
-from portico.site.pages.listing import human_size, pieces
+from portico.site.pages.listing import Frame, human_size, pieces
 from portico.site.pages.order import Order
 
 # Any name that a POSIX file system can hold.
@@ -74,7 +74,7 @@ def listing_page(segments: Sequence[str], entries: Iterable[Entry], query: str =
     """The whole page, in the order that the query asks for."""
     order = Order.of(query)
     ordered = sorted(entries, key=order.key, reverse=order.descending)
-    return "".join(pieces(segments, iter(ordered), order, root="photos")).encode()
+    return "".join(pieces(segments, iter(ordered), order, Frame("photos"))).encode()
 
 
 def entry(name: str, *, is_folder: bool = False, size: int = 0, modified: float = 0.0) -> Entry:
@@ -280,7 +280,7 @@ def test_pieces_come_one_by_one_in_the_order_given() -> None:
             asked.append(name)
             yield None if name is None else entry(name)
 
-    stream = pieces((), entries(), Order())
+    stream = pieces((), entries(), Order(), Frame())
     assert "<tbody>" in next(stream)
     assert asked == []
     assert ">b<" in next(stream)

@@ -23,7 +23,7 @@ from portico.http.message import RequestHead, Response
 from portico.site.origin.entries import WHOLE
 from portico.site.origin.folder import Folder
 from portico.site.origin.protocol import Directory, Entry
-from portico.site.pages.listing import ROWS, answer_listing
+from portico.site.pages.listing import ROWS, Frame, answer_listing
 from portico.site.pages.order import STEP
 from tests.server.clients import descriptors, get
 
@@ -61,7 +61,7 @@ def content(response: Response) -> bytes:
 def answer(
     request: RequestHead, names: tuple[str, ...], found: Iterator[Entry], *, is_long: bool = False
 ) -> Response:
-    return answer_listing(request, names, Directory(found, is_long=is_long))
+    return answer_listing(request, names, Directory(found, is_long=is_long), Frame())
 
 
 def listed(found: Iterator[Entry], query: str = "", names: tuple[str, ...] = ("",)) -> object:
@@ -221,7 +221,7 @@ def folder_of(root: Path, count: int) -> Directory:
 @pytest.mark.parametrize("accept", [JSON, "*/*"])
 def test_a_folder_that_is_removed_in_the_middle_has_no_end(tmp_path: Path, accept: str) -> None:
     reading = folder_of(tmp_path, 3 * WHOLE)
-    pieces = stream(answer_listing(asked("", accept), ("folder", ""), reading)).steps
+    pieces = stream(answer_listing(asked("", accept), ("folder", ""), reading, Frame())).steps
     said = next(pieces)
     shutil.rmtree(tmp_path / "folder")
     with pytest.raises(FileNotFoundError):
@@ -236,7 +236,7 @@ def test_a_stream_that_is_given_up_leaves_nothing_open(
     tmp_path: Path, steps: int, how: str
 ) -> None:
     before = descriptors()
-    response = answer_listing(asked(), ("folder", ""), folder_of(tmp_path, 3 * WHOLE))
+    response = answer_listing(asked(), ("folder", ""), folder_of(tmp_path, 3 * WHOLE), Frame())
     pieces = stream(response).steps
     for _ in range(steps):
         next(pieces)
@@ -253,7 +253,7 @@ def test_it_is_sent_in_gzip_to_who_wants_that(is_long: bool, coding: str | None)
     lines = [] if coding is None else [f"Accept-Encoding: {coding}"]
     request = HeadParser().parse(get("/", *lines))
     found = Directory(entries(2 * ROWS), is_long=is_long)
-    response = answer_listing(request, ("",), found, compress=True)
+    response = answer_listing(request, ("",), found, Frame(), compress=True)
     plain = answer(request, ("",), entries(2 * ROWS))
     fields, octets = dict(response.fields), content(response)
     assert fields["Vary"] == "Accept, Accept-Encoding"
