@@ -71,7 +71,7 @@ def test_beyond_the_bound_the_answer_is_read_and_the_connection_ends(
 ) -> None:
     """The client sends all it has, and only then reads: no reset gets before the answer.
 
-    How long it may go on sending, `test_deadlines` says.
+    How long it may go on sending, `test_timeouts` says.
     """
     line, content = TOO_MUCH[kind]
     client.send(request(method, "/medium.bin", line), content)
