@@ -26,7 +26,6 @@ from portico.config.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from portico.server.processes.sandbox import Sandbox
     from portico.server.worker import Worker
@@ -189,11 +188,7 @@ def _new_worker(arguments: Arguments, control: Control) -> tuple[Worker, Sandbox
 
 def _handle_signals(drain: Callable[[], None]) -> None:
     """Set the handlers of SIGNALS, then unblock these signals, which the supervisor has blocked."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        drain()
-
-    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGTERM, lambda *_: drain())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
