@@ -281,7 +281,7 @@ class _Program:
         return Generation(_at_terminal(self.with_whole_paths(config)), listeners)
 
     def with_whole_paths(self, config: Config) -> Config:
-        """Return the configuration with absolute paths; relative ones begin at the first folder."""
+        """Return the configuration with absolute paths, joined to the folder of the start."""
         settings = config.settings()
         for option in OPTIONS:
             path = getattr(config, option.attribute)
