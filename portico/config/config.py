@@ -361,6 +361,12 @@ def _check_tls(config: Config) -> None:
         raise ConfigError("--redirect-http needs HOST:PORT, not a unix socket")
     if config.redirect_http and HTTP + config.redirect_http in config.listens:
         raise ConfigError("--redirect-http: the site itself is served there; keep one")
+    if config.redirect_http and config.listens and all(map(_is_plain, config.listens)):
+        raise ConfigError("--redirect-http: none of --listen is served with TLS; add HOST:PORT")
+
+
+def _is_plain(address: str) -> bool:
+    return address.startswith((UNIX, HTTP))
 
 
 def _check_proxies(config: Config) -> None:

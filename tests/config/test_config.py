@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portico.config.config import Config, ConfigError, check_root, unknown_variables
+from portico.config.config import (
+    Config,
+    ConfigError,
+    check_root,
+    check_serving,
+    unknown_variables,
+)
 from portico.config.options import OPTIONS, Option
 
 # For every option: a text, the same as a native value, and what the attribute then holds.
@@ -372,6 +378,14 @@ def test_of_listen_and_port_the_weightier_source_counts() -> None:
     assert (config.listens, config.host, config.port) == (("*:1",), "localhost", 8080)
     config = Config.load({"port": "2"}, {"PORTICO_LISTEN": ":1"})
     assert (config.listens, config.host, config.port) == ((), "localhost", 2)
+
+
+@pytest.mark.parametrize("listens", [["unix:s"], ["http://:8080", "unix:s"]])
+def test_a_redirect_to_https_needs_an_address_with_tls(listens: list[str]) -> None:
+    config = Config.of(tls_certs=["a"], redirect_http=":80", listens=listens)
+    with pytest.raises(ConfigError, match="none of --listen is served with TLS"):
+        check_serving(config)
+    check_serving(Config.of(tls_certs=["a"], redirect_http=":80", listens=[*listens, ":443"]))
 
 
 def test_a_relative_unix_socket_is_meant_from_the_folder_of_the_file(file: Path) -> None:
