@@ -213,20 +213,26 @@ def another_descriptor() -> int | None:
 def test_out_of_descriptors_it_waits_until_there_are_some(endpoint: MetricsEndpoint) -> None:
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken: list[int] = []
-    with Client(endpoint.url) as client:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 20, limits[1]))
-            while (fd := another_descriptor()) is not None:
-                taken.append(fd)
-            client.send(get("/metrics"))
-            threading.Event().wait(0.1)
-            assert not client.has_news()
-        finally:
-            for fd in taken:
-                os.close(fd)
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert client.answer().status == 200
+
+    def waits() -> bool:
+        taken: list[int] = []
+        with Client(endpoint.url) as client:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 20, limits[1]))
+                while (fd := another_descriptor()) is not None:
+                    taken.append(fd)
+                client.send(get("/metrics"))
+                threading.Event().wait(0.1)
+                has_waited = not client.has_news()
+            finally:
+                for fd in taken:
+                    os.close(fd)
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert client.answer().status == 200
+        return has_waited
+
+    # A thread that an earlier test has left may close a descriptor in the meantime, but not always.
+    assert any(waits() for _ in range(5))
 
 
 def test_it_may_be_closed_before_it_was_started() -> None:
