@@ -1,11 +1,11 @@
-"""All clients of one loop: accepted, served, and dropped when they take too long.
+"""Accepts the connections of one worker, keeps them until they close, and enforces deadlines.
 
-Newcomers are let in a few at a time, once in a turn of the loop, and again and again in a turn that
-takes long. Their first requests are served at once.
+A few new connections are accepted in each turn (iteration) of the event loop, and a few more for
+each millisecond that a turn lasts. Their first requests are served at once.
 
-Limit: as many connections at once as `descriptors` allow. When they are used up, others make room
-for newcomers: `eviction` says who. Where the system is out of descriptors or memory, accepting
-rests.
+Limit: as many connections at once as `descriptors` allows. At the limit, connections are evicted
+for new ones; see `eviction`. When the system is out of descriptors or memory, accepting pauses for
+SHORTAGE_SECONDS.
 """
 
 from __future__ import annotations
@@ -39,38 +39,40 @@ if TYPE_CHECKING:
     ]
 
 ACCEPTS_AT_ONCE = 4
-"""Connections accepted from one listening socket before those that are there are served: some 100
-us of work. Of several workers, one that took many at once would leave the others without. Where
-there is a handshake to be made, it is one."""
+"""Connections accepted from one listening socket before established ones are served: some 100 us
+of work. A worker that accepted many at once would take them from the other workers. With TLS only
+one is accepted, because of its handshake."""
 CROWDED_SHARE = 4
-"""Hardly any place is left where it is less than a quarter: twice what those who go leave free."""
+"""A worker is crowded if less than a quarter of the places is free: twice the share that eviction
+keeps free of long responses."""
 ACCEPTS_WHEN_CROWDED = 16
-"""The same, where hardly any place is left. Long responses begin with the next turn only then: who
-asks for little must not wait behind many who do not take theirs. For the same reason the kernel
-then takes little of them (see `transport.SENT_AHEAD`)."""
+"""ACCEPTS_AT_ONCE of a crowded worker. The long responses of the accepted connections then begin
+only in the next turn, so a client that asks for little does not wait behind many slow readers. For
+the same reason the kernel buffers little of these responses (see `transport.SENT_AHEAD`)."""
 SWEEP_SECONDS = 0.5
-"""How often deadlines are looked at; so this is how much too late one is noticed."""
+"""Interval between two sweeps, which close the connections whose deadline has passed."""
 EXPIRE_SECONDS = 0.0001
-"""How long connections may be ended in a turn; the others go on with the next turns."""
+"""Time for closing such connections in one turn; the remaining ones are closed in later turns."""
 MAKE_ROOM_SECONDS = 0.003
-"""How long connections may be given up for newcomers before these are let in."""
+"""Time for evicting connections before new ones are accepted."""
 SWEEPS_WHEN_IDLE = 120
-"""How many sweeps still run after the last connection was closed, for `on_sweep`."""
+"""Sweeps that still run after the last connection was closed, for the sake of `on_sweep`."""
 SHORTAGE_SECONDS = 0.25
-"""How long accepting rests when the system is out of descriptors or memory."""
+"""How long accepting pauses when the system is out of descriptors or memory."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Door(NamedTuple):
-    """A listening socket, who answers its clients, and what makes their connections secure."""
+    """A listening socket, and how the connections accepted from it are made and answered."""
 
     listener: socket.socket
     responder: Responder
     secure: Secure | None = None
+    """Wraps a `Plain` transport in TLS and returns it with the peer; None without TLS."""
     connect: Connect = Connection
-    """Makes the connections; raises ConnectionAbortedError for one that it has closed."""
+    """Makes a connection. Raises ConnectionAbortedError if it has refused and closed it."""
     await_header: AwaitHeader | None = None
-    """Where each connection begins with a header of the PROXY protocol: see `proxies`."""
+    """Makes a connection that must begin with a PROXY header (see `proxies`); None: none must."""
 
 
 class Clients:
@@ -86,10 +88,10 @@ class Clients:
         on_sweep: Callable[[], None] | None = None,
         on_shortage: Callable[[], None] | None = None,
     ) -> None:
-        """`is_shared` says that other processes accept from the same sockets.
+        """`is_shared` means that other processes accept from the same sockets.
 
-        `on_sweep` is called with each look at the deadlines, `on_shortage` when the system is out
-        of descriptors or memory.
+        `on_sweep` is called at the end of each sweep, `on_shortage` when the system is out of
+        descriptors or memory.
         """
         self._loop = loop
         self._doors = doors
@@ -109,17 +111,17 @@ class Clients:
         return len(self._connections)
 
     def states(self) -> list[int]:
-        """Return the state of each connection."""
+        """Return the state (see `states`) of each connection."""
         return [connection.state for connection in self._connections.values()]
 
     def accept(self) -> None:
-        """Accept from now on."""
+        """Start to accept connections."""
         self._accept_again()
         if self._is_shared:
             self._sweep_from_now_on()
 
     def look_for_newcomers(self) -> None:
-        """Accept what waits, now and not only when its turn comes."""
+        """Accept waiting connections now, instead of in the next turn of the loop."""
         if self._accepting:
             for door, acceptor in zip(self._doors, self._acceptors, strict=True):
                 if acceptor.has_more():
@@ -137,7 +139,7 @@ class Clients:
             door.listener.close()
 
     def drain(self) -> None:
-        """End the connections that are idle now, and the others with their present exchange."""
+        """Close idle connections now, and each other connection after its current exchange."""
         for connection in list(self._connections.values()):
             self._guard(connection, connection.drain)
 
@@ -150,7 +152,7 @@ class Clients:
             run_guarded(connection.close)
 
     def close_broken(self, fd: int) -> None:
-        """Close the connection with the descriptor `fd`, the handler of which has failed."""
+        """Close the connection with the descriptor `fd`, because its handler has raised."""
         if fd in self._connections:
             self._connections[fd].close()
 
@@ -169,10 +171,10 @@ class Clients:
                 self._loop.forget(acceptor.fd)
 
     def _accept(self, acceptor: Acceptor, door: Door, _events: int = READ) -> None:
-        """Accept what waits at a listening socket, as far as there is room."""
+        """Accept connections that wait at a listening socket, as far as there is room."""
         self._sweep_from_now_on()
         if len(self._connections) >= self._most and not self._make_room():
-            self._stop_accepting()  # `_closed` begins again as well
+            self._stop_accepting()  # until a connection closes, or the timer runs
             self._loop.later(YOUNG_SECONDS, self._accept_again)
             return
         is_crowded = len(self._connections) > self._most - self._most // CROWDED_SHARE
@@ -192,10 +194,10 @@ class Clients:
             self._connections[connection.fd] = connection
             shakes_hands = door.secure is not None and door.await_header is None
             arrived.append((connection, None if shakes_hands else connection.receive()))
-            is_short = connection.fd >= self._scarce  # the system gives the lowest that is free
+            is_short = connection.fd >= self._scarce  # the system assigns the lowest free number
             if is_short or not acceptor.has_more():
                 break
-        # These requests may have been sent after this turn of the loop began, but not after this.
+        # The requests just received may have been sent after the checks of this turn.
         responder.freshness.begin_round()
         if responder.counters is not None:
             responder.counters.accepted(len(arrived))
@@ -207,7 +209,7 @@ class Clients:
             self._wait_for_room()
 
     def _next(self, acceptor: Acceptor, door: Door, *, is_crowded: bool) -> Connection:
-        """Accept one connection. Raises OSError."""
+        """Accept one connection and return it. Raises OSError."""
         plain, peer = acceptor.accept()
         if is_crowded:
             plain.send_little_ahead()
@@ -226,14 +228,15 @@ class Clients:
         return connect(transport, peer, self._loop, door.responder, self._closed)
 
     def _announced(self, door: Door, plain: Plain, peer: str, is_told: bool) -> None:  # noqa: FBT001
-        """Serve a connection whose PROXY header has come; it names `peer`, if that `is_told`.
+        """Serve a connection whose PROXY header has arrived. Raises ConnectionAbortedError.
 
-        If not, the proxy may have passed on the octets of a stranger: so it is trusted no more, and
-        its own connections are not limited. Raises ConnectionAbortedError for one that is closed.
+        With `is_told`, `peer` is the client that the header names. Without it the header names
+        none, and `peer` is the proxy: a plain Connection serves it, which trusts no X-Forwarded-*
+        or Forwarded fields, as they may be a stranger's, and does not count for `client_limits`.
         """
         connection = self._connect(door, plain, peer, None if is_told else Connection)
         self._connections[connection.fd] = connection
-        door.responder.freshness.begin_round()  # what follows may be younger than this turn
+        door.responder.freshness.begin_round()  # as in `_accept`
         self._start(connection, connection.receive() if door.secure is None else None)
         if door.responder.hurries:
             connection.drain()
@@ -243,7 +246,7 @@ class Clients:
             self._guard(connection, partial(connection.start, data))
 
     def _guard(self, connection: Connection, act: Callable[[], None]) -> None:
-        """Have a connection do something; if it fails it is closed, and the others go on."""
+        """Call `act`; if it raises, report that and close the connection."""
         if not run_guarded(act):
             run_guarded(connection.close)
 
@@ -252,7 +255,7 @@ class Clients:
         self._accept_again()
 
     def _make_room(self) -> bool:
-        """Give up those that are the first to go; return False if nobody has to."""
+        """Evict connections (see `eviction`); return False if none can be evicted."""
         victims = first_to_go(self._connections.values(), self._most, spare=self._is_short)
         end = monotonic() + MAKE_ROOM_SECONDS
         for connection in victims:
@@ -262,7 +265,7 @@ class Clients:
         return bool(victims)
 
     def _wait_for_room(self) -> None:
-        """Out of descriptors or memory: make room, and accept again a little later."""
+        """Evict connections, and pause accepting: the system is out of descriptors or memory."""
         self._is_short = True
         self._stop_accepting()
         self._make_room()
@@ -281,11 +284,11 @@ class Clients:
             self._loop.later(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """End what has lasted too long. With nothing left to look after, sweep no more.
+        """Close connections whose deadline has passed, and schedule the next sweep if needed.
 
-        For a newcomer the system wakes one process only, and that may have had no room, or be held
-        up at just this moment: so processes that share their sockets look for newcomers at each
-        sweep and never cease.
+        For a new connection the kernel wakes only one of the processes that share a socket, and
+        that one may have no room, or be busy. So such processes also accept at each sweep, and
+        never stop sweeping; others stop SWEEPS_WHEN_IDLE sweeps after the last connection.
         """
         self._expire(iter(list(self._connections.values())))
         if self._is_shared:
@@ -299,7 +302,7 @@ class Clients:
             self._loop.later(SWEEP_SECONDS, self._sweep)
 
     def _expire(self, connections: Iterator[Connection]) -> None:
-        """End those whose time is over, thousands perhaps, so not all in one turn of the loop."""
+        """Call `expire` of each connection whose deadline has passed, if need be in many turns."""
         end = monotonic() + EXPIRE_SECONDS
         for connection in connections:
             if connection.deadline < self._loop.now and connection.state != CLOSED:

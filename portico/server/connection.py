@@ -66,26 +66,26 @@ class Connection:
         on_close: Callable[[Connection], None],
     ) -> None:
         self._transport = transport
-        self._peer = peer  # the client's address, for the log
+        self._peer = peer  # the client's address
         self._loop, self._responder = loop, responder
         self._on_close = on_close
         self.fd = transport.fileno()
         self.state = IDLE
         self.deadline = self._deadline(HEAD)  # sooner than IDLE, since nothing has come yet
-        """When the present state has lasted too long, in seconds of time.monotonic()."""
+        """When the current state has lasted too long, in seconds of time.monotonic()."""
         self._watched: int | None = None  # the events that the loop waits for
-        self._buffer = b""  # received, and not looked at yet
-        self._scanned = 0  # octets of it in which no head ends
+        self._buffer = b""  # bytes received, but not handled yet
+        self._scanned = 0  # length of the part of `_buffer` in which no head ends
         self._content: RequestContent | None = None
-        self._waiting: Waiting | None = None  # what a thread does, as long as that is wanted
+        self._waiting: Waiting | None = None  # the work that WAIT waits for
         self._send_queue: SendQueue | None = None
-        self._sending: SendQueue | None = None  # the last that there was, though it be empty now
-        self._reply: Reply | None = None  # what the send queue holds; None: interim responses
-        self._began = 0.0  # when its request was taken up
+        self._sending: SendQueue | None = None  # the last send queue, even if it is empty now
+        self._reply: Reply | None = None  # the one in the send queue; None: interim responses
+        self._began = 0.0  # when the current request was begun
         self._progress = Progress(responder.time_limits)
 
     def start(self, data: bytes | None) -> None:
-        """Serve what has come since it was accepted, None if it has to shake hands; then wait."""
+        """Handle `data`, the bytes received so far; None: a TLS handshake comes first."""
         if data is None:
             self._watched = self._transport.readiness(READ)
             self._loop.watch(self.fd, self._watched, self._on_more)
@@ -95,7 +95,7 @@ class Connection:
             self._enter(IDLE)
 
     def expire(self) -> None:
-        """Act on the deadline: a request that was begun is refused, the rest ends silently."""
+        """Act on the deadline: answer 408 or 503 to an unanswered request, else check or close."""
         if self.state in {HEAD, CONTENT}:
             self._fail(ProtocolError(408, "The request did not arrive in time."))
         elif self.state == WAIT:
@@ -109,25 +109,25 @@ class Connection:
                 self.give_up(TIMED_OUT)
 
     def give_up(self, end: str = BY_SERVER) -> None:
-        """Close, and have the system let go at once of a response that the client has not taken."""
+        """Close, and make the kernel drop the part of a response that the client has not read."""
         if self.taken() is not None:
             self._transport.reset_when_closed()
         self.close(end)
 
     @property
     def is_uploading(self) -> bool:
-        """Whether content comes that somebody asked for."""
+        """Whether the content of a request is being received that has no response yet."""
         return self._content is not None and not self._content.is_answered
 
     @property
     def _unanswered(self) -> Decision | RequestContent | None:
-        """The request under way, if there is no response to it yet."""
+        """The current request, if no response to it was made yet."""
         if isinstance(self._waiting, Undecided):
             return self._waiting.decision
         return self._content if self.is_uploading else None
 
     def taken(self) -> tuple[int, float] | None:
-        """Return the octets that the client took of its response, and the seconds; None if all."""
+        """Return how many bytes of its response the client took, in how many seconds; None: all."""
         sending = self._sending
         unread = 0 if sending is None else self._transport.unread()
         if sending is None or (self._send_queue is None and unread == 0):
@@ -135,16 +135,16 @@ class Connection:
         return sending.sent - unread, self._responder.now - sending.began
 
     def drain(self) -> None:
-        """End now if nothing is under way, else with the present exchange: the worker stops."""
-        if self.state == IDLE and self._watched == READ:  # and so does not shake hands
-            self._on_more(READ)  # a request that came just now is answered
+        """Close if idle; else the connection ends after its current exchange (see `_sent`)."""
+        if self.state == IDLE and self._watched == READ:  # so no handshake is under way
+            self._on_more(READ)  # a request that has just arrived is answered
         if self.state == IDLE:
             self.close()
         elif self.state == CONTENT and not self.is_uploading:
             self._finish(linger=True)
 
     def close(self, end: str = BY_SERVER) -> None:
-        """Close the connection, whatever its state. `end` says who ends what is under way."""
+        """Close the connection in any state. `end` is who ended its exchange; see `ends`."""
         if self.state == CLOSED:
             return
         asked, queue, reply = self._unanswered, self._send_queue, self._reply
@@ -166,7 +166,7 @@ class Connection:
         self._transport.close()
         self._on_close(self)
 
-    # Receiving: what the loop calls, by state
+    # Receiving; the handlers that the loop calls name their states
 
     def _on_request(self, _events: int) -> None:
         """IDLE: receive a request."""
@@ -183,7 +183,7 @@ class Connection:
             self.close(BY_CLIENT)
 
     def _begin(self, data: bytes) -> None:
-        """IDLE: handle the first bytes of a request. A head that came whole and alone is fast."""
+        """IDLE: handle the first bytes of a request; fast if they are exactly one head."""
         responder = self._responder
         reply = responder.heads.get(data)
         if reply is not None and (
@@ -199,10 +199,10 @@ class Connection:
             self._take(data)
 
     def _on_more(self, _events: int) -> None:
-        """HEAD and CONTENT, and IDLE as long as it shakes hands: take more of it."""
+        """HEAD, CONTENT, and IDLE during a TLS handshake: receive more, and handle it."""
         if data := self.receive():
             responder = self._responder
-            responder.freshness.begin_round()  # what came with it may be younger than this turn
+            responder.freshness.begin_round()  # a request in it may be newer than this turn
             if self.state == CONTENT:
                 self.deadline = self._progress.prolong(self.deadline, data, responder.now, CONTENT)
             self._take(data)
@@ -210,13 +210,13 @@ class Connection:
             self._enter(self.state)
 
     def _on_next_turn(self) -> None:
-        """QUEUED: go on with what had arrived."""
+        """QUEUED: handle the rest of the buffer."""
         if self.state == QUEUED:
             self._enter(IDLE)
             self._take(b"")
 
     def _on_broken(self, events: int) -> None:
-        """QUEUED, WAIT: what comes is left until later, unless it is an error."""
+        """QUEUED, WAIT: close on an error; leave arriving bytes to the kernel for now."""
         if events & ~(READ | WRITE):
             self.close(BY_CLIENT)
         else:
@@ -224,14 +224,14 @@ class Connection:
             self._loop.change(self.fd, 0, self._on_broken)
 
     def _on_linger(self, _events: int) -> None:
-        """LINGER: drop whatever comes, until the client closes."""
+        """LINGER: drop all bytes received, until the client closes."""
         if data := self.receive():
             self.deadline = self._progress.prolong(self.deadline, data, self._responder.now, LINGER)
         elif self.state != CLOSED:
             self._enter(LINGER)
 
     def receive(self) -> bytes:
-        """Return what has arrived, perhaps nothing; close at the end or on an error."""
+        """Return the bytes that have arrived, perhaps none; close at the end or on an error."""
         try:
             data = self._transport.receive(RECEIVE if self._content is None else RECEIVE_CONTENT)
         except (BlockingIOError, InterruptedError):
@@ -243,7 +243,7 @@ class Connection:
         return data
 
     def _take(self, data: bytes) -> None:
-        """Answer the requests in what was received, one by one, as far as they are whole."""
+        """Add `data` to the buffer, and answer the complete requests in it one by one."""
         self._buffer += data
         answered = 0
         while self._content is not None or self._buffer:
@@ -256,13 +256,13 @@ class Connection:
             if self._buffer and not self._take_head():
                 break
             answered += 1
-            # What follows may have been sent after this turn of the loop began.
+            # The next pipelined request may have been sent after this turn began.
             self._responder.freshness.begin_round()
         if self.state in {IDLE, HEAD, CONTENT}:
             self._enter(CONTENT if self._content is not None else HEAD if self._buffer else IDLE)
 
     def _take_head(self) -> bool:
-        """Answer the first request in the buffer; False when there is none that can be answered."""
+        """Answer the first request in the buffer; False if this or the next one has to wait."""
         buffer = self._buffer
         try:
             end = head_end(buffer, self._scanned)
@@ -277,7 +277,7 @@ class Connection:
         return self.state in {IDLE, CONTENT}
 
     def _answer(self, head: bytes, waited: Decision | None = None) -> None:
-        """Send the reply to a head, or to what was `waited` for; or take the content first."""
+        """Send the reply to `head`, or to the `waited` request; or receive its content first."""
         responder, began = self._responder, 0.0 if waited is None else self._began
         try:
             decided = responder.resume(waited) if waited else responder.reply_to(head, self._peer)
@@ -296,9 +296,9 @@ class Connection:
                 self._queue(SendQueue([Outgoing(interim)]), None)
 
     def _take_content(self, content: RequestContent) -> bool:
-        """Give the sink what the buffer holds of a request's content.
+        """Pass the content in the buffer to the request's sink.
 
-        Return True when the content is complete and its request answered.
+        Return True if the content is complete, the request answered, and the next may be handled.
         """
         try:
             self._buffer = content.take(self._buffer)
@@ -321,12 +321,12 @@ class Connection:
         self._waiting = waiting
         if self._responder.wait(waiting, lambda: self._waiting is waiting, self._on_done):
             self._enter(WAIT)
-            self.deadline = self._deadline(WAIT)  # each piece of a file that is sent has its own
+            self.deadline = self._deadline(WAIT)  # a new one for each piece of a file
         else:
             self._fail(ProtocolError(503, "Too many wait for the disk at this moment."))
 
     def _on_done(self) -> None:
-        """WAIT: a thread has done its work."""
+        """WAIT: the work that was waited for is done; continue."""
         waiting, self._waiting = self._waiting, None
         if self._send_queue is not None:
             self._on_room(WRITE)
@@ -338,7 +338,7 @@ class Connection:
             self._take(b"")
 
     def _fail(self, error: ProtocolError) -> None:
-        """End the exchange under way, with an answer unless it has one."""
+        """Refuse the current request if it has no response yet; then the connection ends."""
         content, asked, self._waiting = self._content, self._unanswered, None
         if self._send_queue is not None:
             self.close()
@@ -357,8 +357,8 @@ class Connection:
     # Replies
 
     def _send(self, reply: Reply, began: float = 0.0) -> None:
-        """Send a reply; what there is no room for waits in the send queue. `began`: see `_sent`."""
-        flags = MORE if reply.close else 0  # the connection's end goes in the same segment
+        """Send a reply; bytes without room wait in the send queue. `began`: see `_sent`."""
+        flags = MORE if reply.close else 0  # the FIN goes in the same segment
         sent = 0
         try:
             if not reply.content:
@@ -366,7 +366,7 @@ class Connection:
             elif reply.octets:
                 sent = self._transport.send_pieces((reply.data, *reply.octets), flags)
         except OSError:
-            pass  # there is no room; or it is broken, which the next attempt shows
+            pass  # no room, or a broken connection, which the next attempt reports
         if sent == reply.size:
             self._sent(reply, reply.length, began)
             return
@@ -374,7 +374,7 @@ class Connection:
         self._queue(SendQueue(reply.outgoing(), sent, self._responder.now), reply)
 
     def _queue(self, send_queue: SendQueue, reply: Reply | None) -> None:
-        """Send what is queued, as room comes."""
+        """Start to send `send_queue`, which holds `reply`, or interim responses if that is None."""
         self._send_queue = self._sending = send_queue
         self._reply = reply
         if send_queue.is_stream:
@@ -388,9 +388,9 @@ class Connection:
         self._send_queue = self._reply = None
 
     def _flush(self) -> None:
-        """Send what the send queue holds, as far as there is room."""
+        """Send from the send queue as much as there is room for, up to the current burst."""
         send_queue, reply = self._send_queue, self._reply
-        assert send_queue is not None  # noqa: S101 (callers have looked)
+        assert send_queue is not None  # noqa: S101 (callers have checked)
         responder = self._responder
         before = send_queue.sent
         try:
@@ -414,13 +414,13 @@ class Connection:
             self._enter(SEND)
 
     def _on_room(self, events: int) -> None:
-        """SEND: send more of the reply, then go on with what had arrived."""
+        """SEND: send more of the reply; when all is sent, handle the rest of the buffer."""
         send_queue = self._send_queue
         if events & ~(READ | WRITE):
             self.close(BY_CLIENT)
             return
         if send_queue is not None and send_queue.needs_step:
-            self.deadline = self._progress.expect(self._responder.now)  # the client waits for us
+            self.deadline = self._progress.expect(self._responder.now)  # the server is at work
             try:
                 self._responder.shares.streams.step(send_queue)
             except OSError as problem:
@@ -432,10 +432,10 @@ class Connection:
             self._take(b"")
 
     def _sent(self, reply: Reply, length: int, began: float = 0.0) -> None:
-        """Count a reply that is out, with `length` octets of content, and go on.
+        """Count and log a reply, sent with `length` bytes of content; enter the next state.
 
-        `began` is when its request was taken up, if it was not sent at once. Then the client may
-        have sent more meanwhile; to close with that unread would reset it (RFC 9112, 9.6).
+        `began` is when its request was begun, 0 if the reply was sent at once. If not, more bytes
+        may have arrived meanwhile; closing with unread bytes would send a reset (RFC 9112, 9.6).
         """
         responder = self._responder
         responder.shares.requests += 1
@@ -451,7 +451,7 @@ class Connection:
             self.deadline = responder.idle_deadline
 
     def _finish(self, *, linger: bool) -> None:
-        """End the connection after its last reply. Linger if the client may be sending still."""
+        """End the connection after its last reply; `linger` if the client may still be sending."""
         if not linger and not self._buffer and self._content is None:
             self.close()
             return
@@ -465,9 +465,9 @@ class Connection:
         self._progress.linger(self._responder.now, self._transport.unread())
 
     def _enter(self, state: int) -> None:
-        """Enter `state`, with a new deadline: set what it waits for and what happens then.
+        """Enter `state`: set its deadline, and the events and the handler for the loop (_STATES).
 
-        In the present state only what the transport waits for may change.
+        If that is the current state, its deadline stays, and only the events may change.
         """
         wanted, handler = self._STATES[state]
         events = self._transport.readiness(wanted)
@@ -488,13 +488,13 @@ class Connection:
     def _deadline(self, state: int) -> float:
         return self._responder.now + self._responder.time_limits[state]
 
-    # What each state waits for, and what happens then; `states` describes them.
+    # The events that each state waits for, and their handler; `states` describes the states.
     _STATES: ClassVar[dict[int, tuple[int, Callable[[Connection, int], None]]]] = {
         IDLE: (READ, _on_request),
         HEAD: (READ | LAST, _on_more),
         QUEUED: (0, _on_broken),
         CONTENT: (READ, _on_more),
-        WAIT: (READ, _on_broken),  # as before and after it, so mostly nothing has to be changed
+        WAIT: (READ, _on_broken),  # as in IDLE and CONTENT: saves system calls
         SEND: (WRITE, _on_room),
         LINGER: (READ | LAST, _on_linger),
     }
