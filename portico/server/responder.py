@@ -1,13 +1,13 @@
-"""From the head of a request to a reply, for all connections of one worker.
+"""Turns the head of a request into a reply, for all connections of one worker.
 
-1. The whole head, if it was answered before.
-2. Its key (see `http.h1.head`), if that was.
-3. Parsing, and the site's answer; kept for the next time if its dependencies are known. If the
-   loop would have to wait for a disk, a thread decides: `Undecided` is raised, and `resume` makes
-   the reply when that is done.
+1. Look the whole head up in the reply cache.
+2. Look its key (see `http.h1.head`) up there.
+3. Parse the head, and ask the site. Cache the reply if its dependencies are known. If the event
+   loop would have to wait for a disk, `Undecided` is raised: a thread decides, and then `resume`
+   makes the reply.
 
-Where the site answers with a sink, the request's content goes there, and `finish` makes the reply.
-Limit: a request with content is never kept, since its head is not all of it.
+If the site answers with a sink, the request's content goes there, and `finish` makes the reply.
+Limit: the reply to a request with content is never cached, as it may depend on the content.
 """
 
 from __future__ import annotations
@@ -51,41 +51,41 @@ if TYPE_CHECKING:
     Wait = Callable[[object, Work, Callable[[], None]], bool]
 
 DISCARD_LIMIT = 65536
-"""Bytes of content that are received and dropped to save a connection: about what a peer has sent
-before it sees the answer. Beyond that a new connection is cheaper."""
+"""Bytes of unwanted content that are received and dropped so that the connection can be reused:
+about what a client has sent before it sees the response. If there is more, the connection ends."""
 
 
 _REFUSALS = 64
-"""Responses to heads that came too often which are kept: so a flood of one costs little."""
+"""Replies with 429 that are kept, by head, so that a flood of one request costs little."""
 
 
 class Handler(Protocol):
-    """Answers requests: a `site.site.Site`, or the page of the metrics."""
+    """Answers requests: a `site.site.Site`, the page of metrics, or a wrapper of these."""
 
     @property
     def freshness(self) -> Freshness:
-        """What tells the dependencies of the answers when to be checked again."""
+        """The rounds in which the dependencies of the answers are checked."""
         ...
 
     @property
     def fields_read(self) -> frozenset[str]:
-        """The fields that can change an answer."""
+        """The lower-case names of the header fields that can change an answer."""
         ...
 
     def answer(self, request: RequestHead, /) -> Answer:
-        """Return the response to `request`, or what takes its content, and the dependencies.
+        """Return the response to `request`, or the sink for its content, and the dependencies.
 
-        Raises ProtocolError, Waiting when something must be read from the disk first, or Postponed.
+        Raises ProtocolError, Postponed, or Waiting if the disk must be read first.
         """
         ...
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
-        """Return the response to a request that broke a rule."""
+        """Return the error response for `problem`; `request` is None if it was not parsed."""
         ...
 
 
 def come_back(handler: Handler, request: RequestHead, detail: str, seconds: int) -> Response:
-    """Return 429, which says when to come back (RFC 6585, 4)."""
+    """Return 429 (Too Many Requests, RFC 6585, 4) with Retry-After: `seconds`."""
     unit = "second" if seconds == 1 else "seconds"
     detail = f"{detail} Come back in {seconds} {unit}."
     response = handler.refuse(ProtocolError(429, detail), request)
@@ -95,7 +95,7 @@ def come_back(handler: Handler, request: RequestHead, detail: str, seconds: int)
 
 
 class Decision:
-    """A request, and what is answered to it once that is decided."""
+    """A request, and the handler's answer to it, None until it is decided."""
 
     __slots__ = ("answer", "dependencies", "head", "line", "request")
 
@@ -107,15 +107,15 @@ class Decision:
         self.dependencies: Dependencies = None
 
     def abandon(self) -> None:
-        """Let go of what was decided, since the client has gone."""
+        """Abort the sink if the answer is one, because the client has gone."""
         if self.answer is not None and not isinstance(self.answer, Response):
             self.answer.abort()
 
 
 class Undecided(Waiting):
-    """A thread has to decide: it does `work`, and then `decision` has the answer.
+    """Raised if the loop cannot decide now: a thread does `work`, which sets `decision.answer`.
 
-    Without `work` the loop decides, in a turn that has time for it.
+    Without `work` the loop decides later, in a turn that has time for it.
     """
 
     def __init__(self, place: object, work: Work | None, decision: Decision) -> None:
@@ -124,19 +124,19 @@ class Undecided(Waiting):
 
 
 class Services(NamedTuple):
-    """What the responders of one worker have in common."""
+    """The objects that all responders of one worker use."""
 
     config: Config
     shares: Shares
     telemetry: Telemetry = Telemetry()
     wait: Wait | None = None
-    """Has a thread do what a `Waiting` asks for; without it, that is refused."""
+    """Runs the work of a `Waiting` in a thread (see `BlockingIO.submit`); None: it gets 503."""
     in_thread: Callable[[RequestHead], Answer] | None = None
-    """Answers requests there, and may wait for the disk."""
+    """Answers requests in such a thread, and may wait for the disk."""
 
 
 class Responder:
-    """Replies to the requests of one worker; has its reply cache and its clock."""
+    """Makes the replies of one handler; has a reply cache, and the time of the current turn."""
 
     def __init__(
         self,
@@ -147,10 +147,10 @@ class Responder:
         is_secure: bool = False,
         seconds_to_wait: Callable[[str, float], int] | None = None,
     ) -> None:
-        """`is_secure` says that all its requests come over TLS.
+        """`is_secure` means that all its requests come over TLS.
 
-        `seconds_to_wait` is asked before each request, with the peer and the time (see `now`); what
-        may not be answered yet gets 429. Without it, any number of requests is answered.
+        `seconds_to_wait(peer, now)` is called for each request; unless it returns 0, the request
+        gets 429. Without it, the number of requests is not limited.
         """
         self.config, self.shares, telemetry, self._wait, self._in_thread = services
         self.handler = handler
@@ -160,17 +160,17 @@ class Responder:
         self.time_limits = time_limits(self.config)
         self.faults = Faults(telemetry.report)
         self.draining = False
-        """Whether each reply that is made is the last of its connection."""
+        """Whether each reply made from now on is the last of its connection."""
         self.hurries = False
-        """Whether each connection ends with the exchange that is under way."""
+        """Whether each connection ends after its current exchange."""
         self.now = 0.0
         """When this turn of the loop began, in seconds of time.monotonic()."""
         self.idle_deadline = 0.0
-        """Until when a connection that becomes idle now may stay so."""
+        """The deadline of a connection that becomes idle in this turn."""
         limited = seconds_to_wait and partial(self._within_limits, seconds_to_wait)
         self._is_limited = limited is not None
         self.reply_to = limited or self._find_or_make
-        """Return the reply to a complete head from a peer, and the content that follows it.
+        """Return the reply to a complete head from a peer, and the RequestContent to receive.
 
         The reply is None if it is made only when the content is complete. Raises Undecided.
         """
@@ -184,7 +184,7 @@ class Responder:
         self.begin_turn(time.monotonic())
 
     def begin_turn(self, now: float) -> None:
-        """Begin a turn of the loop, for all with the same shares; the others `take_time` before."""
+        """Begin a turn of the loop. Called for one responder, after `take_time` of all others."""
         self.freshness.begin_round()
         self.freshness.budget.begin_turn()
         self.shares.streams.budget.begin_turn()
@@ -193,21 +193,21 @@ class Responder:
             self.shares.line.popleft()()
 
     def take_time(self, now: float) -> None:
-        """Take the time, once for all that happens in this turn of the loop. `now` is monotonic."""
+        """Set the time of this turn: `now` (monotonic), the idle deadline, and the Date field."""
         self.now = now
         self.idle_deadline = now + self.time_limits[IDLE]
         second = int(time.time())
         if second != self._second:
             if second < self._second:
-                # The clock was set back: a reply may say that it was modified later than now.
+                # The clock was set back, so the Last-Modified of a reply may lie in the future.
                 self.reply_cache.clear()
             self._second = second
             self._date = imf_fixdate(second).encode("ascii")
 
     def begin_drain(self) -> None:
-        """From now on each reply is the last of its connection, so those made before are no use.
+        """Make each reply from now on the last of its connection; drop the replies made before.
 
-        A connection whose response was begun before has the grace time for one more request.
+        A connection whose last reply was sent before has the grace time for one more request.
         """
         self.draining = True
         self.time_limits[IDLE] = min(self.time_limits[IDLE], self.config.grace)
@@ -216,20 +216,20 @@ class Responder:
     def _keep_in(self, reply_cache: ReplyCache) -> None:
         self.reply_cache = reply_cache
         self.heads = reply_cache.heads if not self._is_limited else {}
-        """Replies by whole heads, for connections; none where each request has to be counted."""
+        """The cached replies by whole heads, for Connection; empty if requests are limited."""
         self._refusals: BoundedCache[tuple[bytes, int], Reply] = BoundedCache(_REFUSALS)
 
     def hurry(self) -> None:
-        """From now on end each connection with the exchange that is under way."""
+        """End each connection after its current exchange, from now on."""
         self.hurries = True
 
     def wait(
         self, waiting: Waiting, is_wanted: Callable[[], bool], done: Callable[[], None]
     ) -> bool:
-        """Have a thread do the work of `waiting`, then the loop call `done`, if it is still wanted.
+        """Have a thread do the work of `waiting`; then call `done` in the loop, if `is_wanted()`.
 
-        What waits for its turn stands in line, before those who ask later. Return False if too many
-        wait already.
+        A request that waits for a turn with more time is appended to `Shares.line` instead. Return
+        False if too many wait already.
         """
 
         def work() -> None:
@@ -248,9 +248,9 @@ class Responder:
         return self._wait is not None and self._wait(waiting.place, work, end)
 
     def is_current(self, reply: Reply) -> bool:
-        """Return whether `reply` still holds; if so it is ready to be sent.
+        """Return whether the dependencies of `reply` hold; if so, prepare it to be sent.
 
-        False, too, if there is no time to check that in this turn.
+        Return False, too, if there is no time to check them in this turn.
         """
         try:
             if not self.freshness.holds(reply.dependencies):
@@ -262,7 +262,7 @@ class Responder:
         return True
 
     def _find_or_make(self, head: bytes, peer: str = "") -> Decided:
-        """Return the reply that is kept, or a new one."""
+        """Return the cached reply to `head`, or a new one: the usual `reply_to`."""
         reply_cache = self.reply_cache
         reply = reply_cache.heads.get(head)
         try:
@@ -276,7 +276,7 @@ class Responder:
             if reply is not None and self._still_holds(reply):
                 if self.counters is not None:
                     self.counters.knew_key()
-                if bare is not None and self.log is not None:  # its line has this query
+                if bare is not None and self.log is not None:  # log the query of this request
                     request, line = self._parser.interpret(key), request_line_of(key)
                     return reply.with_log_text(self.log.describe(line, request, reply.status)), None
                 reply_cache.keep_head(head, reply)
@@ -297,13 +297,13 @@ class Responder:
         reply, content = self._reply_to(decision)
         if reply is not None and content is None and reply.dependencies is not None:
             self._keep(key, bare, request, reply)
-            reply_cache.keep_head(head, reply)  # unless a copy was kept
+            reply_cache.keep_head(head, reply)  # no-op if `_keep` has kept a copy
         return reply, content
 
     def _within_limits(
         self, seconds_to_wait: Callable[[str, float], int], head: bytes, peer: str = ""
     ) -> Decided:
-        """Do the same if the peer may send a request now; else tell when to come back."""
+        """Call `_find_or_make` if the peer may send a request now, else return a 429."""
         seconds = seconds_to_wait(peer, self.now)
         if not seconds:
             return self._find_or_make(head, peer)
@@ -323,10 +323,11 @@ class Responder:
         return reply, content
 
     def resume(self, decision: Decision) -> Decided:
-        """Return what `reply_to` does, now that a thread has decided, or it is its turn.
+        """Return the same as `reply_to`, after the wait for which it has raised Undecided.
 
-        The loop decides once more, because it shares open files among all replies; a thread opens
-        one for each. The thread's answer is sent where the loop fails or would still have to wait.
+        Even after a thread has decided, the loop decides once more, because it shares open files
+        among all replies; a thread opens one for each. The thread's answer is used only if the loop
+        fails or would still have to wait.
         """
         answer = decision.answer
         if answer is None:
@@ -341,11 +342,11 @@ class Responder:
         return self._reply_to(decision)
 
     def _reply_to(self, decision: Decision) -> Decided:
-        """Return the reply to a request that is decided, and the content that follows it."""
+        """Return the reply to a decided request, and the RequestContent to receive, if any."""
         request, line, answer = decision.request, decision.line, decision.answer
         if self.counters is not None:
             self.counters.missed()
-        assert answer is not None  # noqa: S101 (it is decided)
+        assert answer is not None  # noqa: S101 (callers have decided)
         if not isinstance(answer, Response):
             return None, RequestContent(answer, request, line, is_answered=False)
         if answer.is_stream and answer.content and self.shares.streams.is_full:
@@ -353,14 +354,14 @@ class Responder:
             answer = self.handler.refuse(problem, request)
         if not (request.content_length or request.expects_continue):
             return self._reply(answer, decision.dependencies, request, line), None
-        # A client that waits for 100 (Continue) may send its content or not (RFC 9110, 10.1.1).
+        # After Expect: 100-continue, the client may or may not send content (RFC 9110, 10.1.1).
         if request.content_length > DISCARD_LIMIT or request.expects_continue:
             answer.close = True
         reply = self._reply(answer, decision.dependencies, request, line)
         return reply, RequestContent(Discard(DISCARD_LIMIT), request, line, is_answered=True)
 
     def finish(self, content: RequestContent) -> Reply | None:
-        """Return the reply to a request whose content is complete; None if it was sent before.
+        """Return the reply to a request whose content is complete; None if it has been sent.
 
         Raises ProtocolError or Waiting.
         """
@@ -370,7 +371,7 @@ class Responder:
         return self._reply(response, None, content.request, content.line)
 
     def _keep(self, key: HeadKey, bare: HeadKey | None, request: RequestHead, reply: Reply) -> None:
-        """Keep a reply by its key; or for any query by the `bare` one, with its log line."""
+        """Cache a reply by `key`, or by `bare`, the key without query, if any query gets it."""
         if bare is not None and reply.any_query:
             key = bare
             if self.log is not None:
@@ -380,22 +381,22 @@ class Responder:
             self.reply_cache.keep(key, reply)
 
     def refuse(self, error: ProtocolError, received: bytes) -> Reply:
-        """Return the last reply on a connection whose peer broke the protocol by `received`."""
+        """Return the last reply on a connection whose bytes `received` violate the protocol."""
         if self.counters is not None:
             self.counters.refused()
         line = received.removeprefix(b"\r\n").partition(b"\r\n")[0]
         return self._reply(self.handler.refuse(error), None, None, line)
 
     def refuse_request(self, error: ProtocolError, request: RequestHead, line: bytes) -> Reply:
-        """Return the last reply on a connection: the request, or its content, is refused."""
+        """Return the last reply on a connection, which refuses a request or its content."""
         response = self.handler.refuse(error, request)
         response.close = True
         return self._reply(response, None, request, line)
 
     def cut_short(self, peer: str, reply: Reply, length: int, began: float, end: str) -> None:
-        """Count and log an exchange with `peer` that ended after `length` octets of content.
+        """Count and log a response to `peer` that was cut off after `length` bytes of content.
 
-        `began` is when its request was taken up, `end` who ended it: see `ends`.
+        `began` is when its request was begun, `end` how the exchange ended; see `ends`.
         """
         self.shares.requests += 1
         if self.counters is not None:
@@ -406,7 +407,7 @@ class Responder:
     def left_unanswered(
         self, peer: str, asked: Decision | RequestContent, began: float, end: str
     ) -> None:
-        """Count and log a request of `peer` to which there was no response yet."""
+        """Count and log a request of `peer` whose connection ended before the response."""
         if self.counters is not None:
             self.counters.cut_short(STATUSES[end], 0)
         if self.log is not None:
@@ -414,7 +415,7 @@ class Responder:
             self.log.add_cut(peer, text, 0, began, end)
 
     def _still_holds(self, reply: Reply) -> bool:
-        """Return whether a kept reply is ready to be sent; if it is outdated, forget it.
+        """Check a cached reply; return True and prepare it if it holds, else drop it.
 
         Raises Postponed.
         """
@@ -430,16 +431,16 @@ class Responder:
     def _decide(
         self, decision: Decision, answer: Callable[[RequestHead], Answer]
     ) -> Waiting | None:
-        """Decide what is answered; return what has to be waited for before that can be decided.
+        """Set the answer of `decision` by calling `answer`; turn exceptions into error responses.
 
-        Raises Postponed.
+        Return the Waiting, without deciding, if `answer` has raised one. Raises Postponed.
         """
         try:
             decision.answer, decision.dependencies = answer(decision.request)
         except ProtocolError as error:
             decision.answer = self.handler.refuse(error)
         except Waiting as waiting:
-            return waiting.with_traceback(None)  # whose frames hold open files
+            return waiting.with_traceback(None)  # its frames hold open files
         except Postponed:
             raise
         except MemoryError:
@@ -454,7 +455,7 @@ class Responder:
         return None
 
     def _decide_in_thread(self, decision: Decision) -> None:
-        """In a thread: decide, however long that takes."""
+        """Decide in a thread, which may wait for the disk."""
         if self._in_thread is not None:
             self._decide(decision, self._in_thread)
 
@@ -465,9 +466,9 @@ class Responder:
         request: RequestHead | None,
         line: bytes,
     ) -> Reply:
-        """Make a response ready to be sent; `request` is None for what is no request.
+        """Return a Reply that sends `response`; `request` is None if it could not be parsed.
 
-        A response to HEAD has no content, whoever made it and whatever its status.
+        The reply to a HEAD request never has content.
         """
         if response.cause is not None and response.status >= 500:
             self.faults.failed(response.cause, line)

@@ -1,11 +1,14 @@
-"""One worker: a loop, its clients, and the site that they are served.
+"""One worker: an event loop, the connections of its clients, and the site that it serves.
 
-It touches no signal and nothing global, so that several can live in one process. `stop` and
-`retire` only queue, the loop acts. Both let it drain: accept no more, and end each connection with
-the exchange that is under way. A worker that is stopped ends idle connections, and what is not done
-within the grace time; asked again, all at once. One that is retired, because others take its place,
-takes the time that its clients need: only those that ask for nothing are closed, after the grace
-time, so that no request meets a connection that has just been closed.
+A worker sets no signal handler and changes nothing global, so several can live in one process.
+`stop` and `retire` set a flag, on which the loop acts. Both begin a drain: the worker accepts no
+more connections, and each reply is the last of its connection.
+
+- After `stop`, idle connections are closed at once, and exchanges that are not complete within the
+  grace time are cut off; after a second `stop`, all are cut off at once.
+- After `retire`, because other workers take over, exchanges are not limited in time. Idle
+  connections are closed after the grace time, so that hardly any client sends a request on a
+  connection that has just been closed.
 """
 
 from __future__ import annotations
@@ -51,13 +54,13 @@ if TYPE_CHECKING:
     from portico.site.rules.rulebook import Report
 
 CERTIFICATE_SECONDS = 2.0
-"""How often the files of certificates are looked at; so new ones serve within five seconds."""
+"""Interval between checks of the certificate files, so new ones are used within five seconds."""
 REPORTS = 1000
-"""Mistakes in the rules of a remote site that are reported; each is reported once."""
+"""Most mistakes that are reported in the rules of a root on a remote file system, each once."""
 UPLOAD_SWEEPS = 1200
-"""Sweeps after which uploads are removed that nobody has gone on with: ten minutes."""
+"""Sweeps (see `clients`) between two removals of expired resumable uploads: ten minutes."""
 EXPIRE_SWEEPS = 60
-"""Sweeps after which memories let go of what was not used."""
+"""Sweeps between two removals of unused entries from the caches: half a minute."""
 
 
 class Worker:
@@ -75,11 +78,12 @@ class Worker:
     ) -> None:
         """Raises ConfigError for a certificate that cannot be used.
 
-        `schemes` says how each listener is served (see `listeners.schemes`); without it, TCP is
+        `schemes` has the scheme of each listener (see `listeners.schemes`); without it, TCP is
         served with TLS if there is a certificate. `on_drain` is called once, by the loop, when the
-        worker has ceased to accept. `on_wait` is told what a worker that is stopped waits for.
+        worker has stopped accepting. `on_wait` is called with a text for the operator if a stopped
+        worker has to wait for responses.
         """
-        # Whatever becomes of the current folder of the program that this is a part of.
+        # Absolute, because the program around this worker may change its current folder.
         config = Config({**config.settings(), "root": absolute(config.root)})
         self._config = config
         self._telemetry = telemetry or Telemetry()
@@ -88,7 +92,7 @@ class Worker:
         self._on_drain = on_drain
         self._on_wait = on_wait
         self.cut = 0
-        """Responses that the end of this worker has cut off."""
+        """Number of responses that were cut off when this worker ended."""
         self._held: Held | None = None
         self._has_begun = self._retires = False
         self._sweeps = self._stops = 0
@@ -130,14 +134,14 @@ class Worker:
         )
 
     def _new_site(self) -> Site:
-        """Return the same site, for a thread."""
+        """Return another Site of the same root, for use in a thread."""
         folder = Folder(self._config, 0, is_lost=self._is_lost, like=self._folder)
         return Site(folder, self._resources, report=self._report_in_threads)
 
     def _new_responder(
         self, handler: Handler, memory: int, *, is_secure: bool = False
     ) -> Responder:
-        """Return what answers by `handler`, and may keep so many bytes of replies."""
+        """Return a responder for `handler`, whose reply cache has `memory` bytes."""
         limits = self._limits if self._config.client_requests else None
         responder = Responder(
             self._services,
@@ -150,18 +154,18 @@ class Worker:
         return responder
 
     def _new_limits(self) -> ClientLimits | None:
-        """Return what limits the clients of an address, if they are to be limited."""
+        """Return the limits for each client address; None if no such limit is configured."""
         config = self._config
         if not (config.client_connections or config.client_requests or config.client_bandwidth):
             return None
         from portico.server.client_limits import ClientLimits, TooManyConnections
 
         handler = TooManyConnections(self._site, config.client_connections)
-        # Without limits of its own, since there are none yet.
+        # This responder does not limit requests, because `_limits` is still None.
         return ClientLimits(config, self._loop, self._new_responder(handler, 0))
 
     def _doors(self, listeners: Sequence[socket.socket], schemes: Sequence[str]) -> list[Door]:
-        """Return what serves each listener. Raises ConfigError."""
+        """Return the doors, one for each listener. Raises ConfigError."""
         config = self._config
         is_secure = HTTPS in schemes
         memory = 5 * config.cache_size // (16 if config.trust_proxies else 8)
@@ -196,8 +200,13 @@ class Worker:
         return doors
 
     def _secure(self) -> Secure:
-        """Return what secures connections, and look after the certificates. Raises ConfigError."""
-        from portico.server.net.certificates import Certificates  # ssl takes time, and memory
+        """Load the certificates, schedule their checks, and return a `Secure` for the doors.
+
+        Raises ConfigError.
+        """
+        from portico.server.net.certificates import (
+            Certificates,
+        )  # not at the top: ssl takes time and memory
         from portico.server.net.tls import Tls
         from portico.server.telemetry.access_log import CertifiedPeer
         from portico.server.telemetry.handshakes import Handshakes
@@ -218,13 +227,13 @@ class Worker:
         self._loop.later(CERTIFICATE_SECONDS, partial(self._load_certificates, goes_on=True))
 
     def _load_certificates(self, *, goes_on: bool) -> None:
-        """Have a thread load certificates that have changed."""
+        """Have a thread load changed certificates, or with `goes_on` do that again and again."""
         certificates = self._certificates
         if certificates is not None:
             work = partial(certificates.refresh, self._resources.report, now=not goes_on)
             done = self._look_at_certificates if goes_on else _nothing
             if not self._blocking_io.submit(certificates, work, done):
-                done()  # no thread is granted now
+                done()  # too many jobs wait, or no thread can be started
 
     @property
     def requests(self) -> int:
@@ -238,14 +247,14 @@ class Worker:
 
     @property
     def _busy(self) -> int:
-        """Responses under way."""
+        """Connections with a response under way."""
         return sum(state in BUSY for state in self._clients.states())
 
     def run(self, held: Held | None = None) -> bool:
-        """Serve until stopped, and return False.
+        """Serve until stopped, and return False; or return True if the root was replaced.
 
-        `held` is what the sandbox holds this thread to. True when that is not the root any more:
-        then another thread, which is held to the new one, has to call this again.
+        `held` is the root to which the sandbox restricts this thread; None without a sandbox. After
+        True, another thread, which is restricted to the new root, has to call this again.
         """
         self._held = held
         goes_on = False
@@ -273,7 +282,7 @@ class Worker:
             self._jobs.submit(self._resources.uploads.sweep())
 
     def _look_at_root(self) -> Iterator[None]:
-        """Tell of a root in which nothing can be stored. For the background."""
+        """Report a root into which this process may not write: a background job of one step."""
         root, user = self._config.root, self._config.user
         if not os.access(root, os.W_OK | os.X_OK):
             who = f"--user {user}" if user else "this user"
@@ -293,10 +302,10 @@ class Worker:
             threads.close()
         self._begin_drain()  # forgets the replies, and with them their open files
         self._expire()
-        self._expire()  # what was used since the last call goes only now
+        self._expire()  # the first call keeps what was used recently
 
     def _is_lost(self) -> bool:
-        """Whether the sandbox keeps this thread from the root, which another one then goes on with.
+        """Whether the root was replaced, so that the sandbox denies it; if so, make `run` return.
 
         For any thread.
         """
@@ -306,26 +315,26 @@ class Worker:
         return is_lost
 
     def stop(self) -> None:
-        """Ask for a drain; asked again, end at once. For any thread, and for signal handlers."""
+        """Drain; when called again, end at once. For any thread, and for signal handlers."""
         self._stops += 1
         self._loop.wake()
 
     def retire(self) -> None:
-        """Ask for a drain without haste. For any thread, and for signal handlers."""
+        """Drain without a time limit for exchanges. For any thread, and for signal handlers."""
         self._retires = True
         self._loop.wake()
 
     def reload_certificates(self) -> bool:
-        """Load the certificates again; False if there are none. Not for other threads."""
+        """Reload the certificates; return False if there are none. Only for the loop's thread."""
         self._load_certificates(goes_on=False)
         return self._certificates is not None
 
     def call(self, what: Callable[[], None]) -> None:
-        """Have the loop call `what`. For any thread, and for signal handlers."""
+        """Have the loop call `what()` soon. For any thread, and for signal handlers."""
         self._loop.call(what)
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
-        """Have the loop call `what` in so many seconds. Before `run`, and for the loop itself."""
+        """Have the loop call `what()` in `seconds`. Only before `run`, or in the loop's thread."""
         self._loop.later(seconds, what)
 
     def watch(self, fd: int, handler: Callable[[int], None]) -> None:
@@ -333,11 +342,11 @@ class Worker:
         self._loop.watch(fd, READ, handler)
 
     def forget(self, fd: int) -> None:
-        """Watch `fd` no more; before it is closed as well."""
+        """Stop watching `fd`. Call this before closing `fd`, too."""
         self._loop.forget(fd)
 
     def _on_turn(self) -> Callable[[float], None]:
-        """Return what begins a turn of the loop."""
+        """Return the function that the loop calls with the time when a turn begins."""
         first, *others = self._responders
         if not others:
             return first.begin_turn
@@ -350,7 +359,7 @@ class Worker:
         return begin_turn
 
     def _end_turn(self) -> None:
-        """At the end of each turn of the loop: write the log, and act on `stop` and `retire`."""
+        """Write the log, and act on `stop` and `retire`: called at the end of each turn."""
         try:
             if self._telemetry.log is not None:
                 self._telemetry.log.flush()
@@ -361,7 +370,7 @@ class Worker:
                 self._end_soon()
 
     def _end_soon(self) -> None:
-        if self._stops:  # not when retired: other workers serve on
+        if self._stops:  # not if retired: the health checks are answered by other workers
             self._site.fail_health_checks()
         if self._stops > 1:
             self._loop.stop()
@@ -387,7 +396,7 @@ class Worker:
             responder.begin_drain()
 
     def _drain(self) -> None:
-        """Accept no more, and make each reply the last of its connection."""
+        """Stop accepting, and make each reply the last of its connection."""
         self._begin_drain()
         self._clients.stop_listening()
         self._loop.later(self._config.grace, self._clients.drain)
@@ -405,7 +414,7 @@ class Worker:
             self._jobs.submit(self._resources.uploads.sweep())
 
     def _observe(self) -> None:
-        """Write down how many connections, streams and jobs there are."""
+        """Update the counters: how many connections, streams and jobs there are."""
         if self._telemetry.counters is not None:
             states = self._clients.states()
             self._telemetry.counters.observe(
@@ -417,7 +426,7 @@ class Worker:
             )
 
     def _expire(self) -> None:
-        """Let go of what was not used since the last call, and of the files held open by it."""
+        """Drop cached replies and close files not used since the last call; look for mounts."""
         for responder in self._responders:
             responder.reply_cache.expire()
         self._folder.expire()
@@ -425,23 +434,23 @@ class Worker:
 
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:
-    """Return the names that requests may have as host; None for any."""
+    """Return the hosts whose requests are answered (see `site.hosts`); None for any."""
     if not all(map(is_loopback, listeners)) and not config.allow_hosts:
         return None
     return (*LOOPBACK_HOSTS, *config.allow_hosts)
 
 
 def _schemes(config: Config, listeners: Sequence[socket.socket]) -> list[str]:
-    """Return how listeners are served of which nothing else is known."""
+    """Return the default scheme of each listener: HTTPS if there is a certificate."""
     return [HTTPS if has_tls(config) and not is_unix(each) else CLEAR for each in listeners]
 
 
 def _nothing() -> None:
-    """Do nothing when something is done."""
+    """Do nothing: the `done` of work after which nothing follows."""
 
 
 def _once(report: Report) -> Report:
-    """Return what reports each text once, although several sites find the same mistake."""
+    """Return a function that reports each text once, as several sites find the same mistake."""
     reported: set[str] = set()
 
     def report_once(text: str) -> None:
