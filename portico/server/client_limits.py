@@ -1,19 +1,19 @@
-"""What one address may take: connections, requests in a second, bytes of responses in a second.
+"""Limits per client address: connections, requests per second, response bytes per second.
 
 Rules:
-- Of IPv6, the first 64 bits are one address: a client usually has all that begin so. A client of a
-  unix socket has none, and is not limited.
-- The connections of a trusted proxy do not count, nor what it is sent, but the requests that it
-  passes on do, for the address of their client. Where it says by a PROXY header whose a connection
-  is, that counts as any other, once the header has come.
-- A connection too many gets 429 (Too Many Requests) for its first request, and ends. Beyond
-  REFUSED_AT_ONCE of them it is just closed.
-- A request too many gets 429, and Retry-After. An address has as many in reserve as it may send in
-  a second, and what it is refused costs it nothing.
-- What an address is sent waits until it may be sent: see `pacing`.
+- IPv6 addresses with the same first 64 bits count as one address, because one client usually has
+  all of them. Clients of a unix socket have no address, and are not limited.
+- The connections of a trusted proxy do not count, nor do the bytes sent on them. The requests that
+  it passes on count for the address of their client. If a PROXY header names the client of a
+  connection, the connection counts for this client once the header has arrived.
+- A connection beyond the limit gets 429 (Too Many Requests) for its first request, and ends. If an
+  address has REFUSED_AT_ONCE of these at once, further ones are closed without a response.
+- A request beyond the limit gets 429 with Retry-After. An address may send the requests of one
+  second at once (a token bucket), and refused requests do not count.
+- Response bytes beyond the limit are delayed; see `pacing`.
 
-Limit: ADDRESSES that have no connection are remembered. Who has sent nothing for longest is
-forgotten first, and then has its whole reserve again. Each worker counts for itself.
+Limit: up to ADDRESSES addresses without a connection are remembered. The least recently used one is
+forgotten first, and may then send the requests of a second again. Each worker counts for itself.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies, Freshness
 
 ADDRESSES = 16384
-"""Addresses without a connection that are remembered: at most some 12 MiB."""
+"""Addresses without a connection that are remembered, in at most some 12 MiB."""
 REFUSED_AT_ONCE = 8
-"""Connections too many of an address that are told so at the same time: they take places."""
+"""Most connections of an address that are being refused with 429 at the same time: meanwhile they
+take places of other connections."""
 RETRY_SECONDS = 5
-"""When to come back who has too many connections: browsers close some of theirs sooner or later."""
+"""Retry-After for too many connections: browsers close unused connections before long."""
 
 
 class ClientLimits:
-    """The limits of all addresses, for one loop."""
+    """The limits of all addresses, for one worker."""
 
     def __init__(self, config: Config, loop: Loop, refusing: Responder) -> None:
-        """`refusing` answers the connections that are too many: see `TooManyConnections`."""
+        """`refusing` answers connections beyond the limit; see `TooManyConnections`."""
         self._refusing = refusing
         self._connections = config.client_connections
         self._requests = config.client_requests
@@ -59,7 +60,7 @@ class ClientLimits:
         self._send_timeout = config.send_timeout
         self._loop = loop
         self._are_free = Networks((UNIX_PEER, *config.trust_proxies)).have
-        self._connected: dict[str, _Account] = {}  # no more than there are connections
+        self._connected: dict[str, _Account] = {}  # no more entries than there are connections
         self._others: BoundedCache[str, _Account] = BoundedCache(ADDRESSES)
 
     def connect(
@@ -71,9 +72,10 @@ class ClientLimits:
         responder: Responder,
         on_close: Callable[[Connection], None],
     ) -> Connection:
-        """Return a new connection that `make` makes.
+        """Return a new connection, made by `make`.
 
-        Raises ConnectionAbortedError for one of too many that are refused.
+        Raises ConnectionAbortedError if there are too many even to be refused with a response; then
+        the transport is closed.
         """
         if self._are_free(peer):
             return make(transport, peer, loop, responder, on_close)
@@ -99,15 +101,15 @@ class ClientLimits:
         return make(transport, peer, loop, responder if surplus < 0 else self._refusing, closed)
 
     def seconds_to_wait(self, peer: str, now: float) -> int:
-        """Count a request of `peer` at monotonic `now`, if it may send one; then return 0.
+        """Count a request of `peer` at monotonic `now` and return 0 if it is within the limit.
 
-        Else return after how many seconds it may.
+        If not, return after how many seconds `peer` may send a request.
         """
         if not self._requests or self._are_free(peer):
             return 0
         address = network_of(peer)
         account = self._account(address)
-        if not account.connections:  # a proxy has passed it on
+        if not account.connections:  # a proxy has passed the request on
             self._others.put(address, account)
         seconds = account.requests.seconds_until(1, now)
         if not seconds:
@@ -115,7 +117,7 @@ class ClientLimits:
         return math.ceil(seconds)
 
     def _account(self, address: str) -> _Account:
-        """Return what is known of an address, perhaps nothing."""
+        """Return the account of an address, a new one if there is none."""
         found = self._connected.get(address) or self._others.get(address)
         return found or _Account(
             Bucket(self._requests or 1),
@@ -124,7 +126,7 @@ class ClientLimits:
 
 
 class _Account:
-    """What one address has taken."""
+    """The usage of one address."""
 
     __slots__ = ("connections", "pacer", "requests")
 
@@ -135,7 +137,7 @@ class _Account:
 
 
 class TooManyConnections:
-    """Answers in the place of `handler` who has a connection too many."""
+    """Answers every request with 429, on connections beyond the limit `most` of an address."""
 
     fields_read: frozenset[str] = frozenset({"accept"})
 
@@ -145,11 +147,11 @@ class TooManyConnections:
         self.freshness: Freshness = handler.freshness
 
     def answer(self, request: RequestHead) -> tuple[Response, Dependencies]:
-        """Return 429; the connection then ends."""
+        """Return 429, after which the connection ends."""
         response = come_back(self._handler, request, self._detail, RETRY_SECONDS)
         response.close = True
         return response, None
 
     def refuse(self, problem: ProtocolError, request: RequestHead | None = None) -> Response:
-        """Return the response to a malformed request."""
+        """Return the response of `handler` to a malformed request."""
         return self._handler.refuse(problem, request)

@@ -1,6 +1,7 @@
 """Portico within a program: a server in a thread of its own, for tests, previews and tools.
 
-It changes nothing global: no signal handler, no log, no working directory. Several may run at once.
+A server changes nothing global: no signal handlers, no logging, no working directory. Several
+servers may run at once.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ _NOT_HERE = {
 
 
 class Server:
-    """A server of the folder `root`, which serves while the `with` block runs.
+    """Serves the folder `root` while the `with` block runs.
 
     ::
 
         with portico.Server("site") as server:
             urllib.request.urlopen(server.url + "index.html")
 
-    Port 0 is any free one. `options` are those of the command line, with underscores, as in
-    `docs/reference.md`. There is no access log. Raises ConfigError for a bad option or folder, and
-    BindError if the address cannot be bound.
+    Port 0 stands for any free port. `options` are those of the command line, with underscores, as
+    in `docs/reference.md`. There is no access log. Raises ConfigError for a bad option or folder;
+    `start` raises BindError if the address cannot be bound.
     """
 
     def __init__(
@@ -75,15 +76,15 @@ class Server:
 
     @property
     def requests(self) -> int:
-        """Requests answered so far."""
+        """The number of requests answered so far."""
         return 0 if self._worker is None else self._worker.requests
 
     def start(self) -> None:
-        """Bind, and serve in a thread. Connections are accepted when this returns."""
+        """Bind, and start the thread. Clients can connect when this returns. To be called once."""
         if self._thread is not None:
             msg = "this server has been started before; make a new one"
             raise RuntimeError(msg)
-        import logging  # noqa: F401 (for `warn`, while there are descriptors to read it with)
+        import logging  # noqa: F401 (`warn` imports it: now, while descriptors are free)
 
         listeners = bind(self._config)
         scheme = HTTPS if has_tls(self._config) else CLEAR
@@ -93,12 +94,14 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish responses within the grace time, close every socket, and end the thread.
+        """Finish responses within the grace time, close every socket, and wait for the thread.
 
-        Thread-safe, but not for the server's own thread.
+        May be called from any thread but the server's own.
         """
         if self._worker is not None and self._thread is not None:
-            if self._asked_to_stop.acquire(blocking=False):  # a second time would mean: at once
+            if self._asked_to_stop.acquire(
+                blocking=False
+            ):  # a second `Worker.stop` would cut responses
                 self._worker.stop()
             self._thread.join()
 

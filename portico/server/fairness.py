@@ -1,4 +1,4 @@
-"""What one connection, or one kind of work, may take in a turn of the loop before others go on."""
+"""How much one connection, or one kind of work, may do per turn of the loop."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from portico.server.net.send_queue import SendQueue
 
 QUIET_SECONDS = 0.01
-"""Where nobody was answered for so long, the next client waits for one long burst, some 0.3 ms.
-Where there are others all the time, many would."""
+"""If no request was answered for so long, one long burst (some 0.3 ms) may be sent: at most one new
+request is likely to wait for it. On a busy server, many requests would."""
 
 STREAMS_AT_ONCE = 16
-"""Streams that may be under way. A listing of 100,000 entries takes 16 MiB while it is read."""
+"""Streams under way at once. A listing of 100,000 entries takes 16 MiB while it is read."""
 STREAM_SECONDS = 0.003
-"""How long all streams may work in one turn of the loop, and a step longer: so however many clients
-ask for long listings, the others wait no longer than that."""
+"""Time for the steps of all streams in one turn; the last step may exceed it. So however many
+clients request long listings, other clients wait no longer than that."""
 LISTING_SECONDS = 0.003
-"""The same, for listings that are made, or checked, at once."""
+"""Time in one turn for listings that are made or checked in one piece."""
 REQUESTS_AT_ONCE = 8
-"""Pipelined requests answered before other connections are served: some 60 us of work."""
+"""Pipelined requests answered on one connection before others are served: some 60 us of work."""
 
 
 class Bursts:
-    """How much of a long response is sent on one connection before others are served."""
+    """Decides how many bytes of a response a connection may send before others are served."""
 
     __slots__ = ("_are_held", "_long_at", "_quiet_from", "_requests")
 
@@ -40,13 +40,14 @@ class Bursts:
         self._long_at = 0.0
 
     def hold(self, *, on: bool) -> None:
-        """Let long responses begin with the next turn of the loop, or now again."""
+        """While `on`, `take` returns 0, so that long responses begin in the next turn."""
         self._are_held = on
 
     def take(self, now: float, requests: int) -> int:
-        """Return how many octets may be sent now: many once in a turn of the loop, if it is quiet.
+        """Return how many bytes may be sent now: LONG_BURST once per quiet turn, else BURST.
 
-        `now` is when the turn began, `requests` the number that was answered so far.
+        A turn is quiet if `requests`, the number of requests answered so far, has not changed for
+        QUIET_SECONDS. `now` is when the turn began.
         """
         if self._are_held:
             return 0
@@ -60,7 +61,7 @@ class Bursts:
 
 
 class Streams:
-    """Counts the streams under way, and bounds their work in a turn of the loop."""
+    """Counts the streams under way, and limits their work per turn of the loop."""
 
     __slots__ = ("budget", "under_way")
 
@@ -70,26 +71,26 @@ class Streams:
 
     @property
     def is_full(self) -> bool:
-        """Whether no other may begin."""
+        """Whether no further stream may begin."""
         return self.under_way >= STREAMS_AT_ONCE
 
     def begin(self) -> None:
-        """Count one that begins to be sent."""
+        """Count a stream that begins to be sent."""
         self.under_way += 1
 
     def end(self) -> None:
-        """Count one as ended, whether it was sent or given up."""
+        """Count a stream that has ended, whether it was sent completely or not."""
         self.under_way -= 1
 
     def step(self, send_queue: SendQueue) -> None:
-        """Let a stream do a step, if there is time in this turn. Raises OSError."""
+        """Let a stream do one step, if there is time left in this turn. Raises OSError."""
         if not self.budget.is_spent:
             with self.budget:
                 send_queue.step()
 
 
 class Shares:
-    """What the connections of one worker share, whichever responder answers them."""
+    """State that all connections of one worker share, whichever responder answers them."""
 
     __slots__ = ("bursts", "line", "requests", "streams")
 
@@ -97,6 +98,6 @@ class Shares:
         self.bursts = Bursts()
         self.streams = Streams()
         self.line: deque[Callable[[], None]] = deque()
-        """What waits for a turn of the loop that has time for it."""
+        """Calls that wait for a turn of the loop with time left for a listing."""
         self.requests = 0
         """Requests answered since the start."""

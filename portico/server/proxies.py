@@ -1,9 +1,9 @@
-"""The proxies that are trusted: they say where a request comes from, and by which scheme.
+"""Trusted proxies: they tell the client's address of each request, and its scheme.
 
-A connection that one of them has made carries requests of many clients: with each one, the address
-of its client becomes that of the connection, and the responder for its scheme answers. So replies
-are kept by their heads as always. Nothing about a client is in them, and a stranger who sends the
-same head is neither taken for that client nor given what is for HTTPS only.
+A connection made by a trusted proxy carries the requests of many clients. For each request the
+connection takes the client's address as its peer, and the responder for the client's scheme
+answers. So the reply cache needs no change: replies contain nothing about a client, and a stranger
+who sends the same head is neither taken for that client nor given replies that are for HTTPS only.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     Announce = Callable[[Plain, str, bool], None]
     Closed = Callable[[Connection], None]
     Fields = tuple[tuple[bytes, bytes], ...]
-    """Those that tell whose a request is: names and values."""
+    """Names and values of the fields that tell the client of a request."""
 
 _MEMORY = 1 << 20
-"""Octets of fields of which is known whose they are: those of some 3,000 clients."""
+"""Bytes of the cache of clients by their fields: enough for some 3,000 clients."""
 _OVERHEAD = 256
-"""About the octets that they take beside their own."""
+"""Approximate bytes of an entry in this cache besides its field values."""
 _HEADERS = {
     "x-forwarded": re.compile(rb"\r\n(X-Forwarded-For|X-Forwarded-Proto):([^\r]*)", re.IGNORECASE),
     "forwarded": re.compile(rb"\r\n(Forwarded):([^\r]*)", re.IGNORECASE),
@@ -46,15 +46,15 @@ _HEADERS = {
 
 
 class Proxies:
-    """The proxies of --trust-proxy, and what they tell."""
+    """The proxies of --trust-proxy: makes their connections, and reads the clients they name."""
 
     def __init__(
         self, config: Config, telemetry: Telemetry, responders: Mapping[str, Responder]
     ) -> None:
-        """`responders` answer the requests that came to a proxy by "http" or "https"."""
+        """`responders`, by "http" or "https", the scheme by which a client reached the proxy."""
         self.responders = responders
         self.trusts = Networks(config.trust_proxies).have
-        """Whether an address is that of one of them."""
+        """Return whether an address is that of a trusted proxy."""
         self._counters = telemetry.counters
         self._report = SparingReport(telemetry.report)
         self._reads_forwarded = config.trust_proxy_header == "forwarded"
@@ -65,7 +65,10 @@ class Proxies:
     def connect(
         self, transport: Transport, peer: str, loop: Loop, responder: Responder, on_close: Closed
     ) -> Connection:
-        """Return a new connection; `responder` answers what came by the scheme that it is for."""
+        """Return a connection that follows the fields of a trusted proxy, or a plain one.
+
+        `responder` answers requests for which the proxy tells no scheme.
+        """
         if self.trusts(peer):
             return ProxiedConnection(transport, peer, loop, responder, on_close, self)
         return Connection(transport, peer, loop, responder, on_close)
@@ -79,10 +82,11 @@ class Proxies:
         on_close: Closed,
         on_header: Announce,
     ) -> Connection:
-        """Return a new connection, the place of which another takes when a PROXY header has come.
+        """Return a connection that waits for a PROXY header and is then replaced by another.
 
-        `on_header(plain, client, is_told)` makes that one; the client is `peer` itself unless it
-        `is_told`. Raises ConnectionAbortedError for a peer that is no trusted proxy.
+        `on_header(plain, client, is_told)` makes the other connection. Without `is_told` the header
+        names no client, and `client` is `peer`. Raises ConnectionAbortedError if `peer` is not a
+        trusted proxy.
         """
         if not self.trusts(peer):
             plain.close()
@@ -91,15 +95,15 @@ class Proxies:
         return AnnouncedConnection(plain, peer, loop, responder, on_close, self, on_header)
 
     def refused(self, peer: str, why: str) -> None:
-        """Count and tell that a connection of `peer` is closed for want of a PROXY header."""
+        """Count and report that a connection of `peer` is closed; `why` is the reason."""
         if self._counters is not None:
             self._counters.not_announced()
         self._report.tell(f"a connection of {peer} is closed (--proxy-protocol): {why}")
 
     def client(self, head: bytes, proxy: str) -> tuple[str, str]:
-        """Return the address of the client whose request `proxy` has passed on, and its scheme.
+        """Return the client's address and the scheme of a request passed on by `proxy`.
 
-        The scheme is "http" or "https", or "" if that is not told.
+        The scheme is "http" or "https", or "" if the fields do not tell it.
         """
         fields = tuple(self._fields.findall(head))
         found = self._clients.get((proxy, fields))
@@ -117,7 +121,7 @@ class Proxies:
 
 
 def _value(fields: Fields, name: bytes) -> str:
-    """Return the value of a field, its lines joined (RFC 9110, 5.3)."""
+    """Return the value of the field `name`, its field lines joined (RFC 9110, 5.3)."""
     return b",".join([value for key, value in fields if key.lower() == name]).decode("latin-1")
 
 
@@ -126,7 +130,7 @@ def _weight(key: tuple[str, Fields], _client: tuple[str, str]) -> int:
 
 
 class AnnouncedConnection(Connection):
-    """A connection whose PROXY header has not come yet. It is IDLE until it has, or too long."""
+    """A connection whose PROXY header is not complete yet; IDLE until then, or its deadline."""
 
     __slots__ = ("_begun", "_on_header", "_plain", "_proxies")
 
@@ -144,22 +148,22 @@ class AnnouncedConnection(Connection):
         self._plain = plain
         self._proxies = proxies
         self._on_header = on_header
-        self._begun = b""  # the header, as far as it has come
+        self._begun = b""  # the part of the header received so far
 
     def receive(self) -> bytes:
-        """Return nothing: what follows the header is for the connection that takes this place."""
+        """Return b"": bytes after the header are for the connection that replaces this one."""
         return b""
 
     def start(self, _data: bytes | None) -> None:
-        """Take the header if it has arrived, else wait for it."""
+        """Read the header if it has arrived, else wait for it."""
         self._take_header(READ)
 
     def expire(self) -> None:
-        """Close: the header has not come in time."""
+        """Close, because the header has not arrived in time."""
         self.close()
 
     def drain(self) -> None:
-        """Close, unless the header came just now."""
+        """Close, unless the header has just arrived."""
         self._take_header(READ)
         self.close()
 
@@ -191,7 +195,7 @@ class AnnouncedConnection(Connection):
 
 
 class ProxiedConnection(Connection):
-    """A connection that a trusted proxy has made."""
+    """A connection made by a trusted proxy, whose requests come from many clients."""
 
     __slots__ = ("_head", "_own", "_proxies", "_proxy")
 
@@ -206,9 +210,9 @@ class ProxiedConnection(Connection):
     ) -> None:
         super().__init__(transport, peer, loop, responder, on_close)
         self._proxies = proxies
-        self._own = responder
+        self._own = responder  # for requests without a told scheme
         self._proxy = peer
-        self._head = b""  # the last of which it is known whose it is
+        self._head = b""  # the last head whose client was looked up
 
     def _begin(self, data: bytes) -> None:
         self._identify(data if data.endswith(b"\r\n\r\n") else b"")
@@ -221,11 +225,11 @@ class ProxiedConnection(Connection):
 
     def _fail(self, error: ProtocolError) -> None:
         if self._content is None and self._waiting is None:
-            self._peer = self._proxy  # a head that is not whole does not tell whose it is
+            self._peer = self._proxy  # an incomplete head does not tell its client
         super()._fail(error)
 
     def _identify(self, head: bytes) -> None:
-        """Take the client's address from a head, and the responder for its scheme."""
+        """Set `_peer` and `_responder` to the client of a head and the responder of its scheme."""
         self._head = head
         self._peer, scheme = self._proxies.client(head, self._proxy)
         is_own = not scheme or (scheme == "https") == self._own.is_secure

@@ -1,15 +1,16 @@
-"""Replies that were sent before, by the heads of the requests that they answer.
+"""The reply cache: replies ready to be sent, by the heads of the requests that they answer.
 
-Rule: a reply is sent again only while every dependency of its decision holds for the request, so a
-change on disk is in the next answer; there is no time to live. It is looked up twice: by the whole
-head as it came, which costs one look-up; and by the head without the fields that cannot matter (see
-`http.h1.head.HeadKey`), so that a cookie that differs in each request is no obstacle.
+Rule: a reply is sent again only if all its dependencies hold for the request, so a change on disk
+is in the next response; there is no time to live. A reply is looked up by the whole head as
+received, which costs one dict look-up, and then by the head without the fields that cannot change
+any answer (see `http.h1.head.HeadKey`), so that a cookie that differs in each request is no
+obstacle.
 
 The content of files up to 64 KiB is kept with their replies. Larger files are kept open.
 
-Limit: what is kept is bounded in bytes, and in files held open; what comes only once takes at most
-a fifth of that. The eldest goes, unless it was used since it was the eldest before (second
-chance): to keep an order of use would cost each request.
+Limit: the cache is bounded in bytes and in open files; requests that come only once fill at most a
+fifth of it. The oldest reply is evicted, unless it was used since it was last found to be the
+oldest (second chance): an LRU order would add work to each request.
 """
 
 from __future__ import annotations
@@ -33,29 +34,31 @@ if TYPE_CHECKING:
     from portico.site.origin.freshness import Dependencies
 
 INLINE = 2048
-"""Bytes of content that are joined to the head, which costs less than to send two pieces."""
+"""Content up to so many bytes is joined to the head, which costs less than sending two pieces."""
 _DOORKEEPER_SLOTS = 1 << 17
-"""So many hashes of keys are remembered, half a MiB: a site of 50,000 files is recognized."""
+"""Hashes of recent keys, half a MiB: enough for the keys of a site with 50,000 files."""
 _HEAD_LIMIT = 2048
-"""Longer heads are not kept: they carry large cookies, and are rarely the same twice."""
+"""Bytes; longer heads are not kept, as they have large cookies and are rarely the same twice."""
 _ROOMY = 5
-"""Below one fifth of the memory there is room for what may come only once: see `keep`."""
+"""While less than one fifth of the memory is used, keys are kept the first time: see `keep`."""
 _CHEAP = 400
-"""Errors, from this status on, are kept when they come again: one is made sooner than kept."""
+"""Replies with this status or a higher one are kept only when their key comes again, because
+making an error costs less than keeping it."""
 _HEADS_SHARE = 8
-"""At most one eighth of the memory is for heads that have the same reply."""
+"""At most one eighth of the memory is for the heads of one reply."""
 _OVERHEAD = 1024
-"""About the bytes that a kept reply takes besides its fields and its content."""
+"""Approximate bytes that a kept reply takes besides its fields and its content."""
 _HEAD_OVERHEAD = 192
-"""About the bytes that a kept head takes besides its own."""
+"""Approximate bytes that a kept head takes besides its length."""
 
 
 class Reply:
-    """A response ready to be sent: `data` first, then `content` if there is more.
+    """A response ready to be sent: `data`, then `content` if that is not empty.
 
-    `data` is made anew when the second of its Date is over. Up to INLINE bytes of content are part
-    of it; more is sent beside it, so that replies with the same content, such as error pages, share
-    it. How a head is sent, `head` knows: nothing here depends on the version of HTTP.
+    `data` is the serialized head, with the content if that has at most INLINE bytes; it is renewed
+    when the second of its Date has passed. Longer content is not joined, so replies with the same
+    content, such as error pages, share it. `head` serializes itself: nothing here depends on the
+    version of HTTP.
     """
 
     __slots__ = (
@@ -85,44 +88,44 @@ class Reply:
         dependencies: Dependencies,
         log_text: tuple[str, ...] = ("", ""),
     ) -> None:
-        """`head` and `content` are what is sent of `response`, which may be without its content.
+        """`head` and `content` are sent for `response`; `content` is empty for a HEAD request.
 
-        `log_text` is what the access log says of it (see `AccessLog.describe`).
+        `log_text` is the text of the exchange in the access log (see `AccessLog.describe`).
         """
         self.status = response.status
         self.head = head
         self.content = tuple(content)
         self.dependencies = dependencies
         self.close = head.closes
-        """Whether the connection ends with it."""
+        """Whether the connection ends after this reply."""
         self.linger = response.close
-        """Whether the client may be sending then."""
+        """Whether the client may still be sending at that time."""
         self.any_query = response.any_query
-        """Whether it is the reply to the same request with any other query, too."""
+        """Whether the same request with any other query gets the same reply."""
         self.log_text = log_text
         self.checked = NEVER
-        """The request (see `Freshness`) for which the dependencies were last found unchanged."""
+        """The round (see `Freshness`) in which the dependencies were last found unchanged."""
         self.length = sum(map(len, content))
         """Bytes of content; 0 for a stream."""
         self.size = head.length + self.length
-        """Bytes in all."""
+        """Bytes of the head and the content."""
         octets = [each for piece in content if (each := piece.in_memory) is not None]
         self.holds_file = len(octets) < len(content)
-        """Whether it keeps a file open."""
+        """Whether some of the content is not in memory, so that its file is kept open."""
         self.octets: tuple[bytes, ...] = () if self.holds_file else tuple(octets)
         """The content, if it is in memory and not in `data`."""
-        self.data = b""  # without the head until `refresh`, which knows the Date
+        self.data = b""  # the head is added by `refresh`, which gets the Date
         if self.length <= INLINE and not self.holds_file:
             self.data = b"".join(octets)
             self.content = self.octets = ()
         self.weight = _OVERHEAD + 2 * head.length
-        """About the bytes of memory that it takes."""
+        """Approximate bytes of memory that the reply takes in the cache."""
         if not self.holds_file:
             self.weight += self.length
         self._second = -1
 
     def refresh(self, request: int, second: int, date: bytes) -> None:
-        """Note that it holds for `request`; its Date becomes `date`, that of `second`."""
+        """Set `checked` to the round `request`, and Date to `date` if its `second` has changed."""
         if self._second != second:
             content = self.data if self._second < 0 else self.data[self.head.length :]
             self._second = second
@@ -136,14 +139,14 @@ class Reply:
         return copied
 
     def outgoing(self) -> list[Outgoing]:
-        """Return what sends it once."""
+        """Return the pieces that send this reply once."""
         if self.octets:
             return [Outgoing(octets) for octets in (self.data, *self.octets)]
         return [Outgoing(self.data)] + [piece.outgoing() for piece in self.content]
 
 
 class _Entry:
-    """What the cache knows of a reply that it keeps."""
+    """A kept reply with its key, its heads, and when it was used."""
 
     __slots__ = ("generation", "heads", "key", "reply", "was_used", "weight")
 
@@ -159,37 +162,37 @@ class _Entry:
 class ReplyCache:
     """Replies by head and by key.
 
-    `memory` is the number of bytes that all may take, `open_files` how many may hold one open.
+    `memory` is the limit of all replies in bytes, `open_files` that of replies with an open file.
     """
 
     def __init__(self, memory: int, open_files: int = OPEN_FILES) -> None:
         self.heads: dict[bytes, Reply] = {}
-        """Replies by whole heads, for the hot path."""
+        """Replies by whole heads; the hot path looks here first."""
         self.open_files = open_files
         self._replies: dict[HeadKey, Reply] = {}
-        self._entries: OrderedDict[Reply, _Entry] = OrderedDict()  # the eldest first
+        self._entries: OrderedDict[Reply, _Entry] = OrderedDict()  # the oldest first
         self._memory = memory
-        self._file_weight = memory // max(1, open_files)  # an open file weighs its share
+        self._file_weight = memory // max(1, open_files)  # the least weight of a reply with a file
         self._weight = 0
         self._keys_seen = Doorkeeper(_DOORKEEPER_SLOTS)
         self._heads_seen = Doorkeeper()
         self._generation = 0
 
     def find(self, key: HeadKey) -> Reply | None:
-        """Return the reply that is kept for `key`."""
+        """Return the reply kept for `key`, or None; it may be outdated."""
         return self._replies.get(key)
 
     def find_for_any_query(self, key: HeadKey) -> Reply | None:
-        """Return the reply that is kept for `key`, if it is the same whatever the query is."""
+        """Return the reply kept for `key`, which has no query, if it is right for any query."""
         reply = self._replies.get(key)
         return reply if reply is not None and reply.any_query else None
 
     def keep(self, key: HeadKey, reply: Reply) -> None:
-        """Keep a reply, unless its key comes for the first time and more than a share is in use.
+        """Keep a reply if its key came before, or if little of the memory is in use (_ROOMY).
 
-        So a server that has just started keeps at once what it needs, and a flood of keys that come
-        only once takes no more than that share; of errors, nothing. Others are let go of if it is
-        too much.
+        So a server that has just started keeps replies at once, but a flood of keys that come only
+        once fills no more than that share. Errors are kept only if their key came before. If there
+        is no room, other replies are evicted.
         """
         may_be_new = self._weight * _ROOMY < self._memory and reply.status < _CHEAP
         if not self._keys_seen.admit(key) and not may_be_new:
@@ -205,9 +208,9 @@ class ReplyCache:
             self._grow(weight)
 
     def keep_head(self, head: bytes, reply: Reply) -> None:
-        """Remember the first head of a reply, and any other the second time that it comes.
+        """Keep `head` for a kept reply, so that the next request with this head needs no parsing.
 
-        The next one that is the same then needs no parsing.
+        The first head of a reply is kept at once, any other when it comes for the second time.
         """
         entry = self._entries.get(reply)
         if entry is None or len(head) > _HEAD_LIMIT:
@@ -223,14 +226,14 @@ class ReplyCache:
         self._grow(weight)
 
     def touch(self, reply: Reply) -> None:
-        """Note that a reply was used, so that others are dropped before it."""
+        """Note that a reply was used, so that unused ones are evicted before it."""
         entry = self._entries.get(reply)
         if entry is not None:
             entry.generation = self._generation
             entry.was_used = True
 
     def drop(self, reply: Reply) -> None:
-        """Forget a reply and its heads, if it is kept."""
+        """Remove a reply and its heads, if it is kept."""
         entry = self._entries.pop(reply, None)
         if entry is not None:
             self._forget_heads(entry)
@@ -238,12 +241,12 @@ class ReplyCache:
             self._weight -= entry.weight
 
     def clear(self) -> None:
-        """Drop all."""
+        """Remove all replies."""
         for reply in list(self._entries):
             self.drop(reply)
 
     def expire(self) -> None:
-        """Drop what was not used since the call before the last."""
+        """Remove the replies that were neither added nor used since the previous call."""
         for entry in [
             each for each in self._entries.values() if each.generation < self._generation
         ]:
@@ -258,7 +261,7 @@ class ReplyCache:
         entry.heads.clear()
 
     def _grow(self, weight: int) -> None:
-        """Take `weight` more; drop the eldest that were not used until all is within the limit."""
+        """Add to the total weight; evict the oldest unused replies until it is within the limit."""
         self._weight += weight
         while self._weight > self._memory:
             eldest = next(iter(self._entries.values()))
@@ -273,7 +276,7 @@ class ReplyCache:
 
 
 def _length(key: Iterable[object]) -> int:
-    """Return about the bytes of memory that a key takes."""
+    """Return the approximate bytes of memory that a key takes."""
     length = 0
     for part in key:
         if isinstance(part, tuple):

@@ -1,17 +1,19 @@
 """The states of a connection. `Connection` implements this table.
 
-Each line tells what a connection waits for in a state, and what happens then.
+Each line tells what a connection waits for in a state, and what it does then.
 
-- IDLE: bytes; a request begins, of which nothing is here yet.
-- HEAD: bytes; more of a request's head is taken.
-- QUEUED: the next turn of the loop; the rest of many requests that came at once is answered.
-- CONTENT: bytes; more of a request's content is taken, and given to its sink.
-- WAIT: a thread, which does what the response or the sink needs from the disk; or a turn of the
-  loop that has time for a listing. What comes meanwhile is received later.
-- SEND: room to send, or its turn where the bandwidth of its address is limited; the rest of a
-  response is sent, and a stream goes on, a step in each turn. Meanwhile nothing is received.
-- LINGER: bytes; our side is closed. What still comes is dropped, so that the client is not reset
-  before it has the last response: it may not look for one before it has sent all it has.
+- IDLE: the first bytes of a request, which it handles.
+- HEAD: more bytes of a request head.
+- QUEUED: the next turn of the loop, because many pipelined requests were received at once; then it
+  answers the remaining ones.
+- CONTENT: more bytes of a request's content, which it passes to the request's sink.
+- WAIT: a thread, which reads or writes the disk for the response or the sink; or a turn of the loop
+  with time for a listing. Nothing is received meanwhile.
+- SEND: room to send, or its turn if the bandwidth of its address is limited; then it sends more of
+  a response, or lets a stream do one step per turn. Nothing is received meanwhile.
+- LINGER: the client to close; Portico has closed its sending side. Bytes that still arrive are
+  dropped. If the connection were closed instead, they would cause a reset, by which a client that
+  is still sending can lose the last response before it has read it (RFC 9112, 9.6).
 - CLOSED: nothing.
 """
 

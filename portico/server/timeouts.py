@@ -1,4 +1,4 @@
-"""How long a connection may stay in each of its states, and what progress adds to that."""
+"""How long a connection may stay in each state, and how its client's progress prolongs that."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from portico.config.config import Config
 
 CONTENT_RATE = 1024
-"""Octets of content that must come in a second, on average, wanted or not. A client that pauses has
-`head_timeout` to go on, or LINGER_SILENCE."""
+"""Bytes of content that a client must send per second on average, even if they are dropped. A pause
+may last up to `head_timeout`; in LINGER, up to LINGER_SILENCE."""
 LINGER_SILENCE = 5.0
-"""How long a client has to close, or to go on sending, when its system has the whole of the last
-response. As long as nginx gives it."""
+"""Seconds in which a client has to close, or send more, once it has acknowledged the whole last
+response: nginx's lingering_timeout."""
 LINGER_SECONDS = 30.0
-"""How long it may go on sending then, however much that is: as long as with nginx."""
+"""Seconds for which such a client may continue to send: nginx's lingering_time."""
 LOOKS = 8
-"""How often, within `send_timeout`, a connection looks whether its client still reads."""
+"""How often within `send_timeout` a connection checks whether its client still reads."""
 _UNKNOWN = -1
 
 
 def time_limits(config: Config) -> dict[int, float]:
-    """Return how long each state may last, in seconds, before the connection is closed.
+    """Return how long each state may last, in seconds, before `Connection.expire` is called.
 
-    CONTENT and LINGER are prolonged by what comes, SEND and LINGER as long as the client reads.
+    CONTENT and LINGER are prolonged when bytes arrive, SEND and LINGER as long as the client reads.
     """
     return {
         IDLE: config.idle_timeout,
@@ -42,14 +42,14 @@ def time_limits(config: Config) -> dict[int, float]:
 
 
 class Progress:
-    """Tells until when to wait for a client: as long as it reads, and takes what it was sent.
+    """Tells until when to wait for a client: as long as it reads its response.
 
-    What its system takes right after the last octets were sent says nothing about that, but what it
-    takes between two looks does. Limit: a system tells only in steps, up to a sixteenth of its
-    buffer, that there is room again; a client that reads less than that in the time it has seems to
-    read nothing.
+    Bytes that the client acknowledges between two looks show that it reads; bytes acknowledged
+    right after sending do not, because its kernel buffers them. Limit: the client's kernel tells
+    that there is new room only in steps of up to a sixteenth of its buffer, so a client that reads
+    less than that within `send_timeout` seems to read nothing.
 
-    All times are seconds of time.monotonic(); `time_limits` are those of the states.
+    All times are seconds of time.monotonic(); `time_limits` is from the function of this name.
     """
 
     __slots__ = ("_give_up_at", "_linger_until", "_time_limits", "_unread")
@@ -58,10 +58,10 @@ class Progress:
         self._time_limits = time_limits
         self._give_up_at = 0.0
         self._linger_until = math.inf
-        self._unread = _UNKNOWN  # at the last look
+        self._unread = _UNKNOWN  # bytes not acknowledged at the last look
 
     def expect(self, now: float) -> float:
-        """Give the client the usual time to take some of what it was sent; return when to look."""
+        """Allow the client `send_timeout` to read some of the sent bytes; return when to look."""
         self._give_up_at = now + self._time_limits[WAIT]
         self._unread = _UNKNOWN
         return now + self._time_limits[SEND]
@@ -73,7 +73,7 @@ class Progress:
         self._unread = unread
 
     def look(self, now: float, unread: int, state: int) -> float:
-        """Return when to look again; `now` if the client has stopped to read, or does not close."""
+        """Return when to look again; `now` if the client has stopped reading, or does not close."""
         before, self._unread = self._unread, unread
         if unread < before:
             self._give_up_at = now + self._time_limits[WAIT]
