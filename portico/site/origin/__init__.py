@@ -1,1 +1,1 @@
-"""Where files come from: the folder on disk, behind a small protocol."""
+"""The origin of the files: a folder on disk, behind the protocol `Origin`."""

@@ -1,10 +1,11 @@
-"""The entries of a folder as a listing shows them, and whether they are still the same.
+"""The entries of a folder as a listing shows them, and a check whether they have changed.
 
 Rules:
-- What may not be served is left out: hidden names, the site's rules files, what is no regular file
-  and no folder, and symlinks that lead out of the root.
-- A listing depends on each entry: its size or date may change while the folder shows no change. So
-  to check one costs a stat call for each, within the budget of the turn.
+- Entries that may not be served are left out: hidden names, the site's rules files, anything but
+  regular files and folders, and symlinks that lead out of the root.
+- A listing depends on each entry, because the size or date of an entry can change without a change
+  of the folder. So checking a listing costs a stat call for each entry, within the budget of the
+  turn.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     """A name in a folder, and whether it is a symlink."""
 
 WHOLE = 500
-"""Names in a folder from which its listing is a stream. With fewer it is made at once, in about 3
-milliseconds, and kept."""
+"""A listing of so many names or more is a stream. A shorter one is made in one piece, in at most
+about 3 milliseconds, and kept."""
 FOLDER = OPENING | getattr(os, "O_DIRECTORY", 0)
-"""How a folder is opened."""
+"""The flags with which folders are opened."""
 
 _SERVED = (stat.S_IFREG, stat.S_IFDIR)
 _READS_FD = os.scandir in os.supports_fd
@@ -44,9 +45,9 @@ _LOOKS_BELOW_FD = os.stat in os.supports_dir_fd
 
 
 class Reader:
-    """Reads the folder at `path`; `leads_inside` says of a path whether that may be served.
+    """Reads the folder at `path`; `leads_inside` tells whether a path leads to a place in the root.
 
-    `is_root` says that rules files are hidden there; with `hidden`, dotfiles are served.
+    `is_root` means that rules files in it are left out; with `hidden`, dotfiles are served.
     """
 
     __slots__ = ("_hidden", "_is_root", "_leads_inside", "_path")
@@ -60,9 +61,9 @@ class Reader:
         self._is_root = is_root
 
     def names(self, folder: OpenFile, links: int) -> Iterator[Name]:
-        """Yield what may be served, by its name, of the open folder. Raises OSError.
+        """Yield the names in the open folder that may be served, judged by name. Raises OSError.
 
-        `links` is the count of the folder's hard links when it was opened.
+        `links` is the folder's hard link count when it was opened.
         """
         with closing(os.scandir(folder.fd if _READS_FD else self._path)) as names:
             for each in names:
@@ -71,13 +72,13 @@ class Reader:
                     continue
                 if not (self._is_root and is_rules_file((name,))):
                     yield name, each.is_symlink()
-        # The system reports the end of a folder that was removed, as if there were no more names.
-        # (Some file systems never count links.)
+        # In a folder that was removed, the system reports no more names instead of an error. (Some
+        # file systems always report a link count of 0.)
         if links and os.fstat(folder.fd).st_nlink == 0:
             raise FileNotFoundError(errno.ENOENT, "the folder was removed")
 
     def entries(self, folder: OpenFile, names: Iterable[Name]) -> Iterator[Entry]:
-        """Yield `names` as entries, but for those that may not be served."""
+        """Yield the entries with these names, except those that may not be served."""
         for name, is_link in names:
             status = self._look(folder.fd, name, is_link)
             if status is not None:
@@ -86,7 +87,7 @@ class Reader:
     def read(
         self, folder: OpenFile, names: list[Name], freshness: Freshness
     ) -> tuple[list[Entry], EntriesDependency]:
-        """Return what `entries` yields, at once, and what tells whether that changes."""
+        """Return the entries that `entries` would yield, and the dependency on them."""
         found = self.look(folder.fd, names)
         entries = [
             _entry(name, status)
@@ -96,7 +97,7 @@ class Reader:
         return entries, EntriesDependency(self, names, _state(found), freshness)
 
     def is_unchanged(self, names: list[Name], state: array[float]) -> bool:
-        """Return whether all of `names` are still in `state`."""
+        """Return whether the entries with these names still have `state` (see `_state`)."""
         try:
             fd = os.open(self._path, FOLDER)
         except OSError:
@@ -124,7 +125,7 @@ class Reader:
 
 
 class EntriesDependency(Checked):
-    """What a listing says of entries. Names that come or go show in the folder: not here."""
+    """A dependency on type, size and date of entries; new and removed names change the folder."""
 
     __slots__ = ("_names", "_reader", "_state")
 
@@ -137,7 +138,7 @@ class EntriesDependency(Checked):
         self._state = state
 
     def _is_unchanged(self) -> bool:
-        """Look at each entry again. Raises Postponed."""
+        """Get the status of each entry again, and compare. Raises Postponed."""
         budget = self._freshness.budget
         budget.check()
         with budget:
@@ -149,7 +150,7 @@ def _entry(name: str, status: os.stat_result) -> Entry:
 
 
 def _state(found: Iterable[os.stat_result | None]) -> array[float]:
-    """Return all that a listing can show of what was found, in little memory."""
+    """Return what a listing shows of entries: mode, size and date of each, in little memory."""
     state = array("d")
     for status in found:
         state.extend(

@@ -1,20 +1,20 @@
 """A folder on disk as an origin: containment, index files, whole reads, shared descriptors.
 
 Rules:
-- Check what you send. A path is opened first; then the descriptor, not the path, is asked where it
-  lies and what it is. So a symlink may lead anywhere within the root, and swapping one between two
-  looks gains nothing.
-- Whole. A small file is read between two equal fingerprints, and twice while it is young; one that
-  is read when it is sent, before its path is looked at. A large one is sent from a descriptor whose
-  fingerprint is compared again before the last piece (`OpenFile.changed`); it may have grown. What
-  changes during a look-up is looked up again.
-- A precompressed sibling (`page.html.br`) counts only while it is no older than its original.
-- Only regular files and folders are ever opened, so no FIFO or device can block the server.
+- Contained. A path is opened first; then its descriptor, not the path, tells where the file lies
+  and of what type it is. So a symlink may lead anywhere within the root, and an attacker gains
+  nothing by replacing a symlink between check and use.
+- Whole. A small file is read between two equal fingerprints, and twice if it has just changed;
+  after a later read, its path is checked again (`OpenFile.read`). A large file is sent from a
+  descriptor, whose fingerprint is compared again before the last piece (`OpenFile.changed`); the
+  file may have grown. If anything changes during a look-up, the look-up is repeated.
+- A precompressed sibling (`page.html.br`) is used only if it is no older than its original.
+- A FIFO or a device cannot block the server: only regular files and folders are opened.
 
-Limits: those of a fingerprint (see `stat`). A large file that is opened in the middle of a write in
-place may be sent half old, half new, because the write has already left its time stamp; so may a
-small one, once, if the system pauses the writer within a write for the time of both reads. To be
-safe, write elsewhere and rename.
+Limits: those of fingerprints (see `fingerprint`). A large file that is opened during a write in
+place may be sent half old, half new, because the write has already set the time stamps; so may a
+small file, once, if the system pauses the writer during a write for the time of both reads. To be
+safe, write to another name and rename.
 """
 
 from __future__ import annotations
@@ -67,45 +67,45 @@ if TYPE_CHECKING:
     from portico.config.config import Config
 
 SMALL = 65536
-"""Bytes up to which a file is read into memory at once. Above, sendfile costs less."""
+"""Bytes; files up to this size are read into memory, for larger ones sendfile costs less."""
 _SETTLING_SECONDS = 0.1
-"""How long a thread waits until a file of middle size that has just changed can be hashed."""
+"""How long a thread waits for the fingerprint of a file to settle before it hashes the file."""
 _HASHES = 2
-"""Times that a file is hashed in one look-up, if it changes meanwhile."""
+"""Most times that a file is hashed in one look-up, if it changes meanwhile."""
 _TRIES = 32
-"""Looks at a path before giving up because what it leads to changes during each of them."""
+"""Attempts of one look-up, if something at the path changes during each, before 503."""
 _DOUBTS = 2
-"""Looks that find a path outside of the root before that is believed."""
+"""Times that a look-up is repeated because the path seems to lead out of the root."""
 OPEN_FILES = 64
-"""Descriptors of files kept open for reuse, unless more are granted."""
+"""Default number of files kept open for reuse."""
 _OVERHEAD = 1024
 """Approximate bytes of memory that a kept file takes besides its content."""
 _FEW_NAMES = 256
-"""Names of a remote folder that are read to find siblings; beyond that each is asked for."""
+"""Most names of a remote folder that are read to find siblings; in larger ones, each is tested."""
 _FOLDERS = 1024
-"""Folders whose dependencies are shared by the files in them."""
+"""Most folders whose dependencies are kept, to be shared by the files in them."""
 _BYTES_PER_NAME = 16
-"""A quarter of the memory is for names that folders lack: four bytes for each that they have."""
+"""`KnownNames` keeps one name per so many bytes of `memory`. At 4 bytes each, that is a quarter."""
 
 INDEX = "index.html"
 _CODED = tuple(SUFFIXES.values())
 
 
 def index_names(index: str) -> tuple[str, ...]:
-    """Return the names of the files that stand for their folder; `index` is that option."""
+    """Return the names of index files, the preferred one first, for the option `index`."""
     return (INDEX, "index.htm") if index == INDEX else (index,)
 
 
 class Folder:
     """Serves the files below `config.root`; implements `protocol.Origin`.
 
-    If the root is a file, it is as if that were alone in its folder.
+    If the root is a file, it is served as if it were the only one in its folder.
 
-    `memory` is the number of bytes that kept files may take, `open_files` how many of them may be
-    open. With `may_wait` a look-up waits for the disk; without it `look_up` raises Waiting where it
-    would have to. `budget` bounds the time for listings. `is_lost` is asked where something may not
-    be read: whether that is so for the whole root, until the next turn of the loop. `like` is
-    another one with the same root: what costs much to find out is shared with it.
+    `memory` limits the bytes of kept files, `open_files` the number of open ones. With `may_wait` a
+    look-up waits for the disk; without it `look_up` raises Waiting instead. `budget` limits the
+    time for listings. `is_lost` is called when permission is denied: it returns whether the sandbox
+    denies the whole root, until the next turn of the loop. `like` is another Folder of the same
+    root, whose digests and table of mounts this one uses.
     """
 
     def __init__(
@@ -128,30 +128,30 @@ class Folder:
         root = config.root
         if os.path.isfile(root):
             root, self._only = os.path.split(os.path.realpath(root))
-        # As it was named, not where links lead today: "current" may lead to the next release.
+        # The path as given, symlinks included: "current" may lead to another release later.
         self._below = os.path.join(absolute(root), "")
         self._root = (0, 0)
         self._listed: dict[str, frozenset[str] | None] = {}  # see _paths_in
-        self._root_checked = self._listed_in = NEVER  # in which round
+        self._root_checked = self._listed_in = NEVER  # in this round
         self.real_path = os.path.realpath(self._below)
-        """Where the folder lies when its symlinks are followed."""
+        """The path of the root with its symlinks resolved."""
         if os.path.normpath(self._below) == self.real_path:
-            self._below = os.path.join(self.real_path, "")  # so both spell a folder the same way
+            self._below = os.path.join(self.real_path, "")  # the same spelling for both
         self._real_below = os.path.join(self.real_path, "")
         self._doubts = self._hashes_left = 0
         self._small: BoundedCache[str, File] = BoundedCache(memory // 2, _weight)
         open_files = min(open_files, memory // 2 // _OVERHEAD)
         self._open: BoundedCache[str, File] = BoundedCache(open_files)
         self._folders: BoundedCache[str, FolderDependency] = BoundedCache(_FOLDERS)
-        # By the real path of a folder: it and those above, up to the root.
+        # By the real path of a folder: the dependencies of it and of those above, up to the root.
         self._paths_to: BoundedCache[str, tuple[Dependency, ...]] = BoundedCache(_FOLDERS)
         self._names = KnownNames(memory // _BYTES_PER_NAME)
         self.digests: Digests = Digests() if like is None else like.digests
         self.mounts: RemoteMounts = RemoteMounts(self.real_path) if like is None else like.mounts
-        """The remote file systems in it."""
+        """The remote file systems at and below the root."""
 
     def look_up(self, names: tuple[str, ...]) -> Found:
-        """Return what is at the path `names`: see `protocol`. Raises Waiting or Postponed."""
+        """Implements `Origin.look_up`. Raises Waiting or Postponed."""
         if "" in names[:-1]:
             return Missing((), in_folder=False)
         if self._only and names != (self._only,):
@@ -168,11 +168,11 @@ class Folder:
             if not are_listed(self._below, names):
                 return Missing(None)
         if place is not None and not isinstance(found, Failed):
-            found.dependencies = None  # to check them would be one more look
+            found.dependencies = None  # a check would be another access
         return found
 
     def _find(self, names: tuple[str, ...]) -> Found:  # noqa: PLR0911 (one for each outcome)
-        """Look until nothing changes meanwhile. Raises Waiting or Postponed."""
+        """Look up `names`, again if something changes meanwhile. Raises Waiting or Postponed."""
         path = self._below + os.sep.join(names)
         if (known := self._known(path if names[-1] else path + self._indexes[0])) is not None:
             return known
@@ -189,7 +189,7 @@ class Folder:
                     return Missing(None)
                 if status == 403 and self._is_lost is not None and self._is_lost():
                     if not self._may_wait:
-                        raise Postponed from None  # the next turn has the right
+                        raise Postponed from None  # the next turn may read the root
                     status = 503
                 self.expire()  # frees descriptors, in case there were none left
                 return Failed(status, error.with_traceback(None))  # frames hold open files
@@ -198,7 +198,7 @@ class Folder:
         return Failed(503)
 
     def _known(self, path: str) -> File | None:
-        """Return a file that is kept and has not changed."""
+        """Return the kept file for `path` if it has not changed, else None."""
         known = self._small.get(path) or self._open.get(path)
         if known is None or self.freshness.holds(known.dependencies):
             return known
@@ -207,12 +207,12 @@ class Folder:
         return None
 
     def expire(self) -> None:
-        """Close what was not used since the last call, so that no deleted file is kept open."""
+        """Close files not used since the last call, so that no deleted file stays open."""
         self._open.rotate()
         self._names.give_up()
 
     def _look(self, names: tuple[str, ...], path: str) -> Found:
-        """Return the file, its coded form, or the folder if `path` ends with a slash."""
+        """Look at `path` once; if it ends with a slash, at the index files, then the folder."""
         if names[-1] != "":
             return self._look_at(path, names)[0]
         dependencies: Dependencies = ()
@@ -230,7 +230,7 @@ class Folder:
         return self._directory(path, dependencies)
 
     def _look_at(self, path: str, names: tuple[str, ...]) -> tuple[Found, bool]:  # noqa: C901, PLR0911
-        """Return what is at `path`, and whether that means there is no folder above it."""
+        """Return what is at `path`, and True if the system says that its folder is no folder."""
         is_remote = bool(self.mounts.places) and self.mounts.place_of(names) is not None
         beside = UNKNOWN
         known = None if is_remote else self._folders.get(_parent(path))
@@ -256,7 +256,7 @@ class Folder:
                 return Missing(None), False
         try:
             return self._present(path, names, beside, is_remote=is_remote), False
-        except PermissionError:  # the sandbox's, if this leads out
+        except PermissionError:  # by the sandbox, if a symlink leads out
             if not self._leads_inside(path):
                 return Missing(None), False
             raise
@@ -264,7 +264,7 @@ class Folder:
     def _present(
         self, path: str, names: tuple[str, ...], beside: Names, *, is_remote: bool
     ) -> Found:
-        """Open a file, ask the descriptor where it lies, read, and check that nothing changed."""
+        """Open a file, check by its descriptor where it lies, and read it. Raises Disturbed."""
         file, status = open_file(
             path, OPENING, self.freshness, may_wait=self._may_wait, is_remote=is_remote
         )
@@ -297,9 +297,9 @@ class Folder:
         return found
 
     def _hash(self, file: OpenFile, status: os.stat_result) -> bytes | None:
-        """Return the digest of a file of middle size; None if it is being written all the time.
+        """Return the digest of a file above SMALL; None if it was changing during _HASHES tries.
 
-        Raises Waiting or Disturbed.
+        Raises Waiting, or Disturbed if the file changes meanwhile.
         """
         if not self._may_wait:
             raise Waiting(file.place)
@@ -308,20 +308,20 @@ class Folder:
         self._hashes_left -= 1
         end = time.monotonic() + _SETTLING_SECONDS
         while not is_settled(status) and time.monotonic() < end:
-            time.sleep(0.01)  # or its next change might leave the fingerprint as it is
+            time.sleep(0.01)  # until every later change will change the fingerprint
         return self.digests.of_file(file, status)
 
     def _absent(
         self, path: str, names: tuple[str, ...], beside: Names, *, is_remote: bool
     ) -> Missing | Precompressed:
-        """Nothing is at `path`: find out what shows when that changes, and its coded forms."""
+        """Return what to answer if nothing is at `path`, with dependencies that show a change."""
         folder = _parent(path)
         dependencies: Dependencies = None
         try:
             if not is_remote or rulebook.is_rules_file(names):
                 dependencies = (self._folder(folder),)
             else:
-                self._paths_in(folder)  # in case there is no such folder
+                self._paths_in(folder)  # raises if there is no such folder
         except Disturbed:
             dependencies = (PathDependency(folder, os.stat(folder), self.freshness),)
         except OSError as error:
@@ -331,14 +331,14 @@ class Folder:
                 dependencies = (PathDependency(folder, None, self.freshness),)
             return Missing(dependencies, in_folder=False)
         codings, siblings = self._siblings(path, names, None, beside, is_remote=is_remote)
-        # What leads out of the root is missing, whichever coding the client takes.
+        # A sibling outside the root must look missing, whatever codings the client accepts.
         codings = tuple(
             [each for each in codings if self._contains(os.path.realpath(path + SUFFIXES[each]))]
         )
         dependencies = merge(dependencies, tuple(siblings))
         if dependencies is not None and not beside.lack(names[-1]) and os.path.lexists(path):
             if os.path.exists(path):
-                raise Disturbed  # it has just appeared
+                raise Disturbed  # a file has just appeared
             # A symlink whose target does not exist yet.
             dependencies = (*dependencies, PathDependency(path, None, self.freshness))
         return Precompressed(names, codings, dependencies) if codings else Missing(dependencies)
@@ -352,9 +352,9 @@ class Folder:
         *,
         is_remote: bool,
     ) -> tuple[tuple[str, ...], list[PathDependency]]:
-        """Return the codings in which the file at `path` has siblings, and their dependencies.
+        """Return the codings of the siblings of the file at `path`, and their dependencies.
 
-        A sibling that is older than `modified_ns` was made from something else.
+        A sibling older than `modified_ns` does not count: its original has changed since.
         """
         codings, dependencies = [], []
         is_alone = not beside.may_be_coded or bool(self._only) or path.endswith(_CODED)
@@ -376,14 +376,14 @@ class Folder:
         return tuple(codings), dependencies
 
     def _is_known_to_lack(self, path: str) -> bool:
-        """Return whether a remote folder was listed in this round, and without `path`."""
+        """Return whether a remote folder was listed in this round and does not have `path`."""
         known = self._listed.get(_parent(path)) if self._listed_in == self.freshness.round else None
         return known is not None and path not in known
 
     def _paths_in(self, folder: str) -> frozenset[str] | None:
-        """Return the paths in a remote folder; None if they are many or secret. Raises OSError.
+        """Return the paths in a remote folder; None if too many or unreadable. Raises OSError.
 
-        They are asked for once in a round: that takes less time than to ask for each sibling.
+        The folder is read once per round, which takes less time than to test for each sibling.
         """
         if self._listed_in != self.freshness.round:
             self._listed_in = self.freshness.round
@@ -399,7 +399,7 @@ class Folder:
         return self._listed[folder]
 
     def _folders_above(self, real: str, path: str) -> tuple[Dependency, ...]:
-        """Return the folders from the root to what lies at the real path `real`."""
+        """Return, as dependencies, the folders from the root down to the real path `real`."""
         parent = _parent(real)
         named = parent if real == path else _parent(path)
         folders = self._paths_to.get(parent)
@@ -408,11 +408,11 @@ class Folder:
             self._paths_to.put(parent, folders)
         if named == parent:
             return folders
-        # Reached by a symlink: siblings are looked for beside the name.
+        # A symlink: siblings are beside the symlink, so its folder counts, too.
         return (*folders, PathDependency(named, os.stat(named), self.freshness))
 
     def _path_to(self, folder: str) -> tuple[Dependency, ...]:
-        """Return the folder at a real path, and those above it up to the root."""
+        """Return, as dependencies, the folder at a real path and those above, up to the root."""
         folders = [self._folder(folder)]
         while len(folder) > len(self.real_path):
             folder = os.path.dirname(folder)
@@ -420,7 +420,7 @@ class Folder:
         return tuple(folders)
 
     def _folder(self, path: str) -> Dependency:
-        """Return a folder as a dependency, shared by everything in it. Raises Disturbed."""
+        """Return a folder as a dependency, shared by all files in it. Raises Disturbed."""
         known = self._folders.get(path)
         if known is None or not known.holds():
             known = FolderDependency(path, self.freshness)
@@ -428,9 +428,9 @@ class Folder:
         return known
 
     def _directory(self, path: str, dependencies: Dependencies) -> Directory:
-        """Return the folder at `path`, through a checked descriptor.
+        """Return the listing of the folder at `path`, after a check of its descriptor.
 
-        `dependencies` show when an index file appears in it. Raises Postponed, or OSError.
+        `dependencies` show when an index file appears in it. Raises Postponed or OSError.
         """
         budget = self.freshness.budget
         budget.check()
@@ -454,19 +454,19 @@ class Folder:
         return found
 
     def _only_entry(self) -> Iterator[Entry]:
-        """Return the listing of a file that is served alone."""
+        """Yield the only entry, if the root is a file."""
         status = os.stat(os.path.join(self._below, self._only))
         yield Entry(self._only, False, status.st_size, status.st_mtime)
 
     def _leads_inside(self, path: str) -> bool:
-        """Whether a path, which may be a symlink, leads to something in the root."""
-        self._doubts = 0  # no second look: the look-up is over
+        """Return whether a path, which may be a symlink, leads to a place within the root."""
+        self._doubts = 0  # do not raise Disturbed: the look-up is over
         return self._contains(os.path.realpath(path))
 
     def _contains(self, real: str) -> bool:
-        """Whether the real path `real` lies in the root, wherever that is now.
+        """Return whether the real path `real` lies within the root, wherever that is now.
 
-        The first times it does not, raises Disturbed: the root may just have been replaced.
+        Raises Disturbed the first _DOUBTS times it does not: the root may have been replaced.
         """
         if self._root_checked == self.freshness.round and real.startswith(self._real_below):
             return True
@@ -487,7 +487,7 @@ class Folder:
 
 
 def _parent(path: str) -> str:
-    """Return the folder of a path: os.path.dirname, in less time where there is more than one."""
+    """Return os.path.dirname(path), in less time unless that is the file system's root."""
     folder = path.rpartition(os.sep)[0]
     return folder if os.sep in folder else os.path.dirname(path)
 

@@ -1,16 +1,21 @@
-"""The names in a folder, so that the disk need not be asked for each one that is not there.
+"""Which names are in a folder, so that a name known to be missing costs no access to the disk.
 
-Most of what is looked for beside a file is missing: its precompressed forms, `about.html` for
-`/about`. Asking for each costs as much as to open the file.
+Most names that a request makes the server look for do not exist: the precompressed siblings of a
+file, `about.html` for `/about`. Looking for one of them on disk costs as much as opening the file.
 
-Rule: `lack` returns True only for a name that the folder lacks as long as its fingerprint stays as
-it is; of any other, the disk has to be asked. So does `have_file` for one that is a regular file if
-it is there, and can be opened without a look at what it is. Names are read a few at a time.
-Limits: only hashes are kept, so a missing name that has the hash of another is asked for. Nothing
-is said of folders in which case does not matter or cannot be tried out, of names that are not ASCII
-(there are file systems that take several spellings of them for the same), of folders with more than
-NAMES_LIMIT names or half of those that are kept, nor where the system cannot read a folder through
-its descriptor.
+Rules:
+- `Names.lack` returns True only for a name that is not in the folder, as long as the folder's
+  fingerprint is the same. For any other name, the disk has to be asked.
+- `Names.have_file` returns True only for a name that cannot be anything but a regular file, so it
+  can be opened without a stat call before.
+- Names are read a few at a time.
+
+Limits: only hashes are kept, so a missing name with the hash of another one is looked for on disk.
+Nothing is known of:
+- folders in which case does not matter, or in which that cannot be tested,
+- names that are not ASCII, because some file systems take several spellings for the same name,
+- folders with more than NAMES_LIMIT names, or more than half the names kept for all folders,
+- any folder, if the system cannot read folders through a descriptor.
 """
 
 from __future__ import annotations
@@ -32,13 +37,13 @@ if TYPE_CHECKING:
     from portico.site.origin.fingerprint import FolderDependency
 
 NAMES_LIMIT = 1 << 16
-"""Names of one folder that are read: a quarter of a MiB of hashes."""
+"""Most names of one folder that are read: a quarter of a MiB of hashes."""
 _FOLDER_WEIGHT = 64
-"""A folder without any names counts as so many."""
+"""Besides its names, each folder counts as so many names."""
 _LOOKS = 8
-"""Looks into a folder before its names are read, which costs about as much."""
+"""Calls of `of` for a folder before its names are read: they cost about as much as reading it."""
 _READINGS = 4
-"""Folders whose names are being read: each holds a descriptor."""
+"""Most folders that are being read at once: each takes a descriptor."""
 _STEP = 64
 """Names read at a time, in some 20 microseconds."""
 _HASH = 0xFFFFFFFF
@@ -48,7 +53,7 @@ _READABLE = os.scandir in os.supports_fd and hasattr(os, "O_DIRECTORY")
 
 
 class Names:
-    """The names in a folder; without `hashes`, nothing is known of them."""
+    """The hashes of the names in a folder; if `hashes` is None, the names are unknown."""
 
     __slots__ = ("_hashes", "_others", "may_be_coded")
 
@@ -59,27 +64,27 @@ class Names:
         *,
         may_be_coded: bool = True,
     ) -> None:
-        """`others` are the hashes of what is no regular file: folders, symlinks, devices."""
+        """`others` are hashes of names that are not regular files: folders, symlinks, devices."""
         self._hashes = None if hashes is None else array("I", sorted(hashes))
         self._others = array("I", sorted(others))
         self.may_be_coded = may_be_coded
-        """False if none of them ends as that of a compressed file does."""
+        """False if no name ends with the suffix of a compressed file."""
 
     def lack(self, name: str) -> bool:
-        """Return whether there is surely no such name."""
+        """Return True if `name` is certainly not in the folder."""
         hashes = self._hashes
         if hashes is None or not name.isascii():
             return False
         return not _is_in(hashes, hash(name) & _HASH)
 
     def have_file(self, name: str) -> bool:
-        """Return whether `name` is surely a regular file, if there is such a name."""
+        """Return True if `name` is certainly either a regular file or not in the folder."""
         if self._hashes is None or not name.isascii():
             return False
         return not self._others or not _is_in(self._others, hash(name) & _HASH)
 
     def __len__(self) -> int:
-        """Return how many there are, as far as that is known."""
+        """Return how many hashes are kept."""
         return 0 if self._hashes is None else len(self._hashes) + len(self._others)
 
 
@@ -92,7 +97,7 @@ UNKNOWN = Names()
 
 
 class KnownNames:
-    """The names in those folders that are looked into again and again: at most `limit` names."""
+    """The names in frequently used folders: at most `limit` names in all."""
 
     __slots__ = ("_known", "_looks", "_most", "_readings")
 
@@ -100,12 +105,15 @@ class KnownNames:
         self._known: BoundedCache[FolderDependency, Names] = BoundedCache(
             limit, lambda _, names: _FOLDER_WEIGHT + len(names)
         )
-        self._most = min(NAMES_LIMIT, limit // 2 - _FOLDER_WEIGHT)  # of one folder
+        self._most = min(NAMES_LIMIT, limit // 2 - _FOLDER_WEIGHT)  # names of one folder
         self._looks: BoundedCache[FolderDependency, int] = BoundedCache(limit // _FOLDER_WEIGHT)
         self._readings: dict[FolderDependency, Iterator[Names | None]] = {}
 
     def of(self, folder: FolderDependency) -> Names:
-        """Return the names in `folder`, which has just been checked; UNKNOWN until all are read."""
+        """Return the names in `folder`, or UNKNOWN until all are read; each call reads a few.
+
+        The caller has just checked that `folder` holds.
+        """
         names = self._known.get(folder)
         if names is not None:
             return names
@@ -120,7 +128,7 @@ class KnownNames:
         return names
 
     def _begin(self, folder: FolderDependency) -> Iterator[Names | None] | None:
-        """Begin to read the names in `folder`, if that is worth it now."""
+        """Begin to read the names in `folder`; None if it is used too rarely, or cannot be read."""
         looks = self._looks.get(folder) or 0
         self._looks.put(folder, looks + 1)
         if looks < _LOOKS or not folder.is_settled or self._most <= 0:
@@ -131,14 +139,14 @@ class KnownNames:
         return reading
 
     def give_up(self) -> None:
-        """Close the folders that are being read, perhaps of no use any more."""
+        """Close the folders that are being read, as they may not be used any more."""
         self._readings.clear()
 
 
 def _read(folder: FolderDependency, most: int) -> Iterator[Names | None]:
-    """Yield None after each step of reading a folder, and its names at the end, if at most `most`.
+    """Yield None after each step of reading a folder; at the end its names, or UNKNOWN.
 
-    Only what is read of the very state that `folder` stands for is true of it.
+    UNKNOWN if there are more than `most`, or the folder differs from the state known as `folder`.
     """
     names = UNKNOWN
     with suppress(OSError):
@@ -153,7 +161,7 @@ def _read(folder: FolderDependency, most: int) -> Iterator[Names | None]:
 
 
 def _read_open(fd: int, most: int) -> Generator[None, None, Names]:
-    """Yield after each step of reading the folder that is open as `fd`; return its names."""
+    """Yield after each step of reading the folder with the descriptor `fd`; return its names."""
     hashes: list[int] = []
     others: list[int] = []
     with_case, is_coded = "", False
@@ -184,7 +192,7 @@ def _has_case(name: str) -> bool:
 
 
 def _case_matters(name: str, names: Names, fd: int) -> bool:
-    """Return whether the system does not find a `name` that is spelt otherwise in the folder."""
+    """Return whether case matters: `name`, a name in the folder in swapped case, is not found."""
     if names.lack(name):
         with suppress(FileNotFoundError):
             os.lstat(name, dir_fd=fd)

@@ -1,1 +1,1 @@
-"""The site's own rules: the files _redirects and _headers."""
+"""The site's own rules, which the files _redirects and _headers have."""
