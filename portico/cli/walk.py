@@ -1,8 +1,8 @@
-"""Walks the folders of a site, with the entries of each.
+"""Walks the folders of a site, and returns the entries of each.
 
-Rule: every entry is listed, even those that are not served, but only folders that requests can
-reach are entered. A folder with several paths is entered once, by a path without symlinks if there
-is one.
+Rule: all entries are returned, even those that are not served, but only folders that requests can
+reach are entered. A folder that has several paths is entered once, by a path without symlinks if
+there is one.
 """
 
 from __future__ import annotations

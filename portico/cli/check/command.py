@@ -1,8 +1,8 @@
-"""`portico check`: what would surprise on a site when Portico serves it.
+"""`portico check`: reports what would surprise on a site when Portico serves it.
 
-Rule: wherever the server decides something, the code that decides it is asked; nothing goes over a
-network. Exit codes: 0 when nothing is found, 1 when anything is, 2 for a mistake of the operator.
-Limits: those of the modules that look (names, contents, links, rules).
+Rule: what the server would decide is found out by calling the server's own code; nothing is sent
+over a network. Exit codes: 0 if nothing is found, 1 if anything is, 2 for an operator's mistake.
+Limits: those of the modules that do the checks (names, contents, links, rules).
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ examples:
 """
 
 _SERVING = {"root", "listing", "clean_urls", "index", "base", "spa", "config", "color"}
-"""The options of the server that change what is found, or how it is shown."""
+"""The options of the server that change the findings, or how they are shown."""
 
 _SHOWN_LOCATIONS = 3
-"""Further locations of a finding that are shown; --json has more of them."""
+"""Most further locations of a finding that are shown; --json has more (LOCATIONS_LIMIT)."""
 
 
 def run(argv: Sequence[str]) -> int:
-    """Check a site as these arguments say. Return the exit code.
+    """Check a site by the arguments of the command, and print the findings. Return the exit code.
 
     Raises ConfigError for a mistake of the operator.
     """
@@ -88,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
 def check(
     root: str, config: Config, ignored: Collection[str], *, strict: bool
 ) -> tuple[dict[str, list[Finding]], int]:
-    """Return what is found in the folder `root`, by kind, and how many files lie in it."""
+    """Return the findings in the folder `root`, by kind, and the number of files in it."""
     findings = Findings(ignored)
     links = Links(root, config, findings, strict=strict)
     files = 0
@@ -105,7 +105,7 @@ def check(
             is_read = (item.is_served and not is_secret) or item.is_rules_file
             if is_read and check_content(item, links, findings):
                 untyped.append(item)
-    for item in untyped:  # when all links that offer to save them are known
+    for item in untyped:  # now that all links that offer to save a file are known
         report_type(item, links, findings)
     check_rules(root, links, findings)
     links.check()
@@ -130,7 +130,7 @@ def parser() -> Parser:
 
 
 def _as_text(files: int, found: dict[str, list[Finding]], *, color: bool) -> str:
-    """Return one line for each finding, grouped by kind, and a last one that sums up."""
+    """Return one line for each finding, grouped by kind, and a summary as the last line."""
     seen = count(files, "file")
     if not found:
         return paint(f"Nothing found in {seen}.", GREEN, color=color)
@@ -145,7 +145,7 @@ def _as_text(files: int, found: dict[str, list[Finding]], *, color: bool) -> str
 
 
 def _line(finding: Finding, *, color: bool) -> str:
-    """Return where a finding is, what it is, what to do, and where else it is."""
+    """Return the line of a finding: location, what it is, what to do, further locations."""
     first, *also = [_shown(*location) for location in finding.places.kept]
     where = paint(first, CYAN, color=color)
     line = f"  {where}: {printable(f'{finding.what} {finding.cure}')}"
@@ -161,7 +161,7 @@ def _shown(path: str, line: int) -> str:
 
 
 def _as_json(root: str, files: int, found: dict[str, list[Finding]]) -> str:
-    """Return all findings for programs; docs/check.md tells what each key means."""
+    """Return the findings as JSON; docs/check.md describes its keys."""
     report = {
         "root": root,
         "files": files,

@@ -1,9 +1,9 @@
-"""The links in HTML, CSS and web app manifests, each with its line.
+"""Extracts the links from HTML, CSS and web app manifests, each with its line.
 
-Rule: what a browser would fetch or go to is a link, as it reads the page; where a form is sent to
-is none. Links to other hosts and with schemes of their own are among them.
-Limit: what scripts add to a page is not known. Sources: HTML Living Standard, "URL attributes",
-"srcset", "The base element"; CSS Syntax Level 3; W3C, Web App Manifest.
+Rule: every URL that a browser would fetch or navigate to is a link, except the target of a form.
+Links to other hosts, and with schemes such as mailto, are included.
+Limit: links that scripts add to a page are not known. Sources: HTML Living Standard, "URL
+attributes", "srcset", "The base element"; CSS Syntax Level 3; W3C, Web App Manifest.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPACES = "".join(map(chr, range(0x21)))
-"""What does not count at both ends of a reference: C0 controls and the space (WHATWG URL)."""
+"""Characters stripped from both ends of a reference: C0 controls and the space (WHATWG URL)."""
 
-# The attributes of each element that hold a URL; the elements whose URL opens a page, or may be
-# one; and the attributes that hold a set of images.
+# The attributes of each element that contain a URL; the elements whose URL opens a page, or may
+# open one; and the attributes that contain a set of images.
 _URLS = {
     "a": ("href", "xlink:href"),
     "area": ("href",),
@@ -34,7 +34,7 @@ _URLS = {
 _OPENING = frozenset({"a", "area", "embed", "frame", "iframe", "object"})
 _SETS = {"img": "srcset", "source": "srcset", "link": "imagesrcset"}
 
-# The types of <link> that fetch a part of the page, and those that name only a host.
+# The types of <link> whose target is a part of the page, and those that only name a host.
 _LINKED_PARTS = frozenset(
     {
         *("apple-touch-icon", "apple-touch-icon-precomposed", "icon", "mask-icon"),
@@ -64,19 +64,19 @@ _CSS_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 
 
 _MANIFEST = frozenset({"icons", "screenshots", "shortcuts", "start_url"})
-"""Members of which a web app manifest has at least one."""
+"""A JSON object is taken for a web app manifest if it has one of these members."""
 _MANIFEST_URL = re.compile(r'"(start_url|url|src)"\s*:\s*("(?:[^"\\]|\\.)*+")')
 
 
 class Link(NamedTuple):
-    """A reference as it stands in a file."""
+    """A reference in a file, not resolved."""
 
     url: str
     line: int
     navigates: bool = False
-    """Whether it opens a page, as a link to click on; else it fetches a part of one."""
+    """Whether the link opens a page, such as a link to click on; else it fetches part of a page."""
     downloads: bool = False
-    """Whether browsers save what it leads to, whatever its media type."""
+    """Whether browsers save the target instead of showing it (the attribute `download`)."""
 
 
 class Page(HTMLParser):
@@ -88,15 +88,17 @@ class Page(HTMLParser):
         self.base: str | None = None
         self.fragments: set[str] = set()
         self._in_style = False
-        # A tag that does not end is none, and to find that out takes quadratic time. A comment that
-        # does not end goes on to the end of the page.
+        # An unterminated tag is no tag, but HTMLParser takes quadratic time to find that out, so it
+        # is cut off. An unterminated comment extends to the end of the page, so it is ended there.
         self.feed(text[: text.rfind(">") + 1] + "-->")
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the links and fragments of a start tag."""
+        """Collect the links and fragments in a start tag."""
         self._in_style = tag == "style"
-        given = {name: value or "" for name, value in reversed(attrs)}  # the first one counts
+        given = {
+            name: value or "" for name, value in reversed(attrs)
+        }  # the first of equal attributes counts
         for name in ("id", "name") if tag == "a" else ("id",):
             if name in given:
                 self.fragments.add(given[name])
@@ -110,11 +112,11 @@ class Page(HTMLParser):
             self.links.extend(css_links(given["style"], line))
 
     def handle_endtag(self, _tag: str) -> None:
-        """Note where a style element ends."""
+        """Record that a style element has ended."""
         self._in_style = False
 
     def handle_data(self, data: str) -> None:
-        """Note the links in a style element."""
+        """Collect the links in a style element."""
         if self._in_style:
             self.links.extend(css_links(data, self.getpos()[0]))
 
@@ -124,7 +126,7 @@ class Page(HTMLParser):
 
 
 def _references(tag: str, given: dict[str, str]) -> Iterator[tuple[str, bool]]:
-    """Yield the URLs in a start tag, each with whether it opens a page."""
+    """Yield the URLs in a start tag, each with True if it opens a page."""
     for name in _URLS.get(tag, ()):
         if name in given:
             yield given[name], tag in _OPENING
@@ -162,7 +164,7 @@ def _with_lines(
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """Return what an escape in CSS stands for."""
+    """Return the character that an escape in CSS stands for."""
     if found[1] is None:
         return found[2].removesuffix("\n")
     number = int(found[1], 16)

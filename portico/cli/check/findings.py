@@ -1,7 +1,8 @@
-"""What a check finds: one Finding for each thing to mend.
+"""The findings of a check: one Finding for each mistake to correct.
 
-Rule: a finding says where it is, what it is, and what to do about it, in whole sentences. What
-occurs in many places in the same way, such as a broken link in a template, is one finding.
+Rule: a finding has the places of a mistake, and tells in whole sentences what the mistake is and
+how to correct it. The same mistake in many places, such as a broken link in a template, is one
+finding.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ KINDS = {
 """All kinds, in the order in which they are shown."""
 
 MERGED = frozenset({"link", "redirected", "type"})
-"""Kinds whose findings are merged if they say the same."""
+"""Kinds whose findings are merged if their text (`Finding.what`) is the same."""
 
 LOCATIONS_LIMIT = 20
-"""Further locations of one finding that are kept; the rest is only counted."""
+"""Most further locations of a finding that are kept; the rest are only counted."""
 
 Location = tuple[str, int]
-"""A path below the root, and the line in that file, from 1; 0 where there is no line."""
+"""A path below the root, and a line in this file, from 1; 0 means the whole file."""
 
 
 class Places:
-    """Where something occurs: the first locations of all, by path and line."""
+    """The locations of a finding: their number, and the first ones, sorted by path and line."""
 
     def __init__(self, path: str, line: int = 0) -> None:
         self.kept: list[Location] = [(path, line)]
-        """The first location, and as many further ones as are kept."""
+        """The first location, and up to LOCATIONS_LIMIT further ones."""
         self.count = 1
-        """All locations."""
+        """The number of all locations."""
 
     def add(self, other: Places) -> None:
         """Add all locations of `other`."""
@@ -53,25 +54,25 @@ class Places:
 
 
 class Finding(NamedTuple):
-    """One thing to mend."""
+    """One mistake to correct."""
 
     kind: str
     what: str
-    """What it is, and why it would surprise."""
+    """What the mistake is, and why it would surprise."""
     cure: str
-    """What to do."""
+    """How to correct it."""
     places: Places
 
 
 class Findings:
-    """All that was found, except the kinds that are `ignored`."""
+    """Collects findings, except those of the kinds in `ignored`."""
 
     def __init__(self, ignored: Collection[str] = ()) -> None:
         self._ignored = frozenset(ignored)
         self._found: dict[tuple[object, ...], Finding] = {}
 
     def add(self, kind: str, places: Places, what: str, cure: str) -> None:
-        """Add a finding, or its places to a finding that says the same."""
+        """Add a finding; or add its places to an equal one, if its kind is in MERGED."""
         if kind not in self._ignored:
             key = (kind, what) if kind in MERGED else (kind, what, *places.kept)
             known = self._found.setdefault(key, Finding(kind, what, cure, places))
@@ -79,7 +80,7 @@ class Findings:
                 known.places.add(places)
 
     def by_kind(self) -> dict[str, list[Finding]]:
-        """Return the findings of each kind that has any, by path and line."""
+        """Return the findings by kind, for each kind that has any, sorted by path and line."""
         found = sorted(self._found.values(), key=lambda each: each.places.kept[0])
         kinds = [kind for kind in KINDS if any(each.kind == kind for each in found)]
         return {kind: [each for each in found if each.kind == kind] for kind in kinds}

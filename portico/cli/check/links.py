@@ -1,13 +1,13 @@
-"""The links of a site, followed without a network: the code that answers requests is asked.
+"""Checks the links of a site, by calling the code that answers requests, without a network.
 
-1. A reference is resolved as a browser does it, against the URL of the file in which it stands.
-   References to the same target are kept together.
-2. When all files are read, the site is asked for each target, and redirects within the site are
-   followed.
+1. Each reference is resolved as browsers do, against the URL of the file that contains it.
+   References to the same target are collected.
+2. When all files have been read, a request for each target is answered by a `Site` in this process,
+   and redirects within the site are followed.
 3. The fragment of a target is looked for in the page that is served.
 
-Limits: other hosts are not visited; what scripts add to a page is not known; a fragment that looks
-like a route of a script ("#/", "#!") is not looked for.
+Limits: other hosts are not visited; elements that scripts add to a page are not known; a fragment
+that looks like a route of a script ("#/", "#!") is not looked for.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from portico.cli.walk import Item
 
 OWN = "http://site.invalid"
-"""The origin that this site is taken to have; no link names it (RFC 6761, 6.4)."""
+"""The origin under which the site is checked; no real link has it (RFC 6761, 6.4)."""
 
 PARSE_LIMIT = 8 << 20
-"""Octets of a file up to which it is searched for links and fragments."""
+"""Bytes; larger files are not searched for links and fragments."""
 
 _REMEMBERED = 64
-"""Answers and pages that are remembered: targets come in the order of their paths."""
+"""Most outcomes and pages kept: few are enough, because targets are checked in order of path."""
 
 _MEMORY = 1 << 20
-"""Octets of files that are kept while links are followed."""
+"""Bytes of files that are kept in memory while links are followed."""
 
 _NAVIGATION = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
 _PART = "Accept: */*\r\n"
@@ -69,16 +69,16 @@ class Target(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What becomes of a request, when its redirects are followed within the site."""
+    """The outcome of a request, after following its redirects within the site."""
 
     path: str
     """The request target of the last request."""
     status: int = 0
-    """Of the last response; 0 for redirects that go on for ever."""
+    """The status of the last response; 0 if there were more than HOPS_LIMIT redirects."""
     moved: bool = True
-    """Whether a redirect was followed, or leads out of the site."""
+    """Whether a redirect was followed, or led to another host."""
     fragment: str = ""
-    """The fragment that a redirect has added."""
+    """The fragment in the Location of a redirect, or ""."""
     is_page: bool = False
     """Whether the content is HTML."""
 
@@ -90,7 +90,7 @@ class Links:
     """
 
     def __init__(self, root: str, config: Config, findings: Findings, *, strict: bool) -> None:
-        # Asked as by one who may read everything. check_rules reports what is wrong with rules.
+        # No users or rights, so all is readable. Mistakes in rules are reported by check_rules.
         options = ("listing", "clean_urls", "index", "base", "spa")
         served = Config.of(root=root, **{name: getattr(config, name) for name in options})
         folder = Folder(served, _MEMORY)
@@ -103,22 +103,22 @@ class Links:
         self._is_spa = config.spa
         self._parser = HeadParser(FIELDS_READ)
         self._targets: dict[tuple[Target, bool], Places] = {}
-        """Where the links to each target are; of those that navigate, and of others."""
+        """The places of links, by target and whether the links navigate (`Link.navigates`)."""
         self._downloads: set[str] = set()
-        """The paths that links offer to save."""
+        """The paths of links that offer to save the target (`Link.downloads`)."""
         self._folded: dict[str, str] = {}
-        """The path of each file and folder, by the same path folded."""
+        """The path of each file and folder, by its folded form (see `names.fold`)."""
         self.follow = lru_cache(_REMEMBERED)(self._follow)
         self._fragments = lru_cache(_REMEMBERED)(self._read_fragments)
 
-    # 1. Links are collected
+    # 1. Collecting links
 
     def know(self, item: Item) -> None:
-        """Take note of a file or folder that a link may mean."""
+        """Remember a file or folder, to be suggested for broken links with a similar path."""
         self._folded[fold(item.shown)] = item.shown
 
     def read(self, item: Item, essence: str, text: str) -> None:
-        """Take the links of a file from its text; `essence` is its media type."""
+        """Collect the links in the text of a file; `essence` is its media type."""
         names = (*item.names[:-1], "") if item.name in self._indexes else item.names
         url = OWN + encode_path((*self._base, *names))
         if essence in {"text/html", "application/xhtml+xml"}:
@@ -148,9 +148,9 @@ class Links:
                 self._findings.add("link", places, what, 'Begin it with "/".')
 
     def add(self, shown: str, base: str, link: Link) -> bool:
-        """Take a link in the file `shown`, relative to the URL `base`.
+        """Collect a link in the file `shown`, relative to the URL `base`.
 
-        Return whether it leads into the site.
+        Return whether the link leads into the site. Report the link if it is no valid URL.
         """
         if not link.url.strip(SPACES):
             return False
@@ -170,10 +170,10 @@ class Links:
             known.add(places)
         return True
 
-    # 2. The site is asked
+    # 2. Requesting the targets
 
     def check(self) -> None:
-        """Report the links taken so far that lead to nothing, or to the wrong thing."""
+        """Report the collected links that are broken, or lead to content of the wrong kind."""
         for (target, navigates), places in sorted(self._targets.items(), key=lambda each: each[0]):
             self._check(target, places, navigates=navigates)
 
@@ -205,11 +205,11 @@ class Links:
         return _fields(response).get("content-type") if response.status == 200 else None
 
     def offers_to_save(self, names: tuple[str, ...]) -> bool:
-        """Return whether a link read so far offers to save the file called `names`."""
+        """Return whether a collected link offers to save the file called `names`."""
         return encode_path((*self._base, *names)) in self._downloads
 
     def has_file(self, path: str) -> bool:
-        """Return whether there is a file for `path`, whatever the site's rules say of it."""
+        """Return whether there is a file for `path`, regardless of the site's rules."""
         try:
             names = path_names(path.partition("?")[0])
         except ProtocolError:
@@ -218,7 +218,7 @@ class Links:
         return isinstance(found, File | Precompressed)
 
     def _follow(self, path: str, *, navigates: bool) -> Outcome:
-        """Return what becomes of a request for `path`, a request target."""
+        """Return the outcome of a request for `path`, a request target."""
         moved, fragment = False, ""
         for _ in range(HOPS_LIMIT + 1):
             response = self._ask("HEAD", path, navigates=navigates)
@@ -238,7 +238,7 @@ class Links:
         return Outcome(path)
 
     def _ask(self, method: str, path: str, *, navigates: bool) -> Response:
-        """Return the response to a request, from the code that answers all."""
+        """Return the response of the site to a request."""
         fields = _NAVIGATION if navigates else _PART
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
         try:
@@ -249,7 +249,7 @@ class Links:
         return response
 
     def _cure(self, outcome: Outcome) -> str:
-        """Return what to do about a link that leads to nothing."""
+        """Return the text that says how to correct a broken link."""
         if outcome.status == 0:
             return "Correct the redirects."
         try:
@@ -260,7 +260,7 @@ class Links:
             return "Rename the file: names that begin with a dot are not served."
         is_below = names[: len(self._base)] == self._base
         wanted = "/".join(names[len(self._base) :] if is_below else names).rstrip("/")
-        for suffix in ("", ".html"):  # perhaps it is the name of a page without its .html
+        for suffix in ("", ".html"):  # a link to a page may leave out .html
             known = self._folded.get(fold(wanted + suffix), "")
             similar = known[: len(known) - len(suffix)]
             if similar not in {"", wanted}:
@@ -269,10 +269,10 @@ class Links:
                     return f"Write {shown_path(path)}: letters' case and Unicode form count."
         return "Correct the link, or add what it leads to."
 
-    # 3. Fragments are looked for
+    # 3. Looking for fragments
 
     def _read_fragments(self, path: str) -> set[str] | None:
-        """Return the fragments of the page that is served at `path`; None if it is too large."""
+        """Return the fragments of the page served at `path`; None if the page is too large."""
         response = self._ask("GET", path, navigates=True)
         if sum(map(len, response.content)) > PARSE_LIMIT:
             return None
@@ -282,12 +282,15 @@ class Links:
     def _check_fragment(
         self, fragment: str, known: set[str] | None, path: str, places: Places
     ) -> None:
-        """Report links to `fragment` of the page at `path` unless it is one of those `known`."""
-        fragment = fragment.partition(":~:")[0]  # a directive follows, which is for the browser
+        """Report the links to `fragment` of the page at `path`, unless it is in `known`.
+
+        `known` are the fragments of the page, None if they are not known.
+        """
+        fragment = fragment.partition(":~:")[0]  # drop the fragment directive
         name = unquote(fragment)
         leads_anywhere = not fragment or fragment[0] in "/!" or fragment.lower() == "top"
         if known is None or self._is_spa or leads_anywhere or {fragment, name} & known:
-            return  # of a single-page application, scripts make the elements
+            return  # in a single-page application, scripts make the elements
         what = f'The link to "#{name}" finds nothing in {shown_path(path)} that has this id.'
         cure = "Correct the link, or give the element this id."
         self._findings.add("link", places, what, cure)
@@ -298,9 +301,9 @@ def _fields(response: Response) -> dict[str, str]:
 
 
 def resolve(base: str, reference: str) -> Target | None:
-    """Return where `reference` leads from the URL `base`; None for somewhere outside of the site.
+    """Resolve `reference` against the URL `base`; return None if it leads out of the site.
 
-    Raises ValueError for what is no URL. Source: WHATWG URL, "URL parsing".
+    Raises ValueError if it is no valid URL. Source: WHATWG URL, "URL parsing".
     """
     before, _, fragment = _DROPPED.sub("", reference.strip(SPACES)).partition("#")
     path, mark, query = before.partition("?")
@@ -315,7 +318,7 @@ def resolve(base: str, reference: str) -> Target | None:
 
 
 def shown_path(path: str) -> str:
-    """Return a request target decoded, if that is readable."""
+    """Return a request target percent-decoded, if the result is printable; else unchanged."""
     try:
         text = unquote(path, errors="strict")
     except UnicodeDecodeError:
