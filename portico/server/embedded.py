@@ -99,9 +99,7 @@ class Server:
         May be called from any thread but the server's own.
         """
         if self._worker is not None and self._thread is not None:
-            if self._asked_to_stop.acquire(
-                blocking=False
-            ):  # a second `Worker.stop` would cut responses
+            if self._asked_to_stop.acquire(blocking=False):  # a second stop would cut responses
                 self._worker.stop()
             self._thread.join()
 

@@ -210,7 +210,7 @@ class ProxiedConnection(Connection):
     ) -> None:
         super().__init__(transport, peer, loop, responder, on_close)
         self._proxies = proxies
-        self._own = responder  # for requests without a told scheme
+        self._own = responder  # answers requests whose scheme the proxy does not tell
         self._proxy = peer
         self._head = b""  # the last head whose client was looked up
 

@@ -207,7 +207,7 @@ class Responder:
     def begin_drain(self) -> None:
         """Make each reply from now on the last of its connection; drop the replies made before.
 
-        A connection whose last reply was sent before has the grace time for one more request.
+        A connection whose latest reply was made before has the grace time for one more request.
         """
         self.draining = True
         self.time_limits[IDLE] = min(self.time_limits[IDLE], self.config.grace)

@@ -7,8 +7,8 @@ Each line tells what a connection waits for in a state, and what it does then.
 - QUEUED: the next turn of the loop, because many pipelined requests were received at once; then it
   answers the remaining ones.
 - CONTENT: more bytes of a request's content, which it passes to the request's sink.
-- WAIT: a thread, which reads or writes the disk for the response or the sink; or a turn of the loop
-  with time for a listing. Nothing is received meanwhile.
+- WAIT: a thread, which uses the disk for the response or the sink, or checks a password; or a turn
+  of the loop with time for a listing. Nothing is received meanwhile.
 - SEND: room to send, or its turn if the bandwidth of its address is limited; then it sends more of
   a response, or lets a stream do one step per turn. Nothing is received meanwhile.
 - LINGER: the client to close; Portico has closed its sending side. Bytes that still arrive are

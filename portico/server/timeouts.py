@@ -17,9 +17,9 @@ CONTENT_RATE = 1024
 may last up to `head_timeout`; in LINGER, up to LINGER_SILENCE."""
 LINGER_SILENCE = 5.0
 """Seconds in which a client has to close, or send more, once it has acknowledged the whole last
-response: nginx's lingering_timeout."""
+response: the default of nginx's lingering_timeout."""
 LINGER_SECONDS = 30.0
-"""Seconds for which such a client may continue to send: nginx's lingering_time."""
+"""Seconds for which such a client may continue to send: the default of nginx's lingering_time."""
 LOOKS = 8
 """How often within `send_timeout` a connection checks whether its client still reads."""
 _UNKNOWN = -1

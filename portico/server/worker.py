@@ -200,13 +200,8 @@ class Worker:
         return doors
 
     def _secure(self) -> Secure:
-        """Load the certificates, schedule their checks, and return a `Secure` for the doors.
-
-        Raises ConfigError.
-        """
-        from portico.server.net.certificates import (
-            Certificates,
-        )  # not at the top: ssl takes time and memory
+        """Load the certificates, and return a `Secure` for the doors. Raises ConfigError."""
+        from portico.server.net.certificates import Certificates  # ssl takes time and memory
         from portico.server.net.tls import Tls
         from portico.server.telemetry.access_log import CertifiedPeer
         from portico.server.telemetry.handshakes import Handshakes
@@ -305,7 +300,7 @@ class Worker:
         self._expire()  # the first call keeps what was used recently
 
     def _is_lost(self) -> bool:
-        """Whether the root was replaced, so that the sandbox denies it; if so, make `run` return.
+        """Return whether the root was replaced, so the sandbox denies it; then `run` returns, too.
 
         For any thread.
         """

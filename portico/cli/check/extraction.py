@@ -96,9 +96,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Collect the links and fragments in a start tag."""
         self._in_style = tag == "style"
-        given = {
-            name: value or "" for name, value in reversed(attrs)
-        }  # the first of equal attributes counts
+        given = {name: value or "" for name, value in reversed(attrs)}  # the first of a name counts
         for name in ("id", "name") if tag == "a" else ("id",):
             if name in given:
                 self.fragments.add(given[name])

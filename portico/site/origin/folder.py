@@ -132,7 +132,7 @@ class Folder:
         self._below = os.path.join(absolute(root), "")
         self._root = (0, 0)
         self._listed: dict[str, frozenset[str] | None] = {}  # see _paths_in
-        self._root_checked = self._listed_in = NEVER  # in this round
+        self._root_checked = self._listed_in = NEVER  # rounds of the last check and listing
         self.real_path = os.path.realpath(self._below)
         """The path of the root with its symlinks resolved."""
         if os.path.normpath(self._below) == self.real_path:

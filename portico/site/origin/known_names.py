@@ -6,8 +6,8 @@ file, `about.html` for `/about`. Looking for one of them on disk costs as much a
 Rules:
 - `Names.lack` returns True only for a name that is not in the folder, as long as the folder's
   fingerprint is the same. For any other name, the disk has to be asked.
-- `Names.have_file` returns True only for a name that cannot be anything but a regular file, so it
-  can be opened without a stat call before.
+- `Names.have_file` returns True only for a name that is a regular file if it is in the folder, so
+  it can be opened without a stat call before.
 - Names are read a few at a time.
 
 Limits: only hashes are kept, so a missing name with the hash of another one is looked for on disk.
