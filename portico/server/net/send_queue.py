@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BURST = 256 << 10
 """Bytes sent on one connection before others are served: some 40 us of work."""
 LONG_BURST = 2 << 20
-"""The same, if no request was answered for a while: see `shares.Bursts`."""
+"""The same, if no request was answered for a while: see `fairness.Bursts`."""
 
 
 class SendQueue:

@@ -18,6 +18,7 @@ class Telemetry(NamedTuple):
     log: AccessLog | None = None
     counters: Counters | None = None
     report: Report = warn
-    """Tells what goes wrong while requests are answered."""
+    """Tells of failures while requests are answered."""
     report_mistakes: Report = warn
-    """Tells of mistakes in the site's files and the certificates, which each worker finds."""
+    """Tells of mistakes in the site's files and the certificates. Every worker finds them, so only
+    one of them should tell."""
