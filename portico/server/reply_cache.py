@@ -124,13 +124,13 @@ class Reply:
             self.weight += self.length
         self._second = -1
 
-    def refresh(self, request: int, second: int, date: bytes) -> None:
-        """Set `checked` to the round `request`, and Date to `date` if its `second` has changed."""
+    def refresh(self, round_: int, second: int, date: bytes) -> None:
+        """Set `checked` to a round of freshness, and Date to `date` if its `second` has changed."""
         if self._second != second:
             content = self.data if self._second < 0 else self.data[self.head.length :]
             self._second = second
             self.data = self.head.octets(date) + content
-        self.checked = request
+        self.checked = round_
 
     def with_log_text(self, log_text: tuple[str, ...]) -> Reply:
         """Return a copy with another text for the access log."""
