@@ -53,10 +53,11 @@ def remarks(noted: Sequence[str], warned: Sequence[str], *, color: bool) -> str:
     return "\n".join([*lines, "Press Ctrl+C to stop.", ""])
 
 
-def warnings(root: str, *, local: bool) -> list[str]:
+def warnings(root: str, *, local: bool, writable: bool = False) -> list[str]:
     """Return warnings: about a root that contains too much, and about access from the network.
 
-    `local` tells whether only this machine can connect.
+    `local` tells whether only this machine can connect, `writable` whether no password is needed to
+    write.
     """
     found = []
     if root == os.sep:
@@ -65,7 +66,8 @@ def warnings(root: str, *, local: bool) -> list[str]:
         found.append("your whole home directory is in this folder.")
     if not local:
         what = "file" if os.path.isfile(root) else "folder"
-        found.append(f"everyone on your network can read this {what}.")
+        rights = "read and change" if writable else "read"
+        found.append(f"everyone on your network can {rights} this {what}.")
     return found
 
 

@@ -32,6 +32,7 @@ from portico.cli.terminal import (
 from portico.config.config import Config, ConfigError, check_serving, unknown_variables
 from portico.config.kinds import FILE, FOLDER, cores
 from portico.config.options import LIMITS, OPTIONS, OTHER
+from portico.site.dotfiles import check_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def run(argv: Sequence[str], signals: Signals) -> int:
     config = Config.load(flags, os.environ)
     root = _check(config)
     config, noted = _with_local_certificate(config)
+    check_secrets(config)
     for text in unknown_variables(os.environ):
         report(text)
 
@@ -274,6 +276,7 @@ class _Program:
         config = Config.load(self._flags, os.environ)
         _check(config)
         config, _ = _with_local_certificate(config)
+        check_secrets(config)
         check_certificates(config)
         if config.metrics != (self.metrics.address if self.metrics is not None else ""):
             raise ConfigError("another address for metrics takes a restart")
@@ -295,7 +298,9 @@ class _Program:
         from portico.server.processes.sandbox import describe
 
         config, metrics, sockets = self._config, self.metrics, list(listeners.values())
-        warned = warnings(self._root, local=all(map(is_local, sockets)))
+        writable = bool(config.allows) and config.insecure_writes
+        local = all(map(is_local, sockets))
+        warned = warnings(self._root, local=local, writable=writable)
         if config.spa and not os.path.exists(os.path.join(self._root, config.index)):
             warned.append(f"no {config.index} in this folder, so --spa has no page to send.")
         if self.inherited and not {"host", "port", "listen", "lan"}.isdisjoint(config.given):

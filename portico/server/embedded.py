@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from portico.config.config import Config, ConfigError, check_serving
 from portico.server.net.listeners import CLEAR, HTTPS, bind, has_tls, url_of
 from portico.server.worker import Worker
+from portico.site.dotfiles import check_secrets
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,6 +61,7 @@ class Server:
         if self._config.metrics:
             raise ConfigError("argument metrics: a Server has no metrics; leave it out")
         check_serving(self._config)
+        check_secrets(self._config)
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._asked_to_stop = threading.Lock()

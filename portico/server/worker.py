@@ -33,7 +33,7 @@ from portico.server.responder import Responder, Services
 from portico.server.states import BUSY, SEND
 from portico.server.telemetry.telemetry import Telemetry
 from portico.site.compression.cache import CompressionCache
-from portico.site.hosts import LOOPBACK_HOSTS
+from portico.site.hosts import LAN_HOSTS, LOOPBACK_HOSTS
 from portico.site.origin.fingerprint import absolute
 from portico.site.origin.folder import Folder
 from portico.site.representation.select import silent
@@ -430,9 +430,14 @@ class Worker:
 
 def _hosts(config: Config, listeners: list[socket.socket]) -> tuple[str, ...] | None:
     """Return the hosts whose requests are answered (see `site.hosts`); None for any."""
-    if not all(map(is_loopback, listeners)) and not config.allow_hosts:
-        return None
-    return (*LOOPBACK_HOSTS, *config.allow_hosts)
+    if config.allow_hosts or all(map(is_loopback, listeners)):
+        return (*LOOPBACK_HOSTS, *config.allow_hosts)
+    if config.lan:
+        from socket import gethostname
+
+        name = gethostname()
+        return (*LOOPBACK_HOSTS, *LAN_HOSTS, name, name.partition(".")[0])
+    return None
 
 
 def _schemes(config: Config, listeners: Sequence[socket.socket]) -> list[str]:

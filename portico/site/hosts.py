@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LOOPBACK_HOSTS = ("localhost", "*.localhost")
 """Names that always mean this machine (RFC 6761, 6.3)."""
 
+LAN_HOSTS = ("*.local", "*.home.arpa", "*.internal", "*.lan")
+"""Names in a local network: nobody can have them in the internet (RFC 6762, RFC 8375)."""
+
 
 class Hosts:
     """The hosts in `names`: "*.name" stands for all names below a name, "*" and None for any."""

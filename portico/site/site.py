@@ -401,6 +401,9 @@ class Site:
     def _may_read(self, names: tuple[str, ...], context: Context) -> bool:
         return self._access.is_open or READ in self._access.rights(names, context.user)
 
+    def _may_read_file(self, found: File | Precompressed, context: Context) -> bool:
+        return self._may_read((*self._base, *found.names), context)
+
     def _readable(self, found: Directory, context: Context) -> Iterator[Entry]:
         """Return the entries of a folder that the client may read."""
         if self._access.is_open:
@@ -417,7 +420,7 @@ class Site:
     def _answer_missing(self, request: RequestHead, context: Context) -> Response:
         if self._config.spa and _wants_page(request, context.requested[-1]):
             index = self._resolver.home(context.requested)
-            if isinstance(index, File | Precompressed):
+            if isinstance(index, File | Precompressed) and self._may_read_file(index, context):
                 self._note("Page: /%s, because of --spa.", "/".join(index.names))
                 response = self._responses.file(request, index, NO_CACHE, context)
                 fields = [*without(response.fields, CACHING), ("Cache-Control", NO_CACHE)]
@@ -427,7 +430,7 @@ class Site:
             return self._responses.error(404, request)
         page, folder, dependencies = self._resolver.nearest_page(context.names)
         context.depend_on(dependencies)
-        if page is None:
+        if page is None or not self._may_read_file(page, context):
             if context.rewrite is not None:  # `context.names` is not the requested path
                 return self._responses.error(404, request)
             if not (self._config.listing and self._may_read((*folder, ""), context)):

@@ -105,9 +105,9 @@ class Users:
         if named is None:
             return None
         name, password = named
-        key = hmac.digest(
-            self._key, f"{name}:{password}".encode("utf-8", "surrogatepass"), "sha256"
-        )
+        # With the address: else others could go on guessing where they are out of guesses.
+        known_as = f"{network_of(request.peer)} {name}:{password}"
+        key = hmac.digest(self._key, known_as.encode("utf-8", "surrogatepass"), "sha256")
         known = self._right.get(key)
         if known is not None:
             return known

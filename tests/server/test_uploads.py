@@ -85,7 +85,7 @@ def test_files_are_written_below_a_base(serve: Serve, connect: Connect, root: Pa
     [
         *(("/new.txt", 403), ("/docs", 403), ("/docs2/new.txt", 403), ("/folder/a", 403)),
         *(("/docs/", 405), ("/docs/_headers", 403), ("/docs/.env", 403), ("/docs/../a", 403)),
-        *(("/docs/docs/", 201), ("/docs/_headers/a", 201)),
+        *(("/docs/docs/", 201), ("/docs/_headers/a", 403)),
     ],
 )
 def test_nothing_is_written_outside_of_a_base(
@@ -167,6 +167,9 @@ def test_files_are_deleted(client: Client, root: Path) -> None:
         ("/folder/.git/config", [], 403),
         ("/_redirects", [], 403),
         ("/_HEADERS", [], 403),
+        ("/_headers/x", [], 403),  # nor may a folder take that name
+        ("/portico.toml/", [], 403),
+        ("/folder/Portico.toml", [], 403),  # where somebody may start Portico some day
         ("/a%00b", [], 400),
         ("/a%0ab", [], 400),
         ("/a%5cb", [], 400),
@@ -265,12 +268,15 @@ def test_only_what_is_allowed(
     assert client.ask(request("OPTIONS", "/file.txt")).fields["allow"] == allowed
 
 
-def test_a_coded_sibling_needs_the_right_to_replace(
+def test_what_changes_another_path_needs_the_right_to_replace(
     serve: Serve, connect: Connect, root: Path
 ) -> None:
     client = connect(serve(root, allow="create"))
-    assert put(client, "/file.txt.gz", b"new").status == 403
-    assert put(client, "/alone.gz", b"new").status == 201
+    (root / "page.html").touch()
+    for name in ("file.txt.gz", "page", "folder.html"):  # coded, or at the clean URL of another
+        assert put(client, f"/{name}", b"new").status == 403, name
+    for name in ("alone.gz", "page2", "new.html"):
+        assert put(client, f"/{name}", b"new").status == 201, name
 
 
 @pytest.mark.parametrize("coded", [False, True], ids=["length", "chunked"])

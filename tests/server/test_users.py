@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from portico.config.config import ConfigError
+from portico.http.message import RequestHead
 from portico.server.embedded import Server
 from portico.site import users
+from portico.site.access import TooManyGuesses
 from tests.server.clients import Answer, Client, get, request
 from tests.server.conftest import Connect, Serve
 
@@ -147,6 +149,42 @@ def test_who_guesses_is_slowed_down(
     assert answer.status == 429
     assert int(answer.fields["retry-after"]) > 0
     assert other.ask(get("/staff/file.html", basic("bob"))).status == 200
+
+
+def test_who_has_no_guesses_left_learns_nothing_from_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not whether a password is right that somebody has used at another address."""
+    monkeypatch.setattr(users, "GUESS_SECONDS", 1e6)
+    monkeypatch.setattr(users, "GUESSES", 1)
+    found = users.Users(str(root.parent / "users"), print)
+
+    def asks(peer: str, password: str) -> str | None:
+        head = RequestHead("GET", "/", 1, (("authorization", basic("alice", password)[15:]),))
+        head.peer = peer
+        return found.who(head, may_wait=True)
+
+    assert asks("192.0.2.1", PASSWORD) == "alice"
+    assert asks("192.0.2.2", "wrong") is None
+    with pytest.raises(TooManyGuesses):
+        asks("192.0.2.2", PASSWORD)
+    assert asks("192.0.2.1", PASSWORD) == "alice"
+
+
+@pytest.mark.parametrize(("path", "options"), [("/open/none", {"spa": True}), ("/open/none", {})])
+def test_a_page_in_the_place_of_a_missing_file_is_guarded_too(
+    serve: Serve, connect: Connect, root: Path, path: str, options: dict[str, bool]
+) -> None:
+    for name in ("index.html", "404.html"):
+        (root / name).write_text("for the staff")
+    blocks = [{"path": "/open/*", "anonymous": ["read"]}, {"path": "/*", "users": ["read"]}]
+    client = connect(serve(root, users=root.parent / "users", access=blocks, **options))
+    accept = "Accept: text/html"
+    answer = client.ask(get(path, accept))
+    assert (answer.status, b"staff" in answer.content) == (404, False)
+    answer = client.ask(get(path, accept, basic("alice")))
+    assert b"for the staff" in answer.content
+    assert "private" in answer.fields["cache-control"]
 
 
 def test_guesses_at_once_are_no_more_than_one_after_the_other(

@@ -25,6 +25,7 @@ from portico.server.net.loop import EXCLUSIVE, READ
 from portico.server.net.send_queue import SendQueue
 from portico.server.responder import Responder
 from portico.server.worker import Worker
+from portico.site.hosts import Hosts
 from tests.server.certifying import TlsClient, make, trusting
 from tests.server.clients import PATIENCE, Client, eventually, get
 from tests.server.conftest import Connect
@@ -220,3 +221,25 @@ def test_new_certificates_are_looked_for_though_at_times_no_thread_is_granted(
             return True
 
         eventually(serves_new)
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "is_answered"),
+    [
+        ("printer.local", {"lan": True}, True),
+        ("192.0.2.7", {"lan": True}, True),
+        (socket.gethostname(), {"lan": True}, True),
+        ("www.example.com", {"lan": True}, False),
+        ("www.example.com", {"lan": True, "allow_hosts": ["*"]}, True),
+        ("www.example.com", {}, True),
+    ],
+)
+def test_in_a_local_network_only_its_names_are_answered(
+    host: str, options: dict[str, Any], is_answered: bool
+) -> None:
+    """What a page of the web calls by a name of its own may be reached from here, too."""
+    config = Config.of(**options)
+    (listener,) = bind(Config.of(host="0.0.0.0", port=0))
+    with listener:
+        hosts = Hosts(worker_module._hosts(config, [listener]))
+    assert hosts.are_meant(host) == is_answered

@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from portico.config.config import DEFAULT_FILE
 from portico.http import digests
 from portico.http.conditional import NOTHING, PROCEED, Validators, evaluate, is_conditional
 from portico.site.compression.encoders import SUFFIXES
@@ -43,7 +44,7 @@ def check_served(names: tuple[str, ...]) -> None:
     """Raise Refused unless the path `names` would be served, and every system allows the names."""
     if len(names) > LEVELS:
         raise Refused(400, f"More than {LEVELS} folders lie within each other.")
-    if is_hidden(names) or is_rules_file(names):
+    if is_hidden(names) or is_rules_file(names[:1]) or _is_configuration(names):
         raise Refused(403, "A name that is not served cannot be written.")
     for name in names:
         check_name(name)
@@ -121,7 +122,7 @@ class Terms:
         right = "create" if current.status is None else "replace"
         if right not in self._rights:
             raise Refused(403, f"It is not allowed to {right} files here.")
-        if "replace" not in self._rights and _is_coded_sibling(self._name, current):
+        if "replace" not in self._rights and _changes_another(self._name, current):
             raise Refused(403, "It would change what is sent for a file that exists.")
 
 
@@ -176,9 +177,17 @@ class Hashes:
         return self._hashes["sha-256"].digest() if self._taken <= self._most else None
 
 
-def _is_coded_sibling(name: str, current: Current) -> bool:
-    """Return whether `name` would be sent as the compressed form of another file that exists."""
-    return any(
-        name.endswith(suffix) and current.has_sibling(name.removesuffix(suffix))
-        for suffix in SUFFIXES.values()
-    )
+def _is_configuration(names: tuple[str, ...]) -> bool:
+    """Return whether Portico would read its options there if it were started in that folder."""
+    return any(name.lower() == DEFAULT_FILE for name in names)
+
+
+def _changes_another(name: str, current: Current) -> bool:
+    """Return whether a new file `name` changes what is sent for the path of another one.
+
+    It would be sent as that file's compressed form, or at its clean URL.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    if f"{dot}{suffix}" in SUFFIXES.values() or suffix == "html":
+        return current.has_sibling(stem)
+    return not dot and current.has_sibling(f"{name}.html")
