@@ -107,7 +107,8 @@ def _head(method: str, url: str, lines: Sequence[str]) -> bytes:
     if method in _WITH_CONTENT:
         own["expect"] = "100-continue"  # so the answer comes before any content
     fields = [f"{name.title()}: {value}" for name, value in own.items() if name not in given]
-    text = "\r\n".join([f"{method} {found[2] or '/'} HTTP/1.1", *fields, *lines, "", ""])
+    target = (found[2] or "/").replace(" ", "%20")  # as browsers do with what people type
+    text = "\r\n".join([f"{method} {target} HTTP/1.1", *fields, *lines, "", ""])
     if re.search(r"[\r\n]", "".join(lines) + method + url):
         raise UsageError("the URL or a header contains a line break")
     return text.encode("utf-8", "surrogateescape")

@@ -51,6 +51,11 @@ def test_a_clean_url(explain: Explain) -> None:
     assert "Cached; checked for changes on disk with each request: " in told
 
 
+def test_a_path_is_taken_as_people_type_it(explain: Explain, site: Path) -> None:
+    (site / "\u00fcber uns.html").touch()
+    assert "200 OK" in explain("/\u00fcber uns")
+
+
 def test_a_rule_and_one_that_stands_back(explain: Explain) -> None:
     told = explain("/old")
     assert "line 1 of _redirects: 302 /about" in told
