@@ -242,8 +242,9 @@ def describe(config: Config, *, is_refused: bool) -> str:
     abi = landlock_abi()
     if abi < _needed(config):
         return f"Sandbox: none, {_lacking(abi)}."
-    root = absolute(config.root)
-    reads = ", ".join(dict.fromkeys([root, *_folders_of_files(config)])) + " (and Python's code)"
+    root = os.path.normpath(absolute(config.root))
+    folders = dict.fromkeys([root, *map(os.path.normpath, _folders_of_files(config))])
+    reads = ", ".join(folders) + " (and Python's code)"
     writes = f"writes only beneath {root}" if config.allows else "writes nothing"
     connects = ", opens no TCP connection" if abi >= _NETWORK_ABI else ""
     return f"Sandbox (Landlock ABI {abi}): reads only beneath {reads}, {writes}{connects}."
