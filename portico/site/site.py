@@ -360,16 +360,14 @@ class Site:
 
     def _represent(self, request: RequestHead, context: Context) -> Response | None:
         found = context.found
+        if (names := _elsewhere(request, context)) is not None:
+            query = "" if request.query is None else f"?{request.query}"
+            return redirect(301, reference(request.path, names) + query)
         if isinstance(found, File | Precompressed):
             if context.rewrite == 404:
                 return self._responses.error_page(request, found, context)
             cache = NO_CACHE if context.rewrite else self._responses.cache_control(request)
             return self._responses.file(request, found, cache, context)
-        if isinstance(found, SlashRedirect):
-            query = "" if request.query is None else f"?{request.query}"
-            names = context.requested
-            names = (*names, "") if found.is_folder else names[:-1]
-            return redirect(301, reference(request.path, names) + query)
         if isinstance(found, Failed):
             response = self._responses.error(found.status, request)
             response.cause = found.cause
@@ -438,6 +436,19 @@ class Site:
             return self._responses.error(404, request, missing=(context.names, folder))
         self._note("Page: /%s is the nearest error page.", "/".join(page.names))
         return self._responses.error_page(request, page, context)
+
+
+def _elsewhere(request: RequestHead, context: Context) -> tuple[str, ...] | None:
+    """Return the path to redirect to, since relative links would lead elsewhere from this one.
+
+    Return None if no redirect is needed.
+    """
+    found, names = context.found, context.requested
+    if isinstance(found, SlashRedirect):
+        return (*names, "") if found.is_folder else names[:-1]
+    is_there = isinstance(found, File | Precompressed | Directory)
+    is_encoded = names[-1] == "" and request.path.endswith(("%2f", "%2F"))
+    return names if is_there and is_encoded else None
 
 
 def _wants_page(request: RequestHead, name: str) -> bool:

@@ -252,6 +252,8 @@ def test_misdirected_request_learns_nothing_but_the_cure(client: Client) -> None
         ("http://a.localhost:99/folder", "folder/"),
         ("//folder", "../folder/"),
         ("/%2ffolder", "folder/"),
+        ("/folder%2f", "folder/"),
+        ("/with%20index%2F?q", "with%20index/?q"),
     ],
 )
 def test_folder_without_its_slash_is_redirected(client: Client, target: str, location: str) -> None:
